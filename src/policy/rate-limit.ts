@@ -81,7 +81,7 @@ export const createPasswordAttempts = (now: () => number, ledger?: CountStore): 
 interface Pace {
   readonly points: number
   readonly seconds: number
-  /** Counted on a loopback gateway too, where every visitor has the same address. */
+  /** Counted on a loopback gateway too, where every client has the same address. */
   readonly always?: boolean
   /** The points are for all addresses together; who stays below a fair share of them is never refused. */
   readonly shared?: boolean

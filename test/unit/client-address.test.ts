@@ -1,15 +1,15 @@
-// Whose request it is, when proxies stand in front: only those the operator listed are believed (users.md 5.3).
+// The client address behind reverse proxies: only trusted proxies are believed.
 import { expect, it } from 'vitest'
 import { createClientAddress } from '../../src/node/serve.ts'
 
 it('is the peer while no proxy is trusted, whatever the header says', () => {
-  const visitor = createClientAddress([])
-  expect(visitor.address('203.0.113.9', '10.0.0.1')).toBe('203.0.113.9')
-  expect(visitor.address('::ffff:203.0.113.9', undefined)).toBe('203.0.113.9')
+  const clients = createClientAddress([])
+  expect(clients.address('203.0.113.9', '10.0.0.1')).toBe('203.0.113.9')
+  expect(clients.address('::ffff:203.0.113.9', undefined)).toBe('203.0.113.9')
 })
 
 it('is the first address from the right that no trusted proxy has', () => {
-  const visitor = createClientAddress(['10.0.0.0/8', '192.0.2.7', 'fd00::/8'])
+  const clients = createClientAddress(['10.0.0.0/8', '192.0.2.7', 'fd00::/8'])
   for (const [peer, header, address] of [
     // A trusted proxy tells of its client, and a chain of them of theirs.
     ['10.0.0.1', '203.0.113.9', '203.0.113.9'],
@@ -29,6 +29,6 @@ it('is the first address from the right that no trusted proxy has', () => {
     ['10.0.0.1', '', '10.0.0.1'],
     ['10.0.0.1', undefined, '10.0.0.1'],
   ] as const) {
-    expect([peer, header, visitor.address(peer, header)]).toEqual([peer, header, address])
+    expect([peer, header, clients.address(peer, header)]).toEqual([peer, header, address])
   }
 })
