@@ -19,19 +19,17 @@ const spelling = (issuer: string, url: URL): string | undefined => {
     : `must be written in its canonical form: "${url.origin}"`
 }
 
-const issuer: Rule = (draft, report) => {
+/** Without an issuer, only this computer may reach the gateway. */
+const issuerAbsent = (draft: RawConfig, report: Report): void => {
   const host = draft.text('host')
-  if (!draft.has('issuer')) {
-    if (host !== undefined && !draft.workers && !isLoopbackHost(host))
-      report.fault(
-        ['host'],
-        'makes the gateway reachable from other computers, so it needs a fixed public URL: set issuer (or --public-url), e.g. "https://mcp.example.com"',
-      )
-    return
-  }
-  const written = draft.text('issuer')
-  const url = written === undefined ? undefined : urlOf(written)
-  if (written === undefined || !url) return
+  if (host !== undefined && !draft.workers && !isLoopbackHost(host))
+    report.fault(
+      ['host'],
+      'makes the gateway reachable from other computers, so it needs a fixed public URL: set issuer (or --public-url), e.g. "https://mcp.example.com"',
+    )
+}
+
+const issuerWritten = (report: Report, written: string, url: URL): void => {
   const wrong = spelling(written, url)
   if (wrong) report.fault(path, wrong)
   if (url.protocol === 'http:' && !isLoopbackHost(url.hostname))
@@ -41,13 +39,17 @@ const issuer: Rule = (draft, report) => {
     )
   if (!wrong && written.endsWith('/'))
     report.warn(path, `has a trailing slash, which is ignored: write "${url.origin}"`)
+}
+
+/** On localhost nothing stands between a client and the gateway, so the port must be the one it listens on. */
+const issuerPort = (draft: RawConfig, report: Report, written: string, url: URL): void => {
   if (draft.workers) return
   const port = draft.number('port')
   const named = url.port === '' ? 80 : Number(url.port)
   if (
     url.protocol === 'http:' &&
     isLoopbackUrl(written) &&
-    isLoopbackHost(host ?? '') &&
+    isLoopbackHost(draft.text('host') ?? '') &&
     port !== undefined &&
     port !== 0 &&
     port !== named
@@ -57,6 +59,15 @@ const issuer: Rule = (draft, report) => {
       `uses port ${named}, but the gateway listens on port ${port}, so clients cannot connect: set both to the same port`,
     )
   }
+}
+
+const issuer: Rule = (draft, report) => {
+  if (!draft.has('issuer')) return issuerAbsent(draft, report)
+  const written = draft.text('issuer')
+  const url = written === undefined ? undefined : urlOf(written)
+  if (written === undefined || !url) return
+  issuerWritten(report, written, url)
+  issuerPort(draft, report, written, url)
 }
 
 const hosts: Rule = (draft, report) => {

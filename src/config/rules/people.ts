@@ -215,11 +215,10 @@ const redirect = (value: string): string | undefined => {
     : undefined
 }
 
-const authentication = (draft: RawConfig, report: Report, id: string): void => {
+/** Whether the client has a secret exactly where its authentication method uses one. */
+const clientSecret = (draft: RawConfig, report: Report, id: string, method: string): void => {
   const path = ['clients', id]
-  const method = draft.text(...path, 'token_endpoint_auth_method') ?? ''
   const secret = draft.has(...path, 'client_secret')
-  const [uri, keys] = [draft.has(...path, 'jwks_uri'), draft.has(...path, 'jwks')]
   if (method.startsWith('client_secret') && !secret)
     report.key(path, `needs client_secret, because token_endpoint_auth_method is ${method}`)
   if (method === 'none' && secret)
@@ -232,6 +231,12 @@ const authentication = (draft: RawConfig, report: Report, id: string): void => {
       [...path, 'client_secret'],
       'has no effect while token_endpoint_auth_method is private_key_jwt: remove it',
     )
+}
+
+/** Whether the client has public keys exactly where its authentication method uses them. */
+const clientKeys = (draft: RawConfig, report: Report, id: string, method: string): void => {
+  const path = ['clients', id]
+  const [uri, keys] = [draft.has(...path, 'jwks_uri'), draft.has(...path, 'jwks')]
   if (method === 'private_key_jwt' && uri === keys)
     report.key(
       path,
@@ -244,6 +249,10 @@ const authentication = (draft: RawConfig, report: Report, id: string): void => {
       [...path, uri ? 'jwks_uri' : 'jwks'],
       `has no effect while token_endpoint_auth_method is ${method}: set it to private_key_jwt, or remove this key`,
     )
+}
+
+const noPrivateKeys = (draft: RawConfig, report: Report, id: string): void => {
+  const path = ['clients', id]
   for (const at of draft.positions(...path, 'jwks', 'keys')) {
     // RFC 7518 §6: d is the private part of EC, OKP and RSA keys, k a symmetric key.
     for (const part of ['d', 'k'])
@@ -261,7 +270,10 @@ const clients: Rule = (draft, report) => {
       const wrong = redirect(value)
       if (wrong) report.fault(path, wrong)
     }
-    authentication(draft, report, id)
+    const method = draft.text('clients', id, 'token_endpoint_auth_method') ?? ''
+    clientSecret(draft, report, id, method)
+    clientKeys(draft, report, id, method)
+    noPrivateKeys(draft, report, id)
   }
 }
 

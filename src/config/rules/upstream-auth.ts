@@ -99,9 +99,8 @@ const urls = (draft: RawConfig, report: Report, path: readonly string[]): void =
       )
 }
 
-const client = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
+const clientId = (draft: RawConfig, report: Report, path: readonly string[]): void => {
   const there = (name: string): boolean => draft.has(...path, name)
-  const method = draft.text(...path, 'token_endpoint_auth_method')
   // A secret for whichever server the upstream names today would be a gift to whoever changes that name (MCP: credentials belong to their issuer).
   if (there('client_id') && !there('issuer') && !there('token_endpoint'))
     report.key(
@@ -109,6 +108,11 @@ const client = (draft: RawConfig, report: Report, path: readonly string[], type:
       'needs `issuer` (or both endpoints), so that the credentials go only to the authorization server they belong to',
     )
   if (!there('client_id') && there('client_secret')) report.key([...path, 'client_secret'], 'needs client_id')
+}
+
+/** Which endpoints must be written together, and with a client. */
+const endpoints = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
+  const there = (name: string): boolean => draft.has(...path, name)
   if (there('authorization_endpoint') && !there('token_endpoint'))
     report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
   if (type !== 'client_credentials' && there('token_endpoint') && !there('authorization_endpoint'))
@@ -118,6 +122,12 @@ const client = (draft: RawConfig, report: Report, path: readonly string[], type:
       [...path, 'token_endpoint'],
       'needs client_id: the gateway cannot register itself without discovery',
     )
+}
+
+/** What the client authenticates with. */
+const clientCredential = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
+  const there = (name: string): boolean => draft.has(...path, name)
+  const method = draft.text(...path, 'token_endpoint_auth_method')
   if (method === 'private_key_jwt' && !there('private_key'))
     report.key(
       [...path, 'token_endpoint_auth_method'],
@@ -138,6 +148,29 @@ interface Registered {
   readonly redirectUri: string
 }
 
+/** The authorization server of the service, as far as the configuration names it. */
+const serverOf = (draft: RawConfig, path: readonly string[]): string | undefined =>
+  draft.text(...path, 'issuer') ?? urlOf(draft.text(...path, 'token_endpoint') ?? '')?.origin
+
+/** The redirect URI that the gateway uses for this authorization server where none is written. */
+const ownRedirectUri = async (draft: RawConfig, server: string): Promise<string> =>
+  `${draft.text('issuer') ?? '{issuer}'}${await callbackPathOf(server)}`
+
+/** A client that was registered elsewhere must be registered with the redirect URI that will be used. */
+const redirectUriAbsent = async (
+  draft: RawConfig,
+  report: Report,
+  path: readonly string[],
+  server: string | undefined,
+): Promise<void> => {
+  if (server === undefined || draft.text(...path, 'client_id') === undefined) return
+  const own = await ownRedirectUri(draft, server)
+  report.warn(
+    [...path, 'client_id'],
+    `uses the redirect URI ${own}: register it at ${server}. If another one is registered there, set redirect_uri to it`,
+  )
+}
+
 /**
  * Where answers come to. One redirect URI for two authorization servers would let each be taken for the
  * other (RFC 9700 §4.4).
@@ -146,39 +179,29 @@ const redirects = async (draft: RawConfig, report: Report): Promise<void> => {
   const before: Registered[] = []
   for (const id of draft.keys('mcp_services')) {
     const path = ['mcp_services', id, 'upstream_auth']
-    const [client, document, issuer, token, redirectUri] = [
-      'client_id',
-      'client_metadata_url',
-      'issuer',
-      'token_endpoint',
-      'redirect_uri',
-    ].map((name) => draft.text(...path, name))
     if (draft.text(...path, 'type') === 'client_credentials') continue
-    const server = issuer ?? urlOf(token ?? '')?.origin
-    const own =
-      server === undefined ? '' : `${draft.text('issuer') ?? '{issuer}'}${await callbackPathOf(server)}`
+    const server = serverOf(draft, path)
+    const redirectUri = draft.text(...path, 'redirect_uri')
     if (redirectUri === undefined) {
-      if (client !== undefined && server !== undefined)
-        report.warn(
-          [...path, 'client_id'],
-          `uses the redirect URI ${own}: register it at ${server}. If another one is registered there, set redirect_uri to it`,
-        )
+      await redirectUriAbsent(draft, report, path, server)
       continue
     }
-    if (server === undefined || (client ?? document) === undefined) {
+    const client = draft.text(...path, 'client_id') ?? draft.text(...path, 'client_metadata_url')
+    if (server === undefined || client === undefined) {
       report.warn(
         [...path, 'redirect_uri'],
         'has no effect without issuer and client_id (or client_metadata_url): a redirect URI belongs to one authorization server',
       )
       continue
     }
-    const first = urlOf(redirectUri) && before.find((one) => shareCallback(one.redirectUri, redirectUri))
+    if (!urlOf(redirectUri)) continue
+    const first = before.find((one) => shareCallback(one.redirectUri, redirectUri))
     if (first && !sameIssuer(first.server, server))
       report.warn(
         [...path, 'redirect_uri'],
-        `is already used for ${first.server} (mcp_services.${first.id}), and each authorization server needs its own: register ${own} at ${server} and set it here`,
+        `is already used for ${first.server} (mcp_services.${first.id}), and each authorization server needs its own: register ${await ownRedirectUri(draft, server)} at ${server} and set it here`,
       )
-    else if (urlOf(redirectUri)) before.push({ id, server, redirectUri })
+    else before.push({ id, server, redirectUri })
   }
 }
 
@@ -190,7 +213,9 @@ const upstreams: Rule = async (draft, report) => {
     belongs(draft, report, path, type)
     if (type === 'static') statics(draft, report, path)
     urls(draft, report, path)
-    client(draft, report, path, type)
+    clientId(draft, report, path)
+    endpoints(draft, report, path, type)
+    clientCredential(draft, report, path, type)
     const open =
       draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
     if (
