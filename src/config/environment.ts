@@ -183,14 +183,26 @@ const mechanical = (desk: Desk): void => {
   }
 }
 
+type Value = { readonly text: string; readonly from: string }
+
+/** The variable's value; undefined where it is not set or empty. */
+const filled = (desk: Desk, name: string): Value | undefined => {
+  const found = desk.values.get(name)
+  return found?.text ? found : undefined
+}
+
 const localUser = (desk: Desk): void => {
-  const [user, password] = [desk.values.get('LOCAL_USER'), desk.values.get('LOCAL_PASSWORD')]
-  if (!user?.text && !password?.text) return
-  if (!user?.text || !password?.text) {
-    const [set, missing] = user?.text ? [user.from, 'LOCAL_PASSWORD'] : [password?.from ?? '', 'LOCAL_USER']
-    desk.faults.push(about(set, 'local_users', `is set without ${missing}: set both or neither`))
-    return
-  }
+  const [user, password] = [filled(desk, 'LOCAL_USER'), filled(desk, 'LOCAL_PASSWORD')]
+  if (user && password) putLocalUser(desk, user, password)
+  else if (user) desk.faults.push(setAlone(user, 'LOCAL_PASSWORD'))
+  else if (password) desk.faults.push(setAlone(password, 'LOCAL_USER'))
+}
+
+const setAlone = ({ from }: Value, missing: string): Fault =>
+  about(from, 'local_users', `is set without ${missing}: set both or neither`)
+
+/** Adds the user, or gives the one of that name this password. */
+const putLocalUser = (desk: Desk, user: Value, password: Value): void => {
   const users = desk.tree.get(['local_users']) ?? []
   if (!Array.isArray(users)) return
   const known = users.findIndex((entry) => isBranch(entry) && entry['username'] === user.text)

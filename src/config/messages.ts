@@ -121,6 +121,9 @@ const badId = (name: string, why: string): string => {
   return `"${printable(name)}" is not a valid name: ${why}${better && better !== name && /letters, digits, - and _/.test(why) ? `; did you mean "${printable(better)}"?` : ''}`
 }
 
+const invalidKey = (issue: core.$ZodIssueInvalidKey, path: Path): string =>
+  badId(String(path.at(-1)), issue.issues[0]?.message ?? 'not allowed')
+
 const sentence = (
   issue: core.$ZodIssue,
   path: Path,
@@ -138,7 +141,7 @@ const sentence = (
     case 'invalid_value':
       return choice(path, shape, value, origin)
     case 'invalid_key':
-      return badId(String(path.at(-1)), issue.issues[0]?.message ?? 'not allowed')
+      return invalidKey(issue, path)
     case 'invalid_format':
       return issue.format === 'email' ? 'must be an email address' : issue.message
     case 'unrecognized_keys':
@@ -160,57 +163,91 @@ export interface IssueMessage {
   readonly misspelt: readonly Path[]
 }
 
+const isMissing = (issue: core.$ZodIssue, tree: Tree): boolean =>
+  issue.code === 'invalid_type' && tree.get(issue.path as Path) === undefined
+
+/** The names of absent keys, by the key of the mapping that needs them. */
+const missingNames = (
+  issues: readonly core.$ZodIssue[],
+  tree: Tree,
+): ReadonlyMap<string, ReadonlySet<string>> => {
+  const missing = new Map<string, Set<string>>()
+  for (const issue of issues) {
+    if (!isMissing(issue, tree)) continue
+    const above = keyText(issue.path.slice(0, -1) as Path)
+    missing.set(above, (missing.get(above) ?? new Set<string>()).add(String(issue.path.at(-1))))
+  }
+  return missing
+}
+
+/** What one issue is about, before it is known whether it has been reported already. */
+interface Finding {
+  readonly path: Path
+  readonly part: 'key' | 'value'
+  /** Undefined where another finding says it. */
+  readonly what: string | undefined
+}
+
+interface UnknownKey extends Finding {
+  /** The key that was probably meant. */
+  readonly meant: Path | undefined
+}
+
+const unknownKeys = (
+  issues: readonly core.$ZodIssue[],
+  missing: ReadonlyMap<string, ReadonlySet<string>>,
+): readonly UnknownKey[] =>
+  issues.flatMap((issue) => {
+    if (issue.code !== 'unrecognized_keys') return []
+    const above = issue.path as Path
+    const shape = shapeAt(above) ?? rootShape
+    return issue.keys.map((key) => {
+      const path = [...above, key]
+      const { what, meant } = unknownKey(path, shape, missing.get(keyText(above)) ?? new Set())
+      return { path, part: 'key', what, meant: meant === undefined ? undefined : [...above, meant] }
+    })
+  })
+
+/** The finding of any issue but unknown keys. `meant`: keys that stand in the file under another name. */
+const findingOf = (issue: core.$ZodIssue, tree: Tree, meant: ReadonlyMap<string, Path>): Finding => {
+  const path = issue.path as Path
+  const shape = shapeAt(path) ?? rootShape
+  if (isMissing(issue, tree)) {
+    // A misspelt key is reported already; that the right one is missing follows from it.
+    return { path, part: 'key', what: meant.has(keyText(path)) ? undefined : missingSentence(shape) }
+  }
+  return {
+    path,
+    part: issue.code === 'invalid_key' ? 'key' : 'value',
+    what: sentence(issue, path, shape, tree.get(path), tree.written(path)?.value),
+  }
+}
+
+const originOf = (tree: Tree, path: Path, part: 'key' | 'value'): Origin => {
+  const nearest = tree.nearest(path)
+  if (!nearest) return { from: 'default' }
+  return nearest.path.length === path.length ? nearest.written[part] : nearest.written.key
+}
+
 /** Faults for the issues of one parse. `lost`: paths that were at fault before and are absent because of it. */
 export const issueMessages = (
   issues: readonly core.$ZodIssue[],
   tree: Tree,
   lost: readonly Path[],
 ): IssueMessage => {
-  const faults: Fault[] = []
-  const found: Path[] = []
+  const unknown = unknownKeys(issues, missingNames(issues, tree))
+  const meant = new Map(
+    unknown.flatMap((key) => (key.meant === undefined ? [] : [[keyText(key.meant), key.meant] as const])),
+  )
+  const others = issues
+    .filter((issue) => issue.code !== 'unrecognized_keys')
+    .map((issue) => findingOf(issue, tree, meant))
+  const findings = [...unknown, ...others]
   const isKnown = (path: Path): boolean => lost.some((bad) => bad.every((part, i) => path[i] === part))
-  const isMissing = (issue: core.$ZodIssue): boolean =>
-    issue.code === 'invalid_type' && tree.get(issue.path as Path) === undefined
-  const missing = new Map<string, Set<string>>()
-  for (const issue of issues.filter(isMissing)) {
-    const above = keyText(issue.path.slice(0, -1) as Path)
-    missing.set(above, (missing.get(above) ?? new Set<string>()).add(String(issue.path.at(-1))))
-  }
-  const place = (path: Path, part: 'key' | 'value'): Origin => {
-    const nearest = tree.nearest(path)
-    if (!nearest) return { from: 'default' }
-    return nearest.path.length === path.length ? nearest.written[part] : nearest.written.key
-  }
-  const add = (path: Path, part: 'key' | 'value', what: string): void => {
-    found.push(path)
-    if (!isKnown(path)) faults.push({ key: keyText(path), origin: place(path, part), what })
-  }
-  const meant = new Map<string, Path>()
-  for (const issue of issues) {
-    if (issue.code !== 'unrecognized_keys') continue
-    const above = issue.path as Path
-    const shape = shapeAt(above) ?? rootShape
-    for (const key of issue.keys) {
-      const path = [...above, key]
-      const said = unknownKey(path, shape, missing.get(keyText(above)) ?? new Set())
-      if (said.meant !== undefined) meant.set(keyText([...above, said.meant]), [...above, said.meant])
-      add(path, 'key', said.what)
-    }
-  }
-  for (const issue of issues) {
-    if (issue.code === 'unrecognized_keys') continue
-    const path = issue.path as Path
-    const shape = shapeAt(path) ?? rootShape
-    if (isMissing(issue)) {
-      // A misspelt key was told already; that the right one is missing follows from it.
-      if (!meant.has(keyText(path))) add(path, 'key', missingSentence(shape))
-      else found.push(path)
-    } else
-      add(
-        path,
-        issue.code === 'invalid_key' ? 'key' : 'value',
-        sentence(issue, path, shape, tree.get(path), tree.written(path)?.value),
-      )
-  }
-  return { faults, lost: found, misspelt: [...meant.values()] }
+  const faults = findings.flatMap(({ path, part, what }) =>
+    what === undefined || isKnown(path)
+      ? []
+      : [{ key: keyText(path), origin: originOf(tree, path, part), what }],
+  )
+  return { faults, lost: findings.map(({ path }) => path), misspelt: [...meant.values()] }
 }

@@ -44,6 +44,20 @@ interface Section {
   readonly rows: readonly (readonly string[])[]
 }
 
+/** What a list or a map holds. */
+const elementOf = (shape: Shape): Shape | undefined => {
+  if (shape.kind === 'record') return shape.below('id')
+  return shape.kind === 'list' ? shape.below(0) : undefined
+}
+
+/** The object that the key holds, by itself or in a list or a map, which has a section of its own. */
+const innerSection = (shape: Shape, path: string): { shape: Shape; path: string } | undefined => {
+  if (shape.kind === 'object') return { shape, path }
+  const element = elementOf(shape)
+  if (element?.kind !== 'object') return undefined
+  return { shape: element, path: shape.kind === 'list' ? `${path}[]` : `${path}.<id>` }
+}
+
 /** A section for an object, and one for each object below it. */
 const sectionsOf = (shape: Shape, path: string): readonly Section[] => {
   const rows: string[][] = []
@@ -51,14 +65,8 @@ const sectionsOf = (shape: Shape, path: string): readonly Section[] => {
   for (const name of shape.names) {
     const child = shape.below(name) as Shape
     const here = path === '' ? name : `${path}.${name}`
-    const element =
-      child.kind === 'record' ? child.below('id') : child.kind === 'list' ? child.below(0) : undefined
-    const inner =
-      child.kind === 'object'
-        ? { shape: child, path: here }
-        : element?.kind === 'object'
-          ? { shape: element, path: child.kind === 'list' ? `${here}[]` : `${here}.<id>` }
-          : undefined
+    const element = elementOf(child)
+    const inner = innerSection(child, here)
     const type =
       inner && child.kind === 'record'
         ? 'map of objects'

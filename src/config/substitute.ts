@@ -136,48 +136,75 @@ const closing = (text: string, from: number): number => {
   return -1
 }
 
+/** One text while its expressions are filled in. */
+interface Substituting {
+  readonly lookup: (name: string) => string | undefined
+  readonly options: SubstituteOptions
+  readonly depth: number
+  readonly variables: string[]
+  readonly faults: string[]
+}
+
+/** `${NAME}`: the variable must be set, and may be empty. */
+const requiredValue = ({ lookup, options, faults }: Substituting, name: string): string => {
+  const value = lookup(name)
+  if (value === undefined)
+    faults.push(
+      `environment variable ${name} is not set: set it, or write \${${name}:-default}${options.hint?.(name) ?? ''}`,
+    )
+  return value ?? ''
+}
+
+/** `${NAME:-default}` and `${NAME:?message}`: an empty variable counts as one that is not set. */
+const valueOrElse = (state: Substituting, name: string, operator: string, rest: string): string => {
+  const { lookup, options, depth, variables, faults } = state
+  const value = lookup(name)
+  if (value !== undefined && value !== '') return value
+  if (operator === '?') {
+    faults.push(`environment variable ${name} is not set${rest ? `: ${rest}` : ''}`)
+    return ''
+  }
+  const fallback = substitute(rest, lookup, options, depth + 1)
+  variables.push(...fallback.variables)
+  faults.push(...fallback.faults)
+  return fallback.text
+}
+
+/** What takes the place of one `${…}`. */
+const expand = (state: Substituting, inside: string): string => {
+  const { lookup, options, depth, variables, faults } = state
+  const known = lookup(inside) === undefined ? editorValue(inside, lookup) : undefined
+  if (known) {
+    variables.push(inside)
+    if ('fault' in known) faults.push(known.fault)
+    return 'text' in known ? known.text : ''
+  }
+  const [, name = '', operator, rest = ''] = expression.exec(inside) ?? []
+  if (!name || depth > 4) {
+    faults.push(`contains an invalid expression: ${forms}`)
+    return ''
+  }
+  if (operator === undefined && options.placeholders?.includes(name)) return `\${${name}}`
+  variables.push(name)
+  return operator === undefined ? requiredValue(state, name) : valueOrElse(state, name, operator, rest)
+}
+
 /**
  * Replaces `${NAME}` (an error when NAME is not set), `${NAME:-default}` (default when NAME is unset or empty; it may hold further expressions)
  * and `${NAME:?message}` (the message is the error when NAME is unset or empty). `$${` stands for `${`. A value that a variable supplies is
  * never looked into again.
  */
-export const substitute = (
+export function substitute(
   text: string,
   lookup: (name: string) => string | undefined,
   options: SubstituteOptions = {},
   depth = 0,
-): Substitution => {
+): Substitution {
   if (!text.includes('${')) return { text, variables: [], faults: [] }
   const out: string[] = []
   const variables: string[] = []
   const faults: string[] = []
-  const fill = (inside: string): string => {
-    const known = lookup(inside) === undefined ? editorValue(inside, lookup) : undefined
-    if (known) {
-      variables.push(inside)
-      if ('fault' in known) faults.push(known.fault)
-      return 'text' in known ? known.text : ''
-    }
-    const [, name = '', operator, rest = ''] = expression.exec(inside) ?? []
-    if (!name || depth > 4) {
-      faults.push(`contains an invalid expression: ${forms}`)
-      return ''
-    }
-    if (operator === undefined && options.placeholders?.includes(name)) return `\${${name}}`
-    variables.push(name)
-    const value = lookup(name)
-    if (operator === undefined && value === undefined)
-      faults.push(
-        `environment variable ${name} is not set: set it, or write \${${name}:-default}${options.hint?.(name) ?? ''}`,
-      )
-    if (value !== undefined && (value !== '' || operator === undefined)) return value
-    if (operator === '?') faults.push(`environment variable ${name} is not set${rest ? `: ${rest}` : ''}`)
-    if (operator !== '-') return ''
-    const fallback = substitute(rest, lookup, options, depth + 1)
-    variables.push(...fallback.variables)
-    faults.push(...fallback.faults)
-    return fallback.text
-  }
+  const state: Substituting = { lookup, options, depth, variables, faults }
   let at = 0
   while (at < text.length) {
     const next = text.indexOf('${', at)
@@ -192,7 +219,7 @@ export const substitute = (
       faults.push(`contains \${ without a closing }: ${forms}. If YAML cut the value short, put it in quotes`)
       return { text: '', variables, faults }
     }
-    out.push(text.slice(at, next), fill(text.slice(next + 2, end)))
+    out.push(text.slice(at, next), expand(state, text.slice(next + 2, end)))
     at = end + 1
   }
   out.push(text.slice(at))

@@ -7,6 +7,7 @@ import {
   type Node,
   type YAMLError,
   type YAMLMap,
+  type YAMLSeq,
   isAlias,
   isMap,
   isScalar,
@@ -145,14 +146,18 @@ function valueOf(
       : fault(reader, path, reader.place(startOf(node)), 'refers to an anchor that is not defined above it')
   }
   if (isMap(node)) return mapping(reader, node, path, depth)
-  if (isSeq(node)) {
-    const items = node.items.map((item, i) => {
-      const origin = reader.place(startOf(item as Node))
-      reader.tree.note([...path, i], { key: origin, value: origin, literal: true })
-      return valueOf(reader, item as Node, [...path, i], origin, depth + 1)
-    })
-    return items
-  }
+  return isSeq(node) ? sequence(reader, node, path, depth) : scalarOf(reader, node, path, key)
+}
+
+function sequence(reader: Reader, node: YAMLSeq, path: Path, depth: number): unknown[] {
+  return node.items.map((item, i) => {
+    const origin = reader.place(startOf(item as Node))
+    reader.tree.note([...path, i], { key: origin, value: origin, literal: true })
+    return valueOf(reader, item as Node, [...path, i], origin, depth + 1)
+  })
+}
+
+function scalarOf(reader: Reader, node: Node | null | undefined, path: Path, key: Origin): unknown {
   const value = isScalar(node) ? node.value : null
   if (isScalar(node) && (typeof value === 'number' || typeof value === 'boolean'))
     reader.tree.noteSource(path, node.source ?? String(value))
