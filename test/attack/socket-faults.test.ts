@@ -96,7 +96,9 @@ const openServer = async (inner: string): Promise<Server> => {
       const tool = tools[message.params?.name ?? '']
       if (tool) tool(socket)
       else if (message.id !== undefined)
-        socket.write(said({ jsonrpc: '2.0', id: message.id, result: { ok: true } }))
+        socket.write(
+          said({ jsonrpc: '2.0', id: message.id, result: { ok: true, protocolVersion: '2025-11-25' } }),
+        )
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
