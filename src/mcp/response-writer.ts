@@ -5,7 +5,7 @@ import type { AbortListener, PlainResponse, Sink, Source } from '../kit/plain-re
 
 // The writing of an event stream to whoever reads it, at the speed they read.
 
-/** Unsent characters beyond which the server behind is asked to wait (security.md M15), and beyond which this reader is given up. */
+/** Unsent characters beyond which the server behind is asked to wait, and beyond which this reader is given up. */
 const slowCharacters = 1_048_576
 const lostCharacters = 33_554_432
 

@@ -106,7 +106,7 @@ export interface OutboundOptions {
 }
 
 /**
- * Guarded outbound fetch (security.md rule 11): https only (http where the operator configured that very origin), the address actually
+ * Guarded outbound fetch: https only (http where the operator configured that very origin), the address actually
  * connected to is global unicast, no redirect is followed, time and decoded size are capped, no cookies are used. On Node it leaves by the forward proxy of the environment; a name is judged before the proxy hears it.
  * Rejects with `Refusal('outbound.refused')` for what the guard forbids and `Refusal('outbound.failed')` for what the network did.
  */

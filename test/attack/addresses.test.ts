@@ -41,7 +41,7 @@ describe.each(runtimes)('%s', (where, open) => {
     await upstream.close()
   })
 
-  it('never reaches a domain that is not registered, whatever a label encodes [hostile K12]', async () => {
+  it('never reaches a domain that is not registered, whatever a label encodes [H-K12]', async () => {
     const { port } = new URL(house.origin)
     const { host, hostname } = new URL(upstream.url)
     const domains = [

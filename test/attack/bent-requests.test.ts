@@ -65,7 +65,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   }
 
-  test('never a token for parameters in the query, said twice, or in a body that says it is something else, and never a code spent by them [hostile D9, G15, G16]', async () => {
+  test('never a token for parameters in the query, said twice, or in a body that says it is something else, and never a code spent by them [H-D9, H-G15, H-G16]', async () => {
     const client = await register(house)
     const { code, verifier } = await codeFor(client)
     const fields = {
@@ -131,7 +131,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(good.status).toBe(200)
   })
 
-  test('never a request that the next server would read differently: compressed, with two authorizations, or at an address written in another way [hostile G15]', async () => {
+  test('never a request that the next server would read differently: compressed, with two authorizations, or at an address written in another way [H-G15]', async () => {
     const client = await register(house)
     const { code, verifier } = await codeFor(client)
     const body = new URLSearchParams({
@@ -215,7 +215,7 @@ describe.each(runtimes)('%s', (_, open) => {
     ).toBe(200)
   })
 
-  test('never a fault of ours for bytes that are no text, too long, or mean something elsewhere [hostile G7, G22]', async () => {
+  test('never a fault of ours for bytes that are no text, too long, or mean something elsewhere [H-G7, H-G22]', async () => {
     const client = await register(house)
     const paths = ['/oauth/token', '/oauth/revoke', '/oauth/introspect']
     for (const bad of nasty) {
@@ -270,7 +270,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a registration that costs more than it says: no depth, no thousands of names, no member twice [hostile B9, R6]', async () => {
+  test('never a registration that costs more than it says: no depth, no thousands of names, no member twice [H-B9, H-R6]', async () => {
     const post = (body: string, type = 'application/json') =>
       at('/oauth/register', { method: 'POST', headers: { 'content-type': type }, body })
     const deep = (n: number): string => '['.repeat(n) + ']'.repeat(n)
@@ -330,7 +330,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a body, in query or form, larger than what a request line may hold [hostile D12, R3]', async () => {
+  test('never a body, in query or form, larger than what a request line may hold [H-D12, H-R3]', async () => {
     const client = await register(house)
     const query = new URL(authorizeUrl(house, client, { resource: echo(), state: '' }).url).search.slice(1)
     const state = 's'.repeat(8000)
@@ -343,7 +343,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await send('/oauth/authorize', `${query}&${'a=&'.repeat(120)}`)).status).toBe(400)
   })
 
-  test('never a byte of state lost, added or taken for a header, whatever it holds [hostile D12, D16]', async () => {
+  test('never a byte of state lost, added or taken for a header, whatever it holds [H-D12, H-D16]', async () => {
     const client = await register(house)
     const stranger = await register(house)
     for (const state of [
@@ -383,7 +383,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a lawful redirect URI refused or altered, however unusual, and never one that speaks in the place of the answer [hostile D3, D4, D16]', async () => {
+  test('never a lawful redirect URI refused or altered, however unusual, and never one that speaks in the place of the answer [H-D3, H-D4, H-D16]', async () => {
     const lawful: [registered: string, asked?: string][] = [
       ['http://[::1]:51004/cb'],
       ['http://[::1]/cb', 'http://[::1]:1/cb'],
@@ -422,7 +422,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect([back.searchParams.get('state'), back.searchParams.get('iss')]).toEqual(['mine', house.origin])
   })
 
-  test('never another origin in metadata, links or challenges than the configured one, whatever a request says [hostile A3]', async () => {
+  test('never another origin in metadata, links or challenges than the configured one, whatever a request says [H-A3]', async () => {
     const lies = {
       'x-forwarded-host': 'evil.example',
       'x-forwarded-proto': 'https',
@@ -460,7 +460,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a hint which services exist in what is said of those that do not [hostile A10]', async () => {
+  test('never a hint which services exist in what is said of those that do not [H-A10]', async () => {
     const said = async (path: string) => {
       const answer = await at(path)
       const { request_id: __, ...body } = (await answer.json()) as Record<string, unknown>

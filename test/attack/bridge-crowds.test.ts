@@ -8,7 +8,7 @@ import { useWorlds } from '../stdio/worlds.ts'
 const world = useWorlds()
 
 describe('never without bounds: many at once', () => {
-  it('never have more processes than allowed: fifty people start at the same moment, all are served in their turn [hostile N8]', async () => {
+  it('never have more processes than allowed: fifty people start at the same moment, all are served in their turn [H-N8]', async () => {
     const { client, bridge } = world({ bridge: { maxProcesses: 5, startMs: 60_000 } })
     let most = 0
     const everybody = Array.from({ length: 50 }, async (_, n) => {
@@ -22,7 +22,7 @@ describe('never without bounds: many at once', () => {
     expect(most).toBeLessThanOrEqual(5)
   }, 90_000)
 
-  it('never leave a zombie, after a thousand beginnings and ends [hostile N8]', async () => {
+  it('never leave a zombie, after a thousand beginnings and ends [H-N8]', async () => {
     const { stateDir } = world()
     const { spawn: start, close } = createNodeSpawn({ stateDir })
     const plan = {

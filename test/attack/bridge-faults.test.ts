@@ -73,7 +73,7 @@ describe.each(runtimes)('never at the expense of the gateway: a server %s', (_na
     await upstream?.close()
   }, 30_000)
 
-  it('never brings down more than its own call, whether it floods, hangs, forks, lies or dies [hostile N8] [C17]', async () => {
+  it('never brings down more than its own call, whether it floods, hangs, forks, lies or dies [H-N8] [C17]', async () => {
     const before = Number((await call(other, 'echo')).result?.['pid'])
     const faults: readonly (readonly [string, number, string])[] = [
       ['endless', 502, 'The MCP server was stopped: its message was too large.'],

@@ -17,7 +17,7 @@ const bubblewrap = findProgram('bwrap') !== undefined
 
 describe('never after the end of the gateway', () => {
   it.each(['none', ...(bubblewrap ? ['bubblewrap'] : [])])(
-    'never leaves a server running, not even when it is killed (sandbox: %s) [hostile N10]',
+    'never leaves a server running, not even when it is killed (sandbox: %s) [H-N10]',
     async (sandbox) => {
       const gateway = spawn(
         process.execPath,
@@ -46,7 +46,7 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
   const failure = async (client: StdioClient, tool: string, args: object): Promise<string> =>
     JSON.stringify((await client.tool(tool, args)).result)
 
-  it('never reads secrets of the system, of the gateway or of another person [hostile N8] [B8]', async () => {
+  it('never reads secrets of the system, of the gateway or of another person [H-N8] [B8]', async () => {
     const { client, stateDir } = isolated()
     writeFileSync(join(stateDir, 'root.key'), 'secret')
     const bea = await begun(client('bea'))
@@ -65,7 +65,7 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
     expect(saidBy(await ana.tool('echo'))['pid']).toBeLessThan(10)
   }, 20_000)
 
-  it('never changes anything but its home, /tmp of its own, and what it was given [hostile N8] [B8]', async () => {
+  it('never changes anything but its home, /tmp of its own, and what it was given [H-N8] [B8]', async () => {
     const { client, stateDir } = isolated({ plan: { write: [] } })
     const ana = await begun(client('ana'))
     for (const path of ['/usr/postern-was-here', '/etc/postern-was-here', '/postern-was-here'])
@@ -81,7 +81,7 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
     expect(readFileSync(join(given, 'file'), 'utf8')).toBe('written')
   }, 20_000)
 
-  it('never reaches the network where it is not to [hostile N8] [B8]', async () => {
+  it('never reaches the network where it is not to [H-N8] [B8]', async () => {
     const server = createServer((_, response) => response.end('here'))
     await new Promise<void>((done) => void server.listen(0, '127.0.0.1', done))
     const url = `http://127.0.0.1:${(server.address() as { port: number }).port}/`

@@ -8,7 +8,7 @@ import { begun, useWorlds } from '../stdio/worlds.ts'
 const world = useWorlds()
 
 describe('never by its command line: a child', () => {
-  it('never meets a shell [hostile N1]', async () => {
+  it('never meets a shell [H-N1]', async () => {
     const { client, stateDir } = world({
       flags: [
         '; touch touched',
@@ -30,7 +30,7 @@ describe('never by its command line: a child', () => {
     ]).toEqual([false, false, false])
   })
 
-  it('never hands down what the gateway or another service knows [hostile N4]', async () => {
+  it('never hands down what the gateway or another service knows [H-N4]', async () => {
     const env = {
       PATH: process.env['PATH'],
       LANG: 'C.UTF-8',
@@ -107,7 +107,7 @@ describe('never across people: two of them', () => {
     return crossings
   }
 
-  it('never hear one another, in sessions, with the same ids, a thousand times interleaved [hostile M5] [hostile N7]', async () => {
+  it('never hear one another, in sessions, with the same ids, a thousand times interleaved [H-M5] [H-N7]', async () => {
     const { client } = world()
     const [ana, bea] = [await begun(client('ana')), await begun(client('bea'))]
     expect(
@@ -117,7 +117,7 @@ describe('never across people: two of them', () => {
     expect(new Set(pids).size).toBe(2)
   })
 
-  it('never hear one another on one shared server of 2026-07-28, not even its progress, log and subscriptions [hostile M5] [hostile N7]', async () => {
+  it('never hear one another on one shared server of 2026-07-28, not even its progress, log and subscriptions [H-M5] [H-N7]', async () => {
     const { client } = world({ flags: ['--modern'], bridge: { shared: true } })
     const [ana, bea] = [client('ana'), client('bea')]
     expect(
@@ -138,7 +138,7 @@ describe('never across people: two of them', () => {
     ).toEqual([1, 1])
   })
 
-  it('never use the session of the other, whatever they know of it [hostile N7]', async () => {
+  it('never use the session of the other, whatever they know of it [H-N7]', async () => {
     const { client } = world()
     const [ana, bea] = [await begun(client('ana')), client('bea')]
     for (const method of ['GET', 'DELETE'] as const)
@@ -147,7 +147,7 @@ describe('never across people: two of them', () => {
     expect(saidBy(await ana.tool('echo', { still: 1 }))).toMatchObject({ still: 1 })
   })
 
-  it('never share a home [hostile N7]', async () => {
+  it('never share a home [H-N7]', async () => {
     const { client } = world()
     const homes = await Promise.all(
       ['ana', 'bea', 'ana'].map(
@@ -160,7 +160,7 @@ describe('never across people: two of them', () => {
 })
 
 describe('never at the expense of others: a server', () => {
-  it('never fills the memory with a line that does not end; it is ended and the caller told [hostile N8]', async () => {
+  it('never fills the memory with a line that does not end; it is ended and the caller told [H-N8]', async () => {
     const { client, bridge, log } = world()
     const ana = await begun(client('ana'))
     const pid = bridge.processes()[0]?.pid ?? 0
@@ -186,7 +186,7 @@ describe('never at the expense of others: a server', () => {
     )
   })
 
-  it('never holds a caller by saying nothing [hostile N8]', async () => {
+  it('never holds a caller by saying nothing [H-N8]', async () => {
     const { client, advance, bridge } = world({ flags: ['--modern'], bridge: { timeoutMs: 5000 } })
     const ana = await begun(client('ana'))
     await ana.modernTool('echo')
@@ -208,7 +208,7 @@ describe('never at the expense of others: a server', () => {
     expect(Object.values(saidBy(await ana.modernTool('cancelled')))).toHaveLength(1)
   })
 
-  it('never makes a client wait for a start that does not end [hostile N8]', async () => {
+  it('never makes a client wait for a start that does not end [H-N8]', async () => {
     const { client, bridge, log } = world({ flags: ['--mute', '--murmur'], bridge: { startMs: 1000 } })
     expect((await client('ana').initialize()).error).toEqual({
       code: 1504,
@@ -229,7 +229,7 @@ describe('never at the expense of others: a server', () => {
     await until(() => bridge.processes().length === 0, 'the end of both')
   })
 
-  it('never has a cut answer taken for a whole one [hostile N8]', async () => {
+  it('never has a cut answer taken for a whole one [H-N8]', async () => {
     const { client } = world({ flags: ['--modern'] })
     const ana = client('ana')
     const answer = await ana.modern('tools/call', { name: 'die-mid-answer', arguments: {} })
@@ -241,7 +241,7 @@ describe('never at the expense of others: a server', () => {
     expect((await ana.tool('die-mid-answer')).error?.code).toBe(1502)
   })
 
-  it('never reaches a client with what is no message: banners, other JSON, half UTF-8, carriage returns, answers to nobody [C17] [hostile N8]', async () => {
+  it('never reaches a client with what is no message: banners, other JSON, half UTF-8, carriage returns, answers to nobody [C17] [H-N8]', async () => {
     const ana = await begun(world().client('ana'))
     for (const tool of ['garbage', 'strangers', 'carriage-returns', 'twice', 'pieces', 'batch'] as const) {
       const response = await ana.fetch(
@@ -262,7 +262,7 @@ describe('never at the expense of others: a server', () => {
     expect(saidBy(await ana.tool('echo', { n: 1 }))).toMatchObject({ n: 1 })
   })
 
-  it('never leaves anything behind: what it started in other groups ends with it, and it itself within ten seconds however stubborn [hostile N8]', async () => {
+  it('never leaves anything behind: what it started in other groups ends with it, and it itself within ten seconds however stubborn [H-N8]', async () => {
     const { client, bridge } = world({ flags: ['--stubborn'] })
     const ana = await begun(client('ana'))
     const pids = [bridge.processes()[0]?.pid ?? 0, ...(saidBy(await ana.tool('fork'))['left'] as number[])]
@@ -273,7 +273,7 @@ describe('never at the expense of others: a server', () => {
     expect(Date.now() - asked).toBeLessThan(10_000)
   }, 20_000)
 
-  it('never drowns the gateway or another caller in notifications, however slowly its own caller reads [hostile M15]', async () => {
+  it('never drowns the gateway or another caller in notifications, however slowly its own caller reads [H-M15]', async () => {
     const { client, bridge } = world()
     const [ana, bea] = [await begun(client('ana')), await begun(client('bea'))]
     const flooded = await ana.fetch(
@@ -295,7 +295,7 @@ describe('never at the expense of others: a server', () => {
     await reader.cancel()
   }, 30_000)
 
-  it('never makes the gateway keep what it does not read [hostile N8]', async () => {
+  it('never makes the gateway keep what it does not read [H-N8]', async () => {
     const { client, bridge } = world({ flags: ['--modern'] })
     const ana = client('ana')
     await ana.modernTool('echo')
@@ -318,7 +318,7 @@ describe('never at the expense of others: a server', () => {
     process.kill(pid, 'SIGCONT')
   })
 
-  it('never makes a crash a loop: it rests longer after each, and says why [hostile N8]', async () => {
+  it('never makes a crash a loop: it rests longer after each, and says why [H-N8]', async () => {
     const { client, advance, log } = world({ flags: ['--crash'] })
     const ana = client('ana')
     const codes: unknown[] = []

@@ -38,7 +38,7 @@ describe.each(runtimes)('%s', (_, open) => {
     house.fetch(`${house.origin}/`, { headers: { accept: 'text/html', cookie } })
   const redirects = (page: Page): string => page.headers.get('location') ?? ''
 
-  test('never a session from a cookie that another host could have planted: a disguised name, or a second one [hostile E20]', async () => {
+  test('never a session from a cookie that another host could have planted: a disguised name, or a second one [H-E20]', async () => {
     const own = (await signIn(fresh())).cookies.get(session) ?? ''
     expect((await home(`${session}=${own}`)).status).toBe(200)
     // Browsers keep a name that begins with U+00A0 from any host of the domain; software that trims Unicode white space then reads __Host-.
@@ -55,7 +55,7 @@ describe.each(runtimes)('%s', (_, open) => {
     for (const cookie of planted) expect([cookie, (await home(cookie)).status]).toEqual([cookie, 303])
   })
 
-  test('never a sign-in form tied to a planted browser cookie, nor that cookie made our own [hostile E4, E20]', async () => {
+  test('never a sign-in form tied to a planted browser cookie, nor that cookie made our own [H-E4, H-E20]', async () => {
     const attacker = fresh()
     const { fields } = (await attacker.go('/login')).form('/login')
     const theirs = attacker.cookies.get(binding) ?? ''
@@ -74,7 +74,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a consent page for a flow whose cookie is disguised [hostile E15]', async () => {
+  test('never a consent page for a flow whose cookie is disguised [H-E15]', async () => {
     const browser = await signIn(fresh())
     const page = await browser.go((await asking()).url)
     const [name = '', value = ''] =
@@ -93,7 +93,7 @@ describe.each(runtimes)('%s', (_, open) => {
       expect([flow, (await withFlow(flow)).status]).toEqual([flow, 403])
   })
 
-  test('never a session whose id somebody knew before the sign-in, and the one that was planted ends [hostile E20]', async () => {
+  test('never a session whose id somebody knew before the sign-in, and the one that was planted ends [H-E20]', async () => {
     const attacker = await signIn(fresh())
     const planted = attacker.cookies.get(session) ?? ''
     const victim = fresh()
@@ -111,7 +111,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a sign-in or a sign-out that another site sent [hostile E4, P2]', async () => {
+  test('never a sign-in or a sign-out that another site sent [H-E4, H-P2]', async () => {
     const browser = await signIn(fresh())
     const { fields } = (await browser.go('/login?switch=1')).form('/login')
     const send = (path: string, body: Record<string, string>, headers: Record<string, string>) =>
@@ -147,7 +147,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await home(jar(browser))).status).toBe(200)
   })
 
-  test('never more cookies than a request has room for, however many flows begin in one browser [hostile E17]', async () => {
+  test('never more cookies than a request has room for, however many flows begin in one browser [H-E17]', async () => {
     const browser = fresh()
     const { url } = await asking()
     for (let i = 0; i < 300; i++) expect((await browser.go(url)).status).toBe(200)
@@ -155,7 +155,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await allow(browser, url)).searchParams.get('code')).toMatch(/^pc_/)
   })
 
-  test('never an answer for the page of another tab: a new sign-in in one makes the other ask again [hostile E4, E6]', async () => {
+  test('never an answer for the page of another tab: a new sign-in in one makes the other ask again [H-E4, H-E6]', async () => {
     const browser = await signIn(fresh())
     const first = await browser.go((await asking()).url)
     const second = await browser.go((await asking()).url)
@@ -173,7 +173,7 @@ describe.each(runtimes)('%s', (_, open) => {
     ).toBe(0)
   })
 
-  test('never an old sign-in where the client asked for a fresh one [hostile D15]', async () => {
+  test('never an old sign-in where the client asked for a fresh one [H-D15]', async () => {
     const browser = await signIn(fresh())
     for (const params of [
       { prompt: 'login' },
@@ -193,7 +193,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never to another place than a page of this gateway after the sign-in [hostile P8]', async () => {
+  test('never to another place than a page of this gateway after the sign-in [H-P8]', async () => {
     const places = [
       '//evil.example',
       '/\\evil.example',
@@ -244,7 +244,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never into an authorization by the way of the sign-in form, which would make it look like the person’s own wish [hostile E12, P8]', async () => {
+  test('never into an authorization by the way of the sign-in form, which would make it look like the person’s own wish [H-E12, H-P8]', async () => {
     const client = await register(house)
     const { url } = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
     const browser = fresh()
@@ -287,7 +287,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a silent answer where anything of the question is new [hostile E10]', async () => {
+  test('never a silent answer where anything of the question is new [H-E10]', async () => {
     const redirect_uris = ['https://app.example/cb', 'https://app.example/other', 'http://127.0.0.1:5000/cb']
     const client = await register(house, { redirect_uris })
     const browser = fresh()
@@ -325,7 +325,7 @@ describe.each(runtimes)('%s', (_, open) => {
       ).toContain('value="allow"')
   })
 
-  test('never more guesses for a name that can be spelt in several ways [hostile P5]', async () => {
+  test('never more guesses for a name that can be spelt in several ways [H-P5]', async () => {
     const browser = fresh()
     const page = await browser.go('/login')
     const statuses: number[] = []
@@ -341,7 +341,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(statuses).toEqual([...Array.from({ length: 10 }, () => 401), 429])
   })
 
-  test('never a script from what a person or a link typed [hostile P3]', async () => {
+  test('never a script from what a person or a link typed [H-P3]', async () => {
     const browser = fresh()
     const evil = '"\'><script>alert(1)</script><img src=x onerror=alert(1)>'
     const client = await register(house)

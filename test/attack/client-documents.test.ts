@@ -138,14 +138,14 @@ describe.each([
   const logIn = async (id: string) =>
     (await (await token(await codeOf(id))).json()) as { refresh_token: string }
 
-  test('never a consent page without the host that vouches for the client, and the host the answer goes to [hostile C1]', async () => {
+  test('never a consent page without the host that vouches for the client, and the host the answer goes to [H-C1]', async () => {
     const page = await look(published({ client_name: 'Claude', logo_uri: 'https://cimd.test/logo.png' }))
     for (const text of ['Claude', 'cimd.test', '127.0.0.1:5000', 'value="allow"', 'value="deny"'])
       expect(page.body).toContain(text)
     expect([asked.length, page.body.includes('logo.png')]).toEqual([1, false])
   })
 
-  test('never a document that names another client, by however little [hostile C2]', async () => {
+  test('never a document that names another client, by however little [H-C2]', async () => {
     for (const alter of [
       (u: string) => `${u}/`,
       (u: string) => u.replace('cimd.test', 'CIMD.test'),
@@ -163,7 +163,7 @@ describe.each([
     }
   })
 
-  test('never a connection for an id that is no plain URL of a document [hostile C3]', async () => {
+  test('never a connection for an id that is no plain URL of a document [H-C3]', async () => {
     const ids = [
       'http://cimd.test/c.json',
       'https://cimd.test/c.json#x',
@@ -193,7 +193,7 @@ describe.each([
     expect(asked).toEqual([])
   })
 
-  test('never a byte to an address that is not public, whatever names it and however often it is asked for [hostile C4, C6]', async () => {
+  test('never a byte to an address that is not public, whatever names it and however often it is asked for [H-C4, H-C6]', async () => {
     const hosts: Record<string, readonly string[]> = {
       'rebind.example': ['127.0.0.1'],
       'mapped.example': ['::ffff:7f00:1'],
@@ -224,7 +224,7 @@ describe.each([
   })
 
   test(
-    'never more than five kilobytes or five seconds for a document, nor memory for what it unpacks to [hostile C8]',
+    'never more than five kilobytes or five seconds for a document, nor memory for what it unpacks to [H-C8]',
     { timeout: 20_000 },
     async () => {
       const padded = (size: number) => {
@@ -280,7 +280,7 @@ describe.each([
     },
   )
 
-  test('never a document that is none, nor one that a redirect names, and never a bad one kept for longer than a minute [hostile C9]', async () => {
+  test('never a document that is none, nor one that a redirect names, and never a bad one kept for longer than a minute [H-C9]', async () => {
     const answers: readonly (readonly [Answer, number?])[] = [
       [json('<html>', { 'content-type': 'text/html' })],
       ...['{"client_id":', [], 'null'].map((body) => [json(body)] as const),
@@ -323,7 +323,7 @@ describe.each([
     expect((await look(healed)).body).toContain('value="allow"')
   })
 
-  test('never a detour of a client’s document through the gateway or a server behind it [hostile C17]', async () => {
+  test('never a detour of a client’s document through the gateway or a server behind it [H-C17]', async () => {
     const own = new URL(house.origin)
     for (const id of [
       `https://${own.host}/c.json`,
@@ -335,7 +335,7 @@ describe.each([
     expect(asked).toEqual([])
   })
 
-  test('never a logout because the document’s host is down, filters us or answers nonsense for a while [hostile C15]', async () => {
+  test('never a logout because the document’s host is down, filters us or answers nonsense for a while [H-C15]', async () => {
     const id = published({}, { 'cache-control': 'max-age=60' })
     let { refresh_token } = await logIn(id)
     for (const [i, answer] of [
@@ -362,7 +362,7 @@ describe.each([
     ]).toEqual([503, 'temporarily_unavailable', true])
   })
 
-  test('never a hosted client taken at its word where it has a key, and never one without a key asked for it [hostile C11, C12]', async () => {
+  test('never a hosted client taken at its word where it has a key, and never one without a key asked for it [H-C11, H-C12]', async () => {
     const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true })
     const stranger = await generateKeyPair('RS256')
     const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: 'k1', alg: 'RS256', use: 'sig' }] }

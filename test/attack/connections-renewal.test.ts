@@ -132,7 +132,7 @@ describe.each(runtimes)('never %s', (_name, open) => {
     expect(renewals()).toBe(1)
   })
 
-  it('has a hundred calls ask for what is refused: one renewal, the same clear answer for each, and nothing for anybody else [hostile H15]', async () => {
+  it('has a hundred calls ask for what is refused: one renewal, the same clear answer for each, and nothing for anybody else [H-H15]', async () => {
     const theirs = await textOf(taro)
     const mine = await textOf(olga)
     far.script.instead.set('/mcp', ({ headers }) =>

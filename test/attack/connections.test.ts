@@ -55,7 +55,7 @@ describe.each(runtimes)('never %s', (_name, open) => {
     await refusedBeforeLeaving(/about "https:\/\/evil.test/)
   })
 
-  it('never believes an authorization server that calls itself something else [D1] [hostile Q3]', async () => {
+  it('never believes an authorization server that calls itself something else [D1] [H-Q3]', async () => {
     far.script.metadata = (metadata) => ({ ...metadata, issuer: 'https://evil.test' })
     await refusedBeforeLeaving(/calls itself/)
   })
@@ -68,12 +68,12 @@ describe.each(runtimes)('never %s', (_name, open) => {
     'data:text/html,evil',
     'https://evil.test/authorize',
     'https://user:evil@as.test/',
-  ])('never sends a browser to %s [D5] [hostile Q2, Q3]', async (endpoint) => {
+  ])('never sends a browser to %s [D5] [H-Q2, H-Q3]', async (endpoint) => {
     far.script.metadata = (metadata) => ({ ...metadata, authorization_endpoint: endpoint })
     await refusedBeforeLeaving(/authorization_endpoint/)
   })
 
-  it('never sends a code to a token endpoint of somebody else [hostile Q3]', async () => {
+  it('never sends a code to a token endpoint of somebody else [H-Q3]', async () => {
     far.script.metadata = (metadata) => ({ ...metadata, token_endpoint: `${other.origin}/token` })
     await refusedBeforeLeaving(/token_endpoint/)
     expect(other.count('/token')).toBe(0)
@@ -104,7 +104,7 @@ describe.each(runtimes)('never %s', (_name, open) => {
     }
   })
 
-  it('never takes what is no metadata for metadata [hostile F7]', async () => {
+  it('never takes what is no metadata for metadata [H-F7]', async () => {
     for (const body of ['<!doctype html>', '[]', 'null', '{']) {
       far.script.instead.set('/.well-known/oauth-authorization-server', () => ({ body }))
       const page = await connect()
@@ -131,7 +131,7 @@ describe.each(runtimes)('never %s', (_name, open) => {
       }),
     ],
   ])(
-    'never redeems the code of an answer with an iss %s, nor shows its words [D2] [hostile Q3]',
+    'never redeems the code of an answer with an iss %s, nor shows its words [D2] [H-Q3]',
     async (_what, answer) => {
       far.script.answer = answer as (usual: Record<string, string>) => Record<string, string>
       const page = await connect()
@@ -140,7 +140,7 @@ describe.each(runtimes)('never %s', (_name, open) => {
     },
   )
 
-  it('never shows what a server says in its errors [hostile F3]', async () => {
+  it('never shows what a server says in its errors [H-F3]', async () => {
     far.script.answer = ({ code: _, ...answer }) => ({
       ...answer,
       error: 'access_denied',
@@ -187,7 +187,7 @@ describe.each(runtimes)('never %s', (_name, open) => {
     return browser.submit(page, '/login', { username: ana.username, password: ana.password })
   }
 
-  it('never lets an odd answer do harm: lifetimes that make no sense, members that are null [hostile F8]', async () => {
+  it('never lets an odd answer do harm: lifetimes that make no sense, members that are null [H-F8]', async () => {
     for (const tokens of [
       { expires_in: -1 },
       { expires_in: 0 },
@@ -224,7 +224,7 @@ describe.each(runtimes)('never %s', (_name, open) => {
     expect(JSON.stringify(other.asked)).not.toMatch(/refresh-|access-/)
   })
 
-  it('never leaves before the person agreed, nor for a form of another site or session [hostile E4, E5, E13]', async () => {
+  it('never leaves before the person agreed, nor for a form of another site or session [H-E4, H-E5, H-E13]', async () => {
     const browser = createBrowser(house.fetch, house.origin)
     const page = await browser.submit(await browser.go('/connect/near'), '/login', {
       username: yamada.username,
@@ -258,7 +258,7 @@ describe.each(runtimes)('never %s', (_name, open) => {
     expect(far.count('/register')).toBe(0)
   })
 
-  it('never connects in a browser that is not the one that went out, nor twice [hostile E14, E15, F1]', async () => {
+  it('never connects in a browser that is not the one that went out, nor twice [H-E14, H-E15, H-F1]', async () => {
     const mine = createBrowser(house.fetch, house.origin)
     const page = await mine.submit(await mine.go('/connect/near'), '/login', {
       username: ana.username,

@@ -156,7 +156,7 @@ describe.each(runtimes)('%s', (_, open) => {
   })
 
   it.each([...Object.keys(faults), ...Object.keys(answers)])(
-    'never lets a server that %s look as if it had answered, nor reach anybody else [hostile M13] [hostile R10]',
+    'never lets a server that %s look as if it had answered, nor reach anybody else [H-M13] [H-R10]',
     async (name) => {
       const [mine, theirs] = [await session(ana), await session(yamada)]
       const since = performance.now()
@@ -196,7 +196,7 @@ describe.each(runtimes)('%s', (_, open) => {
     ['silent', 504, 'Request to Old timed out'],
     ['nothing', 504, 'Request to Old timed out'],
   ] as const)(
-    'never goes where a server points, nor waits for one that does not begin: %s [hostile K7] [hostile R10]',
+    'never goes where a server points, nor waits for one that does not begin: %s [H-K7] [H-R10]',
     async (id, status, message) => {
       const answer = await callerOf(house, `${house.origin}/${id}/mcp`, '').post(initialize)
       expect([answer.status, await answer.json()]).toMatchObject([

@@ -111,7 +111,7 @@ describe('never lets large messages end the service for others, with 256 MiB of 
       [name, '/stdio/mcp', body] as const,
     ]),
   )(
-    '%s before %s that hangs [hostile R9]',
+    '%s before %s that hangs [H-R9]',
     async (_, path, body) => {
       const over = new AbortController()
       const small = Buffer.from(JSON.stringify(call()))

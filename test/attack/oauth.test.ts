@@ -42,7 +42,7 @@ describe.each(runtimes)('%s', (_, open) => {
     return { browser, page, client }
   }
 
-  test('never a redirect to anywhere but a registered address, however the request is bent [hostile D2, D3, D8, D9]', async () => {
+  test('never a redirect to anywhere but a registered address, however the request is bent [H-D2, H-D3, H-D8, H-D9]', async () => {
     const client = await register(house, { redirect_uris: ['https://app.example/cb'] })
     const url = new URL(authorizeUrl(house, client, { resource: resource() }).url)
     const uris = [
@@ -82,7 +82,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect([posted.status, posted.headers.get('location')]).toEqual([400, null])
   })
 
-  test('never a code for a decision that did not come from our own page in the same browser [hostile E4, E5, E15]', async () => {
+  test('never a code for a decision that did not come from our own page in the same browser [H-E4, H-E5, H-E15]', async () => {
     const { browser, page } = await asked()
     const { action, fields } = page.form('/oauth/consent')
     const cookie = [...browser.cookies].map((pair) => pair.join('=')).join('; ')
@@ -115,7 +115,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await send(fields, own)).status).toBe(409)
   })
 
-  test('never a silent code for another site, not even where the person allowed it before [hostile E12]', async () => {
+  test('never a silent code for another site, not even where the person allowed it before [H-E12]', async () => {
     const client = await register(house, { redirect_uris: ['https://app.example/cb'] })
     const browser = createBrowser(house.fetch, house.origin)
     await allow(browser, authorizeUrl(house, client, { resource: resource() }).url)
@@ -129,7 +129,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never tokens for a code in other hands: another client, another verifier, another address, another service [hostile G5, G9, G10, G13]', async () => {
+  test('never tokens for a code in other hands: another client, another verifier, another address, another service [H-G5, H-G9, H-G10, H-G13]', async () => {
     const client = await register(house)
     const stranger = await register(house)
     const browser = createBrowser(house.fetch, house.origin)
@@ -145,7 +145,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await redeem(house, client, code, asking.verifier)).status).toBe(200)
   })
 
-  test('never two grants of one code, however many exchange it at once [hostile G2]', async () => {
+  test('never two grants of one code, however many exchange it at once [H-G2]', async () => {
     const client = await register(house)
     const browser = createBrowser(house.fetch, house.origin)
     const asking = authorizeUrl(house, client, { resource: resource() })
@@ -159,7 +159,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await call(winner.access_token)).status).toBe(200)
   })
 
-  test('never one kind of token in the place of another [hostile G18, J4, J6]', async () => {
+  test('never one kind of token in the place of another [H-G18, H-J4, H-J6]', async () => {
     const { client, tokens } = await logIn(house)
     const before = upstream.heard.length
     for (const token of [
@@ -178,7 +178,7 @@ describe.each(runtimes)('%s', (_, open) => {
       expect((await redeem(house, client, code, 'x'.repeat(43))).status).toBe(400)
   })
 
-  test('never an error at the token endpoint that clients take for the end: always JSON, a registered code, no store [hostile G15, G16, G22, I4]', async () => {
+  test('never an error at the token endpoint that clients take for the end: always JSON, a registered code, no store [H-G15, H-G16, H-G22, H-I4]', async () => {
     const registered = new Set([
       'invalid_request',
       'invalid_client',
@@ -260,7 +260,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a fetch of what a request or a registration names, where none is due [hostile B11, D13, C17]', async () => {
+  test('never a fetch of what a request or a registration names, where none is due [H-B11, H-D13, H-C17]', async () => {
     const trap = await openUpstream()
     const client = await register(house, {
       logo_uri: trap.url,
@@ -284,7 +284,7 @@ describe.each(runtimes)('%s', (_, open) => {
     await trap.close()
   })
 
-  test('never a script from a client that names itself one [hostile B10, D12]', async () => {
+  test('never a script from a client that names itself one [H-B10, H-D12]', async () => {
     const browser = createBrowser(house.fetch, house.origin)
     const client = await register(house, {
       client_name: '<img src=x onerror=alert(1)>"\'><script>alert(2)</script>',
@@ -298,7 +298,7 @@ describe.each(runtimes)('%s', (_, open) => {
   })
 })
 
-test('never a request to the operator’s own identity provider because a client names it [hostile C4]', async () => {
+test('never a request to the operator’s own identity provider because a client names it [H-C4]', async () => {
   let connections = 0
   const idp = createServer((socket) => {
     connections++

@@ -72,7 +72,7 @@ describe.each(runtimes)('%s', (where, open) => {
     ['http://127.0.0.1:5000/cb', '127.0.0.1:5000'],
     ['com.example.app:/cb', 'com.example.app:'],
   ])(
-    'never to %s before a person approved the client, then at once [hostile D6, D7, D10, D13, D15]',
+    'never to %s before a person approved the client, then at once [H-D6, H-D7, H-D10, H-D13, H-D15]',
     async (redirectUri, host) => {
       const client = await register(house, { client_name: 'App <b>', redirect_uris: [redirectUri] })
       const urls = errors.map(
@@ -120,7 +120,7 @@ describe.each(runtimes)('%s', (where, open) => {
     },
   )
 
-  test('never at prompt=none of somebody who is signed in, nor after a no, which alone is sent [hostile D15]', async () => {
+  test('never at prompt=none of somebody who is signed in, nor after a no, which alone is sent [H-D15]', async () => {
     const client = await register(house, { redirect_uris: ['https://app.example/cb'] })
     const browser = createBrowser(house.fetch, house.origin)
     const silent = authorizeUrl(house, client, { resource: resource(), prompt: 'none' })

@@ -61,7 +61,7 @@ describe.each(runtimes)('%s', (_, open) => {
     `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`
   const formEncoded = (text: string): string => new URLSearchParams({ '': text }).toString().slice(1)
 
-  test('never a client by credentials that are not exactly its own, and always by those that are, encoded as RFC 6749 says or as they are [hostile B2, I3]', async () => {
+  test('never a client by credentials that are not exactly its own, and always by those that are, encoded as RFC 6749 says or as they are [H-B2, H-I3]', async () => {
     const introspect = (authorization: string, more = '') =>
       send('/oauth/introspect', `token=x${more}`, { authorization })
     for (const authorization of [
@@ -125,7 +125,7 @@ describe.each(runtimes)('%s', (_, open) => {
     ])
   })
 
-  test('never less than the whole grant left on a refresh token, however narrow the access token it was used for [hostile H9, H10]', async () => {
+  test('never less than the whole grant left on a refresh token, however narrow the access token it was used for [H-H9, H-H10]', async () => {
     const client = await register(house)
     const wide = await grantOf(client, { resource: `${house.origin}/wide/mcp`, scope: 'read write' })
     const narrow = (await (await refresh(house, client, wide.refresh_token, { scope: 'read' })).json()) as {
@@ -154,7 +154,7 @@ describe.each(runtimes)('%s', (_, open) => {
     ).toEqual(['read', 'write'])
   })
 
-  test('never anything done to, or told of, a token by a client whose it is not [hostile I3, I6, P6]', async () => {
+  test('never anything done to, or told of, a token by a client whose it is not [H-I3, H-I6, H-P6]', async () => {
     const [client, stranger, confidential] = [
       await register(house),
       await register(house),
@@ -209,7 +209,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await refresh(house, client, refresh_token)).status).toBe(200)
   })
 
-  test('never a registration read, changed or deleted by anybody but the client it is of [hostile P6]', async () => {
+  test('never a registration read, changed or deleted by anybody but the client it is of [H-P6]', async () => {
     const made = async (name: string) =>
       (await (
         await at('/register', {

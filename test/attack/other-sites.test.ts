@@ -46,7 +46,7 @@ describe.each(runtimes)('%s', (_, open) => {
   })
 
   test.each(strangers)(
-    'never a call of a service without login, nor an answer of it, for a page of %s [hostile M7]',
+    'never a call of a service without login, nor an answer of it, for a page of %s [H-M7]',
     async (origin) => {
       upstream.heard.length = 0
       for (const answer of await callAll(house, { origin })) {
@@ -95,7 +95,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  test('never a change that another site sent, whatever cookies and tokens come with it [hostile E5, P2]', async () => {
+  test('never a change that another site sent, whatever cookies and tokens come with it [H-E5, H-P2]', async () => {
     const routes = [
       ['POST', '/oauth/consent'],
       ['POST', '/login'],

@@ -48,7 +48,7 @@ describe('never says anything more on a connection after "Connection: close" (RF
         `HEAD /echo/mcp HTTP/1.1\r\n${host()}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
       400,
     ],
-  ])('to %s [hostile K6]', async (_, bytes, status) => {
+  ])('to %s [H-K6]', async (_, bytes, status) => {
     const { text, statuses, closed } = await sendRaw(port, bytes())
     expect([statuses, closed]).toEqual([[status], true])
     if (bytes().startsWith('HEAD')) expect(text).toMatch(/\r\n\r\n$/)

@@ -106,7 +106,7 @@ describe('never takes its address from the caller', () => {
       (h: string) =>
         `GET http://evil.test/.well-known/oauth-authorization-server HTTP/1.1\r\nHost: ${h}\r\n\r\n`,
     ],
-  ])('%s [B6] [hostile A4, A6, A7]', async (_name, request) => {
+  ])('%s [B6] [H-A4, H-A6, H-A7]', async (_name, request) => {
     const answer = await send(request(host))
     expect(answer.statuses[0]).toBe(400)
     expect(answer.text).not.toContain('evil.test')
@@ -142,7 +142,7 @@ describe('never finds a service behind a path that means something else', () => 
     '/OPEN/mcp',
     '/open%2fmcp',
     '/open/mcp%00',
-  ])('%s [hostile J4, K11]', async (path) => {
+  ])('%s [H-J4, H-K11]', async (path) => {
     const answer = await send(
       `POST ${path} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     )
@@ -151,7 +151,7 @@ describe('never finds a service behind a path that means something else', () => 
     expect(upstream.heard).toEqual([])
   })
 
-  it('raw bytes beyond ASCII [hostile K11]', async () => {
+  it('raw bytes beyond ASCII [H-K11]', async () => {
     expect(
       (await send(`POST /open/mcp/\u00ff HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 0\r\n\r\n`))
         .statuses[0],
@@ -185,14 +185,14 @@ describe('never speaks another protocol on the same socket', () => {
       400,
     ],
     ['OPTIONS of everything', (h: string) => `OPTIONS * HTTP/1.1\r\nHost: ${h}\r\n\r\n`, 400],
-  ])('%s [hostile K6, K15]', async (_name, request, status) => {
+  ])('%s [H-K6, H-K15]', async (_name, request, status) => {
     expect((await send(request(host))).statuses[0]).toBe(status)
     expect(upstream.heard).toEqual([])
   })
 })
 
 describe('never lets framing carry what headers may not', () => {
-  it('an identity in a trailer [B5] [hostile K4]', async () => {
+  it('an identity in a trailer [B5] [H-K4]', async () => {
     const chunked = `${body.length.toString(16)}\r\n${body}\r\n0\r\nX-User-Email: root@evil.test\r\nAuthorization: Bearer x\r\n\r\n`
     const answer = await send(post(['Transfer-Encoding: chunked', 'Trailer: X-User-Email'], chunked))
     expect(answer.statuses[0]).toBe(200)
@@ -200,7 +200,7 @@ describe('never lets framing carry what headers may not', () => {
     expect(upstream.heard[0]?.body).toBe(body)
   })
 
-  it('an identity hidden behind Connection, nor does Connection remove the gateway’s own [hostile K2]', async () => {
+  it('an identity hidden behind Connection, nor does Connection remove the gateway’s own [H-K2]', async () => {
     const answer = await send(
       `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${token}\r\nConnection: X-User-Email, Authorization, x-mcp-identity, keep-alive\r\nX-User-Email: root@evil.test\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     )
@@ -212,7 +212,7 @@ describe('never lets framing carry what headers may not', () => {
     expect(upstream.heard[0]?.headers).not.toHaveProperty('authorization')
   })
 
-  it('an identity in another spelling of its name [B5] [hostile L1]', async () => {
+  it('an identity in another spelling of its name [B5] [H-L1]', async () => {
     const names = [
       'X-User-Email',
       'x-user-email',
@@ -234,7 +234,7 @@ describe('never lets framing carry what headers may not', () => {
     ])
   })
 
-  it('the rights of one pipelined request to the next [hostile K5]', async () => {
+  it('the rights of one pipelined request to the next [H-K5]', async () => {
     const anonymous = `POST /open/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
     const guarded = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
     const allowed = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${token}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`
@@ -243,7 +243,7 @@ describe('never lets framing carry what headers may not', () => {
     expect(upstream.heard.map(({ headers }) => headers['x-user-id'])).toEqual([undefined, 'ana'])
   })
 
-  it('half a request to the upstream [hostile K5]', async () => {
+  it('half a request to the upstream [H-K5]', async () => {
     await new Promise<void>((resolve) => {
       const socket = connect(port, '127.0.0.1', () => {
         socket.write(post([`Content-Length: ${body.length + 10}`]))
@@ -257,7 +257,7 @@ describe('never lets framing carry what headers may not', () => {
 })
 
 describe('never asks for a body it will not take', () => {
-  it('from a caller it does not know [hostile K6]', async () => {
+  it('from a caller it does not know [H-K6]', async () => {
     const head = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n`
     const refused = await sendRaw(port, `${head}\r\n`, { enough: (text) => text.includes('\r\n\r\n') })
     expect(refused.statuses).toEqual([401])
@@ -273,7 +273,7 @@ describe('never asks for a body it will not take', () => {
     expect(upstream.heard).toEqual([])
   })
 
-  it('beyond the bound, announced or not, and closes the connection [hostile R3]', async () => {
+  it('beyond the bound, announced or not, and closes the connection [H-R3]', async () => {
     const announced = await send(post(['Content-Length: 70000'], ''))
     expect(announced.statuses[0]).toBe(413)
     expect(announced.text.toLowerCase()).toContain('connection: close')
@@ -285,7 +285,7 @@ describe('never asks for a body it will not take', () => {
     expect(upstream.heard).toEqual([])
   })
 
-  it('with a head that is too large [hostile R4]', async () => {
+  it('with a head that is too large [H-R4]', async () => {
     const huge = await sendRaw(
       port,
       `GET /open/mcp HTTP/1.1\r\nHost: ${host}\r\nX: ${'a'.repeat(17_000)}\r\n\r\n`,
@@ -295,7 +295,7 @@ describe('never asks for a body it will not take', () => {
 })
 
 describe('never gives a caller its token back, nor an upstream', () => {
-  it('for any malformed credential [B4] [hostile J1, L8]', async () => {
+  it('for any malformed credential [B4] [H-J1, H-L8]', async () => {
     const bad = [
       'Bearer garbage',
       `bearer  x${token}`,

@@ -21,7 +21,7 @@ beforeEach(() => proxied.clear())
 const events = { 'content-type': 'text/event-stream' }
 
 describe('never keeps anything of a call whose caller has left', () => {
-  it('however often callers hang up, before the answer or in the middle of it [hostile M12]', async () => {
+  it('however often callers hang up, before the answer or in the middle of it [H-M12]', async () => {
     const { caller, held } = proxied
     let open = 0
     for (let round = 0; round < 100; round++) {
@@ -64,7 +64,7 @@ describe('never keeps anything of a call whose caller has left', () => {
 })
 
 describe('never buffers without bound', () => {
-  it('for a reader that does not read [hostile M15]', async () => {
+  it('for a reader that does not read [H-M15]', async () => {
     const { house, caller, other, held } = proxied
     const { host, port } = new URL(house.origin)
     const body = JSON.stringify(call('hold'))
@@ -96,7 +96,7 @@ describe('never buffers without bound', () => {
 })
 
 describe('never holds an answer for somebody who does not take it', () => {
-  it('longer than half a minute; a stream of events waits for its reader [hostile R1]', async () => {
+  it('longer than half a minute; a stream of events waits for its reader [H-R1]', async () => {
     const { house, caller, held } = proxied
     const { host, port } = new URL(house.origin)
     const body = JSON.stringify(call('hold'))
@@ -139,7 +139,7 @@ describe('never holds an answer for somebody who does not take it', () => {
 })
 
 describe('never lets an upstream that breaks off look like one that finished', () => {
-  it('in the middle of an event stream [hostile M13]', async () => {
+  it('in the middle of an event stream [H-M13]', async () => {
     const { caller, held } = proxied
     const stream = caller.get()
     await until(() => held.length === 1, 'the GET')
@@ -150,7 +150,7 @@ describe('never lets an upstream that breaks off look like one that finished', (
     await expect(reader.read()).rejects.toThrow()
   })
 
-  it('nor one that says nothing more: its callers hear of it in time, and others do not wait [hostile R10]', async () => {
+  it('nor one that says nothing more: its callers hear of it in time, and others do not wait [H-R10]', async () => {
     const slow = await proxied.at('slow')
     const { other, held } = proxied
     const stuck = Array.from({ length: 4 }, () => slow.post(call('hold')))
@@ -225,7 +225,7 @@ const withBytes = async (
 const answer = (text: string): string => JSON.stringify({ jsonrpc: '2.0', id: 7, result: { text } })
 
 describe('never believes an upstream that speaks two languages', () => {
-  it('and gives the answer planted behind one caller’s to no other [hostile K5]', async () => {
+  it('and gives the answer planted behind one caller’s to no other [H-K5]', async () => {
     await withBytes(
       (socket) => socket.write(json(answer('mine')) + json(answer('planted'))),
       async (post, connections) => {

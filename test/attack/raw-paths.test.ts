@@ -54,7 +54,7 @@ describe.each([
     '/x/../.well-known/oauth-authorization-server',
     '/x/../open/mcp',
     '/open/./mcp',
-  ])('GET %s [hostile K1]', async (path) => {
+  ])('GET %s [H-K1]', async (path) => {
     const statuses = await ask(`GET ${path}`)
     expect(statuses).toHaveLength(1)
     expect([400, 404]).toContain(statuses[0])

@@ -51,7 +51,7 @@ afterAll(async () => {
   await upstream.close()
 })
 
-it('never leads inside when its name is resolved again, by call, by stream, by session or by encoded host [hostile C6]', async () => {
+it('never leads inside when its name is resolved again, by call, by stream, by session or by encoded host [H-C6]', async () => {
   const { port, seen } = await listeners.trap()
   const admin = await signInAs(house, ana)
   const added = await admin.ask('POST', '/api/services', {

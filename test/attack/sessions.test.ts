@@ -28,7 +28,7 @@ describe.each(runtimes)('%s', (where, open) => {
   afterAll(() => proxied.close())
   beforeEach(() => proxied.clear())
 
-  it('never gives the stream of a session to anybody else, and never takes it from its owner [hostile M3]', async () => {
+  it('never gives the stream of a session to anybody else, and never takes it from its owner [H-M3]', async () => {
     const { caller, other, held, upstream } = proxied
     const session = await sessionOf(caller)
     const answering = caller.get(session)
@@ -51,7 +51,7 @@ describe.each(runtimes)('%s', (where, open) => {
     expect((await stream.rest()).map(({ id }) => id)).toEqual(['3'])
   })
 
-  it('never asks a server for events that no session of the caller can have had [hostile M4]', async () => {
+  it('never asks a server for events that no session of the caller can have had [H-M4]', async () => {
     const { caller, other, heard, upstream } = proxied
     const session = await sessionOf(caller)
     upstream.heard.length = 0
@@ -80,7 +80,7 @@ describe.each(runtimes)('%s', (where, open) => {
   })
 
   itWhere(where !== 'in workerd')(
-    'never gives out a session id that can be guessed, nor takes one for a token [hostile M6]',
+    'never gives out a session id that can be guessed, nor takes one for a token [H-M6]',
     async () => {
       const { house } = proxied
       const url = `${house.origin}/echo/sse`
@@ -124,7 +124,7 @@ const expectRandom = (ids: readonly string[], length: number): void => {
 }
 
 describe('never mixed up: sessions of a command', () => {
-  it('never hear events of one another, whichever event ids their clients come back with [hostile M3, M4]', async () => {
+  it('never hear events of one another, whichever event ids their clients come back with [H-M3, H-M4]', async () => {
     const world = openWorld()
     const [ana, bo] = [world.client('ana'), world.client('bo')]
     await ana.initialize()
@@ -147,7 +147,7 @@ describe('never mixed up: sessions of a command', () => {
     await world.close()
   }, 20_000)
 
-  it('never have an id that can be guessed [hostile M6]', async () => {
+  it('never have an id that can be guessed [H-M6]', async () => {
     const world = openWorld({ bridge: { shared: true } })
     const ids: string[] = []
     for (let i = 0; i < 64; i++) {

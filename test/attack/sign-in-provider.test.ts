@@ -126,14 +126,14 @@ describe.each(runtimes)('%s', (_, open) => {
   const fresh = (): Browser => (browser = createBrowser(house.fetch, house.origin))
   const through = async (lie: string): Promise<string> => straightBack(await leave(browser, lie))
 
-  test.each(untrusted)('never signs anybody in on %s [hostile F5]', async (lie) => {
+  test.each(untrusted)('never signs anybody in on %s [H-F5]', async (lie) => {
     fresh()
     const refused = await browser.go(await through(lie), asJson)
     expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([400, 'provider.untrusted', false])
   })
 
   test.each(misconfigured)(
-    'never blames %s on anybody but the operator, who reads %s and why at level warn [hostile F7]',
+    'never blames %s on anybody but the operator, who reads %s and why at level warn [H-F7]',
     async (lie, code, why) => {
       fresh()
       const refused = await browser.go(await through(lie), asJson)
@@ -164,7 +164,7 @@ describe.each(runtimes)('%s', (_, open) => {
   })
 
   test.each(failing)(
-    'never leaves a person without a way on when the provider answers %s [hostile F7]',
+    'never leaves a person without a way on when the provider answers %s [H-F7]',
     async (lie) => {
       fresh()
       const started = Date.now()
@@ -181,7 +181,7 @@ describe.each(runtimes)('%s', (_, open) => {
   )
 
   test(
-    'never waits longer than ten seconds for a provider that says nothing [hostile F7]',
+    'never waits longer than ten seconds for a provider that says nothing [H-F7]',
     { timeout: 15_000 },
     async () => {
       fresh()
@@ -193,7 +193,7 @@ describe.each(runtimes)('%s', (_, open) => {
     },
   )
 
-  test.each(odd)('never loses its way over %s: the person is in, or is told [hostile F8]', async (lie) => {
+  test.each(odd)('never loses its way over %s: the person is in, or is told [H-F8]', async (lie) => {
     fresh()
     const page = await browser.go(await through(lie))
     expect([200, 400]).toContain(page.status)
@@ -207,7 +207,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(home.body).not.toContain('ana@corp.test')
   })
 
-  test('never asks for keys again and again: a rotated key costs one look, strangers cost none [hostile F5]', async () => {
+  test('never asks for keys again and again: a rotated key costs one look, strangers cost none [H-F5]', async () => {
     fresh()
     expect((await browser.go(await through('rotating'))).status).toBe(200)
     const { jwks } = await heardBy(liar, 'rotating')
@@ -222,7 +222,7 @@ describe.each(runtimes)('%s', (_, open) => {
   })
 
   test.each(['answer-script', 'answer-odd-error', 'answer-server-error'])(
-    'never draws what %s wrote [hostile F3]',
+    'never draws what %s wrote [H-F3]',
     async (lie) => {
       fresh()
       const page = await browser.go(await through(lie))
@@ -232,7 +232,7 @@ describe.each(runtimes)('%s', (_, open) => {
     },
   )
 
-  test.each(beforehand)('never sends a browser away on %s [hostile Q2]', async (lie) => {
+  test.each(beforehand)('never sends a browser away on %s [H-Q2]', async (lie) => {
     fresh()
     const page = await browser.submit(await browser.go('/login'), `/login/${lie}`, {})
     expect([400, 502, 503]).toContain(page.status)
@@ -240,7 +240,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(page.body).toContain('href="/login"')
   })
 
-  test('never writes a state, a code, a verifier or a token of the provider to the log [hostile V1]', async () => {
+  test('never writes a state, a code, a verifier or a token of the provider to the log [H-V1]', async () => {
     fresh()
     const callback = await through('truth')
     await browser.go(callback)

@@ -38,7 +38,7 @@ describe.each(runtimes)('%s', (_, open) => {
   const fresh = (): Browser => (browser = createBrowser(house.fetch, house.origin))
   const through = async (id: string): Promise<string> => straightBack(await leave(browser, id))
 
-  test('never anything but our own values goes to the provider [hostile F11]', async () => {
+  test('never anything but our own values goes to the provider [H-F11]', async () => {
     fresh()
     const asking = authorizeUrl(house, await register(house), {
       resource: `${house.origin}/echo/mcp`,
@@ -61,7 +61,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(url.href).not.toContain('state-of-the-client')
   })
 
-  test('never reaches a provider by a link: only our own form, sent in our own page, goes there [A14], [hostile E13]', async () => {
+  test('never reaches a provider by a link: only our own form, sent in our own page, goes there [A14], [H-E13]', async () => {
     fresh()
     const asking = authorizeUrl(house, await register(house, { client_name: 'Attacker client' }), {
       resource: `${house.origin}/echo/mcp`,
@@ -85,7 +85,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await heardBy(liar, 'truth')).authorize).toHaveLength(before)
   })
 
-  test('never skips consent for a client because the provider still knows the person [A14], [hostile E13]', async () => {
+  test('never skips consent for a client because the provider still knows the person [A14], [H-E13]', async () => {
     fresh()
     const jar = new Map<string, string>()
     await browser.go(await signInAtProvider(await leave(browser, 'sso'), 'operator', { cookies: jar }))
@@ -97,7 +97,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(consent.body).toContain('Second client')
   })
 
-  test('never finishes in another browser what began in this one [hostile E14]', async () => {
+  test('never finishes in another browser what began in this one [H-E14]', async () => {
     fresh()
     const callback = await signInAtProvider(await leave(browser, 'sso'), 'operator')
     const victim = createBrowser(house.fetch, house.origin)
@@ -112,7 +112,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(signedIn(browser)).toBe(true)
   })
 
-  test('never takes the code of one sign-in for another of the same browser [hostile E15]', async () => {
+  test('never takes the code of one sign-in for another of the same browser [H-E15]', async () => {
     fresh()
     const first = new URL(await signInAtProvider(await leave(browser, 'sso'), 'operator'))
     const second = new URL(await signInAtProvider(await leave(browser, 'sso'), 'member'))
@@ -123,7 +123,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await browser.go(first.href)).status).toBe(200)
   })
 
-  test('never calls a provider for a state that is missing, unknown, doubled, used or old [hostile F1]', async () => {
+  test('never calls a provider for a state that is missing, unknown, doubled, used or old [H-F1]', async () => {
     fresh()
     const before = (await heardBy(liar, 'truth')).token.length
     for (const query of [
@@ -149,7 +149,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await heardBy(liar, 'truth')).token).toHaveLength(before + 1)
   })
 
-  test('never lets a stranger guess on, nor lock the owner of the name out [hostile P5]', async () => {
+  test('never lets a stranger guess on, nor lock the owner of the name out [H-P5]', async () => {
     const own = fresh()
     const login = await own.go('/login')
     expect((await own.submit(login, '/login', person)).status).toBe(200)

@@ -72,7 +72,7 @@ const connections = (server: Server): Promise<number> =>
 const head = 'POST / HTTP/1.1\r\nHost: localhost\r\n'
 
 describe('never longer than their time', () => {
-  it('heads within 15 s, bodies within 30 s, as they are configured [hostile R1]', () => {
+  it('heads within 15 s, bodies within 30 s, as they are configured [H-R1]', () => {
     const { headersTimeout = 0, requestTimeout = 0, connectionsCheckingInterval = 0 } = serverOptions
     expect([headersTimeout > 5_000, headersTimeout + connectionsCheckingInterval < 15_000]).toEqual([
       true,
@@ -109,7 +109,7 @@ describe('never longer than their time', () => {
       20,
     ],
   ])(
-    '%s, on twenty connections at once, and others are served meanwhile [hostile R1]',
+    '%s, on twenty connections at once, and others are served meanwhile [H-R1]',
     async (_, begin, dribble, times, begun) => {
       const { port, requests } = await opened({ ...times, connectionsCheckingInterval: 20 })
       const those = await Promise.all(Array.from({ length: 20 }, () => slow(port, begin, dribble)))
@@ -126,7 +126,7 @@ describe('never longer than their time', () => {
 })
 
 describe('never keep anybody out', () => {
-  it('by silence: who waits longest without a request makes room for who comes, and who is being served never does [hostile R2]', async () => {
+  it('by silence: who waits longest without a request makes room for who comes, and who is being served never does [H-R2]', async () => {
     const { server, port, requests } = await opened({}, 8)
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     expect(await ask(port, agent)).toBe('served')
@@ -145,7 +145,7 @@ describe('never keep anybody out', () => {
     agent.destroy()
   })
 
-  it('by connections between two requests: the network with the most gives one up, and nobody else does [hostile R2]', async () => {
+  it('by connections between two requests: the network with the most gives one up, and nobody else does [H-R2]', async () => {
     const { server, port } = await opened({}, 8, (address) => address)
     const own = new Agent({ keepAlive: true, maxSockets: 1 })
     expect(await ask(port, own, '127.0.0.2')).toBe('served')
@@ -164,7 +164,7 @@ describe('never keep anybody out', () => {
     own.destroy()
   })
 
-  it('by number: beyond the cap of those that are served nobody is taken in, and nobody is put out [hostile R2]', async () => {
+  it('by number: beyond the cap of those that are served nobody is taken in, and nobody is put out [H-R2]', async () => {
     const { server, port, requests } = await opened({}, 4)
     const those: Slow[] = []
     for (let i = 0; i < 4; i++) those.push(await slow(port, `${head}Content-Length: 10\r\n\r\n`))

@@ -64,7 +64,7 @@ describe.each(runtimes)('%s', (where, open) => {
     await upstream.close()
   })
 
-  it('never has anybody wait for it longer than a second, never takes a token for a bad one, and never spends a code in vain [hostile S7]', async () => {
+  it('never has anybody wait for it longer than a second, never takes a token for a bad one, and never spends a code in vain [H-S7]', async () => {
     const { client, tokens, browser } = await logIn(house)
     const asking = authorizeUrl(house, client)
     const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''

@@ -142,7 +142,7 @@ describe.each(runtimes)('%s', (where, open) => {
     ['page', 502, 1502],
     ['liar', 502, 1502],
   ] as const)(
-    'never waits for a handshake that does not come, nor follows one elsewhere: %s [hostile K7] [hostile R10]',
+    'never waits for a handshake that does not come, nor follows one elsewhere: %s [H-K7] [H-R10]',
     async (id, status, code) => {
       const since = performance.now()
       const answer = await callerOf(house, `${house.origin}/${id}/mcp`, '').post(initialize)
@@ -158,7 +158,7 @@ describe.each(runtimes)('%s', (where, open) => {
 
   // Cloudflare's runtime mends the text of a frame by itself, and says nothing of it.
   it.each(Object.keys(tools).filter((name) => where !== 'in workerd' || name !== 'sends half a character'))(
-    'never lets a server that %s look as if it had answered, nor reach another session [hostile M13]',
+    'never lets a server that %s look as if it had answered, nor reach another session [H-M13]',
     async (name) => {
       const caller = callerOf(house, `${house.origin}/plain/mcp`, '')
       const session = async () => {

@@ -53,7 +53,7 @@ describe.each(runtimes)('%s', (_, open) => {
     return Promise.all(calls.map(async (one) => (await one).status))
   }
 
-  it('never has callers wait for it one after the other, never asks more of it than whether it is there, and never keeps them out once it is back [hostile T12]', async () => {
+  it('never has callers wait for it one after the other, never asks more of it than whether it is there, and never keeps them out once it is back [H-T12]', async () => {
     away = true
     expect(await unanswered('whoami')).toEqual([504, 504, 504])
     const refused = async (who: Caller) => {
@@ -100,7 +100,7 @@ describe.each(runtimes)('%s', (_, open) => {
     ).toEqual([])
   })
 
-  it('never lets one caller’s hanging calls keep others from a server that answers [hostile R10, T12]', async () => {
+  it('never lets one caller’s hanging calls keep others from a server that answers [H-R10, H-T12]', async () => {
     expect(await unanswered('hang')).toEqual([504, 504, 504])
     expect((await other.post(call())).status).toBe(200)
     expect((await caller.post(call())).status).toBe(200)

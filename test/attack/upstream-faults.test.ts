@@ -146,7 +146,7 @@ describe.each(runtimes)('%s', (where, open) => {
   }
 
   it.each(Object.entries(faults).map(([name, [, heard]]) => [name, heard] as const))(
-    'never lets an upstream that %s look whole, hang or reach anybody else: %s [hostile M13] [hostile R10] [hostile K7]',
+    'never lets an upstream that %s look whole, hang or reach anybody else: %s [H-M13] [H-R10] [H-K7]',
     async (name, heard) => {
       const asked = name.startsWith('redirects') ? `${name} to http://127.0.0.1:${inside.port}/` : name
       const since = performance.now()
@@ -197,7 +197,7 @@ describe('never depends on an upstream that will not be connected to, on a node 
     }
   }
 
-  it('never waits longer than its time for an upstream that takes no connection [hostile R10]', async () => {
+  it('never waits longer than its time for an upstream that takes no connection [H-R10]', async () => {
     // It listens, and its thread sleeps: what the kernel has no room for in the queue is never answered.
     const code = `const { parentPort } = require('node:worker_threads'); require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () { parentPort.postMessage(this.address().port); setTimeout(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0), 10) })`
     const sleeper = new Worker(code, { eval: true })
@@ -218,7 +218,7 @@ describe('never depends on an upstream that will not be connected to, on a node 
     }
   })
 
-  it('never waits longer than its time for a handshake of TLS that does not come [hostile R10]', async () => {
+  it('never waits longer than its time for a handshake of TLS that does not come [H-R10]', async () => {
     const silent = await openByteUpstream(() => undefined)
     await withService(`${silent.origin.replace('http', 'https')}/mcp`, async (anybody) => {
       const answer = await anybody.post(call())

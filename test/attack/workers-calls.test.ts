@@ -26,7 +26,7 @@ const countOpen = (held: Proxied['held']): (() => number) => {
 }
 
 describe('never leaves a request to an upstream open in workerd', () => {
-  it('that took too long, with its answer or with the rest of it [hostile R10]', async () => {
+  it('that took too long, with its answer or with the rest of it [H-R10]', async () => {
     const slow = await proxied.at('slow')
     const { held } = proxied
     const open = countOpen(held)
@@ -71,7 +71,7 @@ it('never tells an upstream of one caller what another sent or is, and never one
     await Promise.all(Array.from({ length: 12 }, (_, i) => ask(round * 12 + i)))
 })
 
-it('never keeps more of one caller’s unfinished calls than their share of an isolate, while others are served [hostile R9]', async () => {
+it('never keeps more of one caller’s unfinished calls than their share of an isolate, while others are served [H-R9]', async () => {
   const { caller, other, held } = proxied
   const large = {
     ...call('hold'),

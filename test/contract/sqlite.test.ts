@@ -96,7 +96,7 @@ describe('a SQLite file', () => {
     return (await coming)[0] as unknown
   }
 
-  test('two processes that race for one record: one winner a round, for takes, first writes and compare-and-sets [hostile G3]', async () => {
+  test('two processes that race for one record: one winner a round, for takes, first writes and compare-and-sets [H-G3]', async () => {
     const two = [child(), child()]
     await Promise.all(two.map((one) => answer(one)))
     const { store, close } = openSqliteStore(path, { now })
@@ -123,7 +123,7 @@ describe('a SQLite file', () => {
     expect(ready).toEqual(['ready', 'ready', 'ready', 'ready'])
   })
 
-  test('what a process was told is written survives its kill -9 [hostile T1]', async () => {
+  test('what a process was told is written survives its kill -9 [H-T1]', async () => {
     const writer = child()
     await answer(writer)
     let acknowledged = 0
@@ -142,7 +142,7 @@ describe('a SQLite file', () => {
   })
 
   test.skipIf(process.platform === 'win32')(
-    'the file, its journal and its folder are for their owner alone, whatever the umask [hostile U8]',
+    'the file, its journal and its folder are for their owner alone, whatever the umask [H-U8]',
     async () => {
       const { store, close } = openSqliteStore(path, { now })
       await store.put('k', 'v')
@@ -170,7 +170,7 @@ describe('a SQLite file', () => {
     after.close()
   })
 
-  test('a file locked by somebody else is a storage outage, over as soon as the lock is [hostile S13]', async () => {
+  test('a file locked by somebody else is a storage outage, over as soon as the lock is [H-S13]', async () => {
     const { store, close } = openSqliteStore(path, { now, busyTimeoutMs: 20 })
     const holder = new DatabaseSync(path)
     holder.exec('BEGIN IMMEDIATE')
@@ -183,7 +183,7 @@ describe('a SQLite file', () => {
     close()
   })
 
-  test('a lock that is gone in time is only waited for, and nothing else waits with it [hostile S13]', async () => {
+  test('a lock that is gone in time is only waited for, and nothing else waits with it [H-S13]', async () => {
     const { store, close } = openSqliteStore(path, { now, busyTimeoutMs: 60_000 })
     await store.put('other', 'v')
     const holder = new DatabaseSync(path)
@@ -212,7 +212,7 @@ describe('a SQLite file', () => {
   })
 
   test.skipIf(process.platform === 'win32')(
-    'a file that is removed, moved away or replaced while it is open is a storage outage, over when it is back [hostile S13]',
+    'a file that is removed, moved away or replaced while it is open is a storage outage, over when it is back [H-S13]',
     async () => {
       const { store, close } = openSqliteStore(path, { now })
       await store.put('k', 'v')
@@ -235,7 +235,7 @@ describe('a SQLite file', () => {
     },
   )
 
-  test('a full disk is a storage outage that loses nothing and ends when there is room [hostile S13]', async () => {
+  test('a full disk is a storage outage that loses nothing and ends when there is room [H-S13]', async () => {
     const driver = openSqlite(path)
     const store = createSqlStore(driver, { now })
     const mark = (await store.put('grant', 'whole'))!
@@ -250,7 +250,7 @@ describe('a SQLite file', () => {
     driver.close()
   })
 
-  test('a database that became read-only is a storage outage for writers; readers are still answered [hostile S13]', async () => {
+  test('a database that became read-only is a storage outage for writers; readers are still answered [H-S13]', async () => {
     const driver = openSqlite(path)
     const store = createSqlStore(driver, { now })
     await store.put('k', 'v')

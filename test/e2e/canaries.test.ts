@@ -379,7 +379,7 @@ describe('a day at the door', () => {
 })
 
 describe('afterwards', () => {
-  it('no page and no error body holds a secret [hostile P4, V1]', () => {
+  it('no page and no error body holds a secret [H-P4, H-V1]', () => {
     const leaks = errors.flatMap(({ what, text }) =>
       [...secrets]
         .filter((secret) => text.includes(secret))
@@ -391,7 +391,7 @@ describe('afterwards', () => {
     expect(leaks).toEqual([])
   })
 
-  it('no line of the log holds one, nor a query, and the command line does not either [hostile V1, V2]', async () => {
+  it('no line of the log holds one, nor a query, and the command line does not either [H-V1, H-V2]', async () => {
     // The log is written a few times a second; what was said last has arrived when the process has ended.
     const cmdline = readFileSync(`/proc/${gateway.pid}/cmdline`, 'latin1')
     await gateway.end()
@@ -408,7 +408,7 @@ describe('afterwards', () => {
     expect(gateway.lines.filter((line) => /unhandled|uncaught|\[redacted\]/i.test(line))).toEqual([])
   })
 
-  it('every event is one record, whatever strangers wrote into it [hostile V3]', () => {
+  it('every event is one record, whatever strangers wrote into it [H-V3]', () => {
     const events = gateway.lines.map((line) => {
       expect(line).not.toMatch(/[\u0000-\u001F\u007F-\u009F\u2028\u2029]/)
       return (JSON.parse(line) as { event: string }).event

@@ -74,23 +74,20 @@ testInBrowser(
   },
 )
 
-testInBrowser(
-  'Cancel tells the client so, and the question cannot be answered twice [hostile E6]',
-  async () => {
-    const asking = authorizeUrl(house, await enrol('Cancelled'), { resource: `${house.origin}/echo/mcp` })
-    await page.goto(asking.url)
-    const question = page.url()
-    const back = await leave('Cancel')
-    expect(Object.fromEntries(back.searchParams)).toMatchObject({
-      error: 'access_denied',
-      state: asking.state,
-      iss: house.origin,
-    })
-    await page.goto(question)
-    expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Request already completed')
-    expect(await page.locator('main').innerText()).toMatch(/Reference for support\s+\S+ · \S+/)
-  },
-)
+testInBrowser('Cancel tells the client so, and the question cannot be answered twice [H-E6]', async () => {
+  const asking = authorizeUrl(house, await enrol('Cancelled'), { resource: `${house.origin}/echo/mcp` })
+  await page.goto(asking.url)
+  const question = page.url()
+  const back = await leave('Cancel')
+  expect(Object.fromEntries(back.searchParams)).toMatchObject({
+    error: 'access_denied',
+    state: asking.state,
+    iss: house.origin,
+  })
+  await page.goto(question)
+  expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Request already completed')
+  expect(await page.locator('main').innerText()).toMatch(/Reference for support\s+\S+ · \S+/)
+})
 
 testInBrowser('another account can be chosen, and the question waits for it', async () => {
   await page.goto(authorizeUrl(house, await enrol('Switching'), { resource: `${house.origin}/echo/mcp` }).url)
@@ -102,7 +99,7 @@ testInBrowser('another account can be chosen, and the question waits for it', as
 })
 
 testInBrowser(
-  'never redirects for an unknown client or redirect URI; the page says how to go on [A13] [hostile D2, B21]',
+  'never redirects for an unknown client or redirect URI; the page says how to go on [A13] [H-D2, H-B21]',
   async () => {
     const known = await enrol('Known')
     const unknown = await page.goto(authorizeUrl(house, { ...known, id: 'client_gone' }).url)

@@ -103,7 +103,7 @@ describeInBrowser('every page in every state', () => {
   })
 
   test(
-    'asks nobody else for anything, breaks no policy of its own, and runs nothing of a stranger [hostile P3]',
+    'asks nobody else for anything, breaks no policy of its own, and runs nothing of a stranger [H-P3]',
     { timeout: 120_000 },
     async () => {
       const { page, close } = await stage.open('consent-document')

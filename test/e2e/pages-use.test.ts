@@ -41,7 +41,7 @@ describeInBrowser('the consent page', () => {
     },
   )
 
-  test('has an Allow and a Cancel of equal size, and waits for a person: focus is on the heading and Enter sends nothing [hostile E1]', async () => {
+  test('has an Allow and a Cancel of equal size, and waits for a person: focus is on the heading and Enter sends nothing [H-E1]', async () => {
     const { page, close } = await stage.open('consent-document')
     const [allow, cancel] = await Promise.all(
       ['Allow', 'Cancel'].map((name) => page.getByRole('button', { name }).boundingBox()),
@@ -60,7 +60,7 @@ describeInBrowser('the consent page', () => {
     ['Allow', 'allow'],
     ['Cancel', 'deny'],
   ])(
-    'sends the answer of %s through to the client of another origin without JavaScript, and names its own origin [hostile E2, E5]',
+    'sends the answer of %s through to the client of another origin without JavaScript, and names its own origin [H-E2, H-E5]',
     async (button, decision) => {
       const { page, close } = await stage.open('consent-document', { javaScriptEnabled: false })
       await page.getByRole('button', { name: button }).click()
@@ -83,7 +83,7 @@ describeInBrowser('the consent page', () => {
     await close()
   })
 
-  test('takes no click in its first half second, nor in the half second after its window came to the front [hostile E21]', async () => {
+  test('takes no click in its first half second, nor in the half second after its window came to the front [H-E21]', async () => {
     const { page, close } = await stage.open('consent-document')
     const pointers = (currentTime: number) =>
       page.evaluate((time) => {
@@ -102,7 +102,7 @@ describeInBrowser('the consent page', () => {
     await close()
   })
 
-  test('does not appear in a frame [hostile E2, E21]', async () => {
+  test('does not appear in a frame [H-E2, H-E21]', async () => {
     const { page, close } = await stage.open(`${stage.client}/frame`)
     const frame = page.frames()[1]
     expect(await frame?.locator('.decision').count()).toBe(0)

@@ -91,7 +91,7 @@ const [within, out] = [
   [401, 303, 400],
 ]
 
-it('[hostile D22] a person who was removed is out everywhere, and back with everything when they return', async () => {
+it('[H-D22] a person who was removed is out everywhere, and back with everything when they return', async () => {
   await start([ana, bob])
   const [first, second] = [
     await logIn((browser, url) => allow(browser, url, ana)),
@@ -104,7 +104,7 @@ it('[hostile D22] a person who was removed is out everywhere, and back with ever
   expect([await standing(first), await standing(second)]).toEqual([within, within])
 })
 
-it('[hostile D22] rules of an identity provider hold for who signed in before they were written', async () => {
+it('[H-D22] rules of an identity provider hold for who signed in before they were written', async () => {
   await restart([ana])
   const guest = await logIn(async (browser, url) => {
     const consent = await browser.go(await straightBack(await leave(browser, 'company', url)))
@@ -123,7 +123,7 @@ it('[hostile D22] rules of an identity provider hold for who signed in before th
   expect(await standing(guest)).toEqual(within)
 })
 
-it('[hostile D22] a service that is now for people who sign in another way is closed to tokens of before', async () => {
+it('[H-D22] a service that is now for people who sign in another way is closed to tokens of before', async () => {
   await restart([ana])
   const visitor = await logIn((browser, url) => allow(browser, url, ana))
   await restart([ana], {}, { oauth_provider: 'company' })

@@ -81,7 +81,7 @@ const send = (method: string, headers: Record<string, string>, agent: Agent | fa
   request(`${gateway.origin}/echo/mcp`, { method, headers, agent })
 
 describe('SIGTERM', () => {
-  it('lets running calls finish, ends open streams cleanly, takes nobody new, and exits 0 [hostile T4]', async () => {
+  it('lets running calls finish, ends open streams cleanly, takes nobody new, and exits 0 [H-T4]', async () => {
     const { tokens } = await logIn(gateway)
     const calls = Array.from({ length: 20 }, () => answered(send('POST', headersFor(tokens)).end(message)))
     await asks(20)

@@ -104,7 +104,7 @@ describe('a start off a terminal', () => {
   })
 
   it.skipIf(process.platform === 'win32')(
-    'keeps keys and database in a directory of its own, for its owner alone [hostile U8]',
+    'keeps keys and database in a directory of its own, for its owner alone [H-U8]',
     async () => {
       const dir = join(state.dir, 'new', 'state')
       await begin({ flags: ['--state', dir] })

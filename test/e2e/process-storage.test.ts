@@ -123,7 +123,7 @@ const goesOn = async (): Promise<void> => {
 }
 
 describe('a database', () => {
-  it('that another process keeps locked holds up nobody who reads, and writers for less than a second [hostile S13, A17]', async () => {
+  it('that another process keeps locked holds up nobody who reads, and writers for less than a second [H-S13, H-A17]', async () => {
     const holder = new DatabaseSync(database())
     holder.exec('BEGIN IMMEDIATE')
     const writers = toldToTryAgain(tokenRequests())
@@ -139,7 +139,7 @@ describe('a database', () => {
   })
 
   it.skipIf(process.platform === 'win32')(
-    'that is moved away stops every operation and loses none: 503, never 401, and all is well when it is back [hostile S2, S4, S13, J9, A17]',
+    'that is moved away stops every operation and loses none: 503, never 401, and all is well when it is back [H-S2, H-S4, H-S13, H-J9, H-A17]',
     async () => {
       renameSync(database(), `${database()}.away`)
       const answers = [await call()]
@@ -168,7 +168,7 @@ describe('a database', () => {
     },
   )
 
-  it('with a damaged page refuses what was on it, and serves everybody else [hostile S11, S13]', async () => {
+  it('with a damaged page refuses what was on it, and serves everybody else [H-S11, H-S13]', async () => {
     // The table gets several pages; the grant in question is neither on the first, with the signing keys, nor on the last, where new records go.
     const many = async () => {
       for (let i = 0; i < 8; i++)

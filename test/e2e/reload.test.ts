@@ -77,7 +77,7 @@ afterAll(async () => {
   place.remove()
 })
 
-it('keeps the old one when the new one is wrong, and says what is wrong with it [hostile U10]', async () => {
+it('keeps the old one when the new one is wrong, and says what is wrong with it [H-U10]', async () => {
   const since = lines.length
   place.write('postern.yaml', 'mcp_services:\n  one: { ulr: "http://127.0.0.1:1/mcp" }\n')
   child.kill('SIGHUP')
@@ -88,7 +88,7 @@ it('keeps the old one when the new one is wrong, and says what is wrong with it 
   expect(await post('/two/mcp')).toBe(200)
 })
 
-it('adds, removes and moves services, ends the streams of those that are gone, and restarts nothing [hostile U10]', async () => {
+it('adds, removes and moves services, ends the streams of those that are gone, and restarts nothing [H-U10]', async () => {
   const since = lines.length
   const [kept, gone] = await Promise.all(
     ['one', 'two'].map((id) => fetch(`${origin}/${id}/mcp`, { headers: { accept: 'text/event-stream' } })),

@@ -123,7 +123,7 @@ describe('the server list of the first gateway', () => {
 })
 
 describe('two processes on one SQLite file', () => {
-  it('renew a refused token with one request, however many calls of either wait [D7] [hostile H15]', async () => {
+  it('renew a refused token with one request, however many calls of either wait [D7] [H-H15]', async () => {
     const stateDir = fresh()
     const config = { ...people, mcp_services: { far: { url: far.url, upstream_auth: { type: 'oauth' } } } }
     const first = await start({ config, stateDir })
@@ -156,7 +156,7 @@ describe('two processes on one SQLite file', () => {
 })
 
 describe('a server that took the place of another', () => {
-  it('is shown nothing of the other’s: apps are let in anew, and people are asked to connect there [D3] [hostile K1]', async () => {
+  it('is shown nothing of the other’s: apps are let in anew, and people are asked to connect there [D3] [H-K1]', async () => {
     const stateDir = fresh()
     const there = await openFarServer()
     const configWith = (url: string, issuer: string, secret: string) => ({
@@ -195,7 +195,7 @@ describe('a server that took the place of another', () => {
 })
 
 describe('what an account is made of', () => {
-  it('is in no log at any level, in no answer, and readable in no file: tokens, codes, verifiers, states, secrets [D7] [hostile V1]', async () => {
+  it('is in no log at any level, in no answer, and readable in no file: tokens, codes, verifiers, states, secrets [D7] [H-V1]', async () => {
     const stateDir = fresh()
     const secret = 'the-secret-of-the-registered-client'
     const upstream_auth = {

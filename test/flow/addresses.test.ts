@@ -51,7 +51,7 @@ describe.each(runtimes)('%s', (name, open) => {
     at(atlassian, '/v1/mcp'),
   ]
 
-  it('challenges at each address with the metadata of that address, on its own host [B1] [hostile A8]', async () => {
+  it('challenges at each address with the metadata of that address, on its own host [B1] [H-A8]', async () => {
     for (const resource of resources()) {
       const { origin, pathname } = new URL(resource)
       const answer = await fetch(resource, {

@@ -148,7 +148,7 @@ describe('an answer of a command', () => {
     })
   })
 
-  it('of more than 32 MB costs its call alone, and one of 12 MB arrives [hostile N8]', async () => {
+  it('of more than 32 MB costs its call alone, and one of 12 MB arrives [H-N8]', async () => {
     const { client, bridge } = world()
     const ana = await begun(client('ana'))
     const pid = bridge.processes()[0]?.pid

@@ -136,7 +136,7 @@ describe.each(runtimes.filter(([where]) => where !== 'in workerd'))('%s', (_, op
   })
 
   it.each(['/execute', '/test-connection', '/api/servers', '/runner/start'])(
-    'never takes a command from a caller at %s [hostile N3]',
+    'never takes a command from a caller at %s [H-N3]',
     async (path) => {
       const body = JSON.stringify({ command: 'touch', args: ['/tmp/x'] })
       for (const headers of [{}, { authorization: `Bearer ${caller.token}` }]) {

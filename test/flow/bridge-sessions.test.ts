@@ -72,7 +72,7 @@ describe('a client of 2025 or before', () => {
       { role: 'assistant', content: { type: 'text', text: 'Hi' }, model: 'm' },
     ],
     ['roots', 'roots/list', { roots: [{ uri: 'file:///home/ana' }] }],
-  ])('answers what the server asks of it: %s [C5] [hostile N9]', async (tool, method, result) => {
+  ])('answers what the server asks of it: %s [C5] [H-N9]', async (tool, method, result) => {
     const ana = world().client('ana')
     await ana.initialize()
     const response = await ana.fetch(

@@ -10,7 +10,7 @@ const shared = (options: WorldOptions = {}): World =>
 const pidOf = async (client: StdioClient): Promise<unknown> => saidBy(await client.tool('echo'))['pid']
 
 describe('a shared server', () => {
-  it('is one process, begun once however many come at the same moment [C18] [hostile N7]', async () => {
+  it('is one process, begun once however many come at the same moment [C18] [H-N7]', async () => {
     const { client, bridge } = shared()
     const everybody = Array.from({ length: 12 }, (_, n) => client(n % 3 === 0 ? undefined : `person-${n}`))
     const begun = await Promise.all(everybody.map((each) => each.initialize()))
@@ -20,7 +20,7 @@ describe('a shared server', () => {
     expect(bridge.processes()).toHaveLength(1)
   })
 
-  it('answers each session under its own ids and tokens, however they meet [hostile M5] [hostile N7]', async () => {
+  it('answers each session under its own ids and tokens, however they meet [H-M5] [H-N7]', async () => {
     const { client } = shared()
     const [ana, bea] = [client('ana'), client('bea')]
     await ana.initialize()
@@ -47,7 +47,7 @@ describe('a shared server', () => {
     expect([(await eventsOf(two).rest()).length, (await eventsOf(three).rest()).length]).toEqual([3, 4])
   })
 
-  it('tells changes of lists to everybody, of a resource to those who subscribed, and log messages to nobody [hostile N7]', async () => {
+  it('tells changes of lists to everybody, of a resource to those who subscribed, and log messages to nobody [H-N7]', async () => {
     const { client } = shared()
     const [ana, bea] = [client('ana'), client('bea')]
     await ana.initialize()
@@ -74,7 +74,7 @@ describe('a shared server', () => {
     await Promise.all([atAna.leave(), atBea.leave()])
   })
 
-  it('can ask no client anything [hostile N9]', async () => {
+  it('can ask no client anything [H-N9]', async () => {
     const { client } = shared()
     const ana = client('ana')
     await ana.initialize('2025-11-25', { capabilities: { elicitation: {}, sampling: {}, roots: {} } })

@@ -25,7 +25,7 @@ describe('a client of 2026-07-28', () => {
     ])
   })
 
-  it('shares one process among the clients of one person, and with nobody else [C18] [hostile N7]', async () => {
+  it('shares one process among the clients of one person, and with nobody else [C18] [H-N7]', async () => {
     const { client } = world({ flags: ['--modern'] })
     const pid = async (who: string) => saidBy(await client(who).modernTool('echo'))['pid']
     const [ana, again, bea] = [await pid('ana'), await pid('ana'), await pid('bea')]
@@ -162,7 +162,7 @@ describe('a client of 2026-07-28', () => {
 })
 
 describe('a process', () => {
-  it('ends with its session, also when the client only stays away [hostile N8]', async () => {
+  it('ends with its session, also when the client only stays away [H-N8]', async () => {
     const { client, bridge, advance } = world()
     const [ana, bea] = [client('ana'), client('bea')]
     await ana.initialize()
@@ -180,7 +180,7 @@ describe('a process', () => {
     await until(() => !pids.some(isAlive), 'the processes')
   })
 
-  it('goes to sleep unused, and the next call wakes another [hostile N8]', async () => {
+  it('goes to sleep unused, and the next call wakes another [H-N8]', async () => {
     const { client, bridge, advance } = world({ flags: ['--modern'] })
     const ana = client('ana')
     const before = saidBy(await ana.modernTool('echo'))['pid']
@@ -204,7 +204,7 @@ describe('a process', () => {
     ).toMatchObject({ service: 'small', pid: before })
   })
 
-  it('waits for a place where there are too many, and takes that of one long unused [hostile N8]', async () => {
+  it('waits for a place where there are too many, and takes that of one long unused [H-N8]', async () => {
     const { client, bridge, advance } = world({ bridge: { maxProcessesPerPerson: 2, startMs: 3000 } })
     const clients = [client('ana'), client('ana'), client('ana')] as const
     await clients[0].initialize()

@@ -72,7 +72,7 @@ describe.each(runtimes)('%s', (_name, open) => {
     await echo.close()
   })
 
-  it('takes a person through the upstream’s own login once, with nothing configured, and calls it with their token [D1, D2, D3, D4] [hostile K1]', async () => {
+  it('takes a person through the upstream’s own login once, with nothing configured, and calls it with their token [D1, D2, D3, D4] [H-K1]', async () => {
     const { caller, consent } = await logInThrough(house, 'far')
     expect(consent.body).toContain('will also ask for your approval')
     expect(consent.body).toContain(new URL(far.url).host)
@@ -126,7 +126,7 @@ describe.each(runtimes)('%s', (_name, open) => {
     expect((await fresh.caller.post(call())).status).toBe(200)
   })
 
-  it('renews a token that has run out with one request, however many calls wait [D7] [hostile H15]', async () => {
+  it('renews a token that has run out with one request, however many calls wait [D7] [H-H15]', async () => {
     const { caller } = await logInThrough(house, 'far')
     await caller.post(call())
     const before = far.count('/token', 'refresh_token')
@@ -265,7 +265,7 @@ describe.each(runtimes)('%s', (_name, open) => {
     expect(await textOf(await caller.post(call()))).toBe(first)
   })
 
-  it('sends a token for all, or one of its own, or none, as the operator wrote, and no caller speaks in its place [D9] [hostile K1]', async () => {
+  it('sends a token for all, or one of its own, or none, as the operator wrote, and no caller speaks in its place [D9] [H-K1]', async () => {
     const key = callerOf(
       house,
       `${house.origin}/key/mcp`,

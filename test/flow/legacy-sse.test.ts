@@ -265,7 +265,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
   })
 })
 
-it('a session on a line is unknown in every other process, and after a restart, so that its client begins anew [hostile M16]', async () => {
+it('a session on a line is unknown in every other process, and after a restart, so that its client begins anew [H-M16]', async () => {
   const legacy = await openLegacyUpstream()
   // Nothing says what the server speaks: only the process that began the session has found out.
   const twins = createTwins(legacy.url)

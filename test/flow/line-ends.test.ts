@@ -103,7 +103,7 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
   const socket = name === 'in process' ? [] : ['any']
   const all = (code: number) => ['ended', 'ended', 'cut', ...socket.map(() => code)]
 
-  it('ends when the grant is revoked, at the server behind too [hostile O4]', async () => {
+  it('ends when the grant is revoked, at the server behind too [H-O4]', async () => {
     const { client, tokens, ended, upstreamEnded } = await openAll('echo')
     await house.fetch(
       `${house.origin}/oauth/revoke`,
@@ -142,7 +142,7 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
       await new Promise((resolve) => setImmediate(resolve))
   }
 
-  it('at a server on a line ends when the service is removed, or is another one now [hostile U10]', async () => {
+  it('at a server on a line ends when the service is removed, or is another one now [H-U10]', async () => {
     const open = { auth_required: false }
     await supplied('passing_old', { url: legacy.url, transport: 'sse', ...open })
     await supplied('passing_sock', { url: sock.url, ...open })
@@ -172,7 +172,7 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
     expect(answers.map(({ status }) => status)).toEqual([404, 404])
   }, 15_000)
 
-  it('ends when its service is removed, and nothing of another service does [hostile U10]', async () => {
+  it('ends when its service is removed, and nothing of another service does [H-U10]', async () => {
     await supplied('passing', { url: upstream.url })
     const kept = await openAll('echo')
     const { ended, upstreamEnded } = await openAll('passing')

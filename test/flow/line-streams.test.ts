@@ -238,7 +238,7 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
   }, 10_000)
 
   itWhere(name === 'on a node socket')(
-    'of a WebSocket is kept alive at each heartbeat, and is not ended while its client answers [hostile O7]',
+    'of a WebSocket is kept alive at each heartbeat, and is not ended while its client answers [H-O7]',
     async () => {
       const { socket, leave } = await overSocket()
       let pings = 0
@@ -274,7 +274,7 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
   const most = 32 * 1024 * 1024
 
   itWhere(name === 'on a node socket')(
-    'of HTTP+SSE that nobody reads holds the server back [hostile M15]',
+    'of HTTP+SSE that nobody reads holds the server back [H-M15]',
     async () => {
       const { host, port } = new URL(house.origin)
       const slow: Socket = connect(Number(port), '127.0.0.1')
@@ -297,7 +297,7 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
   )
 
   itWhere(name === 'on a node socket')(
-    'of a WebSocket that nobody reads holds the server back, whatever it speaks [hostile M15]',
+    'of a WebSocket that nobody reads holds the server back, whatever it speaks [H-M15]',
     async () => {
       const liner = await overSocket()
       const { answer } = await waiting(() => Promise.resolve(liner))

@@ -44,7 +44,7 @@ describe.each(runtimes)('%s', (_name, open) => {
       body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
     })
 
-  it('[A2, A3, A12, A15] [hostile A1, A11] answers discovery with one document, every endpoint of which is there', async () => {
+  it('[A2, A3, A12, A15] [H-A1, H-A11] answers discovery with one document, every endpoint of which is there', async () => {
     const metadata = await json(wellKnown)
     expect(metadata['issuer']).toBe(house.origin)
     for (const place of [
@@ -78,7 +78,7 @@ describe.each(runtimes)('%s', (_name, open) => {
     }
   })
 
-  it('[A12] [hostile A15] lets browser clients read metadata and tokens, and nobody the pages', async () => {
+  it('[A12] [H-A15] lets browser clients read metadata and tokens, and nobody the pages', async () => {
     const ask = {
       method: 'OPTIONS',
       headers: {
@@ -147,7 +147,7 @@ describe.each(runtimes)('%s', (_name, open) => {
     }
   })
 
-  it('[A4] [hostile D16] answers the client with code, state and iss, and a no with error, state and iss', async () => {
+  it('[A4] [H-D16] answers the client with code, state and iss, and a no with error, state and iss', async () => {
     const client = await register(house)
     const browser = createBrowser(house.fetch, house.origin)
     const asking = authorizeUrl(house, client, { resource: echo() })
@@ -175,7 +175,7 @@ describe.each(runtimes)('%s', (_name, open) => {
     })
   })
 
-  it('[A9] [hostile H2] refreshes fifty times at once to one successor, and revoked means dead within a second [hostile I1]', async () => {
+  it('[A9] [H-H2] refreshes fifty times at once to one successor, and revoked means dead within a second [H-I1]', async () => {
     const { client, tokens } = await logIn(house)
     const answers = await Promise.all(
       Array.from({ length: 50 }, () => refresh(house, client, tokens.refresh_token)),
@@ -243,7 +243,7 @@ describe.each(runtimes)('%s', (_name, open) => {
     expect((await house.fetch(url)).status).toBe(401)
   })
 
-  it('[hostile D2, B21] shows a person a page where it may not redirect, with the request id and no way to the client', async () => {
+  it('[H-D2, H-B21] shows a person a page where it may not redirect, with the request id and no way to the client', async () => {
     const client = await register(house)
     const browser = createBrowser(house.fetch, house.origin)
     for (const params of [

@@ -21,7 +21,7 @@ describe.each(runtimes)('%s', (_, open) => {
   afterAll(() => proxied.close())
   beforeEach(() => proxied.clear())
 
-  it('tells the upstream who calls, in words of its own alone [B5] [hostile L1, L3, L4]', async () => {
+  it('tells the upstream who calls, in words of its own alone [B5] [H-L1, H-L3, H-L4]', async () => {
     await other.post(call(), {
       'x-user-id': 'root',
       'x-user-email': 'root@evil.test',
@@ -47,7 +47,7 @@ describe.each(runtimes)('%s', (_, open) => {
       expect(headers).not.toHaveProperty(name)
   })
 
-  it('signs an assertion about the caller that any verifier can check with the published keys [hostile L6]', async () => {
+  it('signs an assertion about the caller that any verifier can check with the published keys [H-L6]', async () => {
     await caller.post(call())
     const assertion = String(heard()?.headers['x-mcp-identity'])
     const keys = createLocalJWKSet(
@@ -75,7 +75,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await callerOf(house, caller.url, assertion).post(call())).status).toBe(401)
   })
 
-  it('binds a session to who opened it, and tells everybody else that there is none [B7] [C2] [hostile M1, M16]', async () => {
+  it('binds a session to who opened it, and tells everybody else that there is none [B7] [C2] [H-M1, H-M16]', async () => {
     const opened = await caller.post({
       jsonrpc: '2.0',
       id: 1,
@@ -104,7 +104,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await caller.post(call(), session)).status).toBe(404)
   })
 
-  it('keeps answers of people who use the same request id apart [hostile M5]', async () => {
+  it('keeps answers of people who use the same request id apart [H-M5]', async () => {
     const answers = await Promise.all(
       Array.from({ length: 60 }, (_, i) => i).map(async (i) => {
         const who = i % 2 === 0 ? caller : other
@@ -119,7 +119,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(answers.filter((answer) => answer === 'served').length).toBeGreaterThanOrEqual(16)
   })
 
-  it('holds one person to a number of calls at once, and nobody else [hostile R9]', async () => {
+  it('holds one person to a number of calls at once, and nobody else [H-R9]', async () => {
     const going = Array.from({ length: 8 }, () => caller.post(call('hold')))
     await until(() => proxied.held.length === 8, 'eight calls')
     const ninth = await caller.post(call())
@@ -149,7 +149,7 @@ describe.each(runtimes)('%s', (_, open) => {
       expect(headers).not.toHaveProperty(name)
   })
 
-  it('refuses pages of other origins before anybody hears of them, and lets listed ones read the answer [B6] [C22] [hostile M7]', async () => {
+  it('refuses pages of other origins before anybody hears of them, and lets listed ones read the answer [B6] [C22] [H-M7]', async () => {
     for (const origin of [
       'https://evil.test',
       'null',

@@ -75,7 +75,7 @@ describe.each(runtimes)('%s', (house_, open) => {
     expect(heard()?.url).toBe('/mcp')
   })
 
-  it('refuses an unknown revision in the words of the first gateway, and passes a known or a missing one unchanged [C2] [hostile J14]', async () => {
+  it('refuses an unknown revision in the words of the first gateway, and passes a known or a missing one unchanged [C2] [H-J14]', async () => {
     for (const version of ['1999-01-01', '2025-06-19', 'x']) {
       const all = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']
       // A client that sends Mcp-Method names a revision on each request, and may try again only with one that can be named so.
@@ -121,7 +121,7 @@ describe.each(runtimes)('%s', (house_, open) => {
     ).toBe(200)
   })
 
-  it('lets a 2026-07-28 request through when it agrees with itself, without sessions, and answers each disagreement [C7] [C8] [C16] [hostile M10, J13]', async () => {
+  it('lets a 2026-07-28 request through when it agrees with itself, without sessions, and answers each disagreement [C7] [C8] [C16] [H-M10, H-J13]', async () => {
     expect(
       (
         await caller.post(modernCall(), {
@@ -232,7 +232,7 @@ describe.each(runtimes)('%s', (house_, open) => {
     })
   })
 
-  it('keeps an upstream’s login, redirects, cookies and pages to itself [hostile K7]', async () => {
+  it('keeps an upstream’s login, redirects, cookies and pages to itself [H-K7]', async () => {
     const login = await caller.post(call('status-401'))
     expect([login.status, login.headers.get('www-authenticate'), login.headers.get('set-cookie')]).toEqual([
       502,
@@ -254,12 +254,12 @@ describe.each(runtimes)('%s', (house_, open) => {
     ])
   })
 
-  it('follows no redirect of an upstream and sends nobody after it [hostile K7]', async () => {
+  it('follows no redirect of an upstream and sends nobody after it [H-K7]', async () => {
     const away = await caller.post(call('status-302'))
     expect([away.status, away.headers.get('location')]).toEqual([502, null])
   })
 
-  it('ends the upstream’s work when the caller leaves [C10] [hostile M12]', async () => {
+  it('ends the upstream’s work when the caller leaves [C10] [H-M12]', async () => {
     const leaving = new AbortController()
     const answer = caller.post(modernCall('hold'), modernHeaders('hold'), { signal: leaving.signal })
     answer.catch(() => undefined)
@@ -278,7 +278,7 @@ describe.each(runtimes)('%s', (house_, open) => {
     }, 'the upstream to notice')
   })
 
-  it('never makes a broken answer look whole [hostile M13]', async () => {
+  it('never makes a broken answer look whole [H-M13]', async () => {
     const answer = caller.post(call('hold'))
     await until(() => proxied.held.length === 1, 'the call')
     proxied.held[0]!.writeHead(200, { 'content-type': 'application/json' })
@@ -292,7 +292,7 @@ describe.each(runtimes)('%s', (house_, open) => {
   })
 
   it.each(['GET', 'HEAD', 'POST', 'DELETE', 'PUT', 'PATCH'])(
-    'answers a %s without a token by the way to one [B1] [hostile A10]',
+    'answers a %s without a token by the way to one [B1] [H-A10]',
     async (method) => {
       const response = await house.fetch(`${house.origin}/echo/mcp`, { method })
       const challenge = response.headers.get('www-authenticate')
@@ -317,7 +317,7 @@ describe.each(runtimes)('%s', (house_, open) => {
     expect(upstream.heard).toEqual([])
   })
 
-  it('refuses bodies beyond the service’s bound, and methods that MCP does not have [hostile R3, K15]', async () => {
+  it('refuses bodies beyond the service’s bound, and methods that MCP does not have [H-R3, H-K15]', async () => {
     const anybody = callerOf(house, `${house.origin}/open/mcp`, '')
     expect((await anybody.post(call('x'.repeat(3000)))).status).toBe(413)
     for (const method of ['PUT', 'PATCH']) {

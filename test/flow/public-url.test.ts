@@ -1,4 +1,4 @@
-// What the gateway is called: one issuer, further names that it was told of, and nothing that a request says of it (users.md 5.3).
+// What the gateway is called: one issuer, further names that it was told of, and nothing that a request says of it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Fetch } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
@@ -70,7 +70,7 @@ describe.each(runtimes)('%s', (where, open) => {
     },
   )
 
-  it('never takes its name from what a proxy forwards, even a trusted one: its issuer is pinned, or is this computer [hostile A3]', async () => {
+  it('never takes its name from what a proxy forwards, even a trusted one: its issuer is pinned, or is this computer [H-A3]', async () => {
     const forwarded = {
       'x-forwarded-host': 'evil.test',
       'x-forwarded-proto': 'https',

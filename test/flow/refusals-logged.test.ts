@@ -227,7 +227,7 @@ describe.each(runtimes)('%s', (where, open) => {
     return linesOf(requestId)
   }
 
-  it.each(kinds)('says %s once, whole [security.md rule 13]', async (code, ask, line) => {
+  it.each(kinds)('says %s once, whole', async (code, ask, line) => {
     const answer = await ask(scene)
     const requestId = answer.headers.get('x-request-id')
     await answer.body?.cancel()

@@ -82,7 +82,7 @@ describe.each(runtimes)('%s', (where, open) => {
   })
 
   itWhere(where !== 'in workerd')(
-    'is looked at step by step, and kept only when somebody asks for that [hostile P11]',
+    'is looked at step by step, and kept only when somebody asks for that [H-P11]',
     async () => {
       const service = { url: 'https://far.example/mcp?key=secret', name: 'Far away' }
       const steps = [
@@ -231,7 +231,7 @@ describe.each(runtimes)('%s', (where, open) => {
     })
   })
 
-  it('is no command in anything but a whole, valid addition of an administrator [hostile N3]', async () => {
+  it('is no command in anything but a whole, valid addition of an administrator [H-N3]', async () => {
     const other = await signInAs(house, yamada)
     expect((await other.ask('POST', '/api/services', { id: 'local', service: command })).status).toBe(403)
     expect(

@@ -52,7 +52,7 @@ describe.each(runtimes)('%s', (_, open) => {
     await upstream.close()
   })
 
-  it('lists what the configuration holds, for administrators alone [hostile P6]', async () => {
+  it('lists what the configuration holds, for administrators alone [H-P6]', async () => {
     const listed = JSON.parse((await ask(admin, 'GET', '/api/services')).body) as { services: unknown[] }
     expect(listed.services).toEqual([{ id: 'echo', name: 'Echo', url: upstream.url, from: 'config' }])
     expect((await house.fetch(`${house.origin}/api/services`)).status).toBe(401)
@@ -75,7 +75,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  it('never changes anything for another site, another form or another method [hostile P2]', async () => {
+  it('never changes anything for another site, another form or another method [H-P2]', async () => {
     const addition = { id: 'fresh', service: { url: 'https://mcp.example.com/mcp' } }
     expect((await ask(admin, 'POST', '/api/services', addition, { 'x-csrf-token': '' })).status).toBe(403)
     expect(

@@ -112,7 +112,7 @@ describe.each(runtimes)('%s', (_, open) => {
       })
     }))
 
-  test('one who is known by the subject stays the same person when name and address change [hostile F9]', () =>
+  test('one who is known by the subject stays the same person when name and address change [H-F9]', () =>
     inHouse(withProvider(), async (house, browser) => {
       await viaProvider(browser, await browser.go('/login'), 'operator')
       const other = createBrowser(house.fetch, house.origin)
@@ -159,7 +159,7 @@ describe.each(runtimes)('%s', (_, open) => {
       },
     ))
 
-  test('a client that wants a fresh sign-in gets one, from the provider too [hostile D15]', () =>
+  test('a client that wants a fresh sign-in gets one, from the provider too [H-D15]', () =>
     inHouse(withProvider(), async (house, browser) => {
       await viaProvider(browser, await browser.go('/login'), 'operator')
       const asking = authorizeUrl(house, await register(house), {
@@ -176,7 +176,7 @@ describe.each(runtimes)('%s', (_, open) => {
       }
     }))
 
-  test('an account that may not come in is named, nothing is issued, and another one is a click away [hostile D22]', () =>
+  test('an account that may not come in is named, nothing is issued, and another one is a click away [H-D22]', () =>
     inHouse(withProvider({ allowed_domains: ['corp.test'] }), async (house, browser) => {
       const asking = authorizeUrl(house, await register(house), { resource: `${house.origin}/echo/mcp` })
       const refused = await viaProvider(browser, await browser.go(asking.url), 'outsider')
@@ -192,7 +192,7 @@ describe.each(runtimes)('%s', (_, open) => {
       expect(new URL(consent.url).pathname).toBe('/oauth/consent')
     }))
 
-  test('who cancels at the provider reads so, and can sign in again [hostile F3]', () =>
+  test('who cancels at the provider reads so, and can sign in again [H-F3]', () =>
     inHouse(withProvider(), async (_house, browser) => {
       const out = await browser.submit(await browser.go('/login'), '/login/sso', {})
       const page = await browser.go(await signInAtProvider(out.url, 'operator', { cancel: true }))

@@ -57,7 +57,7 @@ const faults = (...those: readonly Twin[]): unknown[] =>
   those.flatMap(({ log }) => log.filter(({ event }) => /fault|failed/.test(event)))
 
 describe('two processes whose clocks are a minute apart', () => {
-  it('accept what the other has just issued, at every step of a login [hostile T8]', async () => {
+  it('accept what the other has just issued, at every step of a login [H-T8]', async () => {
     const shared = { session_secret: secret() }
     const [behind, ahead] = [await twins.open(shared), await twins.open(shared, 60_000)]
     for (const house of [twins.inTurn(behind, ahead), twins.inTurn(ahead, behind)]) {
@@ -73,7 +73,7 @@ describe('two processes whose clocks are a minute apart', () => {
 })
 
 describe('a new signing key', () => {
-  it('is known everywhere before it signs, and the former one as long as a token of it lives: no call and no refresh fails [hostile T9]', async () => {
+  it('is known everywhere before it signs, and the former one as long as a token of it lives: no call and no refresh fails [H-T9]', async () => {
     const shared = { session_secret: secret(), key_rotation: 3600, access_token_lifetime: 600 }
     const both = [await twins.open(shared), await twins.open(shared)] as const
     const holders = await Promise.all(Array.from({ length: 4 }, () => logIn(twins.inTurn(...both))))
@@ -108,7 +108,7 @@ describe('a new signing key', () => {
 describe('a new root secret', () => {
   const [old, next] = [secret(), secret()]
 
-  it('taken up by one process after the other breaks nothing, when both knew both before [hostile T9]', async () => {
+  it('taken up by one process after the other breaks nothing, when both knew both before [H-T9]', async () => {
     // First everybody learns the new secret, then one after the other uses it.
     const first = [
       await twins.open({ session_secret: old, previous_secrets: [next] }),
@@ -136,7 +136,7 @@ describe('a new root secret', () => {
     ]).toEqual([])
   })
 
-  it('parallel refreshes at processes with either secret yield one successor [hostile H2, T9]', async () => {
+  it('parallel refreshes at processes with either secret yield one successor [H-H2, H-T9]', async () => {
     const former = await twins.open({ session_secret: old, previous_secrets: [next] })
     const { client, tokens } = await logIn(former)
     const latter = await twins.open({ session_secret: next, previous_secrets: [old] })
@@ -145,7 +145,7 @@ describe('a new root secret', () => {
     expect(new Set(answers.map(({ refresh_token }) => refresh_token)).size).toBe(1)
   })
 
-  it('whose predecessor is taken away ends what was never used since: 401 and invalid_grant, never a fault [hostile T9]', async () => {
+  it('whose predecessor is taken away ends what was never used since: 401 and invalid_grant, never a fault [H-T9]', async () => {
     const before = await twins.open({ session_secret: old })
     const [used, unused] = [await logIn(before), await logIn(before)]
     let running = before

@@ -61,7 +61,7 @@ describe.each([
     expect(server.said.slice(before).map((text) => (JSON.parse(text) as { id: unknown }).id)).toEqual([4])
   })
 
-  it('end with the access: the next one is told so, and the server never hears it [C21] [hostile O4]', async () => {
+  it('end with the access: the next one is told so, and the server never hears it [C21] [H-O4]', async () => {
     const { client, tokens } = await logIn(house, `${house.origin}/sock/mcp`)
     const { socket, said, closing } = await dial('/sock/mcp', {
       authorization: `Bearer ${tokens.access_token}`,
@@ -83,7 +83,7 @@ describe.each([
     expect(server.said.filter((text) => text.includes(String(refused[0]?.id)))).toEqual([])
   })
 
-  it('wait for as many answers as a caller may have calls, and no more [C21] [hostile R9]', async () => {
+  it('wait for as many answers as a caller may have calls, and no more [C21] [H-R9]', async () => {
     const { socket, said } = await dial('/sock/mcp')
     for (let id = 0; id < 70; id++) socket.send(JSON.stringify({ ...whoami, id, params: { name: 'hang' } }))
     await until(() => said.length === 6, 'six refusals')

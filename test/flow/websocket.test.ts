@@ -175,7 +175,7 @@ describe.each([
       },
     )
 
-    it('with its token in the query has none [hostile O3]', async () => {
+    it('with its token in the query has none [H-O3]', async () => {
       await expect(dial(`/sock/mcp?access_token=${token}`, {})).rejects.toThrow('401')
       expect(JSON.stringify(house.log)).not.toContain(token)
     })
@@ -208,7 +208,7 @@ describe.each([
       expect((await closing).code).toBe(1008)
     })
 
-    it('closes within five seconds when the access is revoked, and so does the one behind it [hostile O4]', async () => {
+    it('closes within five seconds when the access is revoked, and so does the one behind it [H-O4]', async () => {
       const { client, tokens } = await logIn(house, `${house.origin}/sock/mcp`)
       const { closing } = await dial('/sock/mcp', { authorization: `Bearer ${tokens.access_token}` })
       const open = server.open.size
@@ -229,7 +229,7 @@ describe.each([
     })
 
     itWhere(houseName !== 'in workerd')(
-      'that nobody answers any more is closed at both ends [hostile O7]',
+      'that nobody answers any more is closed at both ends [H-O7]',
       async () => {
         const closed = server.closed.length
         const vanished = await dial('/sock/mcp', undefined, { autoPong: false })
@@ -243,7 +243,7 @@ describe.each([
     )
 
     itWhere(houseName === 'in workerd')(
-      'is kept alive by the ping of MCP where there are no ping frames, and one that answers no more is closed at both ends [hostile O7]',
+      'is kept alive by the ping of MCP where there are no ping frames, and one that answers no more is closed at both ends [H-O7]',
       async () => {
         const closed = server.closed.length
         const quiet = await dial('/sock/ws')

@@ -45,7 +45,7 @@ const guess = async (isolate: Isolate, ip: string, password = 'wrong'): Promise<
   (await (await visitor(isolate, ip))(password)).status
 
 describe('a count against guessing', () => {
-  it('goes on in another isolate, and in the next life of everything [hostile P5]', async () => {
+  it('goes on in another isolate, and in the next life of everything [H-P5]', async () => {
     for (let i = 0; i < 10; i++)
       expect([i, await guess(i % 2 === 0 ? 'origin' : 'twin', '192.0.2.1')]).toEqual([i, 401])
     for (const isolate of ['origin', 'twin'] as const)
@@ -73,7 +73,7 @@ describe('a count against guessing', () => {
 })
 
 describe('a crowd with wrong passwords', () => {
-  it('has few of them checked and is told to come again, and everybody else is answered meanwhile [hostile P5]', async () => {
+  it('has few of them checked and is told to come again, and everybody else is answered meanwhile [H-P5]', async () => {
     const crowd = await Promise.all(Array.from({ length: 60 }, (_, i) => visitor('origin', `192.0.2.${i}`)))
     /** How many others had been answered when each check was over. */
     const answeredBefore: number[] = []

@@ -21,7 +21,7 @@ const logged = (event: string): Record<string, unknown>[] =>
 afterEach(() => workerd.close())
 
 describe('the public URL of a Worker', () => {
-  it('is never guessed from a request: without MCP_ISSUER a public name answers 503 and why, no challenge and no metadata [users.md 5.3]', async () => {
+  it('is never guessed from a request: without MCP_ISSUER a public name answers 503 and why, no challenge and no metadata', async () => {
     const origin = await start({ SESSION_SECRET: secret, ...somebody })
     const host = 'postern.example.workers.dev'
     for (const path of [
@@ -139,7 +139,7 @@ describe('the public URL of a Worker', () => {
     }
   })
 
-  it('is nothing that two Host fields, or one that is no host, could be taken for [hostile A6, A7]', async () => {
+  it('is nothing that two Host fields, or one that is no host, could be taken for [H-A6, H-A7]', async () => {
     const origin = await start({ SESSION_SECRET: secret, ...somebody })
     const { port } = new URL(origin)
     const statusOf = (...hosts: readonly string[]): Promise<string> =>

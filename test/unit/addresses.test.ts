@@ -115,7 +115,7 @@ const open = [
 ]
 
 describe('global unicast', () => {
-  test.each(closed)('%s is no place to connect to [hostile C4]', (address) => {
+  test.each(closed)('%s is no place to connect to [H-C4]', (address) => {
     expect(isAddress(address)).toBe(true)
     expect(isGlobalAddress(address)).toBe(false)
   })

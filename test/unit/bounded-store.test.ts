@@ -37,7 +37,7 @@ const held = () => {
 }
 
 describe('a store held to its time', () => {
-  it('is given up by every operation after it, and none is tried again [hostile S7]', async () => {
+  it('is given up by every operation after it, and none is tried again [H-S7]', async () => {
     const { store, waiting } = held()
     const clock = createTestClock()
     const { get, put, take, list } = createBoundedStore(store, { timer: clock.timer, timeoutMs: 20 })
@@ -63,7 +63,7 @@ describe('a store held to its time', () => {
     expect((await reading)?.value).toBe('1')
   })
 
-  it('has no more than so many wait, refuses the others at once, and takes them again afterwards [hostile S7]', async () => {
+  it('has no more than so many wait, refuses the others at once, and takes them again afterwards [H-S7]', async () => {
     const { store, release, waiting } = held()
     const bounded = createBoundedStore(store, { timer: noTimer, most: 3, timeoutMs: 10_000 })
     const going = [1, 2, 3].map((n) => bounded.get(`k${n}`))

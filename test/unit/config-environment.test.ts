@@ -88,7 +88,7 @@ describe('an environment variable with a fixed name', () => {
     ])
   })
 
-  it('root secrets under several names must agree [hostile U1]', async () => {
+  it('root secrets under several names must agree [H-U1]', async () => {
     expect(await configOf('', { env: { SESSION_SECRET: secret, GATEWAY_JWT_SECRET: secret } })).toMatchObject(
       { session_secret: secret },
     )
@@ -327,7 +327,7 @@ describe('LOCAL_USER and LOCAL_PASSWORD', () => {
     ])
   })
 
-  it('let somebody sign in to a public gateway [hostile U12]', async () =>
+  it('let somebody sign in to a public gateway [H-U12]', async () =>
     expect(await faultsOf('issuer: https://mcp.example.com\n', { env })).toEqual([]))
 })
 

@@ -136,17 +136,17 @@ describe('what is written wrongly', () => {
     ['a number out of range', 'port: 70000\n', ['config.yaml:1:7 port', 'must be from 0 to 65535']],
     ['a fraction', 'port: 1.5\n', ['config.yaml:1:7 port', 'must be a whole number from 0 to 65535']],
     [
-      'a lifetime of nothing [hostile U11]',
+      'a lifetime of nothing [H-U11]',
       'access_token_lifetime: 0\n',
       ['config.yaml:1:24 access_token_lifetime', 'must be from 1m to 1d'],
     ],
     [
-      'a negative lifetime [hostile U11]',
+      'a negative lifetime [H-U11]',
       'refresh_token_lifetime: -1\n',
       ['config.yaml:1:25 refresh_token_lifetime', 'must be from 5m to 365d'],
     ],
     [
-      'a lifetime of ten years [hostile U11]',
+      'a lifetime of ten years [H-U11]',
       'refresh_token_lifetime: 315360000\n',
       ['config.yaml:1:25 refresh_token_lifetime', 'must be from 5m to 365d'],
     ],
@@ -257,7 +257,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a public URL without TLS [hostile U2]',
+      'a public URL without TLS [H-U2]',
       publicly.replace('https', 'http'),
       [
         'config.yaml:1:9 issuer',
@@ -265,7 +265,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a public URL with a path [hostile U2]',
+      'a public URL with a path [H-U2]',
       publicly.replace('.com', '.com/auth'),
       [
         'config.yaml:1:9 issuer',
@@ -273,27 +273,27 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a public URL with a query [hostile U2]',
+      'a public URL with a query [H-U2]',
       publicly.replace('.com', '.com?a=b'),
       ['config.yaml:1:9 issuer', 'must not have a query or a fragment: write "https://mcp.example.com"'],
     ],
     [
-      'a public URL in capitals [hostile U2]',
+      'a public URL in capitals [H-U2]',
       publicly.replace('mcp', 'MCP'),
       ['config.yaml:1:9 issuer', 'must be written in its canonical form: "https://mcp.example.com"'],
     ],
     [
-      'a public URL with its default port [hostile U2]',
+      'a public URL with its default port [H-U2]',
       publicly.replace('.com', '.com:443'),
       ['config.yaml:1:9 issuer', 'must be written in its canonical form: "https://mcp.example.com"'],
     ],
     [
-      'a public URL with a password [hostile U2]',
+      'a public URL with a password [H-U2]',
       publicly.replace('//', '//u:p@'),
       ['config.yaml:1:9 issuer', 'must not contain a username or password'],
     ],
     [
-      'a sample secret [hostile U1]',
+      'a sample secret [H-U1]',
       'session_secret: your-dev-secret-change-in-production\n',
       [
         'config.yaml:1:17 session_secret',
@@ -301,7 +301,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a sample secret of the other document [hostile U1]',
+      'a sample secret of the other document [H-U1]',
       'session_secret: your_jwt_secret_at_least_32_chars\n',
       [
         'config.yaml:1:17 session_secret',
@@ -309,7 +309,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a short secret [hostile U1]',
+      'a short secret [H-U1]',
       'session_secret: Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0\n',
       [
         'config.yaml:1:17 session_secret',
@@ -317,7 +317,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a secret of one letter [hostile U1]',
+      'a secret of one letter [H-U1]',
       `session_secret: ${'x'.repeat(40)}\n`,
       [
         'config.yaml:1:17 session_secret',
@@ -325,7 +325,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a sample secret with debug in public [hostile U1]',
+      'a sample secret with debug in public [H-U1]',
       `${publicly}debug: true\nsession_secret: change-me-change-me-change-me-now\n`,
       [
         'config.yaml:4:17 session_secret',
@@ -333,12 +333,12 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a former secret that is known [hostile U1]',
+      'a former secret that is known [H-U1]',
       `previous_secrets: [your-dev-secret-change-in-production]\n`,
       ['config.yaml:1:20 previous_secrets[0]', 'is a sample value from public documentation: remove it'],
     ],
     [
-      'one secret for two purposes [hostile U1]',
+      'one secret for two purposes [H-U1]',
       `session_secret: ${secret}\nclients:\n  app: { name: App, redirect_uris: ["https://app.example/cb"], token_endpoint_auth_method: client_secret_basic, client_secret: ${secret} }\n`,
       [
         'config.yaml:3:128 clients.app.client_secret',
@@ -346,7 +346,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a service called like an address of the gateway [hostile U5]',
+      'a service called like an address of the gateway [H-U5]',
       'mcp_services:\n  token: { url: "http://localhost:1/mcp" }\n',
       [
         'config.yaml:2:3 mcp_services.token',
@@ -354,7 +354,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a service called .well-known [hostile U5]',
+      'a service called .well-known [H-U5]',
       'mcp_services:\n  .well-known: { url: "http://localhost:1/mcp" }\n',
       [
         'config.yaml:2:3 mcp_services[".well-known"]',
@@ -366,7 +366,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a service called .. [hostile U5]',
+      'a service called .. [H-U5]',
       'mcp_services:\n  "..": { url: "http://localhost:1/mcp" }\n',
       [
         'config.yaml:2:3 mcp_services[".."]',
@@ -444,7 +444,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'a mock provider behind a public gateway [hostile U12]',
+      'a mock provider behind a public gateway [H-U12]',
       `${publicly}oauth_providers:\n  mock: { client_id: a, issuer: "http://localhost:4000" }\n`,
       [
         'config.yaml:4:33 oauth_providers.mock.issuer',
@@ -646,7 +646,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'nobody who could sign in to a public gateway [hostile U12]',
+      'nobody who could sign in to a public gateway [H-U12]',
       `issuer: https://mcp.example.com\n${service('')}`,
       [
         'config.yaml:1:9 issuer',
@@ -682,7 +682,7 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'everybody as a trusted proxy [hostile U11]',
+      'everybody as a trusted proxy [H-U11]',
       'trusted_proxies: [0.0.0.0/0, "::/0", 10.0.0.0/8, 10.0.0.0/7, proxy, "::ffff:0:0/96", "10.0.0.1/"]\n',
       [
         'config.yaml:1:19 trusted_proxies[0]',
@@ -707,7 +707,7 @@ describe('what would be unsafe', () => {
       ['config.yaml:1:34 allowed_hosts[1]', 'must be a host or host:port, without a scheme or path'],
     ],
     [
-      'refresh tokens that end first [hostile U11]',
+      'refresh tokens that end first [H-U11]',
       'access_token_lifetime: 7200\nrefresh_token_lifetime: 3600\n',
       [
         'config.yaml:2:25 refresh_token_lifetime',
@@ -838,7 +838,7 @@ describe('what would be unsafe', () => {
       expect([uri, await of(uri)]).toEqual([uri, []])
   })
 
-  it('memory in production, which NODE_ENV says [hostile U9]', async () => {
+  it('memory in production, which NODE_ENV says [H-U9]', async () => {
     const text = 'storage: { type: memory }\n'
     expect(await faultsOf(text, { env: { NODE_ENV: 'production' } })).toEqual([
       'config.yaml:1:18 storage.type – memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite',

@@ -39,7 +39,7 @@ describe('hosts of services', () => {
     ])
   })
 
-  it('below one domain never meet one another or the gateway [hostile U5]', async () => {
+  it('below one domain never meet one another or the gateway [H-U5]', async () => {
     const two = (a: string, b: string): string =>
       `mcp_services:\n  ${a}: { url: "https://a.example/mcp", auth_required: false }\n  ${b}: { url: "https://b.example/mcp", auth_required: false }\nbase_domain: example.com\n`
     expect(await faultsOf(two('a_b', 'a-b'))).toEqual([
@@ -55,7 +55,7 @@ describe('hosts of services', () => {
       expect(await faultsOf(two('a', `"${name}"`))).not.toEqual([])
   })
 
-  it('that encode a domain never mean two servers, and no two names are one place [hostile U5]', async () => {
+  it('that encode a domain never mean two servers, and no two names are one place [H-U5]', async () => {
     const two = (a: string, b: string): string =>
       `domain_root: example.com\nmcp_services:\n  a: { auth_required: false, ${a} }\n  b: { auth_required: false, ${b} }\n`
     const jira = 'url: "https://mcp.atlassian.com/v1/mcp"'
@@ -104,7 +104,7 @@ describe('hosts of services', () => {
     ])
   })
 
-  it('are never where a server is: calls would go round in a circle [hostile C17]', async () => {
+  it('are never where a server is: calls would go round in a circle [H-C17]', async () => {
     const at = (url: string): string =>
       `issuer: https://gw.example.com\ndomain_root: enc.example.com\nbase_domain: svc.example.com\nhosts:\n  mcp.example.com: one\nmcp_services:\n  one: { url: "https://upstream.example.com/mcp", auth_required: false }\n  o_o: { url: "${url}", auth_required: false }\n`
     for (const url of [

@@ -34,7 +34,7 @@ describe('a configuration as the document prints it', () => {
     })
   })
 
-  it('does not use its sample secret, and says so [hostile U1]', async () => {
+  it('does not use its sample secret, and says so [H-U1]', async () => {
     expect(await configOf(printed.quickStart, { env: google })).not.toHaveProperty('session_secret')
     expect(await warningsOf(printed.quickStart, { env: google })).toEqual([
       'config.yaml:5:17 session_secret – is a sample value from public documentation; it is ignored because of debug: true on localhost, and a generated key is used instead',
@@ -75,7 +75,7 @@ describe('a configuration as the document prints it', () => {
     ])
   })
 
-  it('is refused with its sample secret in public, and with nobody to sign in [hostile U1, U12]', async () => {
+  it('is refused with its sample secret in public, and with nobody to sign in [H-U1, H-U12]', async () => {
     expect(await faultsOf(printed.gatewaySettings)).toEqual([
       'config.yaml:3:9 issuer – is public, but no sign-in method is configured: add oauth_providers or local_users (the built-in user exists on localhost only)',
       expect.stringMatching(/^config\.yaml:4:17 session_secret – is shorter than 32 characters/),
@@ -168,7 +168,7 @@ describe('a configuration', () => {
     })
   })
 
-  it('drops the trailing slash of the public URL, and says so [hostile U2]', async () => {
+  it('drops the trailing slash of the public URL, and says so [H-U2]', async () => {
     const text = 'issuer: "http://localhost:8080/"\n'
     expect((await configOf(text)).issuer).toBe('http://localhost:8080')
     expect(await warningsOf(text)).toEqual([

@@ -374,7 +374,7 @@ describe('variables that describe an identity provider', () => {
     ])
   })
 
-  it('never let in every Google account of the world on a public gateway [hostile U12]', async () => {
+  it('never let in every Google account of the world on a public gateway [H-U12]', async () => {
     const env = { ...google, MCP_ISSUER: 'https://mcp.example.com' }
     expect(await faultsOf('', { env })).toEqual([
       'environment GOOGLE_CLIENT_ID oauth_providers.google – lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]',

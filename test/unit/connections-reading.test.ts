@@ -190,7 +190,7 @@ describe('a token answer', () => {
     expect(await read('<html>', 200, 'text/html')).toEqual([200, 'not JSON'])
   })
 
-  it('loses members that mean nothing and gains the type it was meant to have [hostile F8, H17]', async () => {
+  it('loses members that mean nothing and gains the type it was meant to have [H-F8, H-H17]', async () => {
     const odd = {
       access_token: 'a',
       token_type: 'User',
@@ -226,7 +226,7 @@ describe('a token answer', () => {
     ).toEqual([201, { client_id: 'c', client_secret: 's', client_secret_expires_at: 1_900_000_000 }])
   })
 
-  it('lives for a time that makes sense, or nobody knows how long [hostile F8]', () => {
+  it('lives for a time that makes sense, or nobody knows how long [H-F8]', () => {
     expect([3600, '3600', 3600.9, 1e18].map(lifetimeOf)).toEqual([3600, 3600, 3600, 315_360_000])
     expect([undefined, null, -1, 0, '', 'soon', Number.NaN, Infinity, {}, [], true].map(lifetimeOf)).toEqual(
       Array.from({ length: 11 }, () => undefined),

@@ -104,7 +104,7 @@ describe('a token', () => {
     expect(await first.accessTokens.find(ana, 'near')).toEqual({ kind: 'none' })
   })
 
-  it('is renewed by one of a hundred callers in two processes, and all go on with its successor [D7] [hostile H15]', async () => {
+  it('is renewed by one of a hundred callers in two processes, and all go on with its successor [D7] [H-H15]', async () => {
     let asked = 0
     const { clock, first, second } = await createScene(async () => {
       asked++
@@ -121,7 +121,7 @@ describe('a token', () => {
     expect(asked).toBe(1)
   })
 
-  it('keeps its refresh token when the answer has no other [hostile H16]', async () => {
+  it('keeps its refresh token when the answer has no other [H-H16]', async () => {
     const sent: (string | undefined)[] = []
     const { clock, first } = await createScene(async (_id, _account, { refresh }) => {
       sent.push(refresh)
@@ -236,7 +236,7 @@ describe('an account that is disconnected while its tokens are renewed', () => {
 })
 
 describe('a process that dies', () => {
-  it('before it asks leaves a lease that ends, and the next one asks [hostile T3]', async () => {
+  it('before it asks leaves a lease that ends, and the next one asks [H-T3]', async () => {
     let asked = 0
     const { clock, id, second, kept } = await createScene(async () => ({
       access: `access-${++asked}`,
@@ -262,7 +262,7 @@ describe('a process that dies', () => {
     ])
   })
 
-  it('between the answer and its record costs one question to the person, and never a loop [hostile T3]', async () => {
+  it('between the answer and its record costs one question to the person, and never a loop [H-T3]', async () => {
     let asked = 0
     const { clock, id, second } = await createScene(() => {
       asked++
@@ -281,7 +281,7 @@ describe('a process that dies', () => {
 })
 
 describe('storage that fails', () => {
-  it('after the answer loses nothing: the tokens wait for it, unused, and the next call has them [D7] [hostile T3]', async () => {
+  it('after the answer loses nothing: the tokens wait for it, unused, and the next call has them [D7] [H-T3]', async () => {
     let asked = 0
     let down = false
     const unreliable = (store: Store): Store => ({

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 
 test.each(['0.0.0.0', '::', '192.0.2.1', 'example.test'])(
-  'the mock provider does not start on %s, and says why [hostile U12]',
+  'the mock provider does not start on %s, and says why [H-U12]',
   (host) => {
     const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/mock-idp.ts'], {
       env: { ...process.env, MOCK_HOST: host, MOCK_PORT: '0' },

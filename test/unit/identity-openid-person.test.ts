@@ -12,7 +12,7 @@ const vouched = (claims: Record<string, unknown>) => said(claims).person
 const rules = { allowed_domains: ['corp.test'] }
 
 describe('a person', () => {
-  test('is keyed by provider and subject, and told apart from a namesake with the same address [hostile F9]', () => {
+  test('is keyed by provider and subject, and told apart from a namesake with the same address [H-F9]', () => {
     expect(vouched({ sub: '7' })).toMatchObject({ provider: 'sso', subject: '7', email: 'ana@corp.test' })
     expect(vouched({ sub: '8' })).toMatchObject({ provider: 'sso', subject: '8', email: 'ana@corp.test' })
   })
@@ -37,7 +37,7 @@ describe('a person', () => {
   })
 
   test.each([false, undefined, null, 0, 1, 'yes', 'false', 'TRUE', {}])(
-    'has no address while the provider does not say that it is verified: %j [hostile F6]',
+    'has no address while the provider does not say that it is verified: %j [H-F6]',
     (email_verified) => {
       expect(vouched({ email_verified }).email).toBeUndefined()
     },
@@ -85,18 +85,18 @@ describe('an allowed domain', () => {
     '@corp.test',
     'corp.test',
     'a@corp.test>',
-  ])('keeps out %j [hostile F6]', (email) => {
+  ])('keeps out %j [H-F6]', (email) => {
     expect(denialOf(vouched({ email }), rules)).toBeDefined()
   })
 
-  test('is not met by the letter that only lower-cases to one of its own [hostile F6]', () => {
+  test('is not met by the letter that only lower-cases to one of its own [H-F6]', () => {
     expect(denialOf(vouched({ email: 'a@kiosk.test' }), { allowed_domains: ['kiosk.test'] })).toBeUndefined()
     expect(
       denialOf(vouched({ email: 'a@\u212Aiosk.test' }), { allowed_domains: ['kiosk.test'] }),
     ).toBeDefined()
   })
 
-  test('keeps out an address that is not verified [hostile F6]', () => {
+  test('keeps out an address that is not verified [H-F6]', () => {
     expect(denialOf(vouched({ email_verified: false }), rules)).toBeDefined()
   })
 })

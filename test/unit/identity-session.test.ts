@@ -42,7 +42,7 @@ test('a session knows its person, and its form token is another one for every se
   expect(second?.csrf).not.toBe(first?.csrf)
 })
 
-test('a dump of the store holds neither the cookie nor the person [hostile S11]', async () => {
+test('a dump of the store holds neither the cookie nor the person [H-S11]', async () => {
   const { store, jar } = await signedIn()
   const records = await store.list('')
   expect(records.map(({ key }) => key)).toEqual([expect.stringMatching(/^session:[A-Za-z0-9_-]{43}$/)])
@@ -51,7 +51,7 @@ test('a dump of the store holds neither the cookie nor the person [hostile S11]'
   expect(dump).not.toContain('ana')
 })
 
-test('a record moved to the key of another session opens nothing [hostile S11]', async () => {
+test('a record moved to the key of another session opens nothing [H-S11]', async () => {
   const { store, sessions, jar, start } = await signedIn()
   const [first] = await store.list('')
   await start()
@@ -60,7 +60,7 @@ test('a record moved to the key of another session opens nothing [hostile S11]',
   expect(await sessions.of(jar.request('/'))).toBeUndefined()
 })
 
-test('a new sign-in has a new id, and the former one is dead [hostile E20]', async () => {
+test('a new sign-in has a new id, and the former one is dead [H-E20]', async () => {
   const { sessions, jar, start } = await signedIn()
   const before = jar.request('/')
   await start()
@@ -68,7 +68,7 @@ test('a new sign-in has a new id, and the former one is dead [hostile E20]', asy
   expect(await sessions.of(jar.request('/'))).toBeDefined()
 })
 
-test('a session cookie that somebody planted is not taken over at sign-in [hostile E20]', async () => {
+test('a session cookie that somebody planted is not taken over at sign-in [H-E20]', async () => {
   const { sessions } = await createWorld()
   const planted = 'A'.repeat(43)
   const cookie = await sessions.start(

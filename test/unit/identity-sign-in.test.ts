@@ -99,7 +99,7 @@ describe('a password', () => {
     expect((await typed('zoe\u0308', 'caf\u00e9 noir')).status).toBe(303)
   })
 
-  test('that is wrong, a name that is unknown and an empty field read exactly alike [hostile P5]', async () => {
+  test('that is wrong, a name that is unknown and an empty field read exactly alike [H-P5]', async () => {
     const { typed, sessions, jar } = await atLogin()
     const answers = await Promise.all([
       typed('ana', 'wrong horse'),
@@ -116,7 +116,7 @@ describe('a password', () => {
     expect(await sessions.of(jar.request('/'))).toBeUndefined()
   })
 
-  test('costs one hash, whoever it is about, and nothing before the first is asked for [hostile P5]', async () => {
+  test('costs one hash, whoever it is about, and nothing before the first is asked for [H-P5]', async () => {
     const { typed, passwords } = await atLogin({
       config: { local_users: [{ username: 'ana', password: 'correct horse' }] },
     })
@@ -150,7 +150,7 @@ describe('a password', () => {
     expect((await typed('ana', `correct horse${'x'.repeat(2000)}`)).status).toBe(401)
   })
 
-  test('is counted by address and name, so that a stranger slows down themselves alone [hostile P5]', async () => {
+  test('is counted by address and name, so that a stranger slows down themselves alone [H-P5]', async () => {
     const tooMany = (kind: string, key: string) =>
       kind === 'sign-in' && key.startsWith('198.51.100.1 ')
         ? Promise.reject(new Refusal('rate.limited'))
@@ -186,18 +186,18 @@ describe('the sign-in form', () => {
     ['from nowhere, as Origin says', {}, { origin: 'null' }],
     ['from another site, as Fetch Metadata says', {}, { 'sec-fetch-site': 'cross-site' }],
     ['from a sibling host, as Fetch Metadata says', {}, { 'sec-fetch-site': 'same-site' }],
-  ])('is refused %s [hostile E4, E5]', async (_, fields, headers) => {
+  ])('is refused %s [H-E4, H-E5]', async (_, fields, headers) => {
     const { typed } = await atLogin()
     expect(await codeOf(typed('ana', 'correct horse', fields, headers))).toBe('login.form')
   })
 
-  test('is refused when the browser lost its cookie [hostile E4]', async () => {
+  test('is refused when the browser lost its cookie [H-E4]', async () => {
     const { typed, jar } = await atLogin()
     jar.cookies.clear()
     expect(await codeOf(typed('ana', 'correct horse'))).toBe('login.form')
   })
 
-  test('passes without Origin when its token and cookie fit [hostile E5]', async () => {
+  test('passes without Origin when its token and cookie fit [H-E5]', async () => {
     const { jar, hidden, signIn } = await atLogin()
     const request = jar.request('/login', {
       method: 'POST',
@@ -209,7 +209,7 @@ describe('the sign-in form', () => {
   test.each([
     ['JSON', 'application/json'],
     ['plain text', 'text/plain'],
-  ])('is refused as %s [hostile P2]', async (_, type) => {
+  ])('is refused as %s [H-P2]', async (_, type) => {
     const { jar, signIn } = await atLogin()
     expect(
       await codeOf(
@@ -257,7 +257,7 @@ describe('a return path', () => {
     '/%0d%0aSet-Cookie:x',
     'evil.test',
     ' /x',
-  ])('%j never leads off this gateway [hostile P8]', async (path) => {
+  ])('%j never leads off this gateway [H-P8]', async (path) => {
     const { typed } = await atLogin(undefined, `/login?return_to=${encodeURIComponent(path)}`)
     const location = (await typed('ana', 'correct horse', { return_to: path })).headers.get('location') ?? ''
     expect(new URL(location, origin).origin).toBe(origin)
@@ -274,7 +274,7 @@ describe('whoever is signed in already', () => {
   })
 
   test.each(['prompt=login', 'switch=1'])(
-    'is asked again where that is wanted: %s [hostile D15]',
+    'is asked again where that is wanted: %s [H-D15]',
     async (query) => {
       const { typed, jar, signIn } = await atLogin()
       jar.keep(await typed('ana', 'correct horse'))

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { jsonLine } from '../../src/kit/log.ts'
 
 describe('a line of JSON', () => {
-  it('holds no character that ends a line or drives a terminal, and reads back as it was [hostile V3]', () => {
+  it('holds no character that ends a line or drives a terminal, and reads back as it was [H-V3]', () => {
     const text = Array.from({ length: 0x3000 }, (_, i) => String.fromCharCode(i)).join('')
     const line = jsonLine({ text })
     expect(line).not.toMatch(/[\u0000-\u001F\u007F-\u009F\u2028\u2029]/)

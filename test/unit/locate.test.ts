@@ -42,7 +42,7 @@ describe('a path', () => {
     expect(directory.locate('/mcp/messages')).toMatchObject({ address: { path: '/mcp' }, rest: '/messages' })
   })
 
-  it('that is not in normal form leads nowhere: what is judged is what is forwarded [hostile J4, K11]', () => {
+  it('that is not in normal form leads nowhere: what is judged is what is forwarded [H-J4, H-K11]', () => {
     const tricks = [
       ...[
         '/demo//mcp',

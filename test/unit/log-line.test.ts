@@ -11,7 +11,7 @@ const ts = '2026-11-29T12:00:00.000Z'
 afterEach(() => void vi.restoreAllMocks())
 
 describe('a line', () => {
-  it('names level, time and event, and hides what a field of that name would tell [hostile V1]', () => {
+  it('names level, time and event, and hides what a field of that name would tell [H-V1]', () => {
     expect(
       logLine({
         level: 'warn',
@@ -122,7 +122,7 @@ describe('the log at a terminal', () => {
     )
   })
 
-  it('is not driven by what a field holds [hostile V3]', () => {
+  it('is not driven by what a field holds [H-V3]', () => {
     expect(shown('info', ['warn', 'refused', { refusal: 'x', why: '\u001B[2J\u202Eevil\n⚠ forged' }])).toBe(
       '⚠ refused x:  [2J evil ⚠ forged\n',
     )

@@ -156,7 +156,7 @@ const disagreements: readonly (readonly [string, Case, number])[] = [
 
 describe('a 2026-07-28 request', () => {
   it.each(disagreements)(
-    'with %s is refused with the code of the reference server and the id of the request [C8] [hostile J13]',
+    'with %s is refused with the code of the reference server and the id of the request [C8] [H-J13]',
     async (_name, one, code) => {
       expect(ours(one)).toMatchObject({ code, id: 4 })
       expect(await theirs(one)).toMatchObject({ status: 400, code, id: 4 })

@@ -22,7 +22,7 @@ const seen = ({ status, location }: { status: number; location?: URL }) => ({
 })
 
 describe('until the redirect URI is known to be of this client, an error is only shown', () => {
-  it('[A13] [hostile B21, D2] to the person: unknown client, foreign redirect URI', async () => {
+  it('[A13] [H-B21, H-D2] to the person: unknown client, foreign redirect URI', async () => {
     const world = await createWorld()
     const client = await register(world)
     const shown = [
@@ -45,7 +45,7 @@ describe('until the redirect URI is known to be of this client, an error is only
     })
   })
 
-  it('[A6] [hostile D3] for every near miss of a registered URI', async () => {
+  it('[A6] [H-D3] for every near miss of a registered URI', async () => {
     const world = await createWorld()
     const client = await register(world)
     const misses = ['/cb/', '/CB', '%2fcb', '/cb?x=1', '/cb#f', '/./cb', '/../cb', '//cb', '\\cb'].map(
@@ -72,7 +72,7 @@ describe('until the redirect URI is known to be of this client, an error is only
     }
   })
 
-  it('[hostile D8] when client_id or redirect_uri is repeated', async () => {
+  it('[H-D8] when client_id or redirect_uri is repeated', async () => {
     const world = await createWorld()
     const client = await register(world)
     const query = (await authorizeQuery(client)).toString()
@@ -88,7 +88,7 @@ describe('until the redirect URI is known to be of this client, an error is only
 
 describe('a loopback redirect URI', () => {
   it.each(['127.0.0.1', 'localhost', '[::1]'])(
-    '[A6] [hostile D4] on %s matches at any port, with the same host and path only',
+    '[A6] [H-D4] on %s matches at any port, with the same host and path only',
     async (host) => {
       const world = await createWorld()
       const client = await register(world, { redirect_uris: [`http://${host}/cb`] })
@@ -136,7 +136,7 @@ describe('what a client that was approved is told, with its state and the issuer
     ['D15: none and login', { prompt: 'none login' }, 'invalid_request'],
     ['max_age', { max_age: 'soon' }, 'invalid_request'],
   ]
-  it.each(cases)('[A1, A4] [hostile D6, D7, D10, D13, D15] %s', async (_, more, error) => {
+  it.each(cases)('[A1, A4] [H-D6, H-D7, H-D10, H-D13, H-D15] %s', async (_, more, error) => {
     const world = await createWorld({ services: two })
     expect(seen(await ask(world, await approved(world), { resource, ...more }))).toEqual(told(error))
     const { status, location, body, refusal } = await ask(world, await register(world), { resource, ...more })
@@ -149,7 +149,7 @@ describe('what a client that was approved is told, with its state and the issuer
     expect(world.web.asked).toEqual([])
   })
 
-  it('[hostile D8] that a parameter was repeated, or two resources named', async () => {
+  it('[H-D8] that a parameter was repeated, or two resources named', async () => {
     const world = await createWorld({ services: two })
     const client = await approved(world)
     const query = (await authorizeQuery(client, { resource })).toString()
@@ -176,7 +176,7 @@ describe('what a client that was approved is told, with its state and the issuer
 })
 
 describe('a request that passes', () => {
-  it('[A10] [hostile D10] may spell its resource in any way that means the same, or leave it out where there is one', async () => {
+  it('[A10] [H-D10] may spell its resource in any way that means the same, or leave it out where there is one', async () => {
     const world = await createWorld()
     const client = await register(world)
     for (const named of [
@@ -213,7 +213,7 @@ describe('a request that passes', () => {
     expect(await granted('read offline_access')).toEqual(['read', 'offline_access'])
   })
 
-  it('[hostile D9] as a form is read from the body alone', async () => {
+  it('[H-D9] as a form is read from the body alone', async () => {
     const world = await createWorld()
     const client = await register(world)
     const body = await authorizeQuery(client)
@@ -232,7 +232,7 @@ describe('a request that passes', () => {
     })
   })
 
-  it('[hostile D12] gets its state back byte for byte, or none', async () => {
+  it('[H-D12] gets its state back byte for byte, or none', async () => {
     const world = await createWorld()
     world.signIn()
     const client = await register(world)
@@ -249,7 +249,7 @@ describe('a request that passes', () => {
     }
   })
 
-  it('[A4] [hostile D16, D17] is answered with exactly code, state and iss, by 303, beside the query of its own URI', async () => {
+  it('[A4] [H-D16, H-D17] is answered with exactly code, state and iss, by 303, beside the query of its own URI', async () => {
     const world = await createWorld()
     world.signIn()
     const client = await register(world, {
@@ -269,7 +269,7 @@ describe('a request that passes', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store')
   })
 
-  it('[hostile D15] with prompt=login or max_age=0 counts no earlier sign-in, and ignores prompts it does not know', async () => {
+  it('[H-D15] with prompt=login or max_age=0 counts no earlier sign-in, and ignores prompts it does not know', async () => {
     const world = await createWorld()
     const client = await register(world)
     for (const more of [{ prompt: 'login' }, { max_age: '0' }, { prompt: 'select_account consent' }]) {

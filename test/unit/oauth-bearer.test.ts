@@ -41,7 +41,7 @@ const breakable = () => {
 }
 
 describe('a call', () => {
-  it('[B2] [hostile A12] without credentials is told where the metadata is and which scopes it needs, and no error', async () => {
+  it('[B2] [H-A12] without credentials is told where the metadata is and which scopes it needs, and no error', async () => {
     const world = await createWorld({ services: { echo: { scopes: ['read', 'write'] } } })
     expect(await refusal(world.guard([], at(world)))).toEqual({
       code: 'token.missing',
@@ -53,7 +53,7 @@ describe('a call', () => {
     )
   })
 
-  it('[B3, B4] [hostile J1] with anything but one bearer token is refused, in any spelling of the scheme', async () => {
+  it('[B3, B4] [H-J1] with anything but one bearer token is refused, in any spelling of the scheme', async () => {
     const world = await createWorld()
     const { access } = await logIn(world)
     for (const good of [`Bearer ${access}`, `bearer ${access}`, `BEARER ${access}`])
@@ -89,7 +89,7 @@ describe('a call', () => {
     })
   })
 
-  it('[B4] [hostile J4, J6] with a token for another service, of another issuer, or of another type is refused', async () => {
+  it('[B4] [H-J4, H-J6] with a token for another service, of another issuer, or of another type is refused', async () => {
     const world = await createWorld({ services: { echo: {}, other: {} } })
     const { access } = await logIn(world, {}, { resource })
     expect(await refusal(world.guard([`Bearer ${access}`], at(world, '/other/mcp')))).toMatchObject({
@@ -121,7 +121,7 @@ describe('a call', () => {
     await expect(world.guard([`Bearer ${access}`], at(world, '/mcp'))).resolves.toMatchObject({ resource })
   })
 
-  it('[B3] [hostile J8] without a scope it needs is told all of them', async () => {
+  it('[B3] [H-J8] without a scope it needs is told all of them', async () => {
     const world = await createWorld({ services: { echo: { scopes: ['read', 'write'] } } })
     const { access } = await logIn(world, {}, { scope: 'read' })
     const told = await refusal(world.guard([`Bearer ${access}`], at(world)))
@@ -131,7 +131,7 @@ describe('a call', () => {
     )
   })
 
-  it('[hostile J10] with a token past its end is told so, before anything about scopes', async () => {
+  it('[H-J10] with a token past its end is told so, before anything about scopes', async () => {
     const world = await createWorld({ services: { echo: { scopes: ['read', 'write'] } } })
     const { access } = await logIn(world, {}, { scope: 'read' })
     world.clock.now += 3_599_000
@@ -147,7 +147,7 @@ describe('a call', () => {
     await expect(early.guard([`Bearer ${fresh}`], at(early))).resolves.toBeDefined()
   })
 
-  it('[hostile J9, A17] while storage is down is never let through and never sent to log in; a call without a token is told as always', async () => {
+  it('[H-J9, H-A17] while storage is down is never let through and never sent to log in; a call without a token is told as always', async () => {
     const { state, store } = breakable()
     const world = await createWorld({ store })
     const { access } = await logIn(world)
@@ -166,7 +166,7 @@ describe('a call', () => {
     await expect(world.guard([`Bearer ${access}`], at(world))).resolves.toBeDefined()
   })
 
-  it('[hostile J16] is answered for thousands of tokens from bounded memory, and bad ones displace no good one', async () => {
+  it('[H-J16] is answered for thousands of tokens from bounded memory, and bad ones displace no good one', async () => {
     const world = await createWorld()
     const { access } = await logIn(world)
     let verified = 0

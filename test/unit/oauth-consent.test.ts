@@ -15,7 +15,7 @@ const signedIn = async (options?: Parameters<typeof createWorld>[0]) => {
 }
 
 describe('the consent page', () => {
-  it('[A7, A14] [hostile E1] says who asks, where the answer goes, for what, and in whose name', async () => {
+  it('[A7, A14] [H-E1] says who asks, where the answer goes, for what, and in whose name', async () => {
     const { world } = await signedIn()
     const client = await register(world, {
       client_name: 'Clever app',
@@ -47,7 +47,7 @@ describe('the consent page', () => {
     expect((await page(world, asked)).status).toBe(200)
   })
 
-  it('[hostile D22] tells a person of another provider, offers another account, and issues nothing', async () => {
+  it('[H-D22] tells a person of another provider, offers another account, and issues nothing', async () => {
     const { world } = await signedIn({ services: { echo: { provider: 'google' } } })
     const { page: shown, flow } = await toConsent(world, await register(world))
     expect([shown.status, shown.code]).toEqual([403, 'person.wrong-provider'])
@@ -55,7 +55,7 @@ describe('the consent page', () => {
     expect(shown.location).toBeUndefined()
   })
 
-  it('[hostile E15] of one pending request is of no use to another, nor to another browser', async () => {
+  it('[H-E15] of one pending request is of no use to another, nor to another browser', async () => {
     const { world, client } = await signedIn()
     const first = await toConsent(world, client, { state: 'first' })
     const second = await toConsent(world, client, { state: 'second' })
@@ -81,7 +81,7 @@ describe('the consent page', () => {
     ).toBe('second')
   })
 
-  it('[hostile E17] leaves at most twenty cookies of pending requests in a browser, the newest', async () => {
+  it('[H-E17] leaves at most twenty cookies of pending requests in a browser, the newest', async () => {
     const { world, client } = await signedIn()
     const jar = new Map<string, string>()
     for (let i = 0; i < 60; i++) {
@@ -114,7 +114,7 @@ describe('the consent page', () => {
 })
 
 describe('an answer', () => {
-  it('[hostile E4] without the token, with the token of another session, or without the cookies changes nothing', async () => {
+  it('[H-E4] without the token, with the token of another session, or without the cookies changes nothing', async () => {
     const { world, client } = await signedIn()
     const asked = await toConsent(world, client)
     const answers = [
@@ -133,7 +133,7 @@ describe('an answer', () => {
     expect((await decide(world, asked, 'allow')).location?.searchParams.has('code')).toBe(true)
   })
 
-  it('[hostile E5] sent from another site counts for nothing; without an Origin the double token is enough', async () => {
+  it('[H-E5] sent from another site counts for nothing; without an Origin the double token is enough', async () => {
     const { world, client } = await signedIn()
     const asked = await toConsent(world, client)
     const from: Record<string, string>[] = [
@@ -151,7 +151,7 @@ describe('an answer', () => {
     expect((await run(world.handlers.decide, bare)).location?.searchParams.has('code')).toBe(true)
   })
 
-  it('[hostile E6] given twice yields one code and a readable page', async () => {
+  it('[H-E6] given twice yields one code and a readable page', async () => {
     const { world, client } = await signedIn()
     const asked = await toConsent(world, client)
     const again = await page(world, asked)
@@ -211,7 +211,7 @@ describe('a remembered answer', () => {
     return shown.location?.searchParams.has('code') ?? false
   }
 
-  it('[A14] [hostile E10] spares the same question, or a smaller one, and no other', async () => {
+  it('[A14] [H-E10] spares the same question, or a smaller one, and no other', async () => {
     const { world } = await signedIn({ services: { echo: { scopes: ['read', 'write'] }, other: {} } })
     const client = await register(world, { redirect_uris: ['https://app.test/cb', 'https://app.test/cb2'] })
     expect(await skipped(world, client, { resource, scope: 'read' })).toBe(false)
@@ -233,7 +233,7 @@ describe('a remembered answer', () => {
     expect(await skipped(world, client, { resource, scope: 'read' })).toBe(false)
   })
 
-  it('[hostile E12] is no silent code for another site that sends the browser here', async () => {
+  it('[H-E12] is no silent code for another site that sends the browser here', async () => {
     const { world, client } = await signedIn()
     await decide(world, await toConsent(world, client), 'allow')
     expect(await skipped(world, client, {}, { 'sec-fetch-site': 'cross-site' })).toBe(false)
@@ -244,7 +244,7 @@ describe('a remembered answer', () => {
     expect(await skipped(world, client, { prompt: 'none' })).toBe(true)
   })
 
-  it('[hostile D15] is what prompt=none needs; without one an approved client is told, and of another the person is shown', async () => {
+  it('[H-D15] is what prompt=none needs; without one an approved client is told, and of another the person is shown', async () => {
     const { world, client } = await signedIn()
     const silent = async () => {
       const asked = await ask(world, client, { prompt: 'none' }, own)

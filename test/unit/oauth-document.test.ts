@@ -19,7 +19,7 @@ const worldWith = async (body: unknown = document, headers: Record<string, strin
 }
 
 describe('a client that names its document', () => {
-  it('[A5] [hostile C1] is shown with its name, its host and the host of its redirect, and logs in without registering', async () => {
+  it('[A5] [H-C1] is shown with its name, its host and the host of its redirect, and logs in without registering', async () => {
     const world = await worldWith()
     world.signIn()
     const asked = await toConsent(world, client)
@@ -31,7 +31,7 @@ describe('a client that names its document', () => {
     expect(world.web.asked).toEqual([url])
   })
 
-  it('[A6] [hostile D4] may come back on any port of a loopback redirect in its document', async () => {
+  it('[A6] [H-D4] may come back on any port of a loopback redirect in its document', async () => {
     const world = await worldWith()
     expect(
       (await ask(world, { ...client, redirectUri: 'http://localhost:51234/callback' })).location?.pathname,
@@ -48,12 +48,12 @@ describe('a client that names its document', () => {
     ['https://cimd.test:443/client.json'],
     [undefined],
     [42],
-  ])('[hostile C2] is refused when the document names %s', async (client_id) => {
+  ])('[H-C2] is refused when the document names %s', async (client_id) => {
     const world = await worldWith({ ...document, client_id })
     expect(await ask(world, client)).toMatchObject({ status: 400, code: 'client.document' })
   })
 
-  it('[hostile C3, C17] is refused without any connection when the id is no such URL, or one of ours', async () => {
+  it('[H-C3, H-C17] is refused without any connection when the id is no such URL, or one of ours', async () => {
     const world = await createWorld()
     const bad = [
       'http://cimd.test/c.json',
@@ -78,7 +78,7 @@ describe('a client that names its document', () => {
     expect(world.web.asked).toEqual([])
   })
 
-  it('[hostile C9] is refused for a document that is none, and asked again after a minute at the latest', async () => {
+  it('[H-C9] is refused for a document that is none, and asked again after a minute at the latest', async () => {
     const bodies: [unknown, Record<string, string>?][] = [
       ['<html>', { 'content-type': 'text/html' }],
       [document, { 'content-type': 'text/html' }],
@@ -127,7 +127,7 @@ describe('a client that names its document', () => {
     }
   })
 
-  it('[hostile C4, C6, C8] is refused with a page when the guard forbids the connection, or it fails', async () => {
+  it('[H-C4, H-C6, H-C8] is refused with a page when the guard forbids the connection, or it fails', async () => {
     for (const [failure, status, code] of [
       ['refused', 400, 'client.document'],
       ['down', 503, 'client.document-unreachable'],
@@ -159,7 +159,7 @@ describe('the document', () => {
     expect(world.web.asked).toHaveLength(2)
   })
 
-  it('[hostile C15] is taken from the last good copy while its host is down, and without one the client is told to wait', async () => {
+  it('[H-C15] is taken from the last good copy while its host is down, and without one the client is told to wait', async () => {
     const world = await worldWith(document, { 'cache-control': 'max-age=60' })
     const tokens = await exchange(world, client, await codeFor(world, client))
     world.clock.now += 3_600_000
@@ -242,7 +242,7 @@ describe('a client with a key', () => {
       }),
     )
 
-  it('[A5] [hostile C11] proves itself by RS256 for the issuer or the token endpoint, with or without its id beside', async () => {
+  it('[A5] [H-C11] proves itself by RS256 for the issuer or the token endpoint, with or without its id beside', async () => {
     const { world, key } = await setUp()
     expect((await send(world, await codeFor(world, client), await assertion(world, key))).status).toBe(200)
     expect(
@@ -257,7 +257,7 @@ describe('a client with a key', () => {
     ).toBe(200)
   })
 
-  it('[hostile C12] is refused for every assertion that is replayed, misdirected, stale or forged, and never taken for a public client', async () => {
+  it('[H-C12] is refused for every assertion that is replayed, misdirected, stale or forged, and never taken for a public client', async () => {
     const { world, key } = await setUp()
     const stranger = await keyed()
     const code = await codeFor(world, client)
@@ -297,7 +297,7 @@ describe('a client with a key', () => {
     expect((await send(world, code, await assertion(world, key))).status).toBe(200)
   })
 
-  it('[hostile C12] without an id is used once too, in whatever spelling of its signature', async () => {
+  it('[H-C12] without an id is used once too, in whatever spelling of its signature', async () => {
     const { world, key } = await setUp()
     const used = await assertion(world, key, { jti: undefined })
     // RS256: 256 bytes leave four bits of the last character unused, and verifiers overlook them.

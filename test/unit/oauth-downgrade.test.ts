@@ -24,7 +24,7 @@ const grantWith = async (challenge: unknown) => {
 
 describe('a code', () => {
   it.each(['', undefined, null, verifier])(
-    '[A1] [hostile G8] whose record holds %j as challenge is redeemed by nothing',
+    '[A1] [H-G8] whose record holds %j as challenge is redeemed by nothing',
     async (challenge) => {
       const { world, client, code } = await grantWith(challenge)
       for (const code_verifier of [verifier, '', ' '.repeat(43), '-'.repeat(43)])
@@ -33,7 +33,7 @@ describe('a code', () => {
     },
   )
 
-  it('[A1] [hostile G8] with a challenge is not redeemed without the verifier, by an empty one, or by the challenge itself', async () => {
+  it('[A1] [H-G8] with a challenge is not redeemed without the verifier, by an empty one, or by the challenge itself', async () => {
     const world = await createWorld()
     const client = await register(world)
     const code = await codeFor(world, client)
@@ -56,7 +56,7 @@ describe('a code', () => {
     expect((await exchange(world, client, code)).status).toBe(200)
   })
 
-  it('[A3] [hostile G8] is never made for a request without a challenge', async () => {
+  it('[A3] [H-G8] is never made for a request without a challenge', async () => {
     const world = await createWorld()
     world.signIn()
     const client = await approved(world)

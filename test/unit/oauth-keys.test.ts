@@ -117,7 +117,7 @@ describe('the signer', () => {
     expect(await signer.verify(jwt, 'at+jwt')).toBeUndefined()
   })
 
-  it('[hostile T9] rotates without a moment in which a process does not know the key of another', async () => {
+  it('[H-T9] rotates without a moment in which a process does not know the key of another', async () => {
     const { process, clock } = await setUp()
     const [a, b] = [await process(), await process()]
     const kids = new Set<string>()
@@ -150,7 +150,7 @@ describe('the signer', () => {
     await expect(fresh.verify(jwt, 'at+jwt')).rejects.toMatchObject({ code: 'storage.unavailable' })
   })
 
-  it('answers from a recent copy at once while the store takes its time, and from the store what the copy does not know [hostile A17]', async () => {
+  it('answers from a recent copy at once while the store takes its time, and from the store what the copy does not know [H-A17]', async () => {
     const { process, clock, store, logged } = await setUp()
     const slow = { get: store.get, answer: (): unknown => undefined, waits: false }
     store.get = (key) =>
@@ -187,7 +187,7 @@ describe('the signer', () => {
     expect(await (await process()).verify(jwt, 'at+jwt')).toBeDefined()
   })
 
-  it('keeps the keys through a change of the root secret, and for good once a process has started with the new one [hostile T9]', async () => {
+  it('keeps the keys through a change of the root secret, and for good once a process has started with the new one [H-T9]', async () => {
     const { process, secret, store, logged } = await setUp()
     const jwt = await token(await process())
     const next = random(32)

@@ -10,7 +10,7 @@ const protectedResource = (world: World, path: string, at = origin) =>
 const root = '/.well-known/oauth-authorization-server'
 
 describe('the metadata of the authorization server', () => {
-  it('[A2, A3, A4] [hostile A1, A18] names its issuer exactly, S256 alone, and what every client looks for', async () => {
+  it('[A2, A3, A4] [H-A1, H-A18] names its issuer exactly, S256 alone, and what every client looks for', async () => {
     const world = await createWorld({
       services: { echo: { scopes: ['write', 'read'] }, open: { authRequired: false, scopes: ['never'] } },
     })
@@ -39,7 +39,7 @@ describe('the metadata of the authorization server', () => {
     expect(JSON.stringify(body)).not.toMatch(/null|http:/)
   })
 
-  it('[A2] [hostile A11] is the same at every place that clients probe, and JSON 404 elsewhere', async () => {
+  it('[A2] [H-A11] is the same at every place that clients probe, and JSON 404 elsewhere', async () => {
     const world = await createWorld({ services: { echo: {}, open: { authRequired: false } } })
     const { text } = await authorizationServer(world, root)
     const places = [
@@ -56,7 +56,7 @@ describe('the metadata of the authorization server', () => {
       expect(await authorizationServer(world, place)).toMatchObject({ status: 404, code: 'route.unknown' })
   })
 
-  it('[A2] [hostile A1] advertises nothing that is not there: endpoints, grants, methods', async () => {
+  it('[A2] [H-A1] advertises nothing that is not there: endpoints, grants, methods', async () => {
     const world = await createWorld()
     const { body } = await authorizationServer(world, root)
     const advertised = Object.entries(body)
@@ -138,7 +138,7 @@ describe('the metadata of the authorization server', () => {
 describe('the metadata of a protected address', () => {
   const prm = '/.well-known/oauth-protected-resource'
 
-  it('[B1] [hostile A8] has the resource as it is typed, its issuer, and no offline_access', async () => {
+  it('[B1] [H-A8] has the resource as it is typed, its issuer, and no offline_access', async () => {
     const world = await createWorld({ services: { echo: {}, other: { scopes: ['x', 'y'] } } })
     const { status, body } = await protectedResource(world, `${prm}/echo/mcp`)
     expect(status).toBe(200)
@@ -178,7 +178,7 @@ describe('the metadata of a protected address', () => {
     })
   })
 
-  it('[hostile A10] is refused alike for every name that is not there', async () => {
+  it('[H-A10] is refused alike for every name that is not there', async () => {
     const world = await createWorld({ services: { echo: {}, open: { authRequired: false } } })
     const names = [
       '/nope',

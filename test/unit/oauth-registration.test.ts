@@ -13,7 +13,7 @@ const send = ({ handlers }: World, body: unknown, headers?: Record<string, strin
 const stored = async (world: World) => (await world.store.list('client:')).length
 
 describe('a registration', () => {
-  it('[A8] [hostile B1] of a public client gets an unguessable id, no secret, and an echo of what is enforced', async () => {
+  it('[A8] [H-B1] of a public client gets an unguessable id, no secret, and an echo of what is enforced', async () => {
     const world = await createWorld()
     const { status, headers, body } = await send(world, {
       ...base,
@@ -39,7 +39,7 @@ describe('a registration', () => {
     ['client_secret_basic', 'client_secret_basic'],
     ['client_secret_post', 'client_secret_post'],
   ])(
-    '[hostile B2] with method %s is told %s, has a secret that ends, and must use just that',
+    '[H-B2] with method %s is told %s, has a secret that ends, and must use just that',
     async (method, told) => {
       const world = await createWorld()
       const { body } = await send(world, { ...base, token_endpoint_auth_method: method })
@@ -89,7 +89,7 @@ describe('a registration', () => {
     ).toBe(0)
   })
 
-  it('[hostile B7] of Cursor keeps all three of its redirect URIs; an unusable one is dropped, not the request', async () => {
+  it('[H-B7] of Cursor keeps all three of its redirect URIs; an unusable one is dropped, not the request', async () => {
     const world = await createWorld()
     const cursor = [
       'cursor://anysphere.cursor-mcp/oauth/callback',
@@ -105,7 +105,7 @@ describe('a registration', () => {
     ).toMatchObject({ status: 201, body: { redirect_uris: cursor } })
   })
 
-  it('[hostile B4, B8] takes loopback in its forms and no look-alike', async () => {
+  it('[H-B4, H-B8] takes loopback in its forms and no look-alike', async () => {
     const world = await createWorld()
     const good = ['http://localhost:1/cb', 'http://127.0.0.1/cb', 'http://[::1]:9/cb', 'http://127.0.0.1/']
     const bad = [
@@ -143,7 +143,7 @@ describe('a registration', () => {
     }
   })
 
-  it('[hostile B9] beyond its limits is refused and keeps nothing', async () => {
+  it('[H-B9] beyond its limits is refused and keeps nothing', async () => {
     const world = await createWorld()
     const answers = [
       await send(world, {
@@ -166,7 +166,7 @@ describe('a registration', () => {
     expect(await stored(world)).toBe(0)
   })
 
-  it('[hostile B10] has a name without characters that change how others are read', async () => {
+  it('[H-B10] has a name without characters that change how others are read', async () => {
     const world = await createWorld()
     const name = async (client_name: string) =>
       (await send(world, { ...base, client_name })).body['client_name']
@@ -175,7 +175,7 @@ describe('a registration', () => {
     expect(await name('<img src=x onerror=alert(1)>')).toBe('<img src=x onerror=alert(1)>')
   })
 
-  it('[hostile B11] drops links that are not plain https, and fetches none', async () => {
+  it('[H-B11] drops links that are not plain https, and fetches none', async () => {
     const world = await createWorld()
     const { status, body } = await send(world, {
       ...base,
@@ -194,7 +194,7 @@ describe('a registration', () => {
     expect(world.web.asked).toEqual([])
   })
 
-  it('[hostile B13] for other grants is refused, or shows what was dropped', async () => {
+  it('[H-B13] for other grants is refused, or shows what was dropped', async () => {
     const world = await createWorld()
     const wrong = [
       { grant_types: ['password'] },
@@ -217,7 +217,7 @@ describe('a registration', () => {
     ).toMatchObject({ grant_types: ['authorization_code'], response_types: ['code'] })
   })
 
-  it('[hostile B15, B20] ignores what only the server may say, and statements that prove nothing', async () => {
+  it('[H-B15, H-B20] ignores what only the server may say, and statements that prove nothing', async () => {
     const world = await createWorld()
     const { body } = await send(world, {
       ...base,
@@ -233,7 +233,7 @@ describe('a registration', () => {
     expect((await ask(world, { id: 'mine', redirectUri: 'https://app.test/cb' })).code).toBe('client.unknown')
   })
 
-  it('[hostile B17] comes as JSON or as a form, and as nothing else', async () => {
+  it('[H-B17] comes as JSON or as a form, and as nothing else', async () => {
     const world = await createWorld()
     const form = await run(
       world.handlers.register,
@@ -327,7 +327,7 @@ describe('a registration', () => {
 })
 
 describe('an unused registration', () => {
-  it('[hostile B21] ends after its lifetime: the token endpoint says invalid_client, authorize says it to the person; use renews it', async () => {
+  it('[H-B21] ends after its lifetime: the token endpoint says invalid_client, authorize says it to the person; use renews it', async () => {
     const world = await createWorld({ config: { client_lifetime: 864_000 } })
     const { client, ...tokens } = await logIn(world)
     world.clock.now += 800_000_000

@@ -17,7 +17,7 @@ const alive = async (world: World, access: string) => {
 
 describe('revocation', () => {
   it.each(['refresh', 'access'] as const)(
-    '[hostile I1] of the %s token ends both within a second',
+    '[H-I1] of the %s token ends both within a second',
     async (kind) => {
       const world = await createWorld()
       const { client, ...tokens } = await logIn(world)
@@ -30,7 +30,7 @@ describe('revocation', () => {
     },
   )
 
-  it('[hostile I3] of a foreign or unknown token says 200 and does nothing; without authentication it says 401', async () => {
+  it('[H-I3] of a foreign or unknown token says 200 and does nothing; without authentication it says 401', async () => {
     const world = await createWorld()
     const { client, ...tokens } = await logIn(world)
     const stranger = await register(world, { token_endpoint_auth_method: 'client_secret_post' })
@@ -56,7 +56,7 @@ describe('revocation', () => {
     expect(await alive(world, tokens.access)).toBe(true)
   })
 
-  it('[hostile I4] comes as a posted form with a token; its hint is of no importance', async () => {
+  it('[H-I4] comes as a posted form with a token; its hint is of no importance', async () => {
     const world = await createWorld()
     const { client, access, refresh: token } = await logIn(world)
     expect((await run(world.handlers.revoke, get(`/oauth/revoke?token=${token}`))).status).toBe(405)
@@ -101,7 +101,7 @@ describe('introspection', () => {
     })
   })
 
-  it('[hostile I6] says of every other token that it is not active, and nothing else', async () => {
+  it('[H-I6] says of every other token that it is not active, and nothing else', async () => {
     const world = await createWorld()
     const { client, access, refresh: token } = await logIn(world)
     const stranger = await register(world)

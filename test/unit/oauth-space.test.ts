@@ -110,7 +110,7 @@ const fill = async (limit: Limit, kind: 'kept-registrations' | 'kept-flows', ip:
 }
 
 describe('a flood of newcomers', () => {
-  it('[hostile R8] from elsewhere hits nobody', async () => {
+  it('[H-R8] from elsewhere hits nobody', async () => {
     const limit = createLimit({ now: () => 0, loopback: false })
     const world = await createWorld({ limit })
     await fill(limit, 'kept-registrations', '2001:db8::1')
@@ -128,7 +128,7 @@ describe('a flood of newcomers', () => {
     return { world, limit, ...session }
   }
 
-  it('[hostile R8] of registrations hits the address it came from, and nobody who has a grant', async () => {
+  it('[H-R8] of registrations hits the address it came from, and nobody who has a grant', async () => {
     const { world, limit, client, ...tokens } = await flooded()
     await fill(limit, 'kept-registrations', context.ip)
     const before = await kept(world)
@@ -143,7 +143,7 @@ describe('a flood of newcomers', () => {
     expect((await exchange(world, client, await codeFor(world, client))).status).toBe(200)
   })
 
-  it('[hostile R8] of authorization requests hits browsers at its address, and nobody who is signed in or refreshes', async () => {
+  it('[H-R8] of authorization requests hits browsers at its address, and nobody who is signed in or refreshes', async () => {
     const { world, limit, client, ...tokens } = await flooded()
     await fill(limit, 'kept-flows', context.ip)
     expect((await ask(world, client)).code).toBe('rate.limited')

@@ -33,7 +33,7 @@ const revoke = (world: World, fields: Record<string, string>) =>
   run(world.handlers.revoke, post('/oauth/revoke', fields))
 
 describe('while storage is down', () => {
-  it('[hostile S2, I7] every endpoint says 503 and to try again, and afterwards the same code, token and form work', async () => {
+  it('[H-S2, H-I7] every endpoint says 503 and to try again, and afterwards the same code, token and form work', async () => {
     const { trouble, store } = troubled()
     const world = await createWorld({ store })
     const { client, refresh: token } = await logIn(world)
@@ -57,7 +57,7 @@ describe('while storage is down', () => {
     expect((await revoke(world, { token, client_id: client.id })).status).toBe(200)
   })
 
-  it('[hostile S8] a refresh whose answer the store lost is simply asked again, and yields the same successor', async () => {
+  it('[H-S8] a refresh whose answer the store lost is simply asked again, and yields the same successor', async () => {
     const { trouble, store } = troubled()
     const world = await createWorld({ store })
     const { client, refresh: token } = await logIn(world)
@@ -68,7 +68,7 @@ describe('while storage is down', () => {
     expect((await refresh(world, client, token)).body['refresh_token']).toBe(again.body['refresh_token'])
   })
 
-  it('[hostile S8] a code whose answer the store lost was spent: asked again it is refused cleanly, and nothing of it lives on unseen', async () => {
+  it('[H-S8] a code whose answer the store lost was spent: asked again it is refused cleanly, and nothing of it lives on unseen', async () => {
     const { trouble, store } = troubled()
     const world = await createWorld({ store })
     const client = await register(world)
@@ -83,7 +83,7 @@ describe('while storage is down', () => {
 })
 
 describe('a record', () => {
-  it('[hostile S11] that was altered, or moved to the place of another, is an outage and no verdict, and leaves a line in the log', async () => {
+  it('[H-S11] that was altered, or moved to the place of another, is an outage and no verdict, and leaves a line in the log', async () => {
     const world = await createWorld()
     const mine = await logIn(world)
     world.signIn({ provider: 'local', subject: 'bob', groups: [] })
@@ -180,7 +180,7 @@ describe('never', () => {
 })
 
 describe('a change of the root secret', () => {
-  it('[hostile T9] lets every code, grant and token of the former one go on, as long as that is kept', async () => {
+  it('[H-T9] lets every code, grant and token of the former one go on, as long as that is kept', async () => {
     const [former, next] = [random(32), random(32)]
     const shared = createMemoryStore({ now: () => Date.UTC(2026, 0, 1) })
     const before = await createWorld({ store: () => shared, keys: await createKeyRing([former], random) })

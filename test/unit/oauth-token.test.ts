@@ -19,7 +19,7 @@ const statuses = (outcomes: readonly { status: number }[]) =>
     .join(' ')
 
 describe('an authorization code', () => {
-  it('[A1] [hostile G1] becomes a bearer token for one resource, with nothing left out and nothing null', async () => {
+  it('[A1] [H-G1] becomes a bearer token for one resource, with nothing left out and nothing null', async () => {
     const world = await createWorld()
     const client = await register(world)
     const answer = await exchange(world, client, await codeFor(world, client, { resource }))
@@ -62,7 +62,7 @@ describe('an authorization code', () => {
     })
   })
 
-  it('[hostile G5, G6, G7, G9, G10, G13] stays good through every wrong attempt', async () => {
+  it('[H-G5, H-G6, H-G7, H-G9, H-G10, H-G13] stays good through every wrong attempt', async () => {
     const world = await createWorld({ services: { echo: {}, other: {} } })
     const client = await register(world)
     const stranger = await register(world)
@@ -96,7 +96,7 @@ describe('an authorization code', () => {
     )
   })
 
-  it('[hostile G15, G16] is read from one form alone, each parameter once', async () => {
+  it('[H-G15, H-G16] is read from one form alone, each parameter once', async () => {
     const world = await createWorld()
     const client = await register(world)
     const code = await codeFor(world, client)
@@ -127,7 +127,7 @@ describe('an authorization code', () => {
     expect((await exchange(world, client, code)).status).toBe(200)
   })
 
-  it('[hostile D5] is bound to the port that was asked for', async () => {
+  it('[H-D5] is bound to the port that was asked for', async () => {
     const world = await createWorld()
     const client = {
       ...(await register(world, { redirect_uris: ['http://127.0.0.1/cb'] })),
@@ -160,7 +160,7 @@ describe('an authorization code', () => {
     })
   })
 
-  it('[hostile G18] is no refresh token, no bearer token, and no other kind of token is a code', async () => {
+  it('[H-G18] is no refresh token, no bearer token, and no other kind of token is a code', async () => {
     const world = await createWorld()
     const { client, access, refresh: token } = await logIn(world)
     const code = await codeFor(world, client)
@@ -174,7 +174,7 @@ describe('an authorization code', () => {
 })
 
 describe('a refresh token', () => {
-  it('[A9] [hostile H1, H9, H10] is replaced, keeps scope and audience, and narrows one access token only', async () => {
+  it('[A9] [H-H1, H-H9, H-H10] is replaced, keeps scope and audience, and narrows one access token only', async () => {
     const world = await createWorld({ services: { echo: { scopes: ['read', 'write'] }, other: {} } })
     const { client, refresh: token } = await logIn(world, {}, { resource, scope: 'read write' })
     expect((await refresh(world, client, token, { scope: 'read admin' })).body['error']).toBe('invalid_scope')
@@ -189,7 +189,7 @@ describe('a refresh token', () => {
     expect(decodeJwt(String(full.body['access_token'])).aud).toBe(resource)
   })
 
-  it('[hostile H3] answers a lost answer again, however late, with the same successor', async () => {
+  it('[H-H3] answers a lost answer again, however late, with the same successor', async () => {
     const world = await createWorld()
     const { client, refresh: token } = await logIn(world)
     const successors = new Set<unknown>()
@@ -201,7 +201,7 @@ describe('a refresh token', () => {
     expect((await refresh(world, client, String([...successors][0]))).status).toBe(200)
   })
 
-  it('[hostile H4, H5, H6] still answers within the grace after its successor was used; beyond it the family ends, its access tokens too, and the trail says so', async () => {
+  it('[H-H4, H-H5, H-H6] still answers within the grace after its successor was used; beyond it the family ends, its access tokens too, and the trail says so', async () => {
     const world = await createWorld()
     const { client, refresh: first } = await logIn(world)
     const second = String((await refresh(world, client, first)).body['refresh_token'])
@@ -264,7 +264,7 @@ describe('a refresh token', () => {
     )
   })
 
-  it('[hostile H17] is absent, never null, for a client that did not register the grant type', async () => {
+  it('[H-H17] is absent, never null, for a client that did not register the grant type', async () => {
     const world = await createWorld()
     const client = await register(world, { grant_types: ['authorization_code'] })
     const answer = await exchange(world, client, await codeFor(world, client))
@@ -289,7 +289,7 @@ describe.each([
   ['memory', (now: () => number): Store => createMemoryStore({ now })],
   ['SQLite', sqlite],
 ])('at once, on %s', (_, store) => {
-  it('[hostile G2] one code and 50 exchanges make exactly one grant, whose tokens live', async () => {
+  it('[H-G2] one code and 50 exchanges make exactly one grant, whose tokens live', async () => {
     const world = await createWorld({ store })
     const client = await register(world)
     for (let round = 0; round < 5; round++) {
@@ -304,7 +304,7 @@ describe.each([
     }
   })
 
-  it('[hostile H2] one refresh token and 50 refreshes yield one successor, which works', async () => {
+  it('[H-H2] one refresh token and 50 refreshes yield one successor, which works', async () => {
     const world = await createWorld({ store })
     const { client, ...tokens } = await logIn(world)
     let token = tokens.refresh

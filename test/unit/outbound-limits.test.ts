@@ -116,7 +116,7 @@ describe('what an exchange may do', () => {
   })
 })
 
-describe('time and size are capped [hostile C8, F7]', () => {
+describe('time and size are capped [H-C8, H-F7]', () => {
   const cap = 5 * 1024
   const limited = (origin: string, timeoutMs = 2000) =>
     createOutbound({ allowOrigins: [origin] })(origin, { maxBytes: cap, timeoutMs })

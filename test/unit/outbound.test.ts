@@ -18,7 +18,7 @@ afterEach(() => {
 
 describe('where the gateway may be sent', () => {
   test.each(vectors.ssrf_hosts)(
-    'never to %s: nothing is connected to, not one byte is sent [hostile C4]',
+    'never to %s: nothing is connected to, not one byte is sent [H-C4]',
     async (host) => {
       const local = await trap()
       // A resolver that knows no better: every name leads to this machine, as with nip.io.
@@ -60,7 +60,7 @@ describe('where the gateway may be sent', () => {
     '::ffff:0:7f00:1',
     'fe80::5efe:7f00:1',
     '2001:0:1::1',
-  ])('never to a name that resolves to %s [hostile C4]', async (address) => {
+  ])('never to a name that resolves to %s [H-C4]', async (address) => {
     const local = await trap()
     const { lookup, asked } = answering(address)
     await expect(
@@ -85,7 +85,7 @@ describe('where the gateway may be sent', () => {
     },
   )
 
-  test('a name is resolved once, and a second answer that points inside is never asked for (rebinding) [hostile C6]', async () => {
+  test('a name is resolved once, and a second answer that points inside is never asked for (rebinding) [H-C6]', async () => {
     const local = await trap()
     const answers = [['198.51.100.1'], ['127.0.0.1']]
     const asked: string[] = []
@@ -100,7 +100,7 @@ describe('where the gateway may be sent', () => {
     expect(local.seen.connections).toBe(0)
   })
 
-  test('of a name with a public and a private address only the public one is a place to go [hostile C6]', async () => {
+  test('of a name with a public and a private address only the public one is a place to go [H-C6]', async () => {
     expect(
       await globalAddresses(
         'two.example',
@@ -169,7 +169,7 @@ describe('where the gateway may be sent', () => {
     ).toBe(new URL(named).host)
   })
 
-  test('proxies named in the environment are not used [hostile Q5]', async () => {
+  test('proxies named in the environment are not used [H-Q5]', async () => {
     const proxy = await trap()
     for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'http_proxy', 'https_proxy', 'all_proxy'])
       vi.stubEnv(name, `http://127.0.0.1:${proxy.port}`)

@@ -12,7 +12,7 @@ const unescape = (text: string): string =>
     .replaceAll('&amp;', '&')
 
 describe('the template', () => {
-  test('never lets a value end its text or its attribute, and loses nothing of it [hostile P3]', () => {
+  test('never lets a value end its text or its attribute, and loses nothing of it [H-P3]', () => {
     assert(
       property(string({ unit: 'binary' }), (value) => {
         const drawn = htmlText(html`${value}`)
@@ -39,7 +39,7 @@ describe('the template', () => {
 })
 
 describe('the headers of a page', () => {
-  test('forbid frames, inline code and everything foreign [hostile E2, E21]', () => {
+  test('forbid frames, inline code and everything foreign [H-E2, H-E21]', () => {
     const policy = pageHeaders['Content-Security-Policy'] ?? ''
     expect(policy).toContain("default-src 'none'")
     expect(policy).toContain("frame-ancestors 'none'")
@@ -53,7 +53,7 @@ describe('the headers of a page', () => {
     })
   })
 
-  test('leave form-action out, because Chrome would stop the answer to the client with it [hostile E2]', () => {
+  test('leave form-action out, because Chrome would stop the answer to the client with it [H-E2]', () => {
     expect(pageHeaders['Content-Security-Policy']).not.toContain('form-action')
   })
 

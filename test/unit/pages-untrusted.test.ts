@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { leadsToClient, ownPath, readAddress, readName, readText } from '../../src/pages/untrusted.ts'
 import { hostileNames } from '../pages/states.ts'
 
-describe('a name that a client gave itself [hostile B10]', () => {
+describe('a name that a client gave itself [H-B10]', () => {
   test('is shown as it is when it is honest, in any script', () => {
     for (const name of [
       'Claude Code',
@@ -79,7 +79,7 @@ describe('an address', () => {
     )
   })
 
-  test('of this gateway never leads to another [hostile P8]', () => {
+  test('of this gateway never leads to another [H-P8]', () => {
     expect(ownPath('/login?flow=f&switch=1')).toBe('/login?flow=f&switch=1')
     for (const href of [
       '//evil.example',
@@ -94,7 +94,7 @@ describe('an address', () => {
       expect(ownPath(href)).toBe('/')
   })
 
-  test('that leads back to a client never runs or reads something here [hostile F3]', () => {
+  test('that leads back to a client never runs or reads something here [H-F3]', () => {
     for (const href of [
       'cursor://anysphere.cursor-mcp/oauth/callback?code=a&state=javascript:b',
       'com.example.app:/cb?code=a',

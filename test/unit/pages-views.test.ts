@@ -57,7 +57,7 @@ describe('every page', () => {
 describe('the consent page', () => {
   const text = (view = consent): Promise<string> => pages.consent(view).text()
 
-  test('shows who asks, as whom, for which service, with which permissions, for how long and where Allow leads, in that order [A7] [hostile E1, C1]', async () => {
+  test('shows who asks, as whom, for which service, with which permissions, for how long and where Allow leads, in that order [A7] [H-E1, H-C1]', async () => {
     const shown = await text()
     const order = [
       'Verified domain',
@@ -84,7 +84,7 @@ describe('the consent page', () => {
     }
   })
 
-  test('carries the flow and the token against forgery, and asks the question once [hostile E4]', async () => {
+  test('carries the flow and the token against forgery, and asks the question once [H-E4]', async () => {
     const shown = await text()
     expect(shown).toContain('<form method="post" action="/oauth/consent"')
     expect(shown).toContain('<input type="hidden" name="flow" value="f_Zk3">')
@@ -156,7 +156,7 @@ describe('the consent page', () => {
   })
 
   test.each(Object.entries(hostileNames))(
-    'draws a hostile name inert and short: %s [hostile B10, P3]',
+    'draws a hostile name inert and short: %s [H-B10, H-P3]',
     async (_kind, name) => {
       const shown = await text(hostile(name))
       expect(shown.length).toBeLessThan(24_000)
@@ -167,7 +167,7 @@ describe('the consent page', () => {
 })
 
 describe('the sign-in page', () => {
-  test('answers 401 when the last attempt failed, and keeps the username [hostile P5]', async () => {
+  test('answers 401 when the last attempt failed, and keeps the username [H-P5]', async () => {
     const response = states['login-password-wrong']?.()
     expect(response?.status).toBe(401)
     const shown = (await response?.text()) ?? ''
@@ -210,7 +210,7 @@ describe('the way back to an app', () => {
     expect(shown).toContain('Return to <bdi>Cursor</bdi>')
   })
 
-  test('never links a scheme that would run here [hostile F3]', async () => {
+  test('never links a scheme that would run here [H-F3]', async () => {
     const shown = (await states['go-back-unsafe']?.().text()) ?? ''
     expect(shown).not.toContain('javascript:')
     expect(shown).not.toContain('http-equiv="refresh"')

@@ -57,7 +57,7 @@ describe('the Host', () => {
     expect(verdict('inner', ['inner:9000'])).toBe('request.host-unknown')
   })
 
-  it('that is no host is refused [hostile A6]', () => {
+  it('that is no host is refused [H-A6]', () => {
     for (const host of [
       undefined,
       '',
@@ -82,7 +82,7 @@ describe('the Host', () => {
 })
 
 describe('the Origin', () => {
-  it('is compared exactly with the list and the gateway’s own [hostile M7]', () => {
+  it('is compared exactly with the list and the gateway’s own [H-M7]', () => {
     const cors = corsOf({ allow_origins: ['https://app.example'] })
     for (const origin of ['https://app.example', 'https://gw.example']) expect(cors.allows(origin)).toBe(true)
     for (const origin of [

@@ -111,7 +111,7 @@ const harmless = fc.constantFrom(
 const field = fc.tuple(fc.oneof(spelling, harmless), fc.constantFrom('root', '', 'admin, root', 'x'))
 
 describe('the fields of a request', () => {
-  it('that speak of identity never pass, in any spelling, however often and wherever they stand [B5] [hostile L1, K1]', () => {
+  it('that speak of identity never pass, in any spelling, however often and wherever they stand [B5] [H-L1, H-K1]', () => {
     const forbidden = new Set(identityNames.map(normalName))
     fc.assert(
       fc.property(fc.array(field, { maxLength: 40 }), (fields) => {
@@ -127,7 +127,7 @@ describe('the fields of a request', () => {
     )
   })
 
-  it('that claim something by a word of their name do not pass, whatever stands around it [hostile L1]', () => {
+  it('that claim something by a word of their name do not pass, whatever stands around it [H-L1]', () => {
     const claiming = [
       ...[
         'X-Authorization',
@@ -207,7 +207,7 @@ describe('the fields of a request', () => {
     ).toEqual(['X-Api-Key', '1', 'x_api_key', '2'])
   })
 
-  it('that Connection lists end at this hop, and listing the gateway’s own words hurts nobody but the caller [hostile K2]', () => {
+  it('that Connection lists end at this hop, and listing the gateway’s own words hurts nobody but the caller [H-K2]', () => {
     const { forward } = read([
       'Connection',
       'close, X-Custom , x_other,Accept',

@@ -40,7 +40,7 @@ describe('a server', () => {
     expect([health.gate(), looks]).toEqual([true, 1])
   })
 
-  it('that is away is looked for every two seconds, by one call; all others hear of it at once [hostile T12]', async () => {
+  it('that is away is looked for every two seconds, by one call; all others hear of it at once [H-T12]', async () => {
     miss(3)
     expect(await told([health.gate(), health.gate()])).toEqual([false, false])
     for (let second = 0; second < 600; second++) {

@@ -141,7 +141,7 @@ describe('a preset', () => {
       { 'X-User-Context': btoa('{"userId":"google:123456","serverId":"demo","permissions":["mcp","read"]}') },
     ],
   ] as const)(
-    '%s never has one id for two people who sign in in different ways [hostile F9]',
+    '%s never has one id for two people who sign in in different ways [H-F9]',
     async (preset, expected) => {
       const sent = async (who: Person) => {
         const flat = await identityOf(preset, {}, false, true).of(principal(who))
@@ -291,7 +291,7 @@ describe('the assertion', () => {
 })
 
 describe('a header value', () => {
-  it('keeps printable ASCII and writes the rest as an RFC 8187 value [hostile L3]', () => {
+  it('keeps printable ASCII and writes the rest as an RFC 8187 value [H-L3]', () => {
     expect(headerText('Ana Example', 256)).toBe('Ana Example')
     expect(headerText('山田 太郎', 256)).toBe("UTF-8''%E5%B1%B1%E7%94%B0%20%E5%A4%AA%E9%83%8E")
     expect(headerText('a\r\nX-Admin: 1', 256)).toBe('a X-Admin: 1')
@@ -300,7 +300,7 @@ describe('a header value', () => {
       expect(headerText(nothing, 256)).toBeUndefined()
   })
 
-  it('is cut where it is only shown, and left out where cutting would name somebody else [hostile L3]', () => {
+  it('is cut where it is only shown, and left out where cutting would name somebody else [H-L3]', () => {
     expect(headerText('x'.repeat(8000), 256, true)).toBe('x'.repeat(256))
     expect(headerText('x'.repeat(8000), 256)).toBeUndefined()
   })
@@ -322,7 +322,7 @@ describe('a header value', () => {
     )
   })
 
-  it('never makes two groups of one or one of two [hostile L4]', () => {
+  it('never makes two groups of one or one of two [H-L4]', () => {
     expect(headerGroups(['admin,root', 'a;b', 'say "x"', 'x\ny', 'ärzte', '100%', ' ', 'plain group'])).toBe(
       'admin%2Croot,a%3Bb,say %22x%22,x y,%C3%A4rzte,100%25,plain group',
     )

@@ -24,7 +24,7 @@ describe('the target of a call', () => {
     expect(target('https://user:secret@up.test/mcp?key=1').shown).toBe('https://up.test/mcp')
   })
 
-  it('never carries a token in its query, nor the caller’s word for a configured parameter [B4] [hostile J4]', () => {
+  it('never carries a token in its query, nor the caller’s word for a configured parameter [B4] [H-J4]', () => {
     expect(pathOf('http://up/mcp', '', 'access_token=secret&x=1')).toBe('http://up/mcp?x=1')
     expect(pathOf('http://up/mcp', '', 'access%5Ftoken=secret')).toBe('http://up/mcp')
     expect(pathOf('http://up/mcp?key=1', '', 'key=2&k%65y=3&other=4')).toBe('http://up/mcp?key=1&other=4')
@@ -141,7 +141,7 @@ describe('the answer of an upstream', () => {
     })
   })
 
-  it('is never a login of its own, and never a way elsewhere [hostile K7]', () => {
+  it('is never a login of its own, and never a way elsewhere [H-K7]', () => {
     expect([401, 407].map(codeOf)).toEqual(['upstream.credential', 'upstream.credential'])
     expect([300, 301, 302, 303, 307, 308].map(codeOf)).toEqual(
       Array.from({ length: 6 }, () => 'upstream.redirect'),

@@ -44,7 +44,7 @@ beforeEach(() => {
 })
 
 describe('a session', () => {
-  it('is its owner’s alone: another person, another client and another service find nothing [B7] [hostile M1]', async () => {
+  it('is its owner’s alone: another person, another client and another service find nothing [B7] [H-M1]', async () => {
     const sessions = open()
     await sessions.learn('s-1', service, who('ana'))
     expect(await codeOf(sessions.check('s-1', service, who('ana')))).toBe('passed')
@@ -116,7 +116,7 @@ describe('a session', () => {
 })
 
 describe('places for calls', () => {
-  it('are counted for each caller and given back once [hostile R9]', () => {
+  it('are counted for each caller and given back once [H-R9]', () => {
     const take = createConcurrencyLimit(2)
     const first = take('ana')
     take('ana')

@@ -30,7 +30,7 @@ const connecting = (origin: string, lookup: Lookup): Promise<unknown> =>
       void take(createPool(origin, { now: () => 0, lookup: publicLookup(lookup) }), told(resolve), 'any'),
   ).catch((error: unknown) => error)
 
-it('never reach a name that resolves inside, by call, by stream or by WebSocket [hostile C4]', async () => {
+it('never reach a name that resolves inside, by call, by stream or by WebSocket [H-C4]', async () => {
   const { port, seen } = await listeners.trap()
   for (const address of [
     '127.0.0.1',
@@ -61,7 +61,7 @@ it('never reach a name that resolves inside, by call, by stream or by WebSocket 
   expect(seen).toEqual({ connections: 0, bytes: 0 })
 })
 
-it.each(vectors.ssrf_hosts)('never reach %s [hostile C4]', async (host) => {
+it.each(vectors.ssrf_hosts)('never reach %s [H-C4]', async (host) => {
   const { lookup } = answering('127.0.0.1')
   expect(await connecting(`https://${host}`, lookup)).toMatchObject(refused)
   await expect(createTransports(lookup).publicOnly.fetch(`https://${host}/`)).rejects.toMatchObject(refused)

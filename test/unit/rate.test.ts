@@ -12,7 +12,7 @@ const refused = (work: Promise<void>): Promise<string> =>
   )
 
 describe('a pace', () => {
-  it('refuses the guess after the last with the time to wait [hostile P5]', async () => {
+  it('refuses the guess after the last with the time to wait [H-P5]', async () => {
     const limit = createLimit({ now, loopback: true })
     for (let i = 0; i < paces['sign-in'].points; i++) await limit('sign-in', 'ana')
     await expect(limit('sign-in', 'ana')).rejects.toMatchObject({
@@ -45,7 +45,7 @@ describe('a pace', () => {
     expect(await refused(limit('sign-in', 'ana'))).toBe('rate.limited')
   })
 
-  it('of all strangers together is wider than that of one address, and holds on loopback too [hostile R8]', async () => {
+  it('of all strangers together is wider than that of one address, and holds on loopback too [H-R8]', async () => {
     const perHour = (pace: { readonly points: number; readonly seconds: number }): number =>
       (pace.points * 3600) / pace.seconds
     expect(perHour(paces['kept-registrations'])).toBeGreaterThan(perHour(paces.register))
@@ -80,7 +80,7 @@ describe('a pace', () => {
 
 describe('an address', () => {
   const open = () => createLimit({ now, loopback: false })
-  it('of IPv6 is a /64, and a /48 at sixteen times the number [hostile R8]', async () => {
+  it('of IPv6 is a /64, and a /48 at sixteen times the number [H-R8]', async () => {
     const limit = open()
     for (let i = 0; i < paces.register.points; i++)
       await limit('register', { ip: `2001:db8:1:2::${i.toString(16)}` })
@@ -102,7 +102,7 @@ describe('an address', () => {
 
 describe('what strangers may have kept', () => {
   const { points, seconds } = paces['kept-flows']
-  it('is never used up for others by a flood from one place, whatever its addresses [hostile R8]', async () => {
+  it('is never used up for others by a flood from one place, whatever its addresses [H-R8]', async () => {
     const limit = createLimit({ now, loopback: false })
     let taken = 0
     for (let i = 0; i < points / 15; i++)
@@ -144,7 +144,7 @@ describe('passwords for one account from many addresses', () => {
     return tried
   }
 
-  it('make each other wait longer and longer [hostile P5]', async () => {
+  it('make each other wait longer and longer [H-P5]', async () => {
     const limit = createLimit({ now, loopback: false })
     // Ten minutes each: without a delay a hundred networks try ten thousand times a minute.
     const [first, second, third] = [await attack(limit, 60), await attack(limit, 60), await attack(limit, 60)]

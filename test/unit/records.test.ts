@@ -114,7 +114,7 @@ describe('a record that cannot be read', () => {
       /^grant:1 is encrypted with key [\da-f]{8}, which this gateway does not have$/,
   }
   test.each(spoil)(
-    'because it was %s is refused to every operation and stays as it is, and the log says so once a read [hostile S11]',
+    'because it was %s is refused to every operation and stays as it is, and the log says so once a read [H-S11]',
     async (how, change) => {
       await grants.put('1', grant)
       await grants.put('2', grant)
@@ -157,7 +157,7 @@ describe('a record sealed with a key that was retired', () => {
       { root: keys.current },
     ])
   })
-  test('counts as absent, because the secrets at hand are the ones of this store [hostile T9]', async () => {
+  test('counts as absent, because the secrets at hand are the ones of this store [H-T9]', async () => {
     expect(await grants.get('1')).toBeUndefined()
     expect(await grants.take('1')).toBeUndefined()
     expect(await grants.list()).toEqual([])
@@ -182,7 +182,7 @@ describe('a record sealed with a key that was retired', () => {
   })
 })
 
-test('a rotated root still opens what the old one sealed; what is written then is sealed with the new [hostile T9]', async () => {
+test('a rotated root still opens what the old one sealed; what is written then is sealed with the new [H-T9]', async () => {
   await recordsWith(await createKeyRing([older], random)).put('1', grant)
   const rotated = await createKeyRing([secret, older], random)
   const kept = (await recordsWith(rotated).get('1'))!

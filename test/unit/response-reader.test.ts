@@ -129,7 +129,7 @@ describe('an answer', () => {
 })
 
 describe('bytes behind an answer', () => {
-  it('are never read as the answer to the next request [hostile K5]', () => {
+  it('are never read as the answer to the next request [H-K5]', () => {
     const first = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi'
     const planted = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nplanted'
     for (const framing of [

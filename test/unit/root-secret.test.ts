@@ -60,7 +60,7 @@ describe('a root secret', () => {
     expect(rootSecrets(dir, undefined, ['o'.repeat(32)]).map(({ length }) => length)).toEqual([32, 32])
   })
 
-  test.skipIf(process.platform === 'win32')('that others could read is closed to them [hostile U8]', () => {
+  test.skipIf(process.platform === 'win32')('that others could read is closed to them [H-U8]', () => {
     rootSecrets(dir, undefined, [])
     chmodSync(join(dir, 'root.key'), 0o644)
     rootSecrets(dir, undefined, [])

@@ -103,7 +103,7 @@ class Exchange implements PoolUser, ResponseSource {
   }
 }
 
-/** More than this at once to one origin are refused, not queued: an upstream that hangs fills its own lane alone (security.md R10). */
+/** More than this at once to one origin are refused, not queued: an upstream that hangs fills its own lane alone. */
 const mostCalls = 1024
 const mostStreams = 16_384
 export interface Upstreams {
