@@ -298,6 +298,12 @@ const takesEarlyStream = ({ head, address, inbound, envelope }: AdmittedCall): b
   )
 }
 
+/** A connection watches for all its messages. */
+const watchOf = (call: AdmittedCall, watch: Revalidation): Admission['watch'] =>
+  call.head.within || call.address.transport === 'sse'
+    ? undefined
+    : (end) => watch.caller(call, end, !listens(call))
+
 /** What the gateway says on every answer. */
 const added = (
   { head, inbound, address }: AdmittedCall,
@@ -309,20 +315,10 @@ const added = (
   return ['X-Request-Id', head.requestId, ...always, ...fields]
 }
 
-export const createAdmission = ({
-  runtime,
-  cors,
-  finish,
-  sessions,
-  recovery,
-  watch,
-  keepAliveMs,
-  always,
-  trim,
-}: AdmissionDeps): ((call: AdmittedCall) => Admission) => {
+/** The head for the caller, made of the server's. */
+const createHeadOf = ({ sessions, cors, always }: Pick<AdmissionDeps, 'sessions' | 'cors' | 'always'>) => {
   const relay = createRelay()
-  const { tools, listsOf } = createLists(trim)
-  const headOf = (call: AdmittedCall, status: number, rawHeaders: readonly string[]): Relayed => {
+  return (call: AdmittedCall, status: number, rawHeaders: readonly string[]): Relayed => {
     const { session, envelope } = call
     const [{ service }, asks, extra] = [call.address, hasRequest(envelope), added(call, cors, always)]
     // A command is answered for by the gateway itself, in this very way.
@@ -338,6 +334,21 @@ export const createAdmission = ({
       ? orSessionLost(head, () => void sessions.forget(session, service).catch(() => undefined))
       : head
   }
+}
+
+export const createAdmission = ({
+  runtime,
+  cors,
+  finish,
+  sessions,
+  recovery,
+  watch,
+  keepAliveMs,
+  always,
+  trim,
+}: AdmissionDeps): ((call: AdmittedCall) => Admission) => {
+  const headOf = createHeadOf({ sessions, cors, always })
+  const { tools, listsOf } = createLists(trim)
   const nextTry = createNextTry({ recovery, finish, admit: (tried, fields) => admit(tried, fields) })
 
   const admit = (tried: CredentialAttempt, fields: readonly string[]): Admission => {
@@ -369,10 +380,7 @@ export const createAdmission = ({
       streamAfterMs: takesEarlyStream(call) ? earlyStreamMs : undefined,
       streamHeaders: () => [...eventStream, ...added(call, cors, always)],
       lists,
-      watch:
-        call.head.within || call.address.transport === 'sse'
-          ? undefined
-          : (end) => watch.caller(call, end, !listens(call)),
+      watch: watchOf(call, watch),
       rpcId: rpcIdOf(envelope),
       answer(status, rawHeaders) {
         if (follows(status, rawHeaders)) throw superseded(call.address.service.id, status)

@@ -37,28 +37,33 @@ export interface Lists {
   listsOf(call: AdmittedCall, upstream: Upstream): ListAnswers | undefined
 }
 
+/** The stream of an HTTP+SSE client is the gateway's own; each of its messages is a call that comes here too. */
+const trimOf = (call: AdmittedCall, listens: boolean, trimFor: TrimFor | undefined): ListAnswers['trim'] => {
+  if (!trimFor || call.address.transport === 'sse' || !(listens || asksForList(call))) return undefined
+  return trimFor({ service: call.address.service, principal: call.principal })
+}
+
+/** The method of a message that comes alone. */
+const firstMethod = ({ envelope }: AdmittedCall): string | undefined =>
+  envelope?.batch === false ? envelope.messages[0]?.method : undefined
+
 export const createLists = (trimFor: TrimFor | undefined): Lists => {
   const tools = createRepeatableTools()
   return {
     tools,
     listsOf(call, upstream) {
-      const { principal, envelope, body } = call
       const { service } = call.address
-      const asks = asksForList(call)
       // A stream that is taken up again brings what was answered on another one (2025-11-25 transports, resumability).
       const listens = call.head.method === 'GET' || call.inbound.resume !== undefined
-      // The stream of an HTTP+SSE client is the gateway's own; each of its messages is a call that comes here too.
-      const trim =
-        (asks || listens) && call.address.transport !== 'sse' ? trimFor?.({ service, principal }) : undefined
-      const first = envelope?.batch === false ? envelope.messages[0]?.method : undefined
-      const direct = upstream.kind === 'http'
+      const trim = trimOf(call, listens, trimFor)
+      if (upstream.kind !== 'http') return trim && { trim, learn: undefined, changed: undefined }
+      const first = firstMethod(call)
       const learn =
-        direct && first === 'tools/list'
+        first === 'tools/list'
           ? (result: Readonly<Record<string, unknown>>): void =>
-              tools.learn(service, result['tools'] as readonly unknown[], isFirstPage(body))
+              tools.learn(service, result['tools'] as readonly unknown[], isFirstPage(call.body))
           : undefined
-      const changed =
-        direct && (listens || first === 'subscriptions/listen') ? () => tools.forget(service) : undefined
+      const changed = listens || first === 'subscriptions/listen' ? () => tools.forget(service) : undefined
       return trim || learn || changed ? { trim, learn, changed } : undefined
     },
   }

@@ -128,16 +128,22 @@ const takePieces = async (
   sink.end()
 }
 
+/** Gives up the body, which nobody is sent. */
+const discard = async ({ left }: ResponsePump, { body }: Response): Promise<void> => {
+  left?.abort()
+  await body?.cancel().catch(() => undefined)
+}
+
 const take = async (pump: ResponsePump, response: Response, headers: readonly string[]): Promise<void> => {
-  const { sink, call, left } = pump
+  const { sink, call } = pump
   const { body } = response
   const waiting = pump.closed ? undefined : sink.head(response.status, headers)
   if (waiting) await waiting
   const head = sink.answer
-  if (pump.closed || !head || head.bodiless) {
-    left?.abort()
-    await body?.cancel().catch(() => undefined)
-    if (head?.bodiless && !pump.closed) sink.end()
+  if (pump.closed || !head) return discard(pump, response)
+  if (head.bodiless) {
+    await discard(pump, response)
+    if (!pump.closed) sink.end()
     return
   }
   if (!body) return sink.end()
