@@ -6,7 +6,7 @@ import type { Config } from '../config/schema.ts'
 import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
 import { createJsonLog, createTerminalLog } from '../node/log.ts'
 import { type NodeRuntime, createNodeRuntime } from '../node/runtime.ts'
-import { type Listening, serve } from '../node/serve.ts'
+import { type ListeningServer, serve } from '../node/serve.ts'
 import type { Log, LogLevel, Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { isolationText, startBanner } from './banner.ts'
@@ -51,7 +51,7 @@ export const demoService = (runtime: Pick<Runtime, 'timer' | 'random' | 'about'>
 
 export interface StartedGateway {
   readonly gateway: Gateway
-  readonly listening: Listening
+  readonly listening: ListeningServer
   readonly runtime: NodeRuntime
   /** Removes its pid file, so that commands no longer find it. */
   readonly forget: () => void

@@ -52,7 +52,7 @@ const listOf = (text: string): unknown => {
   }
 }
 
-interface Told {
+interface ImportReport {
   readonly faults: Fault[]
   readonly warnings: Fault[]
 }
@@ -72,7 +72,7 @@ const setListed = (tree: Tree, origin: Origin, id: string, entry: Branch): void 
 
 /** Says what members of a listed server have no effect there. */
 const tellMembers = (
-  { faults, warnings }: Told,
+  { faults, warnings }: ImportReport,
   at: Pick<Fault, 'key' | 'origin'>,
   id: string,
   entry: Branch,
@@ -92,7 +92,7 @@ const tellMembers = (
 export const servicesFromList = (
   tree: Tree,
   { text, from }: { readonly text: string; readonly from: string },
-  { faults, warnings }: Told,
+  { faults, warnings }: ImportReport,
 ): void => {
   const origin = { from: 'environment', name: from } as const
   const fault = (at: string, what: string): void =>

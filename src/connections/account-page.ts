@@ -1,6 +1,6 @@
 // The page where people see, connect, choose and disconnect their accounts at one upstream.
 import { sameText } from '../kit/bytes.ts'
-import { type Form, foreignSender, readForm } from '../kit/form.ts'
+import { type FormFields, foreignSender, readForm } from '../kit/form.ts'
 import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
@@ -32,7 +32,7 @@ export const readOwnForm = async (
   request: Request,
   session: BrowserSession,
   origins: readonly string[],
-): Promise<Form> => {
+): Promise<FormFields> => {
   const foreign = foreignSender(request, origins)
   if (foreign !== undefined) throw new Refusal('connection.form', foreign)
   const form = await readForm(request)

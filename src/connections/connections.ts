@@ -3,7 +3,7 @@ import type {
   Audit,
   ConnectStep,
   Handler,
-  KeepTokens,
+  SaveProviderTokens,
   Limit,
   Sessions,
   UpstreamCredentials,
@@ -118,7 +118,7 @@ export interface Connections extends ConnectPage {
   readonly act: Handler
   readonly credentials: UpstreamCredentials
   readonly step: ConnectStep
-  readonly keepTokens: KeepTokens
+  readonly keepTokens: SaveProviderTokens
   /** GET /connect/callback/:id and /connect/callback */
   readonly callback: Handler
   /** Whether a callback that identity providers use as well carries a state of this module. */

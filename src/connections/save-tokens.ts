@@ -1,7 +1,7 @@
 // Saves tokens: those of a connected account, and those that an identity provider issued at sign-in.
 import type { Config } from '../config/schema.ts'
 import { lifetimeOf } from '../kit/token-response.ts'
-import type { KeepTokens } from '../ports/modules.ts'
+import type { SaveProviderTokens } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -118,7 +118,7 @@ export const createProviderTokens =
   }: {
     readonly directory: Pick<Directory, 'services'>
     readonly saveTokens: SaveTokens
-  }): KeepTokens =>
+  }): SaveProviderTokens =>
   async ({
     provider,
     person,

@@ -1,6 +1,6 @@
 // Login CSRF protection, before there is a session: one cookie ties a sign-in to its browser, and forms prove that they came from our page.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
-import { type Form, foreignSender, readForm } from '../kit/form.ts'
+import { type FormFields, foreignSender, readForm } from '../kit/form.ts'
 import { trimWhitespace } from '../kit/http.ts'
 import type { KeyRing } from '../kit/keyring.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -63,7 +63,7 @@ export interface LoginCsrf {
   /** Digest of the browser's binding; undefined for a browser without one. */
   id(request: Request): Promise<string | undefined>
   /** The form, when our own page in this very browser sent it. Throws `login.form`. */
-  ownForm(request: Request): Promise<Form>
+  ownForm(request: Request): Promise<FormFields>
   /** An id of this browser, when that username signed in from it before. */
   knownBrowser(request: Request, username: string): Promise<string | undefined>
   /** `Set-Cookie` that makes the browser known for that username. */

@@ -5,7 +5,7 @@ import { aboutRequest } from '../kit/log.ts'
 import { personKey } from '../kit/person-key.ts'
 import { keyMismatchOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Audit, Handler, KeepTokens, Limit } from '../ports/modules.ts'
+import type { Audit, Handler, SaveProviderTokens, Limit } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { LoginCsrf } from './login-csrf.ts'
@@ -67,7 +67,7 @@ export interface ProviderSignInDeps {
   readonly optionsFor: FindSignInOptions
   readonly csrf: LoginCsrf
   readonly completeSignIn: CompleteSignIn
-  readonly keepTokens: KeepTokens
+  readonly keepTokens: SaveProviderTokens
   readonly limit: Limit
   readonly record: Audit
 }

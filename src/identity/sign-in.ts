@@ -1,5 +1,5 @@
 // Composition of sign-in: the page, passwords, providers, the magic link, signing out.
-import type { Audit, DescribeFlow, Handler, KeepTokens, Limit } from '../ports/modules.ts'
+import type { Audit, DescribeFlow, Handler, SaveProviderTokens, Limit } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { createLinkSignIn, createSignInPage, createSignOut } from './handlers.ts'
@@ -20,7 +20,7 @@ export interface SignInDeps {
   readonly sessions: BrowserSessions
   readonly pages: Pages
   readonly describeFlow: DescribeFlow
-  readonly keepTokens: KeepTokens
+  readonly keepTokens: SaveProviderTokens
   readonly limit: Limit
   readonly record: Audit
   /** Origins that are this gateway. */

@@ -4,12 +4,12 @@ import { readMediaType, readWhole } from './http.ts'
 import { Refusal } from './refusal.ts'
 
 /** Field name → its one value. */
-export type Form = ReadonlyMap<string, string>
+export type FormFields = ReadonlyMap<string, string>
 
 const largest = 16_384
 
 /** An `application/x-www-form-urlencoded` body of at most 16 KiB. Throws for another media type and for a field sent twice (which one counts would be a guess). */
-export const readForm = async (request: Request): Promise<Form> => {
+export const readForm = async (request: Request): Promise<FormFields> => {
   const type = request.headers.get('content-type') ?? ''
   if (readMediaType(type)?.essence !== 'application/x-www-form-urlencoded') {
     throw new Refusal('request.media-type', type.slice(0, 80))

@@ -156,7 +156,7 @@ export const requestUrl = (text: string): RequestUrl => {
 // The guarded outbound function in the shape of `fetch`, for libraries that ask for one.
 
 // ports/runtime.ts `Outbound` fits.
-type Guarded = (
+type GuardedOutbound = (
   url: string,
   options: {
     readonly method: string
@@ -182,7 +182,7 @@ const aborted = (signal: AbortSignal): Promise<never> =>
  * or with the reason of an aborted signal; the exchange itself then still ends within the guard's own time limit.
  */
 export const asFetch =
-  (outbound: Guarded): FetchFunction =>
+  (outbound: GuardedOutbound): FetchFunction =>
   async (input, init) => {
     const request = new Request(input, init)
     const text = await request.text()

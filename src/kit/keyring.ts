@@ -172,7 +172,7 @@ export const createKeyRing = async (
 
 // Which root secret sealed a record, and whether the secrets at hand are the ones that a store was sealed with.
 
-type Opening = Pick<KeyRing, 'open' | 'holds' | 'mac'>
+type RecordKeys = Pick<KeyRing, 'open' | 'holds' | 'mac'>
 interface Reading {
   get(key: string): Promise<{ readonly value: string } | undefined>
 }
@@ -200,7 +200,7 @@ export interface KeyMismatch {
 export const keyMismatchOf = async (
   key: string,
   text: string,
-  keys: Opening,
+  keys: RecordKeys,
 ): Promise<KeyMismatch | undefined> => {
   if ((await keys.open(text, key)) !== undefined) return undefined
   const keyId = keyIdOf(text)
@@ -209,7 +209,7 @@ export const keyMismatchOf = async (
 }
 
 /** Whether these secrets open the store's marker and hold the root it names; `empty` while there is none. */
-export const fitOf = async (store: Reading, keys: Opening): Promise<'fits' | 'empty' | KeyMismatch> => {
+export const fitOf = async (store: Reading, keys: RecordKeys): Promise<'fits' | 'empty' | KeyMismatch> => {
   const marker = await store.get(markerKey)
   if (!marker) return 'empty'
   const text = await keys.open(marker.value, markerKey)

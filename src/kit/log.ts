@@ -175,7 +175,7 @@ interface Thrown {
 
 const mostLength = 300
 
-const line = ({ code, message }: Thrown): string => {
+const thrownText = ({ code, message }: Thrown): string => {
   const text = typeof message === 'string' ? message : ''
   if (typeof code !== 'string' || /^(?:UND_ERR_|ERR_PROXY)/.test(code) || text.includes(code))
     return text || (typeof code === 'string' ? code : 'no reason given')
@@ -191,8 +191,8 @@ export const networkReason = (error: unknown): string => {
   const { errors } = innermost as Thrown
   const lines =
     Array.isArray(errors) && errors.length > 0
-      ? errors.slice(0, 4).map((each) => line(each as Thrown))
-      : [line(innermost as Thrown)]
+      ? errors.slice(0, 4).map((each) => thrownText(each as Thrown))
+      : [thrownText(innermost as Thrown)]
   return [...new Set(lines)]
     .join('; ')
     .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')

@@ -100,7 +100,7 @@ export const createRequestContexts = (
   })
 }
 
-export interface Listening {
+export interface ListeningServer {
   readonly port: number
   /** Gives the server its gateway. Earlier requests wait for it. */
   open(gateway: Gateway): void
@@ -190,7 +190,7 @@ const createHandlers = (
 }
 
 /** Binds the address; `localhost` means both loopback addresses. Rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL) when it cannot. */
-export const serve = async (options: ServeOptions): Promise<Listening> => {
+export const serve = async (options: ServeOptions): Promise<ListeningServer> => {
   let ready: (handle: RequestHandler) => void
   const opened = new Promise<RequestHandler>((resolve) => {
     ready = resolve

@@ -225,13 +225,13 @@ const takeAll = async (store: Runtime['store'], keys: readonly string[]): Promis
   else for (const key of keys) await store.take(key)
 }
 
-interface Ending {
+interface GrantEnding {
   readonly forget: (id: string) => void
   readonly recordRevoked: (grant: Grant, reason: string) => void
 }
 
 const createRevokeOfClient =
-  (runtime: GrantsDeps['runtime'], { forget, recordRevoked }: Ending): Grants['revokeOfClient'] =>
+  (runtime: GrantsDeps['runtime'], { forget, recordRevoked }: GrantEnding): Grants['revokeOfClient'] =>
   async (clientId, reason) => {
     let count = 0
     for await (const found of createRecords<Grant>(runtime, `grant:${tagOf(runtime, clientId)}`).pages(

@@ -97,7 +97,7 @@ const asking = ({ asks }: ConnectUpstreamView, service: string, host: string): M
   return html`<p>${named(service)} requires your own account at <strong>${named(host)}</strong>.</p>`
 }
 
-const introduction = (view: ConnectUpstreamView, service: string, host: string): Markup =>
+const openingText = (view: ConnectUpstreamView, service: string, host: string): Markup =>
   html`${asking(view, service, host)}${view.asks !== 'open' && html`<p>You sign in and approve permissions there. This gateway encrypts the tokens it receives, uses them only for your calls to ${named(service)}, and never shares them with the apps you connect.</p>`}`
 
 const heading = (view: ConnectUpstreamView, service: string): Markup => {
@@ -128,7 +128,7 @@ export const connectUpstreamPage = (gateway: PageContext, view: ConnectUpstreamV
   const body = html`<div class="card stack">
 <h1 tabindex="-1" autofocus>${heading(view, service)}</h1>
 ${description && html`<p class="muted">${named(description)}</p>`}
-${none && introduction(view, service, host)}
+${none && openingText(view, service, host)}
 ${trouble(view)}
 ${live && view.returnTo === undefined && html`<p>Connected. You can return to your app.</p>`}
 ${signedInAs(view)}
@@ -137,7 +137,7 @@ ${open && view.returnTo === undefined && html`<p><a href="${gateway.issuer}/">Yo
 ${view.accounts.map((one) => accountBlock(view, one))}
 ${returnLink(view, live || open)}
 ${!live && !open && view.introduces && unknownThere(view, host)}
-${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>How this account is used</summary>${introduction(view, service, host)}</details></div>`}
+${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>How this account is used</summary>${openingText(view, service, host)}</details></div>`}
 </div>`
   return page(gateway, { title: `${service} account`, width: 'middle', body })
 }

@@ -65,7 +65,7 @@ const recipeList = (recipes: ProblemView['recipes']): Drawable =>
       html`<div><dt>${recipe.client}</dt><dd class="tight"><div>${recipe.say}</div>${recipe.command !== undefined && html`<code class="copy" data-what="command">${recipe.command}</code>`}</dd></div>`,
   )}</dl>`
 
-/** Nobody has vouched for this app, so its host is shown beside the name it gave itself. */
+/** This app is not verified, so its host is shown beside the name it gave itself. */
 const clientLink = (client: ProblemView['client']): Drawable =>
   client &&
   html`<p class="muted">You have not approved this app yet, so you are not redirected to it automatically.</p>

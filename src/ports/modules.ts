@@ -126,7 +126,7 @@ export interface UpstreamCredentials {
    * Another credential, to be tried once. Undefined, at once: there is none, and the refusal is as it was. Rejects with `upstream.consent`, `upstream.scope`,
    * `connection.unreachable` or `upstream.credential`.
    */
-  after(rebuff: UpstreamAuthFailure): Promise<UpstreamCredential> | undefined
+  after(failure: UpstreamAuthFailure): Promise<UpstreamCredential> | undefined
 }
 
 /** What the consent page announces: after Allow, this host asks the person too. */
@@ -165,4 +165,4 @@ export interface ProviderTokens {
 }
 
 /** Keeps them, sealed, for as long as the person does not sign in anew. */
-export type KeepTokens = (tokens: ProviderTokens) => Promise<void>
+export type SaveProviderTokens = (tokens: ProviderTokens) => Promise<void>

@@ -93,7 +93,7 @@ export const deliverResponse = (response: Response, sink: Sink): Source => {
 // Header fields as web objects. On Workers making one is dearer than all the rest that is done for a call, so one is kept and only what differs is set anew.
 
 /**
- * The same fields, in an object that is good until the mold is asked again: for constructors that copy it before they return, as those of Request and
+ * The same fields, in an object that is good until the pool is asked again: for constructors that copy it before they return, as those of Request and
  * Response and fetch itself do (Fetch standard §5.4 to §5.6).
  */
 export type HeaderPool = (flat: readonly string[]) => Headers

@@ -9,7 +9,7 @@ import type { Service } from '../ports/services.ts'
 const lifetimeMs = 24 * 3_600_000
 /** How often using a session writes its new expiry down. */
 const slideMs = 3_600_000
-const remembered = 10_000
+const mostRemembered = 10_000
 
 /** A session id is visible ASCII (2025-03-26 transports, session management). */
 const legal = /^[\x21-\x7e]{1,1024}$/
@@ -52,7 +52,7 @@ const createMemory = () => {
     keep(id: string, service: Service, stored: Stored, principal: Principal): void {
       const name = nameOf(id, service)
       known.delete(name)
-      if (known.size >= remembered) known.delete(known.keys().next().value as string)
+      if (known.size >= mostRemembered) known.delete(known.keys().next().value as string)
       known.set(name, { ...stored, person: principal.personKey, client: principal.clientId })
     },
   }

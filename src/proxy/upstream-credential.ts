@@ -117,7 +117,7 @@ interface UnansweredCall extends IdentifiedCall {
   readonly body: Uint8Array
 }
 
-interface ConnectFirstDeps {
+interface AskToConnectDeps {
   readonly runtime: Pick<Runtime, 'random'>
   readonly states: RequestStates
   readonly cors: Cors
@@ -151,7 +151,7 @@ const revisionOf = (message: Message, raw: Json, call: IdentifiedCall): string =
 
 /** The answer to one request of a call, in the words of its revision. */
 const answerRequest = async (
-  { runtime, states }: ConnectFirstDeps,
+  { runtime, states }: AskToConnectDeps,
   refusal: Refusal,
   message: Message,
   raw: Json,
@@ -183,7 +183,7 @@ const answerRequest = async (
     : error(refusal.row.rpc, { url })
 }
 
-export const createAskToConnect = (deps: ConnectFirstDeps): AskToConnect => {
+export const createAskToConnect = (deps: AskToConnectDeps): AskToConnect => {
   return async (refusal, call) => {
     const { envelope, body } = call
     const requests = envelope.messages

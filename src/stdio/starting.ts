@@ -133,7 +133,7 @@ const refusing =
     return nobody
   }
 
-const watch = <Reply>(
+const attendStart = <Reply>(
   options: StartingOptions,
   waiting: Set<() => void>,
   owner: string,
@@ -181,7 +181,7 @@ const watch = <Reply>(
 export const createStarting = (options: StartingOptions): Starting => {
   const waiting = new Set<() => void>()
   return {
-    watch: (owner, call, work) => watch(options, waiting, owner, call, work),
+    watch: (owner, call, work) => attendStart(options, waiting, owner, call, work),
     tick() {
       for (const look of waiting) look()
     },

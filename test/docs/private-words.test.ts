@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { codeOf, readRoot, type Source, sourcesIn } from '../structure/sources.ts'
 import { root } from '../structure/tree.ts'
 import { pages } from './markdown.ts'
-import { privatePhrases, type PrivateWord, privateWords } from './private-words.ts'
+import { ordinaryMeanings, privatePhrases, type PrivateWord, privateWords } from './private-words.ts'
 
 const leftFile = 'test/docs/private-words-left.json'
 
@@ -48,7 +48,8 @@ const placesOf = (all: readonly Source[]): ReadonlyMap<string, readonly string[]
   const found = new Map<string, Set<string>>()
   const add = (word: string, path: string, name: string): void => {
     const place = `${path}: ${name}`
-    if (exceptions.get(word)?.test(place) !== true) found.set(word, (found.get(word) ?? new Set()).add(place))
+    if (exceptions.get(word)?.test(place) !== true && ordinaryMeanings[word]?.test(place) !== true)
+      found.set(word, (found.get(word) ?? new Set()).add(place))
   }
   const wordsBy = (where: PrivateWord['where']): ReadonlySet<string> =>
     new Set(privateWords.filter((row) => row.where === where).map(({ word }) => word))

@@ -190,6 +190,19 @@ export const privateWords: readonly PrivateWord[] = [
   }),
 ]
 
+/** Where a word means what it says, or is a word of somebody else's: `path: name` by word. */
+export const ordinaryMeanings: Readonly<Record<string, RegExp>> = {
+  // A BroadcastChannel of the page, and the part of the consent page where it is decided.
+  channel: /^src\/pages\/assets\.ts: channel$/,
+  decision: /^src\/pages\/assets\.ts: decision$/,
+  // An option of the MCP SDK.
+  era: /^src\/demo\/demo\.ts: era$/,
+  // HTML forms.
+  form: /^src\/kit\/form\.ts: form$/,
+  // Identity providers of the configuration.
+  configured: /^src\/identity\/providers\/configured\.ts: configured$/,
+}
+
 /** Phrases in which an ordinary word means something only here. */
 export const privatePhrases: Readonly<Record<string, RegExp>> = {
   'server or client on a line': /\b(?:servers?|clients?|sessions?) on (?:a |the |its |their )?lines?\b/gi,

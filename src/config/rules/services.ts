@@ -27,7 +27,7 @@ const isSelf = (draft: RawConfig, url: URL): boolean => {
   return url.protocol === 'http:' && isLoopbackUrl(url.href) && Number(url.port || 80) === port
 }
 
-const place = (draft: RawConfig, report: Report, id: string): void => {
+const serviceAddress = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'url']
   const url = urlOf(draft.text(...path) ?? '')
   if (!url) return
@@ -86,7 +86,7 @@ const headers = (draft: RawConfig, report: Report, id: string): void => {
   }
 }
 
-const passed = (draft: RawConfig, report: Report, id: string): void => {
+const passedVariables = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'pass_headers']
   const written = new Set(draft.keys('mcp_services', id, 'identity', 'headers').map(sameHeader))
   for (const index of draft.positions(...path)) {
@@ -112,10 +112,10 @@ const preset = (draft: RawConfig, report: Report, id: string): void => {
 
 const services: Rule = (draft, report) => {
   for (const id of draft.keys('mcp_services')) {
-    place(draft, report, id)
+    serviceAddress(draft, report, id)
     provider(draft, report, id)
     headers(draft, report, id)
-    passed(draft, report, id)
+    passedVariables(draft, report, id)
     preset(draft, report, id)
   }
 }
@@ -189,7 +189,7 @@ const people = (draft: RawConfig, report: Report, id: string): void => {
 }
 
 /** A shell would expand it, and no shell reads it. */
-const homes = (draft: RawConfig, report: Report, id: string): void => {
+const homeFolders = (draft: RawConfig, report: Report, id: string): void => {
   for (const { value, path } of draft.texts('mcp_services', id, 'args'))
     if (/^~(?:\/|$)/.test(value))
       report.warn(path, 'starts with ~, which is not expanded: write the full path, or ${HOME}')
@@ -209,7 +209,7 @@ const commands: Rule = (draft, report) => {
     either(draft, report, id)
     people(draft, report, id)
     isolation(draft, report, id)
-    homes(draft, report, id)
+    homeFolders(draft, report, id)
   }
 }
 

@@ -6,7 +6,7 @@ import type { ProcessPlan } from '../../ports/runtime.ts'
 // npm's network settings are passed on to stdio servers, whose home is not the operator's: without them npx would wait for the wrong registry.
 
 /** Settings for the registry and the network. Tokens, passwords and keys of npm have other names and are not passed on. */
-const passed = new Set(
+const passedVariables = new Set(
   'registry proxy https-proxy http-proxy noproxy cafile strict-ssl maxsockets fetch-retries fetch-timeout prefer-offline offline'.split(
     ' ',
   ),
@@ -22,7 +22,7 @@ const nameOf = (key: string): string | undefined => {
   const name = key.trim().toLowerCase()
   if (scoped.test(name)) return name
   const usual = name.replaceAll('_', '-')
-  return passed.has(usual) ? usual : undefined
+  return passedVariables.has(usual) ? usual : undefined
 }
 
 const readText = (path: string): string => {

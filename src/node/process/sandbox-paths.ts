@@ -133,7 +133,7 @@ const interpreterOf = (program: string, path: string): string | undefined => {
   }
 }
 
-export interface PlacesInput {
+export interface ReadablePathsInput {
   readonly plan: ProcessPlan
   /** Absolute path of the program. */
   readonly program: string
@@ -173,7 +173,7 @@ const around = (file: string, homes: readonly string[]): readonly string[] => {
     : [folder]
 }
 
-const ofProgram = ({ program, path, homes, writable }: PlacesInput): readonly string[] => {
+const ofProgram = ({ program, path, homes, writable }: ReadablePathsInput): readonly string[] => {
   if (isSteered(program, writable)) return []
   const { real } = resolvePath(program)
   return [program, interpreterOf(real, path)].flatMap((file) => {
@@ -188,7 +188,7 @@ const ofProgram = ({ program, path, homes, writable }: PlacesInput): readonly st
   })
 }
 
-const ofArguments = ({ plan, cwd, homes, writable }: PlacesInput): readonly string[] =>
+const ofArguments = ({ plan, cwd, homes, writable }: ReadablePathsInput): readonly string[] =>
   plan.args.flatMap((arg) => {
     const file = isAbsolute(arg) ? arg : resolve(cwd, arg)
     const found =
@@ -206,7 +206,7 @@ const ofPath = (path: string): readonly string[] =>
     .map((folder) => (basename(dirname(folder)) === 'node_modules' ? dirname(folder) : folder))
 
 /** Paths that the server needs, without those that the operator named. None of them is as wide as a home directory. */
-export const readablePlaces = (input: PlacesInput): readonly string[] => {
+export const readablePlaces = (input: ReadablePathsInput): readonly string[] => {
   const { plan, path, homes, writable } = input
   // Certificates, configuration and key files are often named by a variable.
   const named = Object.values(plan.env).filter((value) => isAbsolute(value))
