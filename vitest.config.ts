@@ -29,7 +29,7 @@ export default defineConfig({
           pool: 'forks',
           // No file changes what another could see, so a worker imports the sources once for all of its files.
           isolate: false,
-          testTimeout: 10_000,
+          testTimeout: 30_000,
         },
       },
       {

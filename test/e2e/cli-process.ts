@@ -61,6 +61,8 @@ export const postern = (
         resolve({ code, out, err })
       },
     )
+    // A command that ends without reading what it is told has closed the pipe already.
+    child.stdin?.on('error', () => undefined)
     child.stdin?.end(options.input ?? '')
   })
 

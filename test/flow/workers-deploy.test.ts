@@ -149,7 +149,7 @@ describe('npm run dev', () => {
   /** A checkout of its own; what it prints, once it listens. */
   const open = async (more: object, command: (port: number) => readonly [string, ...string[]]) => {
     root = mkdtempSync(join(tmpdir(), 'postern-dev-'))
-    for (const name of ['src', 'node_modules', 'package.json'])
+    for (const name of ['src', 'node_modules', 'package.json', 'package-lock.json'])
       symlinkSync(join(checkout, name), join(root, name))
     mkdirSync(join(root, 'scripts'))
     for (const name of ['dev.mjs', 'bootstrap.mjs', 'system-programs.mjs'])
