@@ -67,11 +67,8 @@ const createSessionCalls = (peer: () => SessionPeer): SessionCalls => {
         forget()
         finish(text)
       }
-      // An id is used once in a session (basic, requests); two calls under one could not be told apart.
-      if (inFlight.has(key))
-        return failed(
-          new Refusal('mcp.invalid', `the id ${key} is in use`, { say: 'The request id is already in use.' }),
-        )
+      // Clients post calls at once under one id. Each is answered where it was posted, since ids towards the server are the
+      // gateway's own; a cancellation means the newest of them.
       inFlight.set(key, call)
       try {
         call.id = peer().call(said, { answer, progress: output.tell, failed, sending: output.delay }, headers)
