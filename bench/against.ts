@@ -1,5 +1,7 @@
-// `npm run bench -- --against <commit>`: the gateway of another commit and that of this checkout, turn by turn in one run. `npm run bench -- --client undici`: this
-// checkout on undici and on its own HTTP/1.1 client. Absolute figures of a shared machine mean little; the ratio of two turns that follow each other means something.
+// `npm run bench -- --against <commit>`: the gateway of another commit and that of this checkout, turn by
+// turn in one run. `npm run bench -- --client undici`: this checkout on undici and on its own HTTP/1.1
+// client. Absolute figures of a shared machine mean little; the ratio of two turns that follow each other
+// means something.
 import { join } from 'node:path'
 import { root } from '../scripts/harness/peers.ts'
 import { table } from '../scripts/harness/table.ts'
@@ -182,7 +184,10 @@ const cells = ({ title, unit, before, after, ratios, cpu }: Row): string[] => [
   cpu === undefined ? '–' : ratio(cpu),
 ]
 
-/** Measures two builds turn by turn and prints a table with a row for each measurement. A section that fails is named, and the others go on. */
+/**
+ * Measures two builds turn by turn and prints a table with a row for each measurement. A section that fails
+ * is named, and the others go on.
+ */
 const compare = async (builds: readonly [Build, Build], options: AgainstOptions): Promise<readonly Row[]> => {
   const rows: Row[] = []
   const failures: string[] = []
@@ -214,7 +219,10 @@ export const measureAgainst = async (commit: string, options: AgainstOptions): P
   )
 }
 
-/** The gateway keeps a client of its own as long as calls through it are at least this much faster, end to end. */
+/**
+ * The gateway keeps a client of its own as long as calls through it are at least this much faster, end to
+ * end.
+ */
 const kept = 1.1
 
 /** This checkout's own HTTP/1.1 client beside undici. */

@@ -151,8 +151,8 @@ export const mediansOf = (turns: ReadonlyMap<string, readonly Measured[]>): Map<
 }
 
 /**
- * Gives each candidate a turn in every round, in the reverse order every second time, so that a machine that gets faster or slower
- * is the same to all. Round -1 is not counted: it warms up.
+ * Gives each candidate a turn in every round, in the reverse order every second time, so that a machine that
+ * gets faster or slower is the same to all. Round -1 is not counted: it warms up.
  */
 export const turnByTurn = async <C extends { readonly name: string }, T>(
   candidates: readonly C[],

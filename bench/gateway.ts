@@ -1,4 +1,5 @@
-// Postern as a process of its own for a measurement: from this checkout, or from another one, with the defaults of that checkout.
+// Postern as a process of its own for a measurement: from this checkout, or from another one, with the
+// defaults of that checkout.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,7 +21,10 @@ export interface Gateway {
   readonly running: Running
 }
 
-/** Starts `bin/postern.mjs`, which is where every checkout has it and which runs the sources; resolves when it listens. */
+/**
+ * Starts `bin/postern.mjs`, which is where every checkout has it and which runs the sources; resolves when it
+ * listens.
+ */
 export const startGateway = async (
   folder: string,
   config: object,
@@ -56,7 +60,10 @@ export const startGateway = async (
 const git = (...args: readonly string[]): string =>
   execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
 
-/** Checks a commit out into a folder of its own, with the packages of its own lock file. The worktree is removed when this process ends. */
+/**
+ * Checks a commit out into a folder of its own, with the packages of its own lock file. The worktree is
+ * removed when this process ends.
+ */
 export const checkOut = async (commit: string, folder: string): Promise<Build> => {
   const id = git('rev-parse', '--short', `${commit}^{commit}`)
   const path = join(folder, 'before')

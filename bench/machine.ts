@@ -1,4 +1,5 @@
-// What the benchmark runs on, and how its processes are kept apart: the gateway on one core, load and upstream on another.
+// What the benchmark runs on, and how its processes are kept apart: the gateway on one core, load and
+// upstream on another.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'

@@ -1,6 +1,7 @@
-// The measure of the stdio bridge: the smallest one that a careful hand would write on node:http, for one process and one session: a verified token from a cache,
-// the method and tool from the body against an allow-list, requests under ids of its own, answers under the caller's.
-// Usage: node bench/minimal-bridge.ts <token> <command> [argument …]
+// The measure of the stdio bridge: the smallest one that a careful hand would write on node:http, for one
+// process and one session: a verified token from a cache, the method and tool from the body against an
+// allow-list, requests under ids of its own, answers under the caller's. Usage: node bench/minimal-bridge.ts
+// <token> <command> [argument …]
 import { spawn } from 'node:child_process'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

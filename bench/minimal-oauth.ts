@@ -1,6 +1,6 @@
-// The measure of logins: the smallest authorization server on node:http and node:sqlite that is still one. Sessions, PKCE, codes spent once, refresh tokens that rotate,
-// hashed at rest, ES256. No pages, no registration, no sealing, no audit, one client.
-// Usage: node bench/minimal-oauth.ts <folder>
+// The measure of logins: the smallest authorization server on node:http and node:sqlite that is still one.
+// Sessions, PKCE, codes spent once, refresh tokens that rotate, hashed at rest, ES256. No pages, no
+// registration, no sealing, no audit, one client. Usage: node bench/minimal-oauth.ts <folder>
 import { createHash, generateKeyPairSync, hash, randomBytes, randomUUID, sign } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

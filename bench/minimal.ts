@@ -1,7 +1,7 @@
-// The measure: the smallest proxy on node:http and undici's dispatch that a careful hand would write, tuned, for one upstream.
-// `bare` forwards and nothing else. `job` does what a gateway must at the least: a verified token from a cache, the method and tool from the
-// body against an allow-list, hop-by-hop and identity fields dropped, identity written.
-// Usage: node bench/minimal.ts <upstream origin> <bare|job> <token>
+// The measure: the smallest proxy on node:http and undici's dispatch that a careful hand would write, tuned,
+// for one upstream. `bare` forwards and nothing else. `job` does what a gateway must at the least: a verified
+// token from a cache, the method and tool from the body against an allow-list, hop-by-hop and identity fields
+// dropped, identity written. Usage: node bench/minimal.ts <upstream origin> <bare|job> <token>
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Dispatcher, Pool } from 'undici'

@@ -1,5 +1,6 @@
-// The load of the login section: a number of people at once, each over one connection, each step answered before the next. Every answer is checked.
-// Usage: node bench/oauth-load.ts '<JSON of OAuthLoad>'; prints one line of JSON.
+// The load of the login section: a number of people at once, each over one connection, each step answered
+// before the next. Every answer is checked. Usage: node bench/oauth-load.ts '<JSON of OAuthLoad>'; prints one
+// line of JSON.
 import {
   createHash,
   createPublicKey,
@@ -233,12 +234,18 @@ const jwksOf = async ({ origin, jwksPath }: OAuthLoad): Promise<Map<string, KeyO
   return new Map(keys.map((jwk) => [jwk.kid, createPublicKey({ key: jwk, format: 'jwk' })]))
 }
 
-/** What a turn does again and again, all people at once: something before the clock runs, and something that is timed for each of them. */
+/**
+ * What a turn does again and again, all people at once: something before the clock runs, and something that
+ * is timed for each of them.
+ */
 interface Work {
   prepare(line: Line): Promise<(() => Promise<void>)[]>
 }
 
-/** Steps between two looks at the clock. A client that refreshes hundreds of times within the grace of a minute is none; each begins with a new grant instead. */
+/**
+ * Steps between two looks at the clock. A client that refreshes hundreds of times within the grace of a
+ * minute is none; each begins with a new grant instead.
+ */
 const inRow = 10
 
 const workOf = async (load: OAuthLoad): Promise<Work> => {

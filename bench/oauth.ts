@@ -1,4 +1,5 @@
-// Logins and refreshes a second: Postern beside the smallest authorization server that does the job, and beside oidc-provider with everything in memory.
+// Logins and refreshes a second: Postern beside the smallest authorization server that does the job, and
+// beside oidc-provider with everything in memory.
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -33,7 +34,8 @@ export const startPosternOAuth = async (
   const config = { local_users: [person], mcp_services: { echo: { url: 'http://127.0.0.1:9/mcp' } } }
   const { origin, running } = await startGateway(folder, config, build)
   const house = { origin, fetch: plainFetch }
-  // Somebody whose client is called back at a loopback address is asked each time; an answer is remembered for an https address.
+  // Somebody whose client is called back at a loopback address is asked each time; an answer is remembered
+  // for an https address.
   const callback = 'https://client.example/cb'
   const client = await register(house, { redirect_uris: [callback] })
   const resource = `${origin}/echo/mcp`

@@ -1,4 +1,5 @@
-// oidc-provider as its documentation starts it, for the login section: memory adapter, ES256 access tokens, refresh tokens that rotate; signs in and allows by itself.
+// oidc-provider as its documentation starts it, for the login section: memory adapter, ES256 access tokens,
+// refresh tokens that rotate; signs in and allows by itself.
 import { exportJWK, generateKeyPair } from 'jose'
 import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'

@@ -1,7 +1,9 @@
-// `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one run on this machine.
-// Options: --rounds 3 --seconds 4 (12 rounds of 2 seconds with --against) --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers --streams 5000 --without nginx,caddy
-// --against COMMIT: that commit's gateway beside this checkout's, and nothing else (against.ts).
-// --client undici: this checkout on undici beside its own HTTP/1.1 client, and nothing else; --only calls,answers,bodies unless told otherwise.
+// `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one
+// run on this machine. Options: --rounds 3 --seconds 4 (12 rounds of 2 seconds with --against) --connections
+// 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers --streams 5000 --without nginx,caddy
+// --against COMMIT: that commit's gateway beside this checkout's, and nothing else (against.ts). --client
+// undici: this checkout on undici beside its own HTTP/1.1 client, and nothing else; --only
+// calls,answers,bodies unless told otherwise.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,7 +53,8 @@ const sections = new Set(
   ).split(','),
 )
 const without = new Set(values.without.split(','))
-// Many short turns: what else the machine does meanwhile then falls on both alike. An even number, because every second round is in reverse order.
+// Many short turns: what else the machine does meanwhile then falls on both alike. An even number, because
+// every second round is in reverse order.
 const rounds = Number(values.rounds ?? (comparing ? 12 : 3))
 const seconds = Number(values.seconds ?? (comparing ? 2 : 4))
 const connectionCounts = values.connections.split(',').map(Number)

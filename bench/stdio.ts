@@ -1,4 +1,5 @@
-// One warm process on standard input and output behind each bridge: calls a second through one session, bridge and process on one core.
+// One warm process on standard input and output behind each bridge: calls a second through one session,
+// bridge and process on one core.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { obtainToken } from '../scripts/harness/authorize.ts'

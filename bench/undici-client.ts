@@ -1,5 +1,6 @@
-// The interface of src/node/http-client/pool.ts on undici's `dispatch`, for `npm run bench -- --client undici` alone: what the gateway's own HTTP/1.1 client is
-// measured against. It lacks what the bench does not need: forward proxies, and a second try on a fresh connection.
+// The interface of src/node/http-client/pool.ts on undici's `dispatch`, for `npm run bench -- --client
+// undici` alone: what the gateway's own HTTP/1.1 client is measured against. It lacks what the bench does not
+// need: forward proxies, and a second try on a fresh connection.
 import { type Dispatcher, Pool as UndiciPool } from 'undici'
 import type * as own from '../src/node/http-client/pool.ts'
 
@@ -75,7 +76,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseData(_controller: Dispatcher.DispatchController, piece: Buffer): void {
     this.user?.data(piece)
     if (this.turning || !this.user) return
-    // As with the gateway's own client, the end is told in the same turn where it came with the data: head and body are then one write.
+    // As with the gateway's own client, the end is told in the same turn where it came with the data: head
+    // and body are then one write.
     this.turning = true
     queueMicrotask(() => {
       this.turning = false

@@ -1,4 +1,5 @@
-// `node --import` this file: the gateway that starts then gets undici-client.ts wherever it asks for its own HTTP/1.1 client.
+// `node --import` this file: the gateway that starts then gets undici-client.ts wherever it asks for its own
+// HTTP/1.1 client.
 import { registerHooks } from 'node:module'
 
 const client = new URL('../src/node/http-client/pool.ts', import.meta.url).href

@@ -1,5 +1,5 @@
-// The check that nginx and Caddy ask for each call: a token from a cache of verified ones, answered 204 with the caller's identity, or 401.
-// Usage: node bench/verify.ts <token>
+// The check that nginx and Caddy ask for each call: a token from a cache of verified ones, answered 204 with
+// the caller's identity, or 401. Usage: node bench/verify.ts <token>
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 

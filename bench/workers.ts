@@ -1,4 +1,5 @@
-// Postern in workerd, beside a Worker that passes calls on and does nothing else, and beside one that makes only the web calls which cannot be done without.
+// Postern in workerd, beside a Worker that passes calls on and does nothing else, and beside one that makes
+// only the web calls which cannot be done without.
 import { randomBytes } from 'node:crypto'
 import { openSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
-// Brings a fresh clone to the point where a script can run. Plain JavaScript without dependencies, for the Node 20 that may be all the machine has.
+// Brings a fresh clone to the point where a script can run. Plain JavaScript without dependencies, for the
+// Node 20 that may be all the machine has.
 //   start   what the gateway needs            tools   everything from npm (lint, types, build)
 //   test    tools, and the system programs    system  the system programs alone
 // Writes to stderr only: the standard output belongs to the program that follows.
@@ -39,14 +40,19 @@ const readText = (path) => {
   }
 }
 
-/** Names this lock file on this platform: a folder shared with another machine must not pass for installed. */
+/**
+ * Names this lock file on this platform: a folder shared with another machine must not pass for installed.
+ */
 const wanted = () =>
   createHash('sha256')
     .update(readFileSync(join(root, 'package-lock.json')))
     .update(`${process.platform} ${process.arch}`)
     .digest('hex')
 
-/** A finished install without our marker is somebody's own; half an install (no lock of npm's inside) is nobody's. */
+/**
+ * A finished install without our marker is somebody's own; half an install (no lock of npm's inside) is
+ * nobody's.
+ */
 const installedByHand = () => {
   if (existsSync(marker)) return false
   try {
@@ -65,7 +71,10 @@ const satisfied = (scope) => {
   return digest === wanted() && (installed === 'all' || installed === scope)
 }
 
-/** The npm that runs this script, with the Node it runs on: the one inside node_modules is about to be replaced. */
+/**
+ * The npm that runs this script, with the Node it runs on: the one inside node_modules is about to be
+ * replaced.
+ */
 const npm = (args, cwd = root) => {
   const { npm_node_execpath: node, npm_execpath: cli } = process.env
   const options = { cwd, stdio: ['ignore', 2, 2] }
@@ -123,7 +132,10 @@ const takeLock = () => {
   return false
 }
 
-/** A start for nobody, once: what it compiles is kept, so that the first start for somebody is as quick, and as small, as all that follow. */
+/**
+ * A start for nobody, once: what it compiles is kept, so that the first start for somebody is as quick, and
+ * as small, as all that follow.
+ */
 const warmUp = () => {
   const node = join(modules, '.bin/node')
   if (!existsSync(node)) return
@@ -159,7 +171,10 @@ const apt = (...args) =>
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   }).status === 0
 
-/** A browser from npm for a machine without one, in a folder of its own. Whatever goes wrong, the tests in a browser are skipped. */
+/**
+ * A browser from npm for a machine without one, in a folder of its own. Whatever goes wrong, the tests in a
+ * browser are skipped.
+ */
 const fetchBrowser = () => {
   const browser = missingPrograms().find(({ name }) => name === 'chromium')
   if (!browser || process.env[browser.variable]) return

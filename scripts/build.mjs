@@ -1,4 +1,5 @@
-// Builds dist/, which is what the package ships: the sources without their types, declarations, and the files beside them that the code reads.
+// Builds dist/, which is what the package ships: the sources without their types, declarations, and the files
+// beside them that the code reads.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { extname, join, relative } from 'node:path'
@@ -12,7 +13,10 @@ if (!existsSync(tsc)) {
   process.exit(1)
 }
 
-/** Every file below a folder, relative to it. The Worker is deployed from its sources and has no place in the package. */
+/**
+ * Every file below a folder, relative to it. The Worker is deployed from its sources and has no place in the
+ * package.
+ */
 const filesOf = (folder) =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -26,7 +30,8 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'
 })
 if (status !== 0) process.exit(status ?? 1)
 
-// The compiler rewrites `./x.ts` to `./x.js` in the code and leaves the declarations as they were, where no such file will be.
+// The compiler rewrites `./x.ts` to `./x.js` in the code and leaves the declarations as they were, where no
+// such file will be.
 for (const file of filesOf(target).filter((name) => name.endsWith('.d.ts'))) {
   const path = join(target, file)
   writeFileSync(

@@ -1,5 +1,6 @@
-// `npm run prove chaos`: kill -9 of the gateway at fifty random instants under load, with clients that log in, refresh and call all the while.
-// Counts what must be nought: acknowledged grants lost, codes spent twice, clients with a refresh token sent back to a browser.
+// `npm run prove chaos`: kill -9 of the gateway at fifty random instants under load, with clients that log
+// in, refresh and call all the while. Counts what must be nought: acknowledged grants lost, codes spent
+// twice, clients with a refresh token sent back to a browser.
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createBrowser } from '../test/runtimes/browser.ts'
@@ -41,7 +42,10 @@ let over = false
 
 const pause = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Repeats a request until the gateway answers it: what a client does whose connection died. 503 means the same. */
+/**
+ * Repeats a request until the gateway answers it: what a client does whose connection died. 503 means the
+ * same.
+ */
 const untilAnswered = async (
   shoot: () => Promise<Response>,
 ): Promise<{ response: Response; tries: number }> => {
@@ -100,7 +104,10 @@ const refresher = async (client: Client, tokens: Tokens): Promise<Tokens> => {
   return held
 }
 
-/** Logs in again and again; a code whose answer died with the gateway is tried once more and may then be refused, but never answered twice. */
+/**
+ * Logs in again and again; a code whose answer died with the gateway is tried once more and may then be
+ * refused, but never answered twice.
+ */
 const visitor = async (client: Client): Promise<Tokens[]> => {
   const held: Tokens[] = []
   // One browser, signed in once: what follows is the code's way alone.
@@ -121,7 +128,8 @@ const visitor = async (client: Client): Promise<Tokens[]> => {
       if (second.response.status === 200) count.spentTwice++
       await second.response.body?.cancel().catch(() => undefined)
       held.push(answer)
-      // A second exchange that comes late, because the gateway was away, ends the grant as a stolen code should (RFC 9700 §4.14): not a grant that was lost.
+      // A second exchange that comes late, because the gateway was away, ends the grant as a stolen code
+      // should (RFC 9700 §4.14): not a grant that was lost.
       if (second.tries > 1) held.pop()
     } else if (tries > 1 || !answer) count.answersLost++
     else odd(`code ${response.status}`)
@@ -163,7 +171,10 @@ const logIn = async (): Promise<Tokens> => {
   ).json()) as Tokens
 }
 
-/** An instant at which the gateway is at work, however slow this machine is at the moment: some random way into a random request. */
+/**
+ * An instant at which the gateway is at work, however slow this machine is at the moment: some random way
+ * into a random request.
+ */
 const inTheMiddle = async (): Promise<void> => {
   const before = count.refreshes + count.calls + count.logins
   const answers = 1 + Math.floor(Math.random() * 150)

@@ -1,4 +1,5 @@
-// `npm run check [name …]`: everything about the source that is judged without running it. Prints one line for each, and the output of those that fail.
+// `npm run check [name …]`: everything about the source that is judged without running it. Prints one line
+// for each, and the output of those that fail.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { didYouMean } from '../src/config/shape.ts'

@@ -1,4 +1,5 @@
-// `npm run prove clients`: real MCP clients, through login and consent in Chromium, to a tool call behind Postern as it is packed for npm.
+// `npm run prove clients`: real MCP clients, through login and consent in Chromium, to a tool call behind
+// Postern as it is packed for npm.
 //   --command "node src/cli/main.ts"   another build        --client NAME, --upstream NAME   only those whose name contains it
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'

@@ -1,5 +1,6 @@
-// `npm run prove conformance:client`: the conformance suite's client scenarios, driven through Postern as the client of the upstream. Fails when a scenario that counts does not pass,
-// refusals included: where the suite's server lies, Postern has to stop.
+// `npm run prove conformance:client`: the conformance suite's client scenarios, driven through Postern as the
+// client of the upstream. Fails when a scenario that counts does not pass, refusals included: where the
+// suite's server lies, Postern has to stop.
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -46,7 +47,10 @@ const suite = (args: readonly string[]) =>
     cwd: folder,
   })
 
-/** Client scenarios of a revision, as its frozen requirements (or, before there were any, its applicability) name them. */
+/**
+ * Client scenarios of a revision, as its frozen requirements (or, before there were any, its applicability)
+ * name them.
+ */
 const scenariosOf = async (
   revision: string,
 ): Promise<readonly { readonly name: string; readonly scored: boolean }[]> => {
@@ -94,7 +98,8 @@ const runScenario = async (
   const code = await started.exited
   const checks = checksIn(where)
   const failed = checks.filter(({ status }) => status === 'FAILURE' || status === 'WARNING')
-  // The suite's own verdict counts as well: a client that fails where it should have gone on, or that never ends.
+  // The suite's own verdict counts as well: a client that fails where it should have gone on, or that never
+  // ends.
   const verdict =
     code === 0 || failed.length > 0
       ? failed

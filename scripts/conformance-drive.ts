@@ -1,5 +1,6 @@
-// The client that the conformance suite tests: an MCP client in front of Postern in front of the suite's own server. What the suite sees is Postern as the upstream's client.
-// It is run by the suite, once a scenario, with the server's URL as its argument; it fails when Postern refuses, and says why.
+// The client that the conformance suite tests: an MCP client in front of Postern in front of the suite's own
+// server. What the suite sees is Postern as the upstream's client. It is run by the suite, once a scenario,
+// with the server's URL as its argument; it fails when Postern refuses, and says why.
 import {
   Client,
   type ClientOptions,
@@ -71,7 +72,9 @@ const textOf = (html: string): string =>
     .replaceAll(/\s+/g, ' ')
     .slice(0, 600)
 
-/** A person at a browser: signs in, allows, and goes where they are sent, to the upstream's own question too. */
+/**
+ * A person at a browser: signs in, allows, and goes where they are sent, to the upstream's own question too.
+ */
 const walk = async (browser: Browser, url: string): Promise<string> => {
   let location = await allow(browser, url)
   while (!location.startsWith('http://127.0.0.1:9/')) {
@@ -97,7 +100,9 @@ const connect = async (url: string): Promise<void> => {
 const linkIn = (text: string): string | undefined =>
   /https?:\/\/[^\s"\\]+\/connect\/[^\s"\\]+/.exec(text)?.[0]
 
-/** A call, made again after the person did what its answer asked; at most twice, as a patient person would. */
+/**
+ * A call, made again after the person did what its answer asked; at most twice, as a patient person would.
+ */
 const patiently = async <T>(call: () => Promise<T>): Promise<T> => {
   for (let tries = 0; ; tries++) {
     try {
@@ -170,7 +175,8 @@ const use = async (client: Client): Promise<void> => {
     tools.map(({ name, inputSchema }) => ({ name, arguments: argumentsFor(inputSchema) }))
   for (const call of calls) {
     const result = patiently(() => client.callTool(call))
-    // Here the SDK is stricter than the revision, which reads a missing `resultType` as complete; what the suite looks at is that nothing is asked again.
+    // Here the SDK is stricter than the revision, which reads a missing `resultType` as complete; what the
+    // suite looks at is that nothing is asked again.
     await (call.name === 'test_mrtr_no_result_type' ? result.catch(() => undefined) : result)
   }
   // The second call of the migration's scenario is the one that finds the authorization server changed.

@@ -1,8 +1,10 @@
-// `npm run prove conformance`: the MCP conformance suite against the reference server directly and through Postern, compared check by check;
-// then its authorization-server mode. Fails on any difference, and when the reference server itself no longer passes.
-// `--command "node bin/postern.mjs"` tries another build than the source. `--stdio`: behind Postern the reference server is a command on
-// standard input and output, compared with the same server over HTTP directly (`npm run prove conformance:stdio`). `--across-revisions`: the suite for legacy
-// clients against the reference server that speaks the modern revision alone, and the other way round (`npm run prove conformance -- --across-revisions`).
+// `npm run prove conformance`: the MCP conformance suite against the reference server directly and through
+// Postern, compared check by check; then its authorization-server mode. Fails on any difference, and when the
+// reference server itself no longer passes. `--command "node bin/postern.mjs"` tries another build than the
+// source. `--stdio`: behind Postern the reference server is a command on standard input and output, compared
+// with the same server over HTTP directly (`npm run prove conformance:stdio`). `--across-revisions`: the
+// suite for legacy clients against the reference server that speaks the modern revision alone, and the other
+// way round (`npm run prove conformance -- --across-revisions`).
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -180,7 +182,10 @@ const compareServers = async (suite: Suite, reference: string, postern: Running)
   return notes.length === 0
 }
 
-/** The suite prints an authorization URL and waits; we are the browser. Both scenarios and the check for client metadata documents must succeed. */
+/**
+ * The suite prints an authorization URL and waits; we are the browser. Both scenarios and the check for
+ * client metadata documents must succeed.
+ */
 const checkAuthorizationServer = async (
   suite: Suite,
   postern: Running,
@@ -230,8 +235,10 @@ const { values } = parseArgs({
 })
 
 /**
- * Against a server of the other side, legacy or modern, counting as above. Sessions of the gateway cannot be resumed, so what tries that is not applicable. What fails in 2026-07-28 is the server's own to
- * do: the names of its input requests (1), and what it asks or refuses for a capability that one request declares or lacks (3).
+ * Against a server of the other side, legacy or modern, counting as above. Sessions of the gateway cannot be
+ * resumed, so what tries that is not applicable. What fails in 2026-07-28 is the server's own to do: the
+ * names of its input requests (1), and what it asks or refuses for a capability that one request declares or
+ * lacks (3).
  */
 const acrossRuns: readonly (Run & { readonly only: 'modern' | 'legacy' })[] = [
   { only: 'modern', ...(runs[1] as Run), scored: [69, 0], all: [80, 0] },
@@ -278,7 +285,10 @@ const compareAcrossRevisions = async (suite: Suite): Promise<boolean> => {
   return rows.slice(1).every((row) => row.at(-1) === 'yes')
 }
 
-/** As a command, it cannot ask for its event stream to be closed; the gateway is told to let go of streams instead, so that taking them up again is tried too. */
+/**
+ * As a command, it cannot ask for its event stream to be closed; the gateway is told to let go of streams
+ * instead, so that taking them up again is tried too.
+ */
 const asCommand = {
   command: process.execPath,
   args: [join(root, 'test/reference/server.ts'), '--stdio'],

@@ -1,4 +1,5 @@
-// `npm run docs`: writes the reference pages that are made from the code. `--check` writes nothing, names those that are out of date, and ends with 1 when there are any.
+// `npm run docs`: writes the reference pages that are made from the code. `--check` writes nothing, names
+// those that are out of date, and ends with 1 when there are any.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'

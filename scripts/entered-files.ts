@@ -1,5 +1,6 @@
-// `node scripts/entered-files.ts`: which of our own files, and how many of their functions, run for one warm tools/call, one warm call of a stdio server, and one
-// code exchange. Counted by V8 (precise coverage) in the gateway's process. --list names the files, --functions their functions.
+// `node scripts/entered-files.ts`: which of our own files, and how many of their functions, run for one warm
+// tools/call, one warm call of a stdio server, and one code exchange. Counted by V8 (precise coverage) in the
+// gateway's process. --list names the files, --functions their functions.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -97,7 +98,10 @@ const common = (all: readonly Entered[]): Entered => {
   )
 }
 
-/** What runs for one `work`, after it has run so often that nothing is done for the first time. `prepare` is not counted. */
+/**
+ * What runs for one `work`, after it has run so often that nothing is done for the first time. `prepare` is
+ * not counted.
+ */
 const around = async <T>(
   prepare: () => Promise<T>,
   work: (prepared: T) => Promise<void>,

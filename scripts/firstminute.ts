@@ -1,5 +1,6 @@
-// `npm run prove firstminute`: a fresh clone, `npm start`, the login link, one consent, the first authenticated tool call; how long each takes.
-// Runs on the Node and npm that the machine has, not on those of this checkout, and with an empty npm cache the first time.
+// `npm run prove firstminute`: a fresh clone, `npm start`, the login link, one consent, the first
+// authenticated tool call; how long each takes. Runs on the Node and npm that the machine has, not on those
+// of this checkout, and with an empty npm cache the first time.
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -50,7 +51,9 @@ const start = async (clone: string, env: Readonly<Record<string, string | undefi
   return { url: mcp[0]?.url ?? '', loginLink, seconds, readyMs, process: started }
 }
 
-/** What the person does: opens the link, pastes the URL into a client, allows. Returns the answer of `whoami`. */
+/**
+ * What the person does: opens the link, pastes the URL into a client, allows. Returns the answer of `whoami`.
+ */
 const firstCall = async ({ url, loginLink }: Up, chromium: Chromium): Promise<string> => {
   const walked = Promise.withResolvers<string>()
   const side = await createClientSide('First minute', (target) =>

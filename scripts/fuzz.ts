@@ -1,5 +1,6 @@
-// `npm run prove fuzz`: structured hostile requests over every endpoint, and bytes that are none (fast-check). Nothing may crash, nothing may answer an unintended 5xx,
-// nothing may stay in memory. REQUESTS and SEED repeat a run.
+// `npm run prove fuzz`: structured hostile requests over every endpoint, and bytes that are none
+// (fast-check). Nothing may crash, nothing may answer an unintended 5xx, nothing may stay in memory. REQUESTS
+// and SEED repeat a run.
 import fc from 'fast-check'
 import { createBrowser } from '../test/runtimes/browser.ts'
 import { logIn, person } from '../test/runtimes/login.ts'
@@ -16,7 +17,10 @@ const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 /** Of all that is sent, the part that goes down a raw socket. */
 const rawPart = 0.3
 const atOnce = 8
-/** Memory is compared with what it was after this part of the requests, when everything has been loaded and every cache has begun to fill. */
+/**
+ * Memory is compared with what it was after this part of the requests, when everything has been loaded and
+ * every cache has begun to fill.
+ */
 const warmPart = 0.4
 
 const upstream = await openUpstream()
@@ -78,7 +82,8 @@ const batch = async (from: number, to: number): Promise<void> => {
   await Promise.all(Array.from({ length: atOnce }, worker))
 }
 
-// Every thread of the pool has checked passwords before memory is looked at: what each keeps of its first work is no growth.
+// Every thread of the pool has checked passwords before memory is looked at: what each keeps of its first
+// work is no growth.
 const stranger = createBrowser(gateway.fetch, gateway.origin)
 const page = await stranger.go('/login')
 for (let round = 0; round < 4; round++)

@@ -1,5 +1,6 @@
-// The part of `npm run prove races` about late repeats of a refresh token: a thief who keeps step with the client, and a client that loses answers, on two gateways with one
-// store. Hours are simulated: the clocks of both gateways are moved.
+// The part of `npm run prove races` about late repeats of a refresh token: a thief who keeps step with the
+// client, and a client that loses answers, on two gateways with one store. Hours are simulated: the clocks of
+// both gateways are moved.
 import { type Client, logIn, refresh } from '../test/runtimes/login.ts'
 import { fromNetwork } from '../test/runtimes/networks.ts'
 import { createTwins, type Twin, type Twins } from '../test/runtimes/twins.ts'
@@ -8,7 +9,10 @@ import type { Verdicts } from './harness/verdict.ts'
 const [home, office] = ['192.0.2.1', '198.51.100.7']
 const minute = 60_000
 const hour = 60 * minute
-/** What was seen by a report of 0.1.0: 60 refreshes in 30 hours, one by the client and one by the thief each hour. */
+/**
+ * What was seen by a report of 0.1.0: 60 refreshes in 30 hours, one by the client and one by the thief each
+ * hour.
+ */
 const hours = 30
 
 interface Scene {
@@ -49,7 +53,10 @@ interface Pursuit {
   readonly thiefAt: string
 }
 
-/** Both present what they hold, the second some time after the first, each hour; answers the round in which either heard `invalid_grant`. */
+/**
+ * Both present what they hold, the second some time after the first, each hour; answers the round in which
+ * either heard `invalid_grant`.
+ */
 const pursue = async (
   scene: Scene,
   { behindMs, thiefFirst, thiefAt }: Pursuit,
@@ -113,8 +120,9 @@ interface Life {
 }
 
 /**
- * Two processes of one client on one computer for 30 hours. Each refreshes with what the common store holds, or, when it was quick, with what it got itself; a third of
- * all answers is lost; in the evening and in the morning the computer changes its network, the first time with a lost answer; eleven hours it sleeps.
+ * Two processes of one client on one computer for 30 hours. Each refreshes with what the common store holds,
+ * or, when it was quick, with what it got itself; a third of all answers is lost; in the evening and in the
+ * morning the computer changes its network, the first time with a lost answer; eleven hours it sleeps.
  */
 const live = async ({ twins, gateways }: Scene, seed: number): Promise<Life> => {
   const chance = createChance(seed)

@@ -1,5 +1,6 @@
-// A real OpenID provider for development and tests (oidc-provider), with people instead of a directory. Loopback only: its passwords are on its own page.
-// MOCK_PORT (4000; 0 takes a free one) · MOCK_HOST (127.0.0.1) · MOCK_PEOPLE (JSON, or the path of a JSON file: [{ "login", "password"?, "claims"? }])
+// A real OpenID provider for development and tests (oidc-provider), with people instead of a directory.
+// Loopback only: its passwords are on its own page. MOCK_PORT (4000; 0 takes a free one) · MOCK_HOST
+// (127.0.0.1) · MOCK_PEOPLE (JSON, or the path of a JSON file: [{ "login", "password"?, "claims"? }])
 import { exportJWK, generateKeyPair } from 'jose'
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -60,7 +61,8 @@ const callbacks = ['localhost', '127.0.0.1', '[::1]'].flatMap((name) =>
 const configuration = async () => {
   const { privateKey } = await generateKeyPair('RS256', { extractable: true })
   return {
-    // Native clients may use any port on loopback (RFC 8252 §7.3); which port the gateway took is not known here.
+    // Native clients may use any port on loopback (RFC 8252 §7.3); which port the gateway took is not known
+    // here.
     clients: [
       {
         ...client,

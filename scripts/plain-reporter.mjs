@@ -1,4 +1,5 @@
-// Ends a test run with one line that anybody can read: `N passed, N failed`, and `, N skipped` when any were. In CI a skip is a failure.
+// Ends a test run with one line that anybody can read: `N passed, N failed`, and `, N skipped` when any were.
+// In CI a skip is a failure.
 import { inCI } from './system-programs.mjs'
 
 /** A file that failed to load, or failed outside its tests, counts as one failure. */

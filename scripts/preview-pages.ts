@@ -1,4 +1,5 @@
-// Serves every page in every state at http://127.0.0.1:8099/ for whoever works on how they look: `node scripts/preview-pages.ts`, PORT for another port.
+// Serves every page in every state at http://127.0.0.1:8099/ for whoever works on how they look: `node
+// scripts/preview-pages.ts`, PORT for another port.
 import { serve } from '@hono/node-server'
 import { createAssets } from '../src/pages/assets.ts'
 import { createPages } from '../src/pages/views.ts'

@@ -1,11 +1,15 @@
-// What `npm run prove <name>` can run: one row for each, with the script, the sentence that the list prints, and what the machine needs.
+// What `npm run prove <name>` can run: one row for each, with the script, the sentence that the list prints,
+// and what the machine needs.
 
 export interface Proof {
   /** Below scripts/. */
   readonly file: string
   readonly args?: readonly string[]
   readonly shows: string
-  /** What scripts/bootstrap.mjs installs first: `tools` is everything from npm, `test` also the browser and the system's programs. */
+  /**
+   * What scripts/bootstrap.mjs installs first: `tools` is everything from npm, `test` also the browser and
+   * the system's programs.
+   */
   readonly needs: 'tools' | 'test'
 }
 

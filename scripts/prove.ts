@@ -1,4 +1,5 @@
-// `npm run prove <name> [-- options]`: runs one of the proofs in proofs.ts. Without a name it prints the list.
+// `npm run prove <name> [-- options]`: runs one of the proofs in proofs.ts. Without a name it prints the
+// list.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { didYouMean } from '../src/config/shape.ts'

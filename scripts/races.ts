@@ -1,5 +1,6 @@
-// `npm run prove races`: one code and one refresh token, spent by fifty at once, two hundred times, against one process and against two on one SQLite file; and upstream tokens
-// that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
+// `npm run prove races`: one code and one refresh token, spent by fifty at once, two hundred times, against
+// one process and against two on one SQLite file; and upstream tokens that fifty calls at once find refused
+// (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
 import { createBrowser } from '../test/runtimes/browser.ts'
 import {
   allow,

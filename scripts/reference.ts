@@ -1,4 +1,5 @@
-// The reference pages that are made from the code. `npm run docs` writes them, and a test fails when a page and the code differ.
+// The reference pages that are made from the code. `npm run docs` writes them, and a test fails when a page
+// and the code differ.
 import { type Handlers, routeTable } from '../src/routes.ts'
 import { cliReference } from '../src/cli/reference.ts'
 import { configJsonSchema } from '../src/config/docs.ts'

@@ -1,5 +1,6 @@
-// `npm run prove rolling`: two processes on one SQLite file, 200 requests a second over both in turn, while one after the other is told to end and started again.
-// No request may fail. A client goes to the other process when a connection is refused, and repeats nothing else.
+// `npm run prove rolling`: two processes on one SQLite file, 200 requests a second over both in turn, while
+// one after the other is told to end and started again. No request may fail. A client goes to the other
+// process when a connection is refused, and repeats nothing else.
 import { connect } from 'node:net'
 import { createBrowser } from '../test/runtimes/browser.ts'
 import {

@@ -1,5 +1,6 @@
-// `npm run prove servers`: the published servers of examples/servers.yaml behind Postern, as anybody would start them: npx, isolated where this computer can,
-// one tool of each called by a person who signed in. Needs npm's registry.
+// `npm run prove servers`: the published servers of examples/servers.yaml behind Postern, as anybody would
+// start them: npx, isolated where this computer can, one tool of each called by a person who signed in. Needs
+// npm's registry.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -56,7 +57,10 @@ interface Example {
   readonly mcpServers: Record<string, { env?: Record<string, string> }>
 }
 
-/** The example as it stands, with its variables filled in; npx is told of the certificates that this computer trusts beside the usual ones. */
+/**
+ * The example as it stands, with its variables filled in; npx is told of the certificates that this computer
+ * trusts beside the usual ones.
+ */
 const example = (): Record<string, unknown> => {
   const text = readFileSync(join(root, 'examples/servers.yaml'), 'utf8')
     .replaceAll('${FILES:-.}', files)

@@ -1,5 +1,6 @@
-// `npm run prove slowloris`: two thousand connections that send next to nothing, or read next to nothing, or say nothing at all, while good clients go on working;
-// then more connections than the process has files for. Takes about forty seconds. SOCKETS sets their number.
+// `npm run prove slowloris`: two thousand connections that send next to nothing, or read next to nothing, or
+// say nothing at all, while good clients go on working; then more connections than the process has files for.
+// Takes about forty seconds. SOCKETS sets their number.
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
@@ -55,7 +56,8 @@ const slow = (port: number, begin: string, dribble: string): Slow => {
   const socket = connect(port, '127.0.0.1')
   const began = performance.now()
   let timer: NodeJS.Timeout | undefined
-  // A connection for which the other side's queue was full is one at this end alone, and nobody ever closes it.
+  // A connection for which the other side's queue was full is one at this end alone, and nobody ever closes
+  // it.
   const given = setTimeout(() => void socket.destroy(), bodyMs + 5_000)
   socket.on('error', () => undefined)
   socket.once('connect', () => {
@@ -192,7 +194,8 @@ const slowReaders = async (gateway: PosternProcess, tokens: Tokens, slowTokens: 
   const request = `POST /echo/mcp HTTP/1.1\r\nHost: localhost:${port}\r\nAuthorization: Bearer ${slowTokens.access_token}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`
   const good = goodClients(gateway, tokens)
   const open: Socket[] = []
-  // One after the other: what the system's own buffers take of each, some MiB, goes through the gateway at once.
+  // One after the other: what the system's own buffers take of each, some MiB, goes through the gateway at
+  // once.
   for (let i = 0; i < readers; i++) {
     const socket = connect(port, '127.0.0.1', () => socket.write(request))
     socket.on('error', () => undefined)

@@ -1,4 +1,5 @@
-// `npm run prove streams`: what an open stream that says nothing costs the gateway in memory, for each transport on either side, with the figures of a fresh process each.
+// `npm run prove streams`: what an open stream that says nothing costs the gateway in memory, for each
+// transport on either side, with the figures of a fresh process each.
 //   --count 2000   how many are open at once        --only TEXT   clients whose name contains it
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'

@@ -1,5 +1,7 @@
-// `node scripts/structure.ts`: figures of the source's structure: files, small files that one file alone imports, type names that are exported twice, assertions that switch the
-// types off, and what is over the limits of lint at the formatter's width. --list names them. Nothing is changed: what is not formatted yet is formatted in a copy.
+// `node scripts/structure.ts`: figures of the source's structure: files, small files that one file alone
+// imports, type names that are exported twice, assertions that switch the types off, and what is over the
+// limits of lint at the formatter's width. --list names them. Nothing is changed: what is not formatted yet
+// is formatted in a copy.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

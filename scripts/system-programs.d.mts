@@ -7,7 +7,10 @@ export interface SystemProgram {
   readonly suites: string
 }
 export const programs: readonly SystemProgram[]
-/** Absolute path of the program, or undefined when it is not on this machine. A set variable alone says where. Throws RangeError for a name the table lacks. */
+/**
+ * Absolute path of the program, or undefined when it is not on this machine. A set variable alone says where.
+ * Throws RangeError for a name the table lacks.
+ */
 export const findProgram: (
   name: string,
   env?: Readonly<Record<string, string | undefined>>,

@@ -1,9 +1,12 @@
-// Programs that some suites need and npm cannot bring: where they are, what they are called in Debian, and which suites wait for them.
+// Programs that some suites need and npm cannot bring: where they are, what they are called in Debian, and
+// which suites wait for them.
 import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** A further program is one more row. `variable` names an environment variable that points at another copy. */
+/**
+ * A further program is one more row. `variable` names an environment variable that points at another copy.
+ */
 export const programs = [
   {
     name: 'chromium',
@@ -28,7 +31,10 @@ export const programs = [
   },
 ]
 
-/** Absolute path of the program, or undefined when it is not on this machine. A variable that is set says where alone. */
+/**
+ * Absolute path of the program, or undefined when it is not on this machine. A variable that is set says
+ * where alone.
+ */
 export const findProgram = (name, env = process.env) => {
   const program = programs.find((row) => row.name === name)
   if (!program) throw new RangeError(`no such program in scripts/system-programs.mjs: ${name}`)

@@ -1,5 +1,7 @@
-// `npm run prove transports`: real clients and servers of HTTP+SSE and WebSocket through Postern: SDK 1's transports, mcp-remote (with a token, and with a login in Chromium), server-everything in its `sse` mode, and
-// server-memory behind supergateway's WebSocket bridge. Prints one line for each pair; ends with 1 when one fails. --workers: in workerd.
+// `npm run prove transports`: real clients and servers of HTTP+SSE and WebSocket through Postern: SDK 1's
+// transports, mcp-remote (with a token, and with a login in Chromium), server-everything in its `sse` mode,
+// and server-memory behind supergateway's WebSocket bridge. Prints one line for each pair; ends with 1 when
+// one fails. --workers: in workerd.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -90,7 +92,8 @@ const house = await (process.argv.includes('--workers') ? openInWorkerd : openOn
   },
 })
 
-// SDK 1 gives its WebSocket no headers, and browsers' WebSocket takes none: the program around it brings one that does.
+// SDK 1 gives its WebSocket no headers, and browsers' WebSocket takes none: the program around it brings one
+// that does.
 let bearer = ''
 Object.assign(globalThis, {
   WebSocket: class extends WebSocket {
@@ -163,7 +166,10 @@ const tools: Readonly<Record<string, Upstream>> = {
   memory: { service: 'memory', tool: 'read_graph', input: {}, answer: /entities/ },
 }
 
-/** As people start it: it finds out the transport, registers, opens the browser, and calls with the token it got. */
+/**
+ * As people start it: it finds out the transport, registers, opens the browser, and calls with the token it
+ * got.
+ */
 const login = async (service: string): Promise<string> => {
   const home = createHome()
   try {

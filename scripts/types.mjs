@@ -1,4 +1,5 @@
-// Checks the types of every project: the core under the web's types alone, the Node side, the Workers side. Fails when any fails.
+// Checks the types of every project: the core under the web's types alone, the Node side, the Workers side.
+// Fails when any fails.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

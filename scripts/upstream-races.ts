@@ -1,4 +1,5 @@
-// The part of `npm run prove races` about people's accounts at upstreams: one renewal for two processes, and what a kill -9 costs between the server's answer and its record.
+// The part of `npm run prove races` about people's accounts at upstreams: one renewal for two processes, and
+// what a kill -9 costs between the server's answer and its record.
 import { connectAt, linkIn, logInThrough } from '../test/runtimes/connecting.ts'
 import { type FarServer, openFarServer } from '../test/runtimes/remote-server.ts'
 import type { TestGateway } from '../test/runtimes/runtimes.ts'
@@ -64,7 +65,10 @@ const together = async (verdicts: Verdicts, rounds: number, parallel: number): P
   )
 }
 
-/** A server that answers a refresh token that was spent already as it did before, for a while; many do, for clients that lost the answer. */
+/**
+ * A server that answers a refresh token that was spent already as it did before, for a while; many do, for
+ * clients that lost the answer.
+ */
 const forgiving = ({ script }: FarServer): void => {
   let spent: string | null
   let last: Record<string, unknown>

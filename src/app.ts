@@ -1,4 +1,5 @@
-// The HTTP application: Hono routes each request by path and method, middleware checks it, and one error handler turns refusals into responses.
+// The HTTP application: Hono routes each request by path and method, middleware checks it, and one error
+// handler turns refusals into responses.
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
 import { type RequestUrl, isAskedAhead, requestUrl, transportSecurity } from './kit/http.ts'
@@ -44,8 +45,9 @@ const pathOf = (request: Request): string => new URL(request.url).pathname
 const wantsHtml = (request: Request): boolean => (request.headers.get('accept') ?? '').includes('text/html')
 
 /**
- * The path that Hono matches. Its first segment says at which hosts a route exists; a path that must not match the table has none. A path at a host of a service
- * belongs to the service first, whatever the table has there.
+ * The path that Hono matches. Its first segment says at which hosts a route exists; a path that must not
+ * match the table has none. A path at a host of a service belongs to the service first, whatever the table
+ * has there.
  */
 const routingPath = (directory: Directory, request: Request, context: RequestContext | undefined): string => {
   if (context?.unroutable) return '/'
@@ -60,7 +62,10 @@ const routedPaths = ({ paths, hosts }: Route): readonly string[] => [
   ...(hosts === undefined ? [] : paths.map((path) => `/services${path}`)),
 ]
 
-/** For requests that a proxy in front may have read differently: no path of the gateway is percent-encoded, and no body compressed. */
+/**
+ * For requests that a proxy in front may have read differently: no path of the gateway is percent-encoded,
+ * and no body compressed.
+ */
 const refuseAmbiguous = (request: Request): void => {
   const path = pathOf(request)
   if (path.includes('%')) throw new Refusal('route.unknown', path)
@@ -74,7 +79,9 @@ const refuseAmbiguous = (request: Request): void => {
 const redirect = (status: 307 | 308, location: string): Response =>
   new Response(null, { status, headers: { location, 'cache-control': 'no-store' } })
 
-/** Plain http at an https gateway: a page is redirected; any other request may have exposed a secret already. */
+/**
+ * Plain http at an https gateway: a page is redirected; any other request may have exposed a secret already.
+ */
 const toHttps = (
   request: Request,
   { plainHttp }: RequestContext,
@@ -87,7 +94,10 @@ const toHttps = (
   return redirect(308, `${origin}${pathname}${search}`)
 }
 
-/** A browser that used another name of a loopback gateway is redirected to the issuer, whose host has the cookies. */
+/**
+ * A browser that used another name of a loopback gateway is redirected to the issuer, whose host has the
+ * cookies.
+ */
 const toIssuer = (request: Request, { issuer, origins }: Directory): Response | undefined => {
   const { host, pathname, search } = new URL(request.url)
   const alias = host !== new URL(issuer).host && origins.some((origin) => new URL(origin).host === host)
@@ -101,8 +111,9 @@ const notYet = ({ method }: Request): Response =>
   new Response(null, { status: method === 'HEAD' ? 200 : 503, headers: { 'cache-control': 'no-store' } })
 
 /**
- * Handlers bound a body of unknown length while they read it. hono/body-limit is not used: it reads such a body before the handler runs and copies the Request,
- * which fails for the Request of @hono/node-server unless that replaces the global one.
+ * Handlers bound a body of unknown length while they read it. hono/body-limit is not used: it reads such a
+ * body before the handler runs and copies the Request, which fails for the Request of @hono/node-server
+ * unless that replaces the global one.
  */
 const refuseLargeBody = ({ headers }: Request): void => {
   if (Number(headers.get('content-length') ?? 0) > maxBodyBytes)
@@ -142,8 +153,9 @@ const pairs = (flat: readonly string[]): [string, string][] =>
   flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1] ?? ''] as [string, string]] : []))
 
 /**
- * X-Request-Id, and the CORS headers where other origins may read the response. hono/cors is not used: it tells an origin that is not allowed which methods and
- * headers exist, and it cannot allow `Mcp-Param-*` beside a list (test/flow/cross-origin.test.ts compares every field).
+ * X-Request-Id, and the CORS headers where other origins may read the response. hono/cors is not used: it
+ * tells an origin that is not allowed which methods and headers exist, and it cannot allow `Mcp-Param-*`
+ * beside a list (test/flow/cross-origin.test.ts compares every field).
  */
 const responseHeaders = ({ cors }: Pick<AppOptions, 'cors'>): MiddlewareHandler<Env> => {
   const crossOrigin = ({ method, headers }: Request, { methods }: Route): readonly string[] => {
@@ -164,7 +176,10 @@ const responseHeaders = ({ cors }: Pick<AppOptions, 'cors'>): MiddlewareHandler<
   }
 }
 
-/** HSTS of an https issuer and nosniff. Pages set the stricter headers themselves (kit/html.ts); JSON needs no others. */
+/**
+ * HSTS of an https issuer and nosniff. Pages set the stricter headers themselves (kit/html.ts); JSON needs no
+ * others.
+ */
 const securityHeaders = (issuer: string): MiddlewareHandler<Env> =>
   secureHeaders({
     strictTransportSecurity: transportSecurity(issuer)[1] ?? false,
@@ -275,13 +290,19 @@ export const createApp = (
 }
 
 export interface RequestHandling {
-  /** Whether a raw request is a proxied call, and where it goes. A browser that opens an MCP URL gets a page instead. */
+  /**
+   * Whether a raw request is a proxied call, and where it goes. A browser that opens an MCP URL gets a page
+   * instead.
+   */
   readonly locateCall: LocateCall
   /** The same as `admit` for a WebSocket handshake. */
   readonly admitSocket: AdmitSocket
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
   fetch(request: Request, context: RequestContext): Promise<Response>
-  /** Proxied calls and everything else through web standards, for runtimes without raw sockets. `at`: the parsed URL, where it is at hand. Never rejects. */
+  /**
+   * Proxied calls and everything else through web standards, for runtimes without raw sockets. `at`: the
+   * parsed URL, where it is at hand. Never rejects.
+   */
   handle(request: Request, context: RequestContext, fetchUpstream: Fetch, at?: RequestUrl): Promise<Response>
 }
 
@@ -293,7 +314,9 @@ interface RequestHandlingDeps {
   readonly app: RequestHandling['fetch']
 }
 
-/** Chooses between a proxied call and the application, once the services that the request is about are known. */
+/**
+ * Chooses between a proxied call and the application, once the services that the request is about are known.
+ */
 export const createRequestHandling = ({
   locateCall,
   refresh,

@@ -1,4 +1,5 @@
-// Checks every server that a configuration names, once: identity providers, MCP servers, authorization servers, key sets. Each result is one sentence.
+// Checks every server that a configuration names, once: identity providers, MCP servers, authorization
+// servers, key sets. Each result is one sentence.
 import type { Config } from './config/schema.ts'
 import { createProviderMetadata, guardedFetch } from './identity/providers/openid-metadata.ts'
 import { reasonOf } from './identity/providers/openid-refusals.ts'
@@ -200,7 +201,10 @@ const checkKeys = async ({ outboundTo }: CheckDeps, id: string, uri: string): Pr
   }
 }
 
-/** Checks in the order of the configuration and reports each result as it is known. Each command is started once and ended. */
+/**
+ * Checks in the order of the configuration and reports each result as it is known. Each command is started
+ * once and ended.
+ */
 export const checkConnections = async (
   config: Config,
   deps: CheckDeps,

@@ -1,4 +1,5 @@
-// The composition root: builds every module, passes each the functions it needs, and returns one gateway for a runtime to serve.
+// The composition root: builds every module, passes each the functions it needs, and returns one gateway for
+// a runtime to serve.
 import { createIsAdmin, createServicesApi } from './admin/services-api.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
 import { createAudit } from './audit/audit.ts'
@@ -55,7 +56,10 @@ import { type Bridges, createBridges } from './stdio/bridges.ts'
 export interface GatewayOptions {
   readonly config: Config
   readonly runtime: Runtime
-  /** The public origin (issuer), no trailing slash, and the other origins of the same gateway (ports/services.ts `Directory`). */
+  /**
+   * The public origin (issuer), no trailing slash, and the other origins of the same gateway
+   * (ports/services.ts `Directory`).
+   */
   readonly issuer: string
   readonly aliases?: readonly string[]
   /** Services that the runtime adds itself, such as the demo server. */

@@ -1,5 +1,5 @@
-// What becomes known of a request while it is handled, for the log line of its refusal. The functions that find it out are wrapped here, so that no handler has to
-// pass it on.
+// What becomes known of a request while it is handled, for the log line of its refusal. The functions that
+// find it out are wrapped here, so that no handler has to pass it on.
 import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/person-key.ts'
 import type { RequestFacts } from './kit/refusal.ts'

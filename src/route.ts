@@ -8,7 +8,10 @@ import type { Directory, ServiceHost } from './ports/services.ts'
 
 // A refusal becomes the response for the surface that asked: a page, OAuth JSON, JSON-RPC or plain JSON.
 
-/** Who reads the response: a person, an OAuth client, an MCP client, any program, or (`both`) a program unless it asks for a page. */
+/**
+ * Who reads the response: a person, an OAuth client, an MCP client, any program, or (`both`) a program unless
+ * it asks for a page.
+ */
 export type Surface = 'page' | 'oauth' | 'mcp' | 'json' | 'both'
 
 export interface RefusalContext {
@@ -31,10 +34,16 @@ const json = (status: number, body: unknown, headers: Readonly<Record<string, st
     headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
   })
 
-/** RFC 6749 §5.2 and §4.1.2.1: registered code, ASCII description. In a redirect nothing else: there `code` means an authorization code. */
+/**
+ * RFC 6749 §5.2 and §4.1.2.1: registered code, ASCII description. In a redirect nothing else: there `code`
+ * means an authorization code.
+ */
 const oauthError = (refusal: Refusal) => ({ error: refusal.row.oauth, error_description: ascii(refusal.say) })
 
-/** RFC 6749 §5.2 allows further members. The caller can quote the code and the request ID to whoever helps them. */
+/**
+ * RFC 6749 §5.2 allows further members. The caller can quote the code and the request ID to whoever helps
+ * them.
+ */
 const oauthBody = (refusal: Refusal, requestId: string) => ({
   ...oauthError(refusal),
   code: refusal.code,
@@ -87,7 +96,10 @@ export const renderRefusal = (refusal: Refusal, context: RefusalContext): Respon
   return json(refusal.row.status, body, surface === 'oauth' ? { pragma: 'no-cache', ...headers } : headers)
 }
 
-/** Anything thrown that is not a Refusal is a fault of the gateway. At the token endpoint it is reported as temporary, so that no client signs its user out. */
+/**
+ * Anything thrown that is not a Refusal is a fault of the gateway. At the token endpoint it is reported as
+ * temporary, so that no client signs its user out.
+ */
 export const asRefusal = (thrown: unknown, tokenEndpoint: boolean): Refusal => {
   const refusal = refusalOf(thrown)
   if (thrown instanceof Refusal || !tokenEndpoint) return refusal
@@ -108,11 +120,14 @@ export interface Route {
   /** A GET begins, continues or finishes something, so that HEAD and a prefetch must not reach it. */
   readonly changesState?: boolean
   /**
-   * Which Host headers reach it. Absent: the issuer's. `known`: those of services as well. `services`: only those.
-   * `any`: every Host header, because health probes connect by address.
+   * Which Host headers reach it. Absent: the issuer's. `known`: those of services as well. `services`: only
+   * those. `any`: every Host header, because health probes connect by address.
    */
   readonly hosts?: 'known' | 'services' | 'any'
-  /** Cookies belong to the issuer's host, so a browser that used another name of the gateway is redirected there first. */
+  /**
+   * Cookies belong to the issuer's host, so a browser that used another name of the gateway is redirected
+   * there first.
+   */
   readonly issuerOnly?: boolean
 }
 
@@ -125,9 +140,10 @@ const redirect = (location: string): Response =>
   new Response(null, { status: 307, headers: { location, 'cache-control': 'no-store' } })
 
 /**
- * Clients of MCP 2025-03-26 drop the path of the MCP URL and expect `/authorize`, `/token` and `/register` at its origin, with or without metadata. They are
- * redirected to the issuer with method and body kept (RFC 9110 §15.4.8), so that no page, cookie or form is ever on a host of a service. They send no `resource`,
- * so the redirect adds it.
+ * Clients of MCP 2025-03-26 drop the path of the MCP URL and expect `/authorize`, `/token` and `/register` at
+ * its origin, with or without metadata. They are redirected to the issuer with method and body kept (RFC 9110
+ * §15.4.8), so that no page, cookie or form is ever on a host of a service. They send no `resource`, so the
+ * redirect adds it.
  */
 export const defaultEndpoints = (directory: Directory): readonly Route[] => {
   const toIssuer =

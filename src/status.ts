@@ -139,7 +139,10 @@ const streamable = ({ addresses }: Directory, opened: Address): Address => {
   )
 }
 
-/** The service that a request to `/health` names; otherwise the only stdio server, whose ID the response has as well. */
+/**
+ * The service that a request to `/health` names; otherwise the only stdio server, whose ID the response has
+ * as well.
+ */
 const askedOf = (
   directory: Directory,
   url: URL,
@@ -178,7 +181,8 @@ const createHealthOf =
   async (request) => {
     const about = askedOf(directory, new URL(request.url))
     const stored = await probe()
-    // A failing server does not make the gateway unhealthy: an orchestrator must not restart it because of one caller.
+    // A failing server does not make the gateway unhealthy: an orchestrator must not restart it because of
+    // one caller.
     const state = about && !about.alone ? stateOf(about.service, { bridges, contextOf }) : 'healthy'
     const status = stored ? state : 'degraded'
     const session = about && stored ? await sessions.of(request) : undefined

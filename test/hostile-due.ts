@@ -16,7 +16,10 @@ export const whereOffered: readonly HostileId[] = [
   'H-S16',
 ]
 
-/** Cases of what the gateway does not offer yet, each with the feature it comes with. The gate fails for an entry that has a test. */
+/**
+ * Cases of what the gateway does not offer yet, each with the feature it comes with. The gate fails for an
+ * entry that has a test.
+ */
 export const later: Readonly<Partial<Record<HostileId, string>>> = {
   'H-J15': 'lists that are trimmed for a person',
   'H-Q4': 'tools made from other HTTP interfaces',

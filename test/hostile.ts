@@ -1,4 +1,5 @@
-// Hostile cases by id, as one phrase each: a test title cites them as [H-G2]. What each case expects is what its tests say.
+// Hostile cases by id, as one phrase each: a test title cites them as [H-G2]. What each case expects is what
+// its tests say.
 
 export const hostile = {
   // Discovery metadata and the 401 challenge

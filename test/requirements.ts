@@ -1,4 +1,5 @@
-// What the MCP specification and the OAuth RFCs ask of the gateway, as data: a test title cites an id as [A1], and a gate keeps ids and tests together.
+// What the MCP specification and the OAuth RFCs ask of the gateway, as data: a test title cites an id as
+// [A1], and a gate keeps ids and tests together.
 
 export interface Requirement {
   readonly sentence: string

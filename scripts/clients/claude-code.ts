@@ -1,4 +1,5 @@
-// Claude Code: `claude mcp add`, `login`, `list`. It logs in on a terminal only, so it gets one from script(1).
+// Claude Code: `claude mcp add`, `login`, `list`. It logs in on a terminal only, so it gets one from
+// script(1).
 import { join } from 'node:path'
 import { run, startProcess } from '../harness/process.ts'
 import type { ClientTrial } from './trial.ts'

@@ -1,4 +1,5 @@
-// Codex: `codex mcp login`, by registration and by metadata document. It calls tools for a model only, so the login is what it can show.
+// Codex: `codex mcp login`, by registration and by metadata document. It calls tools for a model only, so the
+// login is what it can show.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { run, startProcess } from '../harness/process.ts'
@@ -18,7 +19,8 @@ const codex = (name: string, registration: 'dcr' | 'cimd'): ClientTrial => ({
     const program = join(peers, 'node_modules/.bin/codex')
     const configHome = join(home.path, '.codex')
     mkdirSync(configHome, { recursive: true })
-    // `codex mcp add` begins a login at once, the way it likes best; with the server in its file, `login` may be told how.
+    // `codex mcp add` begins a login at once, the way it likes best; with the server in its file, `login` may
+    // be told how.
     writeFileSync(join(configHome, 'config.toml'), `[mcp_servers.trial]\nurl = ${JSON.stringify(url)}\n`)
     const options = { env: { ...home.env, CODEX_HOME: configHome }, cwd: home.path }
     const login = startProcess(process.execPath, {

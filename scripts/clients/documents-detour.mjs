@@ -1,5 +1,6 @@
-// Preloaded into Postern by the client trials: the names in DETOUR_HOSTS resolve to a public address, as they do on the internet,
-// and connections to them arrive at DETOUR_PORT on loopback. Everything between the two, the guard above all, stays as it is.
+// Preloaded into Postern by the client trials: the names in DETOUR_HOSTS resolve to a public address, as they
+// do on the internet, and connections to them arrive at DETOUR_PORT on loopback. Everything between the two,
+// the guard above all, stays as it is.
 import { promises } from 'node:dns'
 import { syncBuiltinESMExports } from 'node:module'
 import tls from 'node:tls'

@@ -1,4 +1,5 @@
-// The client metadata documents of Claude Code and Codex, served here under their own names: a machine without the internet cannot fetch the real ones.
+// The client metadata documents of Claude Code and Codex, served here under their own names: a machine
+// without the internet cannot fetch the real ones.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -30,7 +31,10 @@ const documents: Readonly<Record<string, object>> = {
 }
 
 export interface Documents {
-  /** Makes a Node process find the documents: its resolver and its connections are changed from outside, its guard against private addresses is not. */
+  /**
+   * Makes a Node process find the documents: its resolver and its connections are changed from outside, its
+   * guard against private addresses is not.
+   */
   readonly env: Readonly<Record<string, string>>
   readonly stop: () => void
 }

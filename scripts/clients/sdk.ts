@@ -1,4 +1,5 @@
-// The MCP TypeScript SDK, both majors, the second as a legacy and as a modern client: sign-in, tool call, refresh, tool call.
+// The MCP TypeScript SDK, both majors, the second as a legacy and as a modern client: sign-in, tool call,
+// refresh, tool call.
 import { join } from 'node:path'
 import { startProcess } from '../harness/process.ts'
 import { type ClientTrial, expectAnswer } from './trial.ts'

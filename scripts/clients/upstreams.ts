@@ -64,7 +64,10 @@ const playwright = async (peers: string): Promise<RunningUpstream> => {
   )
 }
 
-/** The reference server of our own stands for the upstreams that speak 2026-07-28, beside the revisions before or alone: no published one does. */
+/**
+ * The reference server of our own stands for the upstreams that speak 2026-07-28, beside the revisions before
+ * or alone: no published one does.
+ */
 const reference = async (service: string, args: readonly string[] = []): Promise<RunningUpstream> => {
   const port = await freePort()
   const started = startProcess(process.execPath, {

@@ -1,4 +1,5 @@
-// Bytes that no HTTP library would send: requests bent in every place where parsers are known to disagree, cut, glued together, or no requests at all.
+// Bytes that no HTTP library would send: requests bent in every place where parsers are known to disagree,
+// cut, glued together, or no requests at all.
 import fc from 'fast-check'
 import type { Loot } from './requests.ts'
 

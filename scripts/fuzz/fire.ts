@@ -10,10 +10,16 @@ export interface Place {
 
 /** No answer of the gateway takes this long, ms. */
 const limitMs = 10_000
-/** A socket on which nothing comes for this long has said all it will, ms: half a request is waited for much longer. */
+/**
+ * A socket on which nothing comes for this long has said all it will, ms: half a request is waited for much
+ * longer.
+ */
 const silenceMs = 150
 
-/** The status; 0 when the connection ended without one, which a request that was cut off may expect. Rejects when nothing comes at all. */
+/**
+ * The status; 0 when the connection ended without one, which a request that was cut off may expect. Rejects
+ * when nothing comes at all.
+ */
 export const fireRequest = (
   { hostname, port }: Place,
   { method, path, headers, body, framing }: Shot,
@@ -49,7 +55,8 @@ export const fireRequest = (
       })
     sent.once('timeout', () => sent.destroy(new Error(`no answer in ${limitMs} ms`)))
     sent.once('error', (error: NodeJS.ErrnoException) => {
-      // The gateway may answer and close before it has read everything; its answer is then lost with the connection.
+      // The gateway may answer and close before it has read everything; its answer is then lost with the
+      // connection.
       if (error.code === 'ECONNRESET' || error.code === 'EPIPE' || framing === 'cut') resolve(0)
       else reject(error)
     })

@@ -1,4 +1,5 @@
-// Structured hostile requests: every endpoint and method, parameters and headers that almost mean something, bodies of every kind, framed and sent in every way.
+// Structured hostile requests: every endpoint and method, parameters and headers that almost mean something,
+// bodies of every kind, framed and sent in every way.
 import fc from 'fast-check'
 
 export interface Shot {
@@ -6,7 +7,10 @@ export interface Shot {
   readonly path: string
   readonly headers: readonly (readonly [string, string])[]
   readonly body: string
-  /** `length`: with Content-Length. `chunked`: in pieces without one. `cut`: the connection dies in the middle of the body. */
+  /**
+   * `length`: with Content-Length. `chunked`: in pieces without one. `cut`: the connection dies in the middle
+   * of the body.
+   */
   readonly framing: 'length' | 'chunked' | 'cut'
 }
 

@@ -1,4 +1,5 @@
-// Walks the authorization of a client as a person with a browser would: sign in if asked, allow, and see where the gateway sends the browser.
+// Walks the authorization of a client as a person with a browser would: sign in if asked, allow, and see
+// where the gateway sends the browser.
 import { createHash, randomBytes } from 'node:crypto'
 import { type Browser, createBrowser, type Page } from './browser.ts'
 import { person } from './postern.ts'
@@ -6,7 +7,10 @@ import { person } from './postern.ts'
 const shows = (page: Page, field: string): boolean =>
   new RegExp(`name=["']?${field}["'\\s>]`, 'i').test(page.text)
 
-/** Opens an authorization URL, answers what is asked, and returns the URL of the client's own address with code or error. */
+/**
+ * Opens an authorization URL, answers what is asked, and returns the URL of the client's own address with
+ * code or error.
+ */
 export const allow = async (browser: Browser, url: string): Promise<string> => {
   let page = await browser.open(url)
   for (let step = 0; step < 4 && page.location === undefined; step++) {
@@ -28,7 +32,10 @@ const json = async (response: Response): Promise<Record<string, unknown>> => {
   return JSON.parse(text) as Record<string, unknown>
 }
 
-/** An access token for one MCP endpoint, got the way every MCP client gets one: challenge, metadata, registration, PKCE, code. `walk` is what the person does. */
+/**
+ * An access token for one MCP endpoint, got the way every MCP client gets one: challenge, metadata,
+ * registration, PKCE, code. `walk` is what the person does.
+ */
 export const obtainToken = async (
   mcpUrl: string,
   name = 'Postern harness',

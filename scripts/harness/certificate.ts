@@ -1,4 +1,5 @@
-// A certificate that signs itself, for HTTPS servers of a few minutes' life (X.509, RFC 5280 §4.1), so that no program has to be installed for it.
+// A certificate that signs itself, for HTTPS servers of a few minutes' life (X.509, RFC 5280 §4.1), so that
+// no program has to be installed for it.
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 
 const der = (tag: number, ...parts: readonly Buffer[]): Buffer => {

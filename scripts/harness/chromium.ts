@@ -4,7 +4,10 @@ import { findBrowser } from '../system-programs.mjs'
 import { person } from './postern.ts'
 
 export interface Chromium {
-  /** Opens an authorization URL in a fresh browser profile, signs in, allows, and returns where the client received the person. */
+  /**
+   * Opens an authorization URL in a fresh browser profile, signs in, allows, and returns where the client
+   * received the person.
+   */
   readonly allow: (url: string, options?: { readonly loginLink?: string }) => Promise<string>
   readonly close: () => Promise<void>
 }

@@ -1,4 +1,5 @@
-// The client's side of a sign-in, for programs on either major of the MCP SDK: a callback on loopback and an OAuth provider that keeps everything in memory.
+// The client's side of a sign-in, for programs on either major of the MCP SDK: a callback on loopback and an
+// OAuth provider that keeps everything in memory.
 import type { OAuthDiscoveryState } from '@modelcontextprotocol/client'
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -22,7 +23,10 @@ export interface Kept {
 export const openBrowser = (url: string): void =>
   void spawn(process.env['BROWSER'] ?? 'xdg-open', [url], { stdio: 'ignore' })
 
-/** `open` is called with each authorization URL; `answer` resolves with the parameters that come back, their state checked. */
+/**
+ * `open` is called with each authorization URL; `answer` resolves with the parameters that come back, their
+ * state checked.
+ */
 export const createClientSide = async (name: string, open: (url: string) => void = openBrowser) => {
   const answered = Promise.withResolvers<URLSearchParams>()
   const state = randomUUID()

@@ -1,4 +1,5 @@
-// For `node --import`: the first SIGUSR2 begins to count which functions run, every later one appends the counts since the last to COVERAGE_REPORT, one JSON line.
+// For `node --import`: the first SIGUSR2 begins to count which functions run, every later one appends the
+// counts since the last to COVERAGE_REPORT, one JSON line.
 import { appendFileSync } from 'node:fs'
 import { Session } from 'node:inspector/promises'
 

@@ -1,4 +1,5 @@
-// A TCP port on loopback that nobody listens on at this moment, for programs that cannot choose one themselves.
+// A TCP port on loopback that nobody listens on at this moment, for programs that cannot choose one
+// themselves.
 import { createServer } from 'node:net'
 
 export const freePort = (): Promise<number> =>

@@ -1,4 +1,5 @@
-// A home directory for one client, empty at first and gone afterwards, with a browser that only writes down what it was asked to open.
+// A home directory for one client, empty at first and gone afterwards, with a browser that only writes down
+// what it was asked to open.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'

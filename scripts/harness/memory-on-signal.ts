@@ -1,4 +1,5 @@
-// For `node --expose-gc --import`: on SIGUSR2 collects garbage and appends what memory the process then holds to the file it was told, one JSON line.
+// For `node --expose-gc --import`: on SIGUSR2 collects garbage and appends what memory the process then holds
+// to the file it was told, one JSON line.
 import { appendFileSync } from 'node:fs'
 
 process.on('SIGUSR2', () => {

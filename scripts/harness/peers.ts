@@ -1,4 +1,5 @@
-// Heavy test peers live in folders of their own with a lock file each, installed when a harness first needs them.
+// Heavy test peers live in folders of their own with a lock file each, installed when a harness first needs
+// them.
 import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { delimiter, join } from 'node:path'
@@ -7,7 +8,9 @@ import { run } from './process.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The npm program as a script for this very Node: which packages npm picks depends on the Node that runs it. */
+/**
+ * The npm program as a script for this very Node: which packages npm picks depends on the Node that runs it.
+ */
 const npmScript = (): string => {
   const given = process.env['npm_execpath']
   if (given !== undefined && /npm-cli\.c?js$/.test(given)) return given
@@ -31,7 +34,10 @@ export const npm = (args: readonly string[], cwd: string, timeoutMs = 600_000) =
     timeoutMs,
   })
 
-/** The folder of a peer, installed exactly as its lock file says; a finished install is known by the lock's digest. */
+/**
+ * The folder of a peer, installed exactly as its lock file says; a finished install is known by the lock's
+ * digest.
+ */
 export const ensurePeer = async (
   name: string,
   { scripts = false }: { readonly scripts?: boolean } = {},

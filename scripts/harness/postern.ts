@@ -1,4 +1,5 @@
-// Starts Postern as its own process on a free port, with a configuration and a state directory that are thrown away.
+// Starts Postern as its own process on a free port, with a configuration and a state directory that are
+// thrown away.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

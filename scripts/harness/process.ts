@@ -7,7 +7,10 @@ export interface Started {
   readonly output: () => string
   /** Standard output alone. */
   readonly stdout: () => string
-  /** The first match of the pattern in the output, waiting for it; rejects when the process ends first or time runs out. */
+  /**
+   * The first match of the pattern in the output, waiting for it; rejects when the process ends first or time
+   * runs out.
+   */
   readonly until: (pattern: RegExp, timeoutMs?: number) => Promise<RegExpExecArray>
   /** Exit code, or 128 + signal number as shells count. */
   readonly exited: Promise<number>

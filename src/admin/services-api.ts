@@ -71,7 +71,9 @@ const idOf = (request: Request): string => {
   return id
 }
 
-/** Who may change services: the session of an administrator, in a request that this gateway's own pages sent. */
+/**
+ * Who may change services: the session of an administrator, in a request that this gateway's own pages sent.
+ */
 const createAuthorization = ({
   sessions,
   isAdmin,
@@ -169,7 +171,10 @@ export const createServicesApi = ({
   }
 }
 
-/** `admins` as configured: person keys and verified e-mail addresses. `owner`: the built-in person, while there is one. */
+/**
+ * `admins` as configured: person keys and verified e-mail addresses. `owner`: the built-in person, while
+ * there is one.
+ */
 export const createIsAdmin = (
   admins: () => readonly string[],
   owner: Person | undefined,
@@ -177,7 +182,8 @@ export const createIsAdmin = (
   const builtIn = owner && personKey(owner)
   return (person) => {
     const key = personKey(person)
-    // Mail addresses differ in case between providers; person keys never do. `email` is there only when the provider says it is verified.
+    // Mail addresses differ in case between providers; person keys never do. `email` is there only when the
+    // provider says it is verified.
     return (
       key === builtIn ||
       admins().some(

@@ -1,4 +1,5 @@
-// `postern admin link`: a new one-time sign-in link for the built-in user, from the state directory of a gateway.
+// `postern admin link`: a new one-time sign-in link for the built-in user, from the state directory of a
+// gateway.
 import { text } from 'node:stream/consumers'
 import { passwordFault } from '../config/rules/people.ts'
 import type { Config } from '../config/schema.ts'
@@ -54,7 +55,8 @@ export const adminLink = async ({
   }
 }
 
-// `postern hash-password`: hashes a password from the terminal (hidden) or standard input, as a PHC string for local_users.
+// `postern hash-password`: hashes a password from the terminal (hidden) or standard input, as a PHC string
+// for local_users.
 
 const interrupted = '\u0003'
 const endOfInput = '\u0004'
@@ -77,7 +79,9 @@ async function* keysOf(input: NodeJS.ReadStream): AsyncGenerator<string> {
   for await (const chunk of input) yield* String(chunk)
 }
 
-/** Asks the questions with the terminal's echo off from before the first question until after the last answer. */
+/**
+ * Asks the questions with the terminal's echo off from before the first question until after the last answer.
+ */
 const askHidden = async (questions: readonly string[]): Promise<readonly string[]> => {
   const { stdin, stderr } = process
   stdin.setEncoding('utf8')

@@ -116,7 +116,10 @@ const bannerLines = (facts: StartFacts): string[] => {
   ]
 }
 
-/** Prints the banner, or one JSON line without a terminal. Without a terminal the link is only printed on request, because the output is kept as a log. */
+/**
+ * Prints the banner, or one JSON line without a terminal. Without a terminal the link is only printed on
+ * request, because the output is kept as a log.
+ */
 export const startBanner = (facts: StartFacts): void => {
   if (!facts.tty) {
     process.stdout.write(`${JSON.stringify(listeningEvent(facts))}\n`)
@@ -132,7 +135,10 @@ const named = (ids: readonly string[]): string =>
 
 const loopback = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/
 
-/** An isolated stdio server shares the network of the computer, and so reaches programs that listen on loopback only. */
+/**
+ * An isolated stdio server shares the network of the computer, and so reaches programs that listen on
+ * loopback only.
+ */
 const sayLoopback = (services: Config['mcp_services'], log: NodeRuntime['log']): void => {
   const online = Object.entries(services).filter(
     ([, { command, sandbox, sandbox_network: network }]) =>

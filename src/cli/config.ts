@@ -1,4 +1,5 @@
-// `postern validate`, `postern config schema`, `postern config explain`: about the configuration, without starting the gateway.
+// `postern validate`, `postern config schema`, `postern config explain`: about the configuration, without
+// starting the gateway.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -43,7 +44,10 @@ const valid = (config: Config, file: string | undefined): string => {
     : `Valid: ${file} (${has})`
 }
 
-/** Prints that the configuration is valid. Throws `ConfigError` with every fault otherwise; returns false where a connection failed. */
+/**
+ * Prints that the configuration is valid. Throws `ConfigError` with every fault otherwise; returns false
+ * where a connection failed.
+ */
 export const validate = async (
   wanted: ConfigurationRequest,
   real: Environment,
@@ -115,7 +119,9 @@ export interface ConnectContext {
   readonly env: Environment
 }
 
-/** Reports each check as it completes. Stdio servers run in a state directory of their own, which is removed. */
+/**
+ * Reports each check as it completes. Stdio servers run in a state directory of their own, which is removed.
+ */
 export const runConnectionChecks = async (
   config: Config,
   { privateFiles, env }: ConnectContext,

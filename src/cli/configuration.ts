@@ -22,7 +22,11 @@ export interface ConfigurationRequest {
   readonly flags: Flags
 }
 
-/** `file`: the file as people name it. `path`: where it can be opened. `env`: with the variables of `.env`. `privateFiles`: read for variables `NAME_FILE`. `unusable`: commands that cannot be started on this computer. */
+/**
+ * `file`: the file as people name it. `path`: where it can be opened. `env`: with the variables of `.env`.
+ * `privateFiles`: read for variables `NAME_FILE`. `unusable`: commands that cannot be started on this
+ * computer.
+ */
 export type FoundConfiguration = Loaded & {
   readonly file?: string
   readonly path?: string
@@ -103,7 +107,10 @@ const secretsOf = (wanted: Wants): Record<string, SecretFile> =>
     }),
   )
 
-/** A warning for a file with secrets that every user of this computer can read. It is not refused, because on a laptop this is usual. */
+/**
+ * A warning for a file with secrets that every user of this computer can read. It is not refused, because on
+ * a laptop this is usual.
+ */
 const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
   const [first] = secretKeys
   if (first === undefined || source.path === undefined || !isOpenToAll(source.path)) return []
@@ -118,8 +125,9 @@ const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
 }
 
 /**
- * Postern serves plain HTTP, so an https issuer means that a reverse proxy terminates TLS and every connection comes from the proxy. Refresh tokens are judged by
- * the network of the caller; without trusted_proxies all callers seem to be one.
+ * Postern serves plain HTTP, so an https issuer means that a reverse proxy terminates TLS and every
+ * connection comes from the proxy. Refresh tokens are judged by the network of the caller; without
+ * trusted_proxies all callers seem to be one.
  */
 const behindUnknownProxy = ({
   issuer,
@@ -136,14 +144,20 @@ const behindUnknownProxy = ({
       ]
     : []
 
-/** One command that cannot be started must not stop the other services: `validate` and `wrap` refuse it, `serve` warns. */
+/**
+ * One command that cannot be started must not stop the other services: `validate` and `wrap` refuse it,
+ * `serve` warns.
+ */
 const withCommands = (loaded: Loaded, env: Environment): Loaded & { readonly unusable: readonly Fault[] } => {
   if (!loaded.ok || Object.values(loaded.config.mcp_services).every(({ command }) => command === undefined))
     return { ...loaded, unusable: [] }
   return { ...loaded, unusable: checkCommands({ config: loaded.config, sources: loaded.sources, env }) }
 }
 
-/** Finds the files, reads the files that they and the variables name, and loads. `real`: the variables that the process was started with. */
+/**
+ * Finds the files, reads the files that they and the variables name, and loads. `real`: the variables that
+ * the process was started with.
+ */
 export const loadConfiguration = async (
   { file, envFile, flags }: ConfigurationRequest,
   real: Environment,
@@ -192,7 +206,10 @@ export const loadOrThrow = async (
   return loaded
 }
 
-/** Files that isolated commands never see: the configuration, the files it was read from, and those it is searched in. */
+/**
+ * Files that isolated commands never see: the configuration, the files it was read from, and those it is
+ * searched in.
+ */
 export const privateFilesOf = (
   { envFile }: ConfigurationRequest,
   { path, privateFiles }: { readonly path?: string | undefined; readonly privateFiles: readonly string[] },
@@ -213,7 +230,10 @@ const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: fal
 const wholeLine = (command: string): string =>
   `contains a whole command line, but no shell is used: set \`command: ${printable(wordsOf(command)[0] ?? '')}\` and list the other words in \`args\``
 
-/** Whether a command that was not found is a whole command line. A path with a space in it may be missing (C:\Program Files\…); any other word with a space is a line. */
+/**
+ * Whether a command that was not found is a whole command line. A path with a space in it may be missing
+ * (C:\Program Files\…); any other word with a space is a line.
+ */
 const isWholeLine = (command: string, find: (program: string) => FoundCommand): boolean => {
   const [first = ''] = wordsOf(command)
   const path = /^\S*[/\\]/.test(command)
@@ -242,7 +262,10 @@ const commandFaults = (
   return faults
 }
 
-/** The commands of the configuration that cannot be started on this computer as it is now. `platform` as Node names it. */
+/**
+ * The commands of the configuration that cannot be started on this computer as it is now. `platform` as Node
+ * names it.
+ */
 export const checkCommands = (
   { config, sources, env }: Checked,
   platform: string = process.platform,

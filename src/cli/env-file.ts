@@ -48,7 +48,10 @@ export interface Variables {
 
 const at = (path: string): Origin => ({ from: 'file', path, line: 1, column: 1, variables: [] })
 
-/** Undefined where no file was named and there is none; a folder named .env is a Python virtual environment. Throws `ConfigError`. */
+/**
+ * Undefined where no file was named and there is none; a folder named .env is a Python virtual environment.
+ * Throws `ConfigError`.
+ */
 const textOf = (named: string | undefined): string | undefined => {
   const path = named ?? usualFile
   try {
@@ -67,7 +70,10 @@ const textOf = (named: string | undefined): string | undefined => {
   }
 }
 
-/** The first line that is neither a variable nor a comment nor part of a quoted value. The parser would silently drop it. */
+/**
+ * The first line that is neither a variable nor a comment nor part of a quoted value. The parser would
+ * silently drop it.
+ */
 const misreadLine = (text: string): number | undefined => {
   let quote = ''
   for (const [i, line] of text.split(/\r\n?|\n/).entries()) {

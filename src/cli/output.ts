@@ -1,11 +1,18 @@
-// The output of commands: results on standard output; errors on standard error, as a sentence for a person or one JSON line for a program.
+// The output of commands: results on standard output; errors on standard error, as a sentence for a person or
+// one JSON line for a program.
 import { basename, relative } from 'node:path'
 import { styleText } from 'node:util'
 import type { Environment } from '../config/environment-names.ts'
 import { type Fault, faultText, originText } from '../config/tree.ts'
 
-/** The gateway cannot start. One sentence says what is wrong and what to do. Exit code 1; restarting does not help. */
-/** The gateway cannot start. One sentence says what is wrong and what to do. Exit code 1; restarting does not help. */
+/**
+ * The gateway cannot start. One sentence says what is wrong and what to do. Exit code 1; restarting does not
+ * help.
+ */
+/**
+ * The gateway cannot start. One sentence says what is wrong and what to do. Exit code 1; restarting does not
+ * help.
+ */
 export class StartError extends Error {
   readonly code: string
   constructor(code: string, sentence: string) {

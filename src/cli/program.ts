@@ -1,4 +1,5 @@
-// The command line: commands, flags, help. Each command loads its own code, so that `postern version` does not load a gateway.
+// The command line: commands, flags, help. Each command loads its own code, so that `postern version` does
+// not load a gateway.
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
@@ -324,7 +325,10 @@ const createRoot = (): Command => {
     .option('--json', 'Print results and errors as JSON.')
 }
 
-/** The whole command tree. Flags can come before or after the command; those that a command does not use are ignored. */
+/**
+ * The whole command tree. Flags can come before or after the command; those that a command does not use are
+ * ignored.
+ */
 export const createProgram = (): Command => {
   const program = createRoot()
   verb(program, 'serve', 'Start the gateway (the default command).').action((_, command: Command) =>

@@ -1,4 +1,5 @@
-// Reloads the configuration file when it changes and on SIGHUP. Some keys take effect at once; the others need a restart, and a warning names them.
+// Reloads the configuration file when it changes and on SIGHUP. Some keys take effect at once; the others
+// need a restart, and a warning names them.
 import { unwatchFile, watchFile } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
@@ -108,7 +109,8 @@ export const watchConfiguration = ({ source, registry, started, log }: ReloadDep
       .catch((error: unknown) => log('error', 'config.refused', { message: String(error) })))
   const { path } = source
   const onChange = (): void => void pause(settleMs, undefined, { ref: false }).then(now)
-  // Polled, because editors, volumes and symbolic links replace files in ways that file system events do not report reliably.
+  // Polled, because editors, volumes and symbolic links replace files in ways that file system events do not
+  // report reliably.
   if (path !== undefined) watchFile(path, { interval: watchMs, persistent: false }, onChange)
   return {
     now,

@@ -1,4 +1,5 @@
-// Runs a command and ends with its exit code. A file of its own, because main.ts must set up V8 before any of this is loaded.
+// Runs a command and ends with its exit code. A file of its own, because main.ts must set up V8 before any of
+// this is loaded.
 import { CommanderError } from 'commander'
 import { UsageError, printError, programName, errorReport } from './output.ts'
 import { createProgram } from './program.ts'

@@ -183,11 +183,17 @@ export interface StartOptions {
   readonly command: (verb: string) => string
 }
 
-/** Longest wait for calls in flight after SIGTERM. With what follows it takes less than the 30 s after which Kubernetes and others kill. */
+/**
+ * Longest wait for calls in flight after SIGTERM. With what follows it takes less than the 30 s after which
+ * Kubernetes and others kill.
+ */
 const drainMs = 28_000
 /** Longest wait for calls of stdio servers; stopping one takes up to eight seconds more. */
 const serversMs = 20_000
-/** After SIGTERM, load balancers and clients may still send requests on open connections for a moment. After SIGINT a person at a terminal is waiting. */
+/**
+ * After SIGTERM, load balancers and clients may still send requests on open connections for a moment. After
+ * SIGINT a person at a terminal is waiting.
+ */
 const lingerMs = 2_000
 /** Longest wait for writes after the last response. */
 const afterwardsMs = 1_500
@@ -224,7 +230,10 @@ const shutDown = async (
   return clean && closed ? exitCodes.inOrder : exitCodes.unclean
 }
 
-/** Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws `StartError` when it cannot start. */
+/**
+ * Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws
+ * `StartError` when it cannot start.
+ */
 export const start = async (options: StartOptions): Promise<void> => {
   const { config, stateDir, tty, logLevel, source } = options
   const fresh = openState(stateDir)

@@ -1,4 +1,5 @@
-// `postern services`: adds and removes services in the state directory while the gateway runs. Every process of the gateway sees the change within a second.
+// `postern services`: adds and removes services in the state directory while the gateway runs. Every process
+// of the gateway sees the change within a second.
 import { styleText } from 'node:util'
 import type { Config } from '../config/schema.ts'
 import { type Gateway, createGateway } from '../gateway.ts'
@@ -23,7 +24,10 @@ export interface AdminTarget {
 /** Stands for an issuer that is not known before the gateway starts. */
 const unknownIssuer = 'http://localhost:0'
 
-/** A gateway with the rules and records of the running one, without its socket. A refusal becomes a StartError. */
+/**
+ * A gateway with the rules and records of the running one, without its socket. A refusal becomes a
+ * StartError.
+ */
 export const withGateway = async <T>(
   { config, stateDir, env }: AdminTarget,
   work: (gateway: Gateway) => Promise<T>,
@@ -137,7 +141,8 @@ export const removeService = (place: AdminTarget, id: string): Promise<void> =>
     else print(`Removed ${id}. Its open streams end within five seconds.`)
   })
 
-// `postern services add`: checks a server from this computer, step by step; then every process of the gateway serves it.
+// `postern services add`: checks a server from this computer, step by step; then every process of the gateway
+// serves it.
 
 export interface AddOptions {
   readonly name?: string
@@ -170,7 +175,10 @@ const serverOf = (
   return rest.length === 0 && !/^[\w./@-]+$/.test(first) ? { url: first } : { command: first, args: rest }
 }
 
-/** Anyone who can run this command can connect to any address from this computer. Whether that was needed is recorded, so that a public name never leads to a private address. */
+/**
+ * Anyone who can run this command can connect to any address from this computer. Whether that was needed is
+ * recorded, so that a public name never leads to a private address.
+ */
 const outboundFor = async (
   url: string | undefined,
   { env }: AdminTarget,

@@ -17,8 +17,9 @@ import { Refusal } from '../kit/refusal.ts'
 import { StartError } from './output.ts'
 
 /**
- * The absolute path of the state directory: `--state`, POSTERN_STATE, `$XDG_STATE_HOME/postern`, `~/.local/state/postern`.
- * An XDG variable that is not absolute is ignored, as the XDG Base Directory Specification says. Nothing is created here.
+ * The absolute path of the state directory: `--state`, POSTERN_STATE, `$XDG_STATE_HOME/postern`,
+ * `~/.local/state/postern`. An XDG variable that is not absolute is ignored, as the XDG Base Directory
+ * Specification says. Nothing is created here.
  */
 export const stateDirectory = (
   flag: string | undefined,
@@ -31,7 +32,10 @@ export const stateDirectory = (
   return join(xdg?.startsWith('/') ? xdg : join(home, '.local', 'state'), 'postern')
 }
 
-/** Creates the directory when missing, with access for its owner only, and checks that it is writable. True when this call created it. Throws `StartError`. */
+/**
+ * Creates the directory when missing, with access for its owner only, and checks that it is writable. True
+ * when this call created it. Throws `StartError`.
+ */
 export const openStateDirectory = (path: string): boolean => {
   try {
     const made = mkdirSync(path, { recursive: true, mode: 0o700 })
@@ -68,7 +72,8 @@ export const stateError = (error: unknown): unknown => {
     : error
 }
 
-// Pid files: where the gateways of a state directory listen, for other commands. Nothing else knows a port that was picked at the start.
+// Pid files: where the gateways of a state directory listen, for other commands. Nothing else knows a port
+// that was picked at the start.
 
 /** A service that is in no configuration file: the demo, or that of `postern wrap`. */
 export interface LocalService {
@@ -124,7 +129,10 @@ const pidFiles = (stateDir: string): readonly RunningGateway[] => {
   }
 }
 
-/** Writes the pid file of this process and removes those of processes that have died. The returned function removes the file again. */
+/**
+ * Writes the pid file of this process and removes those of processes that have died. The returned function
+ * removes the file again.
+ */
 export const writePidFile = (
   stateDir: string,
   url: string,
@@ -159,7 +167,10 @@ export const runningAt = (stateDir: string): readonly string[] => [
 export const localServices = (stateDir: string): readonly (LocalService & { readonly at: string })[] =>
   alive(stateDir).flatMap(({ url, services }) => services.map((service) => ({ ...service, at: url })))
 
-/** The issuer of that gateway, whether it runs or will run; of several processes the last that started is named. Undefined when only a start will tell: the port is chosen then. */
+/**
+ * The issuer of that gateway, whether it runs or will run; of several processes the last that started is
+ * named. Undefined when only a start will tell: the port is chosen then.
+ */
 export const issuerOf = ({ issuer, port }: Config, stateDir: string): string | undefined => {
   if (issuer !== undefined) return issuer
   const [latest] = runningAt(stateDir)

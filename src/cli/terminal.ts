@@ -1,4 +1,5 @@
-// Keys at the terminal while the gateway runs: l prints a new sign-in link, h lists the keys, q stops the gateway.
+// Keys at the terminal while the gateway runs: l prints a new sign-in link, h lists the keys, q stops the
+// gateway.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { printable } from '../config/tree.ts'
@@ -88,7 +89,10 @@ export const ignoreClosedOutput = (): void => {
   }
 }
 
-/** Logs uncaught errors. An exception ends the process, because its state is unknown then; an unhandled rejection does not. */
+/**
+ * Logs uncaught errors. An exception ends the process, because its state is unknown then; an unhandled
+ * rejection does not.
+ */
 export const logFaults = (log: NodeLog): void => {
   const why = (error: unknown): string =>
     error instanceof Error ? (error.stack ?? error.message) : String(error)
@@ -103,7 +107,10 @@ export const logFaults = (log: NodeLog): void => {
 
 // Whether this process is in the foreground of its terminal.
 
-/** Process group and the terminal's foreground group, as proc(5) says (after the name, which may hold anything) or as ps(1) does. */
+/**
+ * Process group and the terminal's foreground group, as proc(5) says (after the name, which may hold
+ * anything) or as ps(1) does.
+ */
 const groups = (): readonly [string | undefined, string | undefined] => {
   try {
     const [, , , group, , , foreground] = readFileSync('/proc/self/stat', 'utf8')
@@ -120,7 +127,10 @@ const groups = (): readonly [string | undefined, string | undefined] => {
   }
 }
 
-/** The system stops a background job (`postern &`) that changes its terminal's settings or reads from it (SIGTTOU, SIGTTIN). */
+/**
+ * The system stops a background job (`postern &`) that changes its terminal's settings or reads from it
+ * (SIGTTOU, SIGTTIN).
+ */
 export const inForeground = (): boolean => {
   if (process.platform === 'win32') return true
   const [group, foreground] = groups()
@@ -129,7 +139,10 @@ export const inForeground = (): boolean => {
 
 // Prints the standard error of a wrapped server, line by line.
 
-/** The log, which also prints `process.stderr` events at every level. Escape sequences of the server do not reach the terminal. */
+/**
+ * The log, which also prints `process.stderr` events at every level. Escape sequences of the server do not
+ * reach the terminal.
+ */
 export const withStderr =
   (log: Log, write: (text: string) => void = (text) => void process.stderr.write(text)): Log =>
   (level, event, fields, audit) => {

@@ -1,4 +1,5 @@
-// MCP_SERVERS, the JSON list of the first gateway of this kind: remote servers, each with the OAuth client that was registered for it. Each becomes a service.
+// MCP_SERVERS, the JSON list of the first gateway of this kind: remote servers, each with the OAuth client
+// that was registered for it. Each becomes a service.
 import { type EntryContext, serviceFromEntry } from './client-entries.ts'
 import { reservedIds } from './rules/services.ts'
 import { idOf } from './service-keys.ts'
@@ -88,7 +89,10 @@ const tellMembers = (
   }
 }
 
-/** Lays the servers of the variable over the tree; what is wrong is told of the variable, and never repeats it: it holds secrets. */
+/**
+ * Lays the servers of the variable over the tree; what is wrong is told of the variable, and never repeats
+ * it: it holds secrets.
+ */
 export const servicesFromList = (
   tree: Tree,
   { text, from }: { readonly text: string; readonly from: string },
@@ -138,7 +142,8 @@ export const servicesFromList = (
   )
 }
 
-// Files of MCP clients, taken as they are: which block holds the servers, which id each gets, and what else stands in the file.
+// Files of MCP clients, taken as they are: which block holds the servers, which id each gets, and what else
+// stands in the file.
 
 export interface ClientFileServices {
   readonly faults: readonly Fault[]
@@ -152,7 +157,10 @@ const isEntry = (value: unknown): boolean =>
   ['command', 'url', 'type', 'source', 'serverUrl', 'httpUrl'].some((key) => Object.hasOwn(value, key))
 const holdsEntries = (value: unknown): boolean => isBranch(value) && Object.values(value).some(isEntry)
 
-/** Where clients keep their servers: Claude, Cursor, Cline, Windsurf, Gemini and others; VS Code; opencode; Zed. */
+/**
+ * Where clients keep their servers: Claude, Cursor, Cline, Windsurf, Gemini and others; VS Code; opencode;
+ * Zed.
+ */
 const blocksOf = ({ root }: Tree): readonly Path[] => {
   const blocks: Path[] = []
   const { mcpServers, servers, mcp, context_servers: context } = root
@@ -179,7 +187,10 @@ const keyNames = (): ReadonlySet<string> => {
   return names
 }
 
-/** Whether a key that stands beside a block of servers is meant for us, though we have none of that name there: near one of ours, or one of ours on the wrong level. */
+/**
+ * Whether a key that stands beside a block of servers is meant for us, though we have none of that name
+ * there: near one of ours, or one of ours on the wrong level.
+ */
 const isMeantForUs = (key: string, all: ReadonlySet<string>): boolean =>
   (key.includes('_') && all.has(key)) ||
   suggest(key, rootShape.names) !== undefined ||
@@ -235,7 +246,10 @@ const entriesOf = (tree: Tree, block: Path): readonly Named[] => {
   }))
 }
 
-/** Why an entry cannot be a service; undefined when it can. `before`: the name of an entry that has the same ID. */
+/**
+ * Why an entry cannot be a service; undefined when it can. `before`: the name of an entry that has the same
+ * ID.
+ */
 const entryFault = (own: unknown, id: string, before: string | undefined): string | undefined => {
   if (!isBranch(own)) return 'must be a mapping with `command` and `args`, or with `url`'
   if (id === '') return 'needs a name with letters or digits: its URL is derived from it'
@@ -310,7 +324,10 @@ export const servicesFromClientFiles = (tree: Tree, lookup: EntryContext['lookup
   return { faults, warnings, lost }
 }
 
-/** Numbers and flags among arguments, environment and headers are the text they were written as; neither a process nor HTTP knows any other. */
+/**
+ * Numbers and flags among arguments, environment and headers are the text they were written as; neither a
+ * process nor HTTP knows any other.
+ */
 export const writtenTexts = (tree: Tree): void => {
   const services = tree.get(['mcp_services'])
   if (!isBranch(services)) return

@@ -1,4 +1,5 @@
-// Durations in the configuration: text such as `30s`, `10m` or `1h30m`, or a bare number in the unit of its key.
+// Durations in the configuration: text such as `30s`, `10m` or `1h30m`, or a bare number in the unit of its
+// key.
 import * as z from 'zod'
 
 /** The unit of a bare number, and of the settled value. */
@@ -35,7 +36,10 @@ export const durationText = (value: number, unit: DurationUnit): string => {
   return text || '0s'
 }
 
-/** A key that holds a duration; its value is a whole number in the unit. `fallback`, `least` and `most`: texts as people write them. */
+/**
+ * A key that holds a duration; its value is a whole number in the unit. `fallback`, `least` and `most`: texts
+ * as people write them.
+ */
 export const duration = (
   unit: DurationUnit,
   [fallback, least, most]: readonly [fallback: string, least: string, most: string],

@@ -1,4 +1,5 @@
-// Which environment variables mean what: the fixed names, the names made from keys, and which of them may come from a file.
+// Which environment variables mean what: the fixed names, the names made from keys, and which of them may
+// come from a file.
 import { type Shape, rootShape, shapeAt } from './shape.ts'
 import { type Fault, type Path, type Tree, isBranch } from './tree.ts'
 
@@ -164,7 +165,10 @@ export const elsewhere: ReadonlySet<string> = new Set(
     )
     .map(({ name }) => name),
 )
-/** Names that begin like those made from keys, and are none: the two above, the mark of a process, what the launcher was started as, and where the tests find programs. */
+/**
+ * Names that begin like those made from keys, and are none: the two above, the mark of a process, what the
+ * launcher was started as, and where the tests find programs.
+ */
 export const ownNames: ReadonlySet<string> = new Set([
   'POSTERN_CONFIG',
   'POSTERN_STATE',
@@ -192,7 +196,10 @@ const sameName = (part: string, known: readonly string[]): string =>
 
 type Found = { readonly path: Path } | { readonly unknown: string; readonly known: readonly string[] }
 
-/** `POSTERN_CORS__ALLOW_ORIGINS` → `cors.allow_origins`. Ids of services and providers are matched with those of the file; list entries are numbers. */
+/**
+ * `POSTERN_CORS__ALLOW_ORIGINS` → `cors.allow_origins`. Ids of services and providers are matched with those
+ * of the file; list entries are numbers.
+ */
 export const pathOf = (name: string, tree: Tree | undefined): Found => {
   const path: (string | number)[] = []
   let shape: Shape | undefined = rootShape
@@ -228,8 +235,9 @@ export const isSecretName = (name: string): boolean => {
 }
 
 /**
- * The variables `NAME_FILE` whose files the runtime must read: those that stand beside a secret's name, and those beside a name that the file
- * refers to as `${NAME}` and that is not set itself. Any other `…_FILE` is somebody else's.
+ * The variables `NAME_FILE` whose files the runtime must read: those that stand beside a secret's name, and
+ * those beside a name that the file refers to as `${NAME}` and that is not set itself. Any other `…_FILE` is
+ * somebody else's.
  */
 export const secretFileVariables = (
   env: Environment,

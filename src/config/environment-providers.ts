@@ -1,4 +1,5 @@
-// Identity providers that a few variables describe, without a file: Google, Okta, Cloudflare Access, and AUTH_TYPE, which chooses among them.
+// Identity providers that a few variables describe, without a file: Google, Okta, Cloudflare Access, and
+// AUTH_TYPE, which chooses among them.
 import type { Effective } from './environment-names.ts'
 import { urlOf } from './hosts.ts'
 import { type Fault, type Tree, isBranch } from './tree.ts'
@@ -25,7 +26,10 @@ const about = (name: string, what: string): Fault => ({
 const count = (n: number): string =>
   n === 2 ? 'both or neither' : `all ${n === 3 ? 'three' : String(n)} or none`
 
-/** The variables in order, when every one is set; a part of them is a fault. A file that uses them itself is left to do so. */
+/**
+ * The variables in order, when every one is set; a part of them is a fault. A file that uses them itself is
+ * left to do so.
+ */
 const together = (
   { values, faults }: ProviderContext,
   referenced: ReadonlySet<string>,
@@ -71,7 +75,9 @@ const domainOf = (text: string): string | undefined => {
   return /^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(domain) ? domain.toLowerCase() : undefined
 }
 
-/** The issuer of the organization's own authorization server; one of a custom server is written in the file. */
+/**
+ * The issuer of the organization's own authorization server; one of a custom server is written in the file.
+ */
 const okta = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
   const [domain, client, secret] =
     together(desk, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
@@ -200,7 +206,10 @@ const authType = ({ tree, values, faults, warnings }: ProviderContext): void => 
     )
 }
 
-/** Lays the providers that the variables describe over the tree. `referenced`: names that the file uses itself. */
+/**
+ * Lays the providers that the variables describe over the tree. `referenced`: names that the file uses
+ * itself.
+ */
 export const overlayProviders = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
   google(desk, referenced)
   okta(desk, referenced)

@@ -1,4 +1,5 @@
-// A command line split into its words, as no shell would: quotes hold words together, and nothing else is understood.
+// A command line split into its words, as no shell would: quotes hold words together, and nothing else is
+// understood.
 import { servicesFromList } from './client-files.ts'
 import {
   type Effective,
@@ -225,7 +226,10 @@ const downstream = (desk: Desk): void => {
     desk.tree.set(['default_service'], 'downstream', origin)
 }
 
-/** Seed 004's container: one command line, split at spaces; quotes hold words together, and nothing else is understood, because no shell ever reads it. */
+/**
+ * Seed 004's container: one command line, split at spaces; quotes hold words together, and nothing else is
+ * understood, because no shell ever reads it.
+ */
 const serverCommand = (desk: Desk): void => {
   const line = desk.values.get('MCP_SERVER_CMD')
   if (!line?.text?.trim()) return
@@ -237,7 +241,10 @@ const serverCommand = (desk: Desk): void => {
   if (desk.tree.get(['default_service']) === undefined) desk.tree.set(['default_service'], 'server', origin)
 }
 
-/** Lays the environment over the tree. `referenced`: names that the file used itself, so that they are not called useless. */
+/**
+ * Lays the environment over the tree. `referenced`: names that the file used itself, so that they are not
+ * called useless.
+ */
 export const overlayEnvironment = (
   tree: Tree,
   { values }: Effective,

@@ -1,5 +1,6 @@
-// The command-line flags that set configuration keys, in one table: the parser, the loader and the documentation read it.
-// It imports nothing, so that the command line can be read before anything heavy is loaded.
+// The command-line flags that set configuration keys, in one table: the parser, the loader and the
+// documentation read it. It imports nothing, so that the command line can be read before anything heavy is
+// loaded.
 import { shapeAt } from './shape.ts'
 import { coerce } from './substitute.ts'
 import type { Fault, Path, Tree } from './tree.ts'

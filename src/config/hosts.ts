@@ -1,6 +1,9 @@
 // Host names and addresses as the configuration writes them.
 
-/** Whether a host name or address (IPv6 with or without brackets) means this computer: the names and addresses that RFC 6761 §6.3 and RFC 6890 give to loopback. */
+/**
+ * Whether a host name or address (IPv6 with or without brackets) means this computer: the names and addresses
+ * that RFC 6761 §6.3 and RFC 6890 give to loopback.
+ */
 export const isLoopbackHost = (host: string): boolean => {
   const name = host.toLowerCase().replace(/^\[|\]$/g, '')
   return (

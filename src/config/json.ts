@@ -1,4 +1,5 @@
-// JSON as clients write it, with comments and trailing commas, read into the nodes that a YAML file is read into: the same places, and JSON's own words for what is wrong.
+// JSON as clients write it, with comments and trailing commas, read into the nodes that a YAML file is read
+// into: the same places, and JSON's own words for what is wrong.
 import { type Node as JsonNode, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml'
 
@@ -86,5 +87,8 @@ export const syntaxOf = (path: string, text: string): Syntax => {
   return begin.includes('/') && !/\.ya?ml$/i.test(path) ? 'json' : 'either'
 }
 
-/** Whether a file that is neither valid JSON nor valid YAML was meant as JSON: its first key stands in double quotes. */
+/**
+ * Whether a file that is neither valid JSON nor valid YAML was meant as JSON: its first key stands in double
+ * quotes.
+ */
 export const looksLikeJson = (text: string): boolean => /^\s*\{\s*(?:"|\/\/|\/\*|\}|$)/.test(text)

@@ -3,7 +3,10 @@ import * as z from 'zod'
 
 export const text = (description: string) => z.string().min(1).describe(description)
 
-/** `writeOnly` is JSON Schema's word for a value that is never shown again: it is masked, may come from a file, and is in no message. */
+/**
+ * `writeOnly` is JSON Schema's word for a value that is never shown again: it is masked, may come from a
+ * file, and is in no message.
+ */
 export const secret = (description: string) =>
   z.string().min(1).describe(description).meta({ writeOnly: true })
 

@@ -1,4 +1,5 @@
-// Text, variables and flags in; the configuration out, or every fault at once. Touches no file and no process: the runtime reads those.
+// Text, variables and flags in; the configuration out, or every fault at once. Touches no file and no
+// process: the runtime reads those.
 import { servicesFromClientFiles, writtenTexts } from './client-files.ts'
 import {
   type Effective,
@@ -45,13 +46,20 @@ export interface LoadInput {
   readonly flags?: Flags | undefined
   /** What the runtime read for the variables that `secretFilesFor` named, by variable name. */
   readonly secrets?: Readonly<Record<string, SecretFile>> | undefined
-  /** The revisions of MCP that this gateway knows; whoever loads names them, because config does not know the protocol. Absent: every date counts. */
+  /**
+   * The revisions of MCP that this gateway knows; whoever loads names them, because config does not know the
+   * protocol. Absent: every date counts.
+   */
   readonly revisions?: readonly string[] | undefined
-  /** The gateway runs on Cloudflare Workers, which have no files, no processes and no port of their own. Default false. */
+  /**
+   * The gateway runs on Cloudflare Workers, which have no files, no processes and no port of their own.
+   * Default false.
+   */
   readonly workers?: boolean | undefined
 }
 
-// The YAML reader is loaded only where there is text to read: a first start has none, and should be quick, and so should each new isolate of a Worker.
+// The YAML reader is loaded only where there is text to read: a first start has none, and should be quick,
+// and so should each new isolate of a Worker.
 const read = async (
   file: ConfigFile | ConfigObject | undefined,
   lookup: (name: string) => string | undefined,
@@ -103,7 +111,10 @@ export const mergeLayers = async (input: LoadInput, env: Effective): Promise<Lay
 
 // What follows from what was written, without being written.
 
-/** Whether the gateway is reached on this computer only: by its public URL, or by where it listens when none is pinned (a host at fault is told as such, and not as public too). */
+/**
+ * Whether the gateway is reached on this computer only: by its public URL, or by where it listens when none
+ * is pinned (a host at fault is told as such, and not as public too).
+ */
 export const isLoopbackConfig = (draft: Pick<RawConfig, 'text' | 'has'>): boolean =>
   draft.has('issuer')
     ? isLoopbackUrl(draft.text('issuer') ?? '')
@@ -174,8 +185,8 @@ const isProduction = ({ values }: Effective): boolean =>
   ['NODE_ENV', 'ENVIRONMENT'].some((name) => values.get(name)?.text.trim().toLowerCase() === 'production')
 
 /**
- * Loads the configuration: flags over environment over file over defaults. All faults are found at once; none repeats a secret's value.
- * Never throws and never rejects for anything the input holds.
+ * Loads the configuration: flags over environment over file over defaults. All faults are found at once; none
+ * repeats a secret's value. Never throws and never rejects for anything the input holds.
  */
 export const loadConfig = async (input: LoadInput): Promise<Loaded> =>
   withFile(await loadLayers(input), input.environmentFile)

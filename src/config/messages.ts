@@ -1,4 +1,5 @@
-// The schema's findings in words people can act on. A value is repeated only when it stands literally in the file, a flag or a variable of its own, and is no secret.
+// The schema's findings in words people can act on. A value is repeated only when it stands literally in the
+// file, a flag or a variable of its own, and is no secret.
 import type { core } from 'zod'
 import { durationText, parseDuration } from './durations.ts'
 import { type Shape, didYouMean, isSecret, rootShape, shapeAt, suggest } from './shape.ts'
@@ -229,7 +230,9 @@ const originOf = (tree: Tree, path: Path, part: 'key' | 'value'): Origin => {
   return nearest.path.length === path.length ? nearest.written[part] : nearest.written.key
 }
 
-/** Faults for the issues of one parse. `lost`: paths that were at fault before and are absent because of it. */
+/**
+ * Faults for the issues of one parse. `lost`: paths that were at fault before and are absent because of it.
+ */
 export const issueMessages = (
   issues: readonly core.$ZodIssue[],
   tree: Tree,

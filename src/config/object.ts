@@ -1,5 +1,6 @@
-// A configuration that is an object already, as a Worker has it among its variables: the same tree as of a file, without a text to parse.
-// A file of its own: only a text needs the YAML library, which a start without a file does not load.
+// A configuration that is an object already, as a Worker has it among its variables: the same tree as of a
+// file, without a text to parse. A file of its own: only a text needs the YAML library, which a start without
+// a file does not load.
 import { shapeAt } from './shape.ts'
 import { type Read, type Reading, fault, mostDepth, scalar } from './substitute.ts'
 import { type Branch, type Origin, type Path, branch, createTree, isBranch } from './tree.ts'

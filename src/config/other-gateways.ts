@@ -1,5 +1,6 @@
-// Environment variables that other gateways document and this one does not read. None is passed over in silence: what restricts access, or asks for a store,
-// refuses the start; everything else is answered with the key that takes its place.
+// Environment variables that other gateways document and this one does not read. None is passed over in
+// silence: what restricts access, or asks for a store, refuses the start; everything else is answered with
+// the key that takes its place.
 import { type Fault, printable } from './tree.ts'
 
 export interface OtherName {
@@ -192,7 +193,8 @@ const near: readonly OtherName[] = [
 export const otherNames: readonly OtherName[] = [...exact, ...near]
 
 /**
- * What Kubernetes sets for a service of the same name (`POSTERN_PORT=tcp://…`, `POSTERN_SERVICE_HOST`): it was not written by the operator.
+ * What Kubernetes sets for a service of the same name (`POSTERN_PORT=tcp://…`, `POSTERN_SERVICE_HOST`): it
+ * was not written by the operator.
  * https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
  */
 export const isServiceLink = (name: string, text: string): boolean =>

@@ -1,4 +1,5 @@
-// docs/reference/config.md, made from the schema and the tables of names and flags, so that it cannot say anything else than the code.
+// docs/reference/config.md, made from the schema and the tables of names and flags, so that it cannot say
+// anything else than the code.
 import { durationText } from './durations.ts'
 import { environmentNames } from './environment-names.ts'
 import { configFlags, flagName, otherFlags } from './flags.ts'

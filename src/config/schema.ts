@@ -1,6 +1,7 @@
 // The configuration: one schema, and every field carries the sentence that becomes its documentation.
-// Structure, types and bounds are here and in the files for people and services; rules that join several keys are in rules/.
-// As a namespace: a bundler then leaves out what is not used, half a megabyte of languages among it.
+// Structure, types and bounds are here and in the files for people and services; rules that join several keys
+// are in rules/. As a namespace: a bundler then leaves out what is not used, half a megabyte of languages
+// among it.
 import * as z from 'zod'
 import { duration } from './durations.ts'
 import { httpUrl, secret, serviceId, text } from './key-types.ts'
@@ -259,14 +260,16 @@ export const configSchema = z
 export type ParsedConfig = z.output<typeof configSchema>
 export type ConfigInput = z.input<typeof configSchema>
 
-// The configuration as the gateway gets it, settled from what was written: one spelling of the public URL, the issuers of known providers, and nothing that
-// only the file needs.
+// The configuration as the gateway gets it, settled from what was written: one spelling of the public URL,
+// the issuers of known providers, and nothing that only the file needs.
 
 export type ServiceConfig = ParsedConfig['mcp_services'][string]
 
 export type ProviderConfig = ParsedConfig['oauth_providers'][string] & { readonly issuer: string }
 
-/** Durations are numbers in the unit that the reference states for a number. `issuer` has no slash at its end. */
+/**
+ * Durations are numbers in the unit that the reference states for a number. `issuer` has no slash at its end.
+ */
 export interface Config extends Omit<ParsedConfig, '$schema' | 'mcpServers' | 'oauth_providers'> {
   readonly oauth_providers: Readonly<Record<string, ProviderConfig>>
 }
@@ -295,5 +298,8 @@ export const normalize = (parsed: ParsedConfig): Config => {
   }
 }
 
-/** For whoever has the configuration as an object and needs no sentences about its faults. Throws what the schema throws, and as `normalize`. */
+/**
+ * For whoever has the configuration as an object and needs no sentences about its faults. Throws what the
+ * schema throws, and as `normalize`.
+ */
 export const parseConfig = (input: ConfigInput): Config => normalize(configSchema.parse(input))

@@ -1,4 +1,5 @@
-// Keys of a service: the MCP server behind it, what it learns of its users, and how the gateway signs in there.
+// Keys of a service: the MCP server behind it, what it learns of its users, and how the gateway signs in
+// there.
 import * as z from 'zod'
 import { duration } from './durations.ts'
 import { httpUrl, scopeWord, secret, text } from './key-types.ts'
@@ -193,7 +194,10 @@ const upstreamAuthKeys = z
 
 export const identityPresets = ['all', 'profile', 'minimal', 'claims', 'context', 'none'] as const
 
-/** The present name of a preset that was written under its old one, which was a number; anything else unchanged. */
+/**
+ * The present name of a preset that was written under its old one, which was a number; anything else
+ * unchanged.
+ */
 export const currentPreset = (preset: unknown): unknown => {
   const number = typeof preset === 'string' ? /^seed([1-4])$/.exec(preset)?.[1] : undefined
   return number === undefined ? preset : identityPresets[Number(number)]

@@ -1,4 +1,5 @@
-// What the schema says about one key: which kind of value, what may stand below it, whether it is secret. Read off the zod schema, so that it is said once.
+// What the schema says about one key: which kind of value, what may stand below it, whether it is secret.
+// Read off the zod schema, so that it is said once.
 import { distance } from 'fastest-levenshtein'
 import * as z from 'zod'
 import type { core } from 'zod'
@@ -55,7 +56,10 @@ interface Layers {
   readonly required: boolean
 }
 
-/** Through the wrappers (default, prefault, optional, preprocess) to the type itself; the outer description wins. */
+/**
+ * Through the wrappers (default, prefault, optional, preprocess) to the type itself; the outer description
+ * wins.
+ */
 const unwrap = (schema: core.$ZodType): Layers => {
   let meta: Record<string, unknown> = {}
   let fallback: unknown
@@ -126,15 +130,18 @@ const plain = (word: string): string => word.toLowerCase().replaceAll(/[_-]/g, '
 const letters = (word: string): string => [...word].sort().join('')
 
 /**
- * Edits (insert, delete, replace) that turn one word into the other. Two letters that changed places count as one
- * edit: `ulr` is the commonest mistake there is, and half of a short word otherwise.
+ * Edits (insert, delete, replace) that turn one word into the other. Two letters that changed places count as
+ * one edit: `ulr` is the commonest mistake there is, and half of a short word otherwise.
  */
 const edits = (a: string, b: string): number => {
   const far = distance(a, b)
   return far === 2 && a.length === b.length && letters(a) === letters(b) ? 1 : far
 }
 
-/** The known word nearest to `word`, when it is near enough to be what was meant; case, `_` and `-` do not count. */
+/**
+ * The known word nearest to `word`, when it is near enough to be what was meant; case, `_` and `-` do not
+ * count.
+ */
 export const suggest = (word: string, known: Iterable<string>): string | undefined => {
   const wanted = plain(word)
   if (wanted === '' || wanted.length > 100) return undefined

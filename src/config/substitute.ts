@@ -1,4 +1,5 @@
-// What reading a configuration is, in whichever form it comes: a tree that grows, and what was at fault on the way.
+// What reading a configuration is, in whichever form it comes: a tree that grows, and what was at fault on
+// the way.
 import { type Shape, shapeAt } from './shape.ts'
 import { type Fault, type Origin, type Path, type Tree, keyText } from './tree.ts'
 
@@ -71,7 +72,8 @@ export const coerce = (text: string, shape: Shape): Coerced => {
   }
 }
 
-// `${VAR}` in configuration values. Works on single values after the file was parsed, so a variable can never add a key or a line.
+// `${VAR}` in configuration values. Works on single values after the file was parsed, so a variable can never
+// add a key or a line.
 
 export interface Substitution {
   readonly text: string
@@ -96,7 +98,10 @@ const expression = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::([-?])([\s\S]*))?$/
 const editorWords =
   /^(?:workspaceFolder|workspaceRoot|workspaceFolderBasename|file|fileBasename|fileDirname|relativeFile|cwd|userHome|pathSeparator|\/|(?:command|config|workspaceFolder):.*)$/
 
-/** What an editor would fill in: as a value, as the variable that takes its place, or as what to write instead; undefined for anything else. */
+/**
+ * What an editor would fill in: as a value, as the variable that takes its place, or as what to write
+ * instead; undefined for anything else.
+ */
 const editorValue = (
   inside: string,
   lookup: (name: string) => string | undefined,
@@ -190,9 +195,9 @@ const expand = (state: Substituting, inside: string): string => {
 }
 
 /**
- * Replaces `${NAME}` (an error when NAME is not set), `${NAME:-default}` (default when NAME is unset or empty; it may hold further expressions)
- * and `${NAME:?message}` (the message is the error when NAME is unset or empty). `$${` stands for `${`. A value that a variable supplies is
- * never looked into again.
+ * Replaces `${NAME}` (an error when NAME is not set), `${NAME:-default}` (default when NAME is unset or
+ * empty; it may hold further expressions) and `${NAME:?message}` (the message is the error when NAME is unset
+ * or empty). `$${` stands for `${`. A value that a variable supplies is never looked into again.
  */
 export function substitute(
   text: string,

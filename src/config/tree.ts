@@ -1,6 +1,8 @@
-// Configuration as it was written, before anything is checked: plain values, and beside them where each one stands.
+// Configuration as it was written, before anything is checked: plain values, and beside them where each one
+// stands.
 
-// What can be wrong with the configuration, and where a value came from: the vocabulary that the loader, the rules and the CLI share.
+// What can be wrong with the configuration, and where a value came from: the vocabulary that the loader, the
+// rules and the CLI share.
 
 /** Keys from the root to a value; numbers are positions in lists. */
 export type Path = readonly (string | number)[]
@@ -28,7 +30,8 @@ export interface Fault {
   readonly what: string
 }
 
-// Terminals act on control characters, and keys come from files and variables: C0, DEL, C1, and the characters that turn the reading direction.
+// Terminals act on control characters, and keys come from files and variables: C0, DEL, C1, and the
+// characters that turn the reading direction.
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g
 
 /** Text from outside as it may be printed: one line, no control characters, bounded. */
@@ -54,7 +57,9 @@ export const originText = (origin: Origin): string => {
   return `${layer} ${printable(origin.name, 120)}`
 }
 
-/** The fault as one line: `config.yaml:3:7 mcp_services.a.ulr – is not a known setting; did you mean "url"?` */
+/**
+ * The fault as one line: `config.yaml:3:7 mcp_services.a.ulr – is not a known setting; did you mean "url"?`
+ */
 export const faultText = (fault: Fault): string => {
   const place = fault.origin.from === 'default' ? '' : originText(fault.origin)
   return `${[place, fault.key].filter(Boolean).join(' ')} – ${fault.what}`
@@ -62,7 +67,9 @@ export const faultText = (fault: Fault): string => {
 
 const rank = { file: 0, environment: 1, flag: 2, default: 3 } as const
 
-/** In reading order: the file from top to bottom, then the environment, then flags; the same sentence once. */
+/**
+ * In reading order: the file from top to bottom, then the environment, then flags; the same sentence once.
+ */
 export const inOrder = (faults: readonly Fault[]): readonly Fault[] => {
   const seen = new Set<string>()
   return [...faults]
@@ -97,7 +104,10 @@ export interface Tree {
   note(path: Path, written: Written): void
   /** Adds how the number or flag at the path was written; something is noted there already. */
   noteSource(path: Path, source: string): void
-  /** Puts a value, making objects on the way; what stood there and below it is forgotten. False where something else than an object or list is in the way. */
+  /**
+   * Puts a value, making objects on the way; what stood there and below it is forgotten. False where
+   * something else than an object or list is in the way.
+   */
   set(path: Path, value: unknown, origin: Origin): boolean
   get(path: Path): unknown
   /** Takes a key of the root out, and forgets where it and what is below it stood. */

@@ -1,5 +1,5 @@
-// A YAML (or JSON) file becomes a tree of values that know their line and column. What the YAML library would say is said in our words:
-// its messages quote the text, and the text holds secrets.
+// A YAML (or JSON) file becomes a tree of values that know their line and column. What the YAML library would
+// say is said in our words: its messages quote the text, and the text holds secrets.
 import {
   Document,
   type ErrorCode,
@@ -55,7 +55,8 @@ const syntaxFaults = (reader: Reader, errors: readonly YAMLError[]): void => {
   const lines = new Set<number>()
   for (const error of exhausted ? [exhausted] : errors) {
     const origin = reader.place(error.pos[0])
-    // One mistake makes the parser stumble several times on its way; the first stumble of a line is the one to mend.
+    // One mistake makes the parser stumble several times on its way; the first stumble of a line is the one
+    // to mend.
     if (lines.has(origin.line)) continue
     lines.add(origin.line)
     const source = reader.file.text.split('\n', origin.line)[origin.line - 1] ?? ''
@@ -79,7 +80,10 @@ const keyName = (reader: Reader, node: unknown, path: Path): string | undefined 
   return name === '__proto__' ? fault(reader, path, origin, 'a key cannot be named __proto__') : name
 }
 
-/** `<<: *base` gives the keys of another mapping as defaults (YAML 1.1 merge, which people know from compose files). */
+/**
+ * `<<: *base` gives the keys of another mapping as defaults (YAML 1.1 merge, which people know from compose
+ * files).
+ */
 const merge = (reader: Reader, node: unknown, path: Path, into: Branch, depth: number): void => {
   const target = isAlias(node) ? node.resolve(reader.document) : node
   if (isSeq(target)) {
@@ -219,7 +223,10 @@ const parse = (file: ConfigFile, lines: LineCounter): Parsed => {
   return yaml.errors.length > 0 && looksLikeJson(file.text) ? take() : yaml
 }
 
-/** The file as a tree. `lookup` answers for `${NAME}`; `hint` may add to the sentence about a name that is not set. Never throws. */
+/**
+ * The file as a tree. `lookup` answers for `${NAME}`; `hint` may add to the sentence about a name that is not
+ * set. Never throws.
+ */
 export const readDocument = (
   file: ConfigFile,
   lookup: (name: string) => string | undefined,

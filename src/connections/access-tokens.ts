@@ -1,4 +1,5 @@
-// The access token of a call: from memory for half a second, otherwise from the store. It is refreshed before it expires.
+// The access token of a call: from memory for half a second, otherwise from the store. It is refreshed before
+// it expires.
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type Account, type AccountStore, type Owner, accountIn } from './accounts.ts'
@@ -13,7 +14,10 @@ export interface AccountTokens {
   readonly account: Account
 }
 
-/** `none`: no account. `ended`: the account must be connected again. `later`: the token has expired, and a new one cannot be had right now. */
+/**
+ * `none`: no account. `ended`: the account must be connected again. `later`: the token has expired, and a new
+ * one cannot be had right now.
+ */
 export type TokenLookup =
   | AccountTokens
   | { readonly kind: 'none' }
@@ -39,11 +43,17 @@ const freshMs = 500
 const maxEntries = 20_000
 /** A token is refreshed this long before it expires, or in the last quarter of a short lifetime. */
 const earlyMs = 300_000
-/** Closer to its expiry than this, a token may expire on the way. A token that lives for seconds is used almost until it expires. */
+/**
+ * Closer to its expiry than this, a token may expire on the way. A token that lives for seconds is used
+ * almost until it expires.
+ */
 const expiryMarginOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number =>
   Math.min(5_000, (expiresAt - since) / 8)
 
-/** How long before its expiry a token is refreshed: early enough for a long call, late enough that a short-lived token can be used. */
+/**
+ * How long before its expiry a token is refreshed: early enough for a long call, late enough that a
+ * short-lived token can be used.
+ */
 export const marginOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number =>
   Math.min(earlyMs, (expiresAt - since) / 4)
 

@@ -25,9 +25,12 @@ import { connectPath, ownerMark } from './consent-required.ts'
 import { seeOther } from './pending-authorizations.ts'
 import { type AuthorizedUpstream, isPersonal, upstreamOf } from './upstream.ts'
 
-// The form of the accounts page. It is accepted only from the gateway's own page and in the session that the page was rendered for.
+// The form of the accounts page. It is accepted only from the gateway's own page and in the session that the
+// page was rendered for.
 
-/** The fields, one value each. Throws `connection.form` for a form of another site or session (RFC 9700 §4.7). */
+/**
+ * The fields, one value each. Throws `connection.form` for a form of another site or session (RFC 9700 §4.7).
+ */
 export const readOwnForm = async (
   request: Request,
   session: BrowserSession,

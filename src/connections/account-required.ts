@@ -1,4 +1,5 @@
-// What a 401 of an upstream means: each person must connect an account, or the operator must give the gateway a credential.
+// What a 401 of an upstream means: each person must connect an account, or the operator must give the gateway
+// a credential.
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -16,7 +17,10 @@ import {
   signInRefusal,
 } from './upstream.ts'
 
-/** `account`: an authorization server is named, or one registers the gateway. Otherwise the refusal for the caller. */
+/**
+ * `account`: an authorization server is named, or one registers the gateway. Otherwise the refusal for the
+ * caller.
+ */
 export type AccountNeed = 'account' | Refusal
 
 export interface AccountNeeds {
@@ -34,8 +38,8 @@ interface AccountNeedsDeps {
   readonly clientRegistrations: Pick<ClientRegistrations, 'at'>
 }
 
-// Each result expires: servers are repaired, and the first 401 may have been an outage. After a refusal the next check
-// comes soon, but not with every call.
+// Each result expires: servers are repaired, and the first 401 may have been an outage. After a refusal the
+// next check comes soon, but not with every call.
 const accountMs = 300_000
 const refusedMs = 20_000
 const downMs = 5_000
@@ -62,7 +66,10 @@ const adviceFor = ({ auth: { type, token } }: AuthorizedUpstream): string => {
   return 'set type: static with the token or headers that it expects from everybody'
 }
 
-/** A refusal for the operator, with the same text in the page, the error and the log. The key comes first, so that truncation cannot lose it. */
+/**
+ * A refusal for the operator, with the same text in the page, the error and the log. The key comes first, so
+ * that truncation cannot lose it.
+ */
 export const credentialRefusal = (
   upstream: AuthorizedUpstream,
   authenticate: readonly string[],
@@ -95,8 +102,9 @@ export const challengeOf = (upstream: AuthorizedUpstream, authenticate: readonly
 }
 
 /**
- * Why nobody can connect an account at a server that answered 401: as it was thrown where the server names metadata of
- * its own, or contradicts itself; else nothing says that it has accounts, and the operator gets the refusal.
+ * Why nobody can connect an account at a server that answered 401: as it was thrown where the server names
+ * metadata of its own, or contradicts itself; else nothing says that it has accounts, and the operator gets
+ * the refusal.
  */
 export const refusalAfter = (
   upstream: AuthorizedUpstream,
@@ -179,7 +187,10 @@ export type AccountRequirement = 'account' | 'open' | 'unknown'
 
 export interface AccountRequirements {
   of(context: CredentialContext, upstream: AuthorizedUpstream): Promise<AccountRequirement>
-  /** The same for the accounts page. `optional`: the server works without an account, but has a sign-in that some of its tools may require. */
+  /**
+   * The same for the accounts page. `optional`: the server works without an account, but has a sign-in that
+   * some of its tools may require.
+   */
   asks(service: Service, upstream: AuthorizedUpstream): Promise<AccountRequirement | 'optional'>
 }
 
@@ -210,8 +221,9 @@ export const createAccountRequirements = ({
   const offered = new WeakMap<AuthorizedUpstream, Found<boolean>>()
 
   /**
-   * Without a setting of the operator a probe decides; refusals of calls below the endpoint, or of a moment ago, do not count. The server must name an
-   * authorization server, because otherwise nobody could connect there.
+   * Without a setting of the operator a probe decides; refusals of calls below the endpoint, or of a moment
+   * ago, do not count. The server must name an authorization server, because otherwise nobody could connect
+   * there.
    */
   const probeAccount = async (
     context: CredentialContext,

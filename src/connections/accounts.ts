@@ -1,5 +1,6 @@
-// The accounts that people connected, one record for each person and service. The tokens of an account are sealed once more for person, service,
-// issuer and account, so that a fault in the record cannot send one server the token of another.
+// The accounts that people connected, one record for each person and service. The tokens of an account are
+// sealed once more for person, service, issuer and account, so that a fault in the record cannot send one
+// server the token of another.
 import { sealedRefusal } from '../kit/keyring.ts'
 import { personKey } from '../kit/person-key.ts'
 import { createRecords, keyMismatchOfRecord } from '../kit/records.ts'
@@ -19,7 +20,10 @@ export interface Secrets {
   readonly clientSecret?: string
 }
 
-/** Somebody is asking for new tokens, and until when that is believed (epoch ms). Written before the request goes out. */
+/**
+ * Somebody is asking for new tokens, and until when that is believed (epoch ms). Written before the request
+ * goes out.
+ */
 export interface Lease {
   readonly fence: number
   readonly until: number
@@ -28,7 +32,10 @@ export interface Lease {
 export interface Account {
   /** What the person calls it. */
   readonly name: string
-  /** Origin of the MCP server that it is for; absent for tokens of identity providers, which are for any server of the operator's choice. */
+  /**
+   * Origin of the MCP server that it is for; absent for tokens of identity providers, which are for any
+   * server of the operator's choice.
+   */
   readonly at?: string
   readonly issuer: string
   readonly tokenEndpoint: string
@@ -71,9 +78,15 @@ export interface AccountStore {
   /** The id of the record, also the key for everything that is done once for it. */
   idOf(owner: Owner, service: string): string
   read(id: string): Promise<StoredAccount | undefined>
-  /** Only over the version read (`absent`: only where there is none); the new mark, undefined when somebody else wrote meanwhile. */
+  /**
+   * Only over the version read (`absent`: only where there is none); the new mark, undefined when somebody
+   * else wrote meanwhile.
+   */
   write(id: string, accounts: Accounts, over: string): Promise<string | undefined>
-  /** Reads, changes, writes, until nobody came between. `change` answers undefined to leave everything as it is. */
+  /**
+   * Reads, changes, writes, until nobody came between. `change` answers undefined to leave everything as it
+   * is.
+   */
   change(
     id: string,
     change: (accounts: Accounts | undefined) => Promise<Accounts | undefined> | Accounts | undefined,
@@ -129,7 +142,10 @@ export const createAccountStore = ({
   }
 }
 
-/** Whether the service has come to mean another server since the account was connected: its tokens are not for that one. */
+/**
+ * Whether the service has come to mean another server since the account was connected: its tokens are not for
+ * that one.
+ */
 export const isElsewhere = ({ at }: Pick<Account, 'at'>, origin: string): boolean =>
   at !== undefined && at !== origin
 

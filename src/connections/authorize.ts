@@ -1,4 +1,5 @@
-// Sends the browser to the upstream's authorization server: discovery, client registration, then a request with PKCE, `resource` and a state of this browser session.
+// Sends the browser to the upstream's authorization server: discovery, client registration, then a request
+// with PKCE, `resource` and a state of this browser session.
 import type * as oauth from 'oauth4webapi'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
@@ -78,8 +79,9 @@ interface AuthorizeDeps {
 }
 
 /**
- * What to ask for. A step up asks for what was granted and what is wanted beside it, or the new token could do less than the old one (MCP Scope Challenge Handling);
- * offline_access is added only where the server has it (MCP Authorization, Refresh Tokens) and beside other scopes, since alone it would ask for nothing else.
+ * What to ask for. A step up asks for what was granted and what is wanted beside it, or the new token could
+ * do less than the old one (MCP Scope Challenge Handling); offline_access is added only where the server has
+ * it (MCP Authorization, Refresh Tokens) and beside other scopes, since alone it would ask for nothing else.
  */
 export const scopesFor = (
   as: oauth.AuthorizationServer,

@@ -1,4 +1,5 @@
-// The callback of the upstream's authorization server: the response is checked, the code exchanged, and the tokens are saved.
+// The callback of the upstream's authorization server: the response is checked, the code exchanged, and the
+// tokens are saved.
 import * as oauth from 'oauth4webapi'
 import { aboutRequest, whyOf } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -35,7 +36,8 @@ const exchange = async (
 ): Promise<Granted> => {
   let validated: URLSearchParams
   try {
-    // RFC 9207 §2.4: `iss` is compared as text, before anything else in the response is believed, errors included.
+    // RFC 9207 §2.4: `iss` is compared as text, before anything else in the response is believed, errors
+    // included.
     validated = oauth.validateAuthResponse(as, { client_id: registration.clientId }, response, state)
   } catch (thrown) {
     throw responseRefusal(thrown, upstream)

@@ -1,4 +1,5 @@
-// The gateway's own sign-in to an upstream (client_credentials, RFC 6749 §4.4; MCP extension oauth-client-credentials), and the requests that refresh and revoke any saved token.
+// The gateway's own sign-in to an upstream (client_credentials, RFC 6749 §4.4; MCP extension
+// oauth-client-credentials), and the requests that refresh and revoke any saved token.
 import { createSingleFlight } from '../kit/single-flight.ts'
 import { sameIssuer } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -38,7 +39,10 @@ const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({
   ...(revocationEndpoint !== undefined && { revocation_endpoint: revocationEndpoint }),
 })
 
-/** The authorization server of an account's tokens, and the gateway as its client. A client secret that the operator changed is used from the next request on. */
+/**
+ * The authorization server of an account's tokens, and the gateway as its client. A client secret that the
+ * operator changed is used from the next request on.
+ */
 export const partyOf = (account: Account, upstream: Partner, clientSecret: string | undefined): Party => {
   const {
     client_id: id,
@@ -46,7 +50,8 @@ export const partyOf = (account: Account, upstream: Partner, clientSecret: strin
     token_endpoint: endpoint = account.tokenEndpoint,
     client_secret: written,
   } = upstream.auth
-  // A secret that was configured later for another server is not sent to this one (MCP: credentials belong to their issuer).
+  // A secret that was configured later for another server is not sent to this one (MCP: credentials belong to
+  // their issuer).
   const configured =
     id === account.clientId && sameIssuer(issuer, account.issuer) && endpoint === account.tokenEndpoint
       ? written
@@ -94,7 +99,10 @@ export const createTokenRequest = ({ runtime, clientRegistrations, partnerFor }:
   }
 }
 
-/** Revokes tokens if their server has a revocation endpoint (RFC 7009). `id`: for the log. Never rejects because of the server. */
+/**
+ * Revokes tokens if their server has a revocation endpoint (RFC 7009). `id`: for the log. Never rejects
+ * because of the server.
+ */
 export type Revoke = (id: string, account: Account, secrets: Secrets, partner: Partner) => Promise<void>
 
 export const createRevoke =

@@ -1,4 +1,5 @@
-// How the gateway becomes a client of an upstream's authorization server: as the operator registered it, by its own metadata document, or by registering itself.
+// How the gateway becomes a client of an upstream's authorization server: as the operator registered it, by
+// its own metadata document, or by registering itself.
 import * as oauth from 'oauth4webapi'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -17,7 +18,8 @@ import type { ClientAuthMethod, Directory, UpstreamAuth } from '../ports/service
 import type { GuardedFetch } from './oauth-fetch.ts'
 import { type AuthorizedUpstream, registrationRefusal, signInRefusal } from './upstream.ts'
 
-// The redirect URI of the gateway at an authorization server: one for that server alone, or the one that the operator configured.
+// The redirect URI of the gateway at an authorization server: one for that server alone, or the one that the
+// operator configured.
 
 export interface RedirectUris {
   /** Throws `connection.registration` when another authorization server has it already. */
@@ -97,7 +99,10 @@ interface Registration {
 }
 
 export interface ClientRegistrations {
-  /** `anew`: ignores a saved registration. Throws `connection.registration` if the server accepts no client, `connection.untrusted` and `connection.unreachable`. */
+  /**
+   * `anew`: ignores a saved registration. Throws `connection.registration` if the server accepts no client,
+   * `connection.untrusted` and `connection.unreachable`.
+   */
   at(
     as: oauth.AuthorizationServer,
     upstream: AuthorizedUpstream,
@@ -141,7 +146,9 @@ export const clientMetadata = (issuer: string, redirectUri: string) => {
 const known: readonly ClientAuthMethod[] = ['client_secret_basic', 'client_secret_post', 'none']
 const isMethod = (value: unknown): value is ClientAuthMethod => known.some((method) => method === value)
 
-/** The strongest method that both sides have; RFC 8414 §2: a server that lists none means client_secret_basic. */
+/**
+ * The strongest method that both sides have; RFC 8414 §2: a server that lists none means client_secret_basic.
+ */
 const methodFor = (as: oauth.AuthorizationServer, secret: boolean): ClientAuthMethod => {
   const offered = as.token_endpoint_auth_methods_supported ?? ['client_secret_basic', 'none']
   return (
@@ -193,7 +200,8 @@ const register = async (
     })
   const { client_id: clientId, client_secret: secret, client_secret_expires_at: expires } = answer
   const said: unknown = answer.token_endpoint_auth_method
-  // RFC 7591 §3.2.1: the answer holds what was registered; one that is silent took what was asked, and a client without a secret is a public one, whatever it repeats.
+  // RFC 7591 §3.2.1: the answer holds what was registered; one that is silent took what was asked, and a
+  // client without a secret is a public one, whatever it repeats.
   const method = typeof secret !== 'string' || secret === '' ? 'none' : isMethod(said) ? said : wanted
   return {
     clientId,
@@ -233,7 +241,9 @@ export const createClientRegistrations = ({
   const once = createSingleFlight(runtime)
   const idOf = (as: string, service: string): string => runtime.digest(JSON.stringify([as, service]))
 
-  /** One registration for all people of a service, kept until the server forgets it or its secret runs out. */
+  /**
+   * One registration for all people of a service, kept until the server forgets it or its secret runs out.
+   */
   const registered = async (applicant: Applicant, anew: boolean): Promise<Registration> => {
     const id = idOf(applicant.as.issuer, applicant.upstream.id)
     const kept = await records.get(id)
@@ -282,7 +292,10 @@ export const createClientRegistrations = ({
   }
 }
 
-/** RFC 6749 §2.3.1 and appendix B, escaping no more than a form does: servers that forget to decode still understand most names. */
+/**
+ * RFC 6749 §2.3.1 and appendix B, escaping no more than a form does: servers that forget to decode still
+ * understand most names.
+ */
 const formEncoded = (text: string): string => new URLSearchParams([['', text]]).toString().slice(1)
 const basic =
   (secret: string): oauth.ClientAuth =>
@@ -307,7 +320,8 @@ export const authenticationOf = async (
   }
 }
 
-// What the gateway says of itself as a client (draft-ietf-oauth-client-id-metadata-document): authorization servers of upstreams read it at its own URL, which is our client id there.
+// What the gateway says of itself as a client (draft-ietf-oauth-client-id-metadata-document): authorization
+// servers of upstreams read it at its own URL, which is our client id there.
 
 /**
  * GET /oauth/client-metadata/:id.json, one for each authorization server, and /oauth/client-metadata.json,

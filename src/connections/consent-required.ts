@@ -1,4 +1,5 @@
-// The error for a client when only the person can help: a sentence and the link to a page of this gateway. Never a third party's link (MCP Elicitation, URL mode).
+// The error for a client when only the person can help: a sentence and the link to a page of this gateway.
+// Never a third party's link (MCP Elicitation, URL mode).
 import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -9,7 +10,10 @@ import type { AuthorizedUpstream } from './upstream.ts'
 /** The path of the accounts page. */
 export const connectPath = (service: string): string => `/connect/${service}`
 
-/** Identifies the person that a link is for. It is a MAC, so it says nothing to anybody else, and it grants nothing, because the page requires a session. */
+/**
+ * Identifies the person that a link is for. It is a MAC, so it says nothing to anybody else, and it grants
+ * nothing, because the page requires a session.
+ */
 export const ownerMark = async (
   { keys }: Pick<Runtime, 'keys'>,
   person: Person,

@@ -1,4 +1,5 @@
-// The credential that an upstream gets instead of the caller's token, by the operator's setting for the service.
+// The credential that an upstream gets instead of the caller's token, by the operator's setting for the
+// service.
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamCredential } from '../ports/modules.ts'
 import type { Person, Principal } from '../ports/people.ts'
@@ -22,13 +23,16 @@ export interface CredentialContext {
   /** Header names in lower case that only the gateway may send there. */
   readonly names: readonly string[]
   /**
-   * Until when (epoch ms) an upstream without settings is assumed to require an account of each person. Set when it names an authorization server, never
-   * because of a bare 401, and extended while accounts are in use.
+   * Until when (epoch ms) an upstream without settings is assumed to require an account of each person. Set
+   * when it names an authorization server, never because of a bare 401, and extended while accounts are in
+   * use.
    */
   accountsUntil: number
 }
 
-/** How long `accountsUntil` lasts. Until then a call costs a read of the store, afterwards a refused request. */
+/**
+ * How long `accountsUntil` lasts. Until then a call costs a read of the store, afterwards a refused request.
+ */
 export const accountsMs = 600_000
 
 export interface LookupDeps {
@@ -41,7 +45,10 @@ export interface LookupDeps {
 
 export interface LookUpCredential {
   contextOf(service: Service): CredentialContext
-  /** Synchronous where nothing has to be awaited. Rejects with `upstream.consent`, `connection.unreachable` and `connection.*` of the gateway's own sign-in. */
+  /**
+   * Synchronous where nothing has to be awaited. Rejects with `upstream.consent`, `connection.unreachable`
+   * and `connection.*` of the gateway's own sign-in.
+   */
   lookup(
     context: CredentialContext,
   ): (

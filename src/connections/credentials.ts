@@ -1,4 +1,5 @@
-// The credential of each call, and what follows when an upstream refuses it: another one, once, or a request to the person.
+// The credential of each call, and what follows when an upstream refuses it: another one, once, or a request
+// to the person.
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamCredential, UpstreamCredentials, UpstreamAuthFailure } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -68,7 +69,10 @@ const createAfterAccount = ({
   accessTokens,
   consentRequired,
 }: Pick<CredentialsDeps, 'accounts' | 'accessTokens' | 'consentRequired'>) => {
-  /** MCP Scope Challenge Handling: more is asked for once; a server that wants it even then is not asked about it again. */
+  /**
+   * MCP Scope Challenge Handling: more is asked for once; a server that wants it even then is not asked about
+   * it again.
+   */
   const stepUp = async (
     upstream: AuthorizedUpstream,
     person: Person,
@@ -90,7 +94,9 @@ const createAfterAccount = ({
     throw await consentRequired.permit(upstream, person, fresh)
   }
 
-  /** A fresh token was refused like the one before: only the person can help, by connecting the account again. */
+  /**
+   * A fresh token was refused like the one before: only the person can help, by connecting the account again.
+   */
   const giveUp = async (
     upstream: AuthorizedUpstream,
     person: Person,

@@ -1,4 +1,5 @@
-// From the 401 of an upstream to its authorization server, in the order of MCP Authorization Server Discovery, with the fallbacks of MCP 2025-03-26 at the end.
+// From the 401 of an upstream to its authorization server, in the order of MCP Authorization Server
+// Discovery, with the fallbacks of MCP 2025-03-26 at the end.
 import type * as oauth from 'oauth4webapi'
 import { sameIssuer } from '../kit/urls.ts'
 import { metaKeys } from '../mcp/envelope.ts'
@@ -16,7 +17,10 @@ export interface DiscoveredServer {
   readonly by: NamedBy
   /** What goes into `resource`; undefined where the operator wants none sent. */
   readonly resource: string | undefined
-  /** Scopes worth asking for, best source first (MCP Authorization, Scope Selection): the operator's, the challenge's, the metadata's; undefined: the server's default. */
+  /**
+   * Scopes worth asking for, best source first (MCP Authorization, Scope Selection): the operator's, the
+   * challenge's, the metadata's; undefined: the server's default.
+   */
   readonly scopes: readonly string[] | undefined
 }
 
@@ -33,8 +37,9 @@ export type Probed = readonly string[] | 'open' | 'unknown'
 const wantsGet = new Set([400, 404, 405, 406, 426])
 
 /**
- * Asks the upstream for something that changes nothing, without a token: a server that wants one says so, and says what it wants. Whatever else it answers is about
- * this question and nobody's verdict on its revision or transport (MCP SDK, Gateways).
+ * Asks the upstream for something that changes nothing, without a token: a server that wants one says so, and
+ * says what it wants. Whatever else it answers is about this question and nobody's verdict on its revision or
+ * transport (MCP SDK, Gateways).
  */
 export const probe = async (
   { url, alternative }: Pick<AuthorizedUpstream, 'url' | 'alternative'>,
@@ -85,7 +90,10 @@ const challengeOf = async (
   return typeof probed === 'string' ? undefined : (readChallenge(probed) ?? unchallenged)
 }
 
-/** MCP 2025-03-26: the origin of the MCP server is its authorization server, with metadata at the root or, without any, endpoints at default paths. */
+/**
+ * MCP 2025-03-26: the origin of the MCP server is its authorization server, with metadata at the root or,
+ * without any, endpoints at default paths.
+ */
 const fallback = async (
   upstream: AuthorizedUpstream,
   guardedFetch: GuardedFetch,
@@ -168,8 +176,9 @@ const namedServer = async (
 const sentResource = (resource: string): string | undefined => (resource === '' ? undefined : resource)
 
 /**
- * Throws `connection.untrusted` for metadata that contradicts itself, is about something else, or cannot protect a code; `connection.unreachable` if nothing responds.
- * `challenge`: the upstream's 401, where one is at hand.
+ * Throws `connection.untrusted` for metadata that contradicts itself, is about something else, or cannot
+ * protect a code; `connection.unreachable` if nothing responds. `challenge`: the upstream's 401, where one is
+ * at hand.
  */
 export const discover = async (
   upstream: AuthorizedUpstream,

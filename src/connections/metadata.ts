@@ -1,4 +1,5 @@
-// What an MCP server says of its own login (RFC 9728): which authorization servers it trusts, which scopes there are, and what it calls itself.
+// What an MCP server says of its own login (RFC 9728): which authorization servers it trusts, which scopes
+// there are, and what it calls itself.
 import type * as oauth from 'oauth4webapi'
 import { atOrigin } from '../kit/http.ts'
 import { sameIssuer, sameSite } from '../kit/urls.ts'
@@ -13,7 +14,10 @@ import {
 } from './upstream.ts'
 
 export interface ResourceMetadata {
-  /** Exactly as published: it goes into `resource` unchanged (RFC 8707 §2; MCP Authorization, Canonical Server URI). */
+  /**
+   * Exactly as published: it goes into `resource` unchanged (RFC 8707 §2; MCP Authorization, Canonical Server
+   * URI).
+   */
   readonly resource: string
   /** In the server's order, not empty. */
   readonly authorizationServers: readonly string[]
@@ -22,7 +26,10 @@ export interface ResourceMetadata {
 
 const wellKnown = '/.well-known/oauth-protected-resource'
 
-/** Where the document may be: the URL that the challenge names, or else behind the endpoint's path, then at the root (MCP Authorization Server Discovery). */
+/**
+ * Where the document may be: the URL that the challenge names, or else behind the endpoint's path, then at
+ * the root (MCP Authorization Server Discovery).
+ */
 export const metadataUrls = (
   { url }: Pick<AuthorizedUpstream, 'url'>,
   challenge?: Challenge,
@@ -34,8 +41,9 @@ export const metadataUrls = (
 }
 
 /**
- * Whether metadata that calls itself `resource` is about this endpoint: same origin, and the endpoint's path lies at or below its path. A server that names
- * another resource would have us fetch a token that is good elsewhere (RFC 9728 §3.3, §7.3).
+ * Whether metadata that calls itself `resource` is about this endpoint: same origin, and the endpoint's path
+ * lies at or below its path. A server that names another resource would have us fetch a token that is good
+ * elsewhere (RFC 9728 §3.3, §7.3).
  */
 export const coversEndpoint = (resource: string, url: URL): boolean => {
   if (!URL.canParse(resource)) return false
@@ -64,8 +72,8 @@ const judgeResource = (
 }
 
 /**
- * Undefined for a server without such a document (MCP 2025-03-26). Throws `connection.untrusted` where none of its
- * documents can be used, and `connection.unreachable` when nobody knows whether there is one.
+ * Undefined for a server without such a document (MCP 2025-03-26). Throws `connection.untrusted` where none
+ * of its documents can be used, and `connection.unreachable` when nobody knows whether there is one.
  */
 export const readResourceMetadata = async (
   upstream: AuthorizedUpstream,
@@ -96,7 +104,8 @@ export const readResourceMetadata = async (
   return atWellKnown
 }
 
-// The metadata of an authorization server (RFC 8414, OpenID Connect Discovery): read where MCP says, and believed only as far as it speaks of itself.
+// The metadata of an authorization server (RFC 8414, OpenID Connect Discovery): read where MCP says, and
+// believed only as far as it speaks of itself.
 
 /** Where the metadata of an issuer may be, in the order of MCP Authorization Server Discovery. */
 export const authorizationServerUrls = (issuer: URL): readonly string[] => {
@@ -110,7 +119,9 @@ export const authorizationServerUrls = (issuer: URL): readonly string[] => {
   ]
 }
 
-/** RFC 8414 §2: an https URL without query and fragment; plain http only where the operator wrote that origin. */
+/**
+ * RFC 8414 §2: an https URL without query and fragment; plain http only where the operator wrote that origin.
+ */
 export const issuerUrl = (upstream: AuthorizedUpstream, issuer: string): URL => {
   const url = URL.canParse(issuer) ? new URL(issuer) : undefined
   const secure = url?.protocol === 'https:' || (url?.protocol === 'http:' && atOrigin(url, upstream.origins))
@@ -120,7 +131,8 @@ export const issuerUrl = (upstream: AuthorizedUpstream, issuer: string): URL => 
 }
 
 /**
- * The settings of an operator who knows better. With them there is no discovery, and nothing can contradict them.
+ * The settings of an operator who knows better. With them there is no discovery, and nothing can contradict
+ * them.
  */
 const byHand = ({ id, auth }: AuthorizedUpstream): string => {
   const names =
@@ -146,9 +158,10 @@ const isBrowserUrl = (url: URL, configured: boolean): boolean =>
   url.hash === ''
 
 /**
- * An endpoint that the metadata names. A server that sends people or codes to somebody else's endpoints takes part in a
- * mix-up (RFC 9700 §4.4). An issuer that the operator configured is believed about its own endpoints; those of an issuer
- * that an upstream names must be on its own site, or at an origin that the operator configured.
+ * An endpoint that the metadata names. A server that sends people or codes to somebody else's endpoints takes
+ * part in a mix-up (RFC 9700 §4.4). An issuer that the operator configured is believed about its own
+ * endpoints; those of an issuer that an upstream names must be on its own site, or at an origin that the
+ * operator configured.
  */
 const endpoint = async (
   upstream: AuthorizedUpstream,
@@ -222,7 +235,8 @@ const judgeServer = async (
   const named = checkIssuer(upstream, issuer, document['issuer'])
   const at = issuerUrl(upstream, named)
   const people = upstream.auth.type !== 'client_credentials'
-  // MCP Security Considerations, Authorization Code Protection: without the member there is no PKCE, and a client must refuse.
+  // MCP Security Considerations, Authorization Code Protection: without the member there is no PKCE, and a
+  // client must refuse.
   if (!texts(document['code_challenge_methods_supported'])?.includes('S256') && people)
     throw untrusted(upstream, `${named} does not say that it supports PKCE with S256; ${byHand(upstream)}`)
   const read = (name: string): Promise<string | undefined> => endpoint(upstream, at, name, document[name])
@@ -253,10 +267,10 @@ const takesClients = ({ auth }: AuthorizedUpstream, as: oauth.AuthorizationServe
   as.client_id_metadata_document_supported === true
 
 /**
- * The first document that can be used; one that accepts clients is preferred. A server's OAuth
- * metadata and its OpenID configuration are often written by two hands, and one of them is complete.
- * Undefined when there is none at any of the URLs. Throws the fault of the first (`connection.untrusted`) and,
- * when nobody knows, `connection.unreachable`.
+ * The first document that can be used; one that accepts clients is preferred. A server's OAuth metadata and
+ * its OpenID configuration are often written by two hands, and one of them is complete. Undefined when there
+ * is none at any of the URLs. Throws the fault of the first (`connection.untrusted`) and, when nobody knows,
+ * `connection.unreachable`.
  */
 export const readAuthorizationServer = async (
   upstream: AuthorizedUpstream,

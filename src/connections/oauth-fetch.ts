@@ -22,14 +22,20 @@ interface Exchange {
   readonly body?: URLSearchParams | string | undefined
 }
 
-/** Options for the library: every request is guarded, and odd answers are made what the RFCs say before it reads them. */
+/**
+ * Options for the library: every request is guarded, and odd answers are made what the RFCs say before it
+ * reads them.
+ */
 export interface FetchOptions {
   readonly [oauth.customFetch]: (url: string, exchange: Exchange) => Promise<Response>
   readonly [oauth.allowInsecureRequests]: true
 }
 
 export interface GuardedFetch {
-  /** A JSON object at a URL. `absent`: there is none (4xx, a redirect, or something that is not JSON); `down`: nobody knows (5xx, 429, no connection). Throws `outbound.refused`. */
+  /**
+   * A JSON object at a URL. `absent`: there is none (4xx, a redirect, or something that is not JSON); `down`:
+   * nobody knows (5xx, 429, no connection). Throws `outbound.refused`.
+   */
   document(url: string): Promise<FoundDocument>
   /** Status and WWW-Authenticate fields of a request's answer. */
   ask(
@@ -96,7 +102,8 @@ export const createGuardedFetch = (
       return { status: answer.status, authenticate: field === null ? [] : [field] }
     },
     through: {
-      // The guard decides what may be plain http; the library's own rule knows nothing of the operator's word.
+      // The guard decides what may be plain http; the library's own rule knows nothing of the operator's
+      // word.
       [oauth.allowInsecureRequests]: true,
       [oauth.customFetch]: async (url, { method, headers, body }) => {
         const answer = await normalized(

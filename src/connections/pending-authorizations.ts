@@ -1,4 +1,5 @@
-// Pending authorizations at upstreams: what must not change until the browser is back, and that it is the same browser.
+// Pending authorizations at upstreams: what must not change until the browser is back, and that it is the
+// same browser.
 import type * as oauth from 'oauth4webapi'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
@@ -33,7 +34,10 @@ export interface PendingAuthorization {
 export interface PendingAuthorizations {
   /** Saves the authorization and returns its state: 256 random bits, of which only a digest is saved. */
   start(authorization: PendingAuthorization): Promise<string>
-  /** The authorization, once, for the browser session that began it. Throws `connection.state` and `connection.other-browser`. */
+  /**
+   * The authorization, once, for the browser session that began it. Throws `connection.state` and
+   * `connection.other-browser`.
+   */
   end(
     state: string,
     request: Request,

@@ -22,10 +22,16 @@ export type RefreshedAccount =
   | { readonly kind: 'later'; readonly why: string }
 
 export interface TokenRotation {
-  /** The fence of the lease, valid once it is written over the version that was read; undefined if another process wrote first. */
+  /**
+   * The fence of the lease, valid once it is written over the version that was read; undefined if another
+   * process wrote first.
+   */
   lease(id: string, kept: StoredAccount, account: Account): Promise<number | undefined>
   release(id: string, account: Account, fence: number): Promise<void>
-  /** Saves the account before anybody uses its tokens; false: the account was removed. Rejects with `storage.unavailable`; the tokens then stay in memory until `rescue`. */
+  /**
+   * Saves the account before anybody uses its tokens; false: the account was removed. Rejects with
+   * `storage.unavailable`; the tokens then stay in memory until `rescue`.
+   */
   persist(id: string, before: Account, after: Account): Promise<boolean>
   /** Saves what an earlier `persist` could not. */
   rescue(id: string, name: string): Promise<void>
@@ -35,7 +41,10 @@ export interface TokenRotation {
   tokenOf(id: string, account: Account): Promise<RefreshedAccount>
 }
 
-/** Longer than a request (5 s) and saving its response, shorter than a caller waits (10 s): if the process dies, another one continues. */
+/**
+ * Longer than a request (5 s) and saving its response, shorter than a caller waits (10 s): if the process
+ * dies, another one continues.
+ */
 const leaseMs = 9_000
 
 const saveAttempts = 5
@@ -65,7 +74,10 @@ const withoutLease = (account: Account): Account => {
   return rest
 }
 
-/** The current account, when it is still the one of that generation; another of its name, connected since, is not. */
+/**
+ * The current account, when it is still the one of that generation; another of its name, connected since, is
+ * not.
+ */
 const unchanged = (
   accounts: Accounts | undefined,
   { name, generation, issuer, connectedAt }: Account,
@@ -82,7 +94,10 @@ const createPersistence = (
   accounts: AccountStore,
   timer: Timer,
 ): Pick<TokenRotation, 'persist' | 'rescue'> => {
-  /** Tokens that could not be saved. Without them the account would be lost, because the server has replaced the old ones. */
+  /**
+   * Tokens that could not be saved. Without them the account would be lost, because the server has replaced
+   * the old ones.
+   */
   const unsaved = new Map<string, { readonly before: Account; readonly after: Account }>()
 
   const save = async (id: string, before: Account, after: Account): Promise<boolean> => {
@@ -170,11 +185,17 @@ export const createTokenRotation = ({
   }
 }
 
-/** Sends the token request. Undefined: this account has no refresh token. Rejects with the error of the request. */
+/**
+ * Sends the token request. Undefined: this account has no refresh token. Rejects with the error of the
+ * request.
+ */
 export type RequestTokens = (id: string, account: Account, secrets: Secrets) => Promise<Granted> | undefined
 
 export interface Refreshes {
-  /** Tokens of a generation after the given one, which was found wanting. Rejects with `storage.unavailable` alone. */
+  /**
+   * Tokens of a generation after the given one, which was found wanting. Rejects with `storage.unavailable`
+   * alone.
+   */
   refresh(id: string, name: string, generation: number): Promise<RefreshedAccount>
 }
 

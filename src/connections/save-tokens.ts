@@ -29,7 +29,10 @@ export type AuthorizedAccount = Pick<
     readonly registration: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
   }
 
-/** Saves the tokens as the account that the authorization was for. They replace the tokens of an account with that name. */
+/**
+ * Saves the tokens as the account that the authorization was for. They replace the tokens of an account with
+ * that name.
+ */
 export type SaveTokens = (authorization: AuthorizedAccount, person: Person, granted: Granted) => Promise<void>
 
 export interface SaveTokensDeps {
@@ -88,7 +91,8 @@ export const createSaveTokens =
     accessTokens.forget(person, authorization.service)
   }
 
-// The tokens that identity providers issue at sign-in. They are saved only for services that get them (`upstream_auth.type: idp_token`).
+// The tokens that identity providers issue at sign-in. They are saved only for services that get them
+// (`upstream_auth.type: idp_token`).
 
 export type ProviderSettings = Pick<Config, 'oauth_providers'>
 
@@ -97,7 +101,10 @@ const prefix = 'idp:'
 /** The tokens of an identity provider lie beside those of services; no service has such an id. */
 export const providerService = (provider: string): string => `${prefix}${provider}`
 
-/** The provider, as whom we ask for new tokens of a person who signed in with it; undefined for other ids, and for one that is not configured any more. */
+/**
+ * The provider, as whom we ask for new tokens of a person who signed in with it; undefined for other ids, and
+ * for one that is not configured any more.
+ */
 export const providerPartner = (config: ProviderSettings, service: string): Partner | undefined => {
   const settings = service.startsWith(prefix)
     ? config.oauth_providers[service.slice(prefix.length)]

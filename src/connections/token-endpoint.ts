@@ -1,4 +1,5 @@
-// The requests of the token endpoint: a code, a refresh token or the gateway's own credentials for tokens, and their revocation. Answers are read in one form.
+// The requests of the token endpoint: a code, a refresh token or the gateway's own credentials for tokens,
+// and their revocation. Answers are read in one form.
 import { importPKCS8 } from 'jose'
 import * as oauth from 'oauth4webapi'
 import type { Secrets } from './accounts.ts'
@@ -26,7 +27,10 @@ export interface Party {
 
 const algorithms = ['ES256', 'RS256', 'EdDSA', 'ES384'] as const
 
-/** The operator's key for private_key_jwt. Throws RangeError for what is no PKCS #8 key in PEM of a kind in use. */
+/**
+ * The operator's key for private_key_jwt. Throws RangeError for what is no PKCS #8 key in PEM of a kind in
+ * use.
+ */
 const keyOf = async (pem: string): Promise<CryptoKey> => {
   for (const algorithm of algorithms) {
     const key = await importPKCS8(pem, algorithm).catch(() => undefined)

@@ -15,7 +15,10 @@ export interface AuthorizedUpstream {
   /** Of the endpoint: what an account is for, whatever the service is called. */
   readonly origin: string
   readonly auth: UpstreamAuth
-  /** Origins that may be private or plain http, because the operator wrote them for this upstream; what an upstream says of itself is never added. */
+  /**
+   * Origins that may be private or plain http, because the operator wrote them for this upstream; what an
+   * upstream says of itself is never added.
+   */
   readonly origins: readonly string[]
 }
 
@@ -52,7 +55,9 @@ export const upstreamOf = (service: Service): AuthorizedUpstream | undefined => 
 export const isPersonal = ({ auth }: AuthorizedUpstream): boolean =>
   auth.type === 'oauth' || auth.type === 'auto'
 
-/** What the upstream, or the authorization server it names, says cannot be believed. Nothing is sent there. */
+/**
+ * What the upstream, or the authorization server it names, says cannot be believed. Nothing is sent there.
+ */
 export const untrusted = ({ name }: Pick<AuthorizedUpstream, 'name'>, why: string): Refusal =>
   new Refusal('connection.untrusted', `${name}: ${why}`, {
     page: { facts: [{ name: 'MCP server', value: name }] },
@@ -65,7 +70,8 @@ export const unreachable = ({ name }: Pick<AuthorizedUpstream, 'name'>, why: str
     page: { facts: [{ name: 'MCP server', value: name }] },
   })
 
-// The Bearer challenge of a WWW-Authenticate field (RFC 9110 §11.6.1): the URL of the metadata (RFC 9728 §5.1) and the scopes (RFC 6750 §3).
+// The Bearer challenge of a WWW-Authenticate field (RFC 9110 §11.6.1): the URL of the metadata (RFC 9728
+// §5.1) and the scopes (RFC 6750 §3).
 
 export interface Challenge {
   /** URL of the protected resource metadata, as sent. */

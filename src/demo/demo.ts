@@ -1,4 +1,5 @@
-// The demo MCP server that Postern mounts at /demo/mcp, so that there is something to sign in to and call before anything is configured.
+// The demo MCP server that Postern mounts at /demo/mcp, so that there is something to sign in to and call
+// before anything is configured.
 import {
   McpServer,
   type McpServerFactory,
@@ -10,9 +11,13 @@ import {
 } from '@modelcontextprotocol/server'
 import { type DemoTimer, addTools } from './tools.ts'
 
-// Sessions for clients of the 2025 revisions (Streamable HTTP, Session Management), kept in the memory of one process.
+// Sessions for clients of the 2025 revisions (Streamable HTTP, Session Management), kept in the memory of one
+// process.
 
-/** Sessions kept at once; beyond that the one unused for longest ends, and its client starts another on the 404. */
+/**
+ * Sessions kept at once; beyond that the one unused for longest ends, and its client starts another on the
+ * 404.
+ */
 const most = 200
 
 export interface LegacySessions {
@@ -42,7 +47,10 @@ const isInitialize = async (request: Request): Promise<boolean> => {
   )
 }
 
-/** Answers what belongs to a session: `initialize`, and every request that names one. Undefined for the rest, which needs none. */
+/**
+ * Answers what belongs to a session: `initialize`, and every request that names one. Undefined for the rest,
+ * which needs none.
+ */
 export const createLegacySessions = ({
   create,
   sessionId,
@@ -90,8 +98,10 @@ export interface DemoOptions {
   /** Version shown to clients in `serverInfo`. Default `0.0.0`. */
   readonly version?: string
   /**
-   * A fresh unguessable session id, visible ASCII (Streamable HTTP, 2025-11-25, Session Management). Given, clients of 2025 get a session and may cancel a running
-   * call with `notifications/cancelled`; absent, they are served without one. Leave it out on Workers: a request there cannot end work that another request began.
+   * A fresh unguessable session id, visible ASCII (Streamable HTTP, 2025-11-25, Session Management). Given,
+   * clients of 2025 get a session and may cancel a running call with `notifications/cancelled`; absent, they
+   * are served without one. Leave it out on Workers: a request there cannot end work that another request
+   * began.
    */
   readonly sessionId?: () => string
 }
@@ -102,8 +112,9 @@ const instructions =
   'slow_count reports progress and can be cancelled; large_result answers with as much text as asked for; delete_everything is marked destructive and deletes nothing.'
 
 /**
- * The demo server as a fetch handler for one MCP endpoint: `(request) => response`, every revision from 2024-11-05's messages over Streamable HTTP to 2026-07-28.
- * It believes the identity headers of its caller, so it belongs behind the gateway only.
+ * The demo server as a fetch handler for one MCP endpoint: `(request) => response`, every revision from
+ * 2024-11-05's messages over Streamable HTTP to 2026-07-28. It believes the identity headers of its caller,
+ * so it belongs behind the gateway only.
  */
 export const createDemo = (options: DemoOptions): ((request: Request) => Promise<Response>) => {
   const factory: McpServerFactory = () => {

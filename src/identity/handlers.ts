@@ -22,7 +22,10 @@ import {
 import type { BrowserSessions } from './session.ts'
 import type { SignInOptions, FindSignInOptions } from './sign-in-options.ts'
 
-/** Remembers for which authorization request the page was shown, so that a link opened from the terminal leads back to it. */
+/**
+ * Remembers for which authorization request the page was shown, so that a link opened from the terminal leads
+ * back to it.
+ */
 export const pendingCookie = '__Host-postern-pending'
 const pendingMs = 600_000
 

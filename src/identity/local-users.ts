@@ -15,8 +15,9 @@ export interface LocalPeople {
   /** The person as the configuration describes them now. */
   find(username: string): Person | undefined
   /**
-   * The person, when username and password belong together; an unknown username takes as long as a wrong password.
-   * `known`: the username signed in from this browser before, so a crowd of strangers does not keep it out. Throws `sign-in.busy`.
+   * The person, when username and password belong together; an unknown username takes as long as a wrong
+   * password. `known`: the username signed in from this browser before, so a crowd of strangers does not keep
+   * it out. Throws `sign-in.busy`.
    */
   check(username: string, password: string, known: boolean): Promise<Person | undefined>
 }
@@ -31,7 +32,8 @@ type User = Config['local_users'][number]
 // The same "é" from any keyboard (RFC 8265 §4.2.2: NFC for passwords).
 const normal = (text: string): string => text.normalize('NFC')
 const longest = 1024
-// A hash costs tens of milliseconds and megabytes: strangers may queue this many at once, known browsers as many again.
+// A hash costs tens of milliseconds and megabytes: strangers may queue this many at once, known browsers as
+// many again.
 const queue = 32
 
 const personOf = (user: User): Person => ({
@@ -44,8 +46,9 @@ const personOf = (user: User): Person => ({
 })
 
 /**
- * Every check costs one slow hash, whoever it is about. A plain password needs none to be compared (who reads the configuration has it), so its hash is
- * made for the time it takes alone: nothing is prepared before the first check, which on Workers would be seconds in each new isolate.
+ * Every check costs one slow hash, whoever it is about. A plain password needs none to be compared (who reads
+ * the configuration has it), so its hash is made for the time it takes alone: nothing is prepared before the
+ * first check, which on Workers would be seconds in each new isolate.
  */
 export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeople => {
   const fits = async ({ password, password_hash: hash }: User, given: string): Promise<boolean> => {
@@ -79,7 +82,8 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
       if (users.length === 0) return undefined
       const name = normal(username)
       const user = users.find(({ username: known }) => normal(known) === name)
-      // An unknown name also costs one hash, with the parameters of a user that is always the same for that name, so that time tells nothing.
+      // An unknown name also costs one hash, with the parameters of a user that is always the same for that
+      // name, so that time tells nothing.
       const standIn = users[(decodeBase64url(runtime.digest(name))?.[0] ?? 0) % users.length]
       const measured = user ?? standIn
       const right = await inTurn(
@@ -91,7 +95,8 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
   }
 }
 
-// Who may still come in: people stay in sessions and grants for weeks, and the configuration that admitted them changes meanwhile.
+// Who may still come in: people stay in sessions and grants for weeks, and the configuration that admitted
+// them changes meanwhile.
 
 export interface AccessRulesDeps {
   readonly people: LocalPeople

@@ -1,4 +1,5 @@
-// Login CSRF protection, before there is a session: one cookie ties a sign-in to its browser, and forms prove that they came from our page.
+// Login CSRF protection, before there is a session: one cookie ties a sign-in to its browser, and forms prove
+// that they came from our page.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { type FormFields, foreignSender, readForm } from '../kit/form.ts'
 import { trimWhitespace } from '../kit/http.ts'
@@ -6,12 +7,14 @@ import type { KeyRing } from '../kit/keyring.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
-// The gateway's own cookies: all `__Host-` (RFC 6265bis §4.1.3.2), so no other host of the domain can plant one.
+// The gateway's own cookies: all `__Host-` (RFC 6265bis §4.1.3.2), so no other host of the domain can plant
+// one.
 
 /**
- * The value of the one cookie with that name; undefined when it is absent or sent more than once
- * (which of two values the server meant cannot be known, so neither counts). Names are taken as they are but for spaces and tabs: to a browser a name that
- * begins with U+00A0 does not begin with `__Host-`, and any host of the domain may plant it.
+ * The value of the one cookie with that name; undefined when it is absent or sent more than once (which of
+ * two values the server meant cannot be known, so neither counts). Names are taken as they are but for spaces
+ * and tabs: to a browser a name that begins with U+00A0 does not begin with `__Host-`, and any host of the
+ * domain may plant it.
  */
 export const readCookie = (request: Request, name: string): string | undefined => {
   const found: string[] = []
@@ -28,10 +31,13 @@ const attributes = 'Path=/; Secure; HttpOnly; SameSite=Lax'
 export const setCookie = (name: string, value: string, lifetimeMs: number): string =>
   `${name}=${value}; Max-Age=${Math.ceil(lifetimeMs / 1000)}; ${attributes}`
 
-/** A `Set-Cookie` value that removes the cookie; browsers heed it only with the attributes `__Host-` demands. */
+/**
+ * A `Set-Cookie` value that removes the cookie; browsers heed it only with the attributes `__Host-` demands.
+ */
 export const dropCookie = (name: string): string => `${name}=; Max-Age=0; ${attributes}`
 
-// Message authentication codes as text, for cookies and forms: each names the root it was made under, so that a change of the root ends none of them.
+// Message authentication codes as text, for cookies and forms: each names the root it was made under, so that
+// a change of the root ends none of them.
 
 /** `<root id>.<base64url of the code>`, under the current root. */
 export const macText = async (keys: KeyRing, purpose: string, message: string): Promise<string> => {
@@ -58,7 +64,10 @@ const bindingMs = 3_600_000
 const knownMs = 180 * 86_400_000
 
 export interface LoginCsrf {
-  /** The browser's binding, new when it has none: what its forms must carry, its digest for records, and the cookie to send along. */
+  /**
+   * The browser's binding, new when it has none: what its forms must carry, its digest for records, and the
+   * cookie to send along.
+   */
   bind(request: Request): Promise<{ readonly csrf: string; readonly id: string; readonly cookie: string }>
   /** Digest of the browser's binding; undefined for a browser without one. */
   id(request: Request): Promise<string | undefined>
@@ -79,7 +88,10 @@ export interface LoginCsrfDeps {
 const foreign = (why: string): Refusal =>
   new Refusal('login.form', why, { page: { onward: { label: 'Sign in', href: '/login' } } })
 
-/** Throws `login.form` when the browser says that another site sent the request (Fetch Metadata; RFC 6454 §7.3: `null` is another site). */
+/**
+ * Throws `login.form` when the browser says that another site sent the request (Fetch Metadata; RFC 6454
+ * §7.3: `null` is another site).
+ */
 export const refuseForeign = (request: Request, origins: readonly string[]): void => {
   const sender = foreignSender(request, origins)
   if (sender !== undefined) throw foreign(sender)

@@ -1,4 +1,5 @@
-// Sign-in at an identity provider: it begins with a form of ours, and its callback counts only in the browser that sent the form.
+// Sign-in at an identity provider: it begins with a form of ours, and its callback counts only in the browser
+// that sent the form.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { sealedRefusal } from '../kit/keyring.ts'
 import { aboutRequest } from '../kit/log.ts'
@@ -13,7 +14,8 @@ import type { DeniedReason, IdentityProvider, RoundTripSecrets } from './provide
 import { type ReturnTarget, type CompleteSignIn, returnTargetOf, loginPath, seeOther } from './return-to.ts'
 import type { FindSignInOptions } from './sign-in-options.ts'
 
-// What is kept while a browser is away at an identity provider: `login-state:{digest of state}`, sealed, for ten minutes and one return.
+// What is kept while a browser is away at an identity provider: `login-state:{digest of state}`, sealed, for
+// ten minutes and one return.
 
 const lifetimeMs = 600_000
 

@@ -1,4 +1,5 @@
-// Where a sign-in leads: back to the authorization request that needed it, to a page of this gateway, or home.
+// Where a sign-in leads: back to the authorization request that needed it, to a page of this gateway, or
+// home.
 import { personKey } from '../kit/person-key.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Audit } from '../ports/modules.ts'
@@ -11,13 +12,17 @@ export interface ReturnTarget {
   readonly flow?: string
   /** A path of this gateway. */
   readonly returnTo?: string
-  /** Why a live session is not enough: the client asked for a fresh sign-in, or the person wants another account. */
+  /**
+   * Why a live session is not enough: the client asked for a fresh sign-in, or the person wants another
+   * account.
+   */
   readonly again?: 'login' | 'switch'
 }
 
 /**
- * Paths that no sign-in returns to: an authorization that another site's link began would follow our own form and so look like the person's own wish
- * (Sec-Fetch-Site), and the others have no page to return to. A pending authorization request has its own field.
+ * Paths that no sign-in returns to: an authorization that another site's link began would follow our own form
+ * and so look like the person's own wish (Sec-Fetch-Site), and the others have no page to return to. A
+ * pending authorization request has its own field.
  */
 const notAPage = /^\/(?:(?:oauth|authorize|callback|login|logout)(?:[/?]|$)|\?|[^?]*%)/
 

@@ -1,4 +1,5 @@
-// A browser's session with the gateway: one cookie, one sealed record, two clocks (unused for too long, or simply too old).
+// A browser's session with the gateway: one cookie, one sealed record, two clocks (unused for too long, or
+// simply too old).
 import { encodeBase64url } from '../kit/bytes.ts'
 import { sealedRefusal } from '../kit/keyring.ts'
 import { createOpenedValues, keyMismatchOfRecord } from '../kit/records.ts'
@@ -8,8 +9,9 @@ import type { Runtime } from '../ports/runtime.ts'
 import { dropCookie, readCookie, setCookie } from './login-csrf.ts'
 
 /**
- * Browsers keep cookies by host, whatever the port (RFC 6265 §8.5): on this computer, where gateways stand beside one another, each has a name of its own, or signing in
- * to one, to connect an account there, would sign the person out of the other.
+ * Browsers keep cookies by host, whatever the port (RFC 6265 §8.5): on this computer, where gateways stand
+ * beside one another, each has a name of its own, or signing in to one, to connect an account there, would
+ * sign the person out of the other.
  */
 export const sessionCookieOf = (issuer: string): string => {
   const { hostname, port } = new URL(issuer)
@@ -28,7 +30,10 @@ interface SessionRecord {
 }
 
 export interface BrowserSessions extends Sessions {
-  /** Begins a session and answers the `Set-Cookie` value. The id is always new and the request's former session ends (session fixation). */
+  /**
+   * Begins a session and answers the `Set-Cookie` value. The id is always new and the request's former
+   * session ends (session fixation).
+   */
   start(person: Person, request: Request): Promise<string>
   /** Ends the request's session, if any, and answers the `Set-Cookie` value that removes the cookie. */
   end(request: Request): Promise<string>
@@ -59,7 +64,10 @@ const openSession = async (
   return text === undefined ? undefined : (JSON.parse(text) as SessionRecord)
 }
 
-/** Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read from a dump. */
+/**
+ * Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read
+ * from a dump.
+ */
 export const createSessions = ({
   runtime,
   mayStillSignIn,

@@ -1,11 +1,12 @@
-// Which network addresses the gateway may be sent to by somebody else's word: global unicast only, by allow-list, embedded IPv4 included.
+// Which network addresses the gateway may be sent to by somebody else's word: global unicast only, by
+// allow-list, embedded IPv4 included.
 import ipaddr from 'ipaddr.js'
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6
 
 /**
- * Undefined for what is no IP literal. The URL parser does the reading: a judge that reads an address otherwise than the
- * one who connects is no judge.
+ * Undefined for what is no IP literal. The URL parser does the reading: a judge that reads an address
+ * otherwise than the one who connects is no judge.
  */
 const addressOf = (host: string): Address | undefined => {
   const literal = /^[\da-f.]*:[\da-f.:]*$/i.test(host) ? `[${host}]` : host
@@ -17,9 +18,9 @@ const addressOf = (host: string): Address | undefined => {
   return ipaddr.IPv4.isValidFourPartDecimal(name) ? ipaddr.IPv4.parse(name) : undefined
 }
 
-// The ranges that ipaddr.js names are no allow-list: it takes 3ffe::/16, ::8.8.8.8 and all that is not allocated yet for
-// unicast, and has no ISATAP.
-// IANA IPv4 special-purpose registry (RFC 6890) where "globally reachable" is false or withdrawn, plus multicast and the reserved class E.
+// The ranges that ipaddr.js names are no allow-list: it takes 3ffe::/16, ::8.8.8.8 and all that is not
+// allocated yet for unicast, and has no ISATAP. IANA IPv4 special-purpose registry (RFC 6890) where "globally
+// reachable" is false or withdrawn, plus multicast and the reserved class E.
 const closed4 = [
   '0.0.0.0/8', // this network
   '10.0.0.0/8', // private
@@ -47,7 +48,8 @@ const closed6 = [
   '3fff::/20', // documentation (RFC 9637)
 ].map((cidr) => ipaddr.IPv6.parseCIDR(cidr))
 
-// Addresses that a gateway on the way turns into the IPv4 address inside them: prefix, and where the four bytes begin.
+// Addresses that a gateway on the way turns into the IPv4 address inside them: prefix, and where the four
+// bytes begin.
 const carriers = [
   { prefix: ipaddr.IPv6.parseCIDR('::ffff:0:0/96'), at: 12 }, // IPv4-mapped
   { prefix: ipaddr.IPv6.parseCIDR('64:ff9b::/96'), at: 12 }, // NAT64 (RFC 6052)
@@ -69,7 +71,8 @@ const isGlobal6 = (address: ipaddr.IPv6): boolean => {
   const carried = carriedIn(address)
   if (carried) return isGlobal4(carried)
   if (!address.match(global6) || closed6.some((closed) => address.match(closed))) return false
-  // ISATAP (RFC 5214 §6.1): the interface identifier [02]00:5efe carries the IPv4 address the packet is delivered to.
+  // ISATAP (RFC 5214 §6.1): the interface identifier [02]00:5efe carries the IPv4 address the packet is
+  // delivered to.
   const [, , , , high = 0, low] = address.parts
   const isatap = (high & 0xfdff) === 0 && low === 0x5efe
   return !isatap || isGlobal4(fourAt(address, 12))
@@ -78,7 +81,10 @@ const isGlobal6 = (address: ipaddr.IPv6): boolean => {
 /** Whether the host is an IP literal, in any form that `new URL(…).hostname` or a resolver yields. */
 export const isAddress = (host: string): boolean => addressOf(host) !== undefined
 
-/** Whether this IP literal is global unicast. False for every other address, for one with a zone, and for anything that is not an address. */
+/**
+ * Whether this IP literal is global unicast. False for every other address, for one with a zone, and for
+ * anything that is not an address.
+ */
 export const isGlobalAddress = (host: string): boolean => {
   const address = addressOf(host)
   return address !== undefined && (address instanceof ipaddr.IPv4 ? isGlobal4(address) : isGlobal6(address))
@@ -88,8 +94,9 @@ const hex = (parts: readonly number[]): string =>
   parts.map((part) => part.toString(16).padStart(4, '0')).join('')
 
 /**
- * The network that an address belongs to, as text to compare: an IPv4 address, also one carried in IPv6; the /64 of an IPv6 address, which one subscriber has
- * (RFC 6177 §2); `loopback`. What is no address stands for itself.
+ * The network that an address belongs to, as text to compare: an IPv4 address, also one carried in IPv6; the
+ * /64 of an IPv6 address, which one subscriber has (RFC 6177 §2); `loopback`. What is no address stands for
+ * itself.
  */
 export const networkOf = (address: string): string => {
   // As runtimes write it: most callers come so, and nothing has to be parsed for them.
@@ -103,23 +110,31 @@ export const networkOf = (address: string): string => {
 }
 
 /**
- * What one subscriber may have at most: an IPv4 address, the /48 of an IPv6 address (RFC 6177 §2). What is no address stands for itself.
+ * What one subscriber may have at most: an IPv4 address, the /48 of an IPv6 address (RFC 6177 §2). What is no
+ * address stands for itself.
  */
 export const siteOf = (address: string): string => {
   const network = networkOf(address)
   return network.endsWith('/64') ? `${network.slice(0, 12)}/48` : network
 }
 
-// RFC 6761 §6, RFC 6762 §3, RFC 8375, RFC 9476, ICANN's .internal, and what home routers and cloud providers answer for.
+// RFC 6761 §6, RFC 6762 §3, RFC 8375, RFC 9476, ICANN's .internal, and what home routers and cloud providers
+// answer for.
 const localSuffix =
   /(?:^|\.)(?:localhost|local|localdomain|internal|intranet|private|corp|home|lan|home\.arpa|alt|onion)$/
 
-/** Whether the name belongs to this machine or its network, whatever DNS says: localhost and its kin, and every name without a dot. */
+/**
+ * Whether the name belongs to this machine or its network, whatever DNS says: localhost and its kin, and
+ * every name without a dot.
+ */
 export const isLocalName = (host: string): boolean => {
   const name = host.toLowerCase().replace(/\.+$/, '')
   return !name.includes('.') || localSuffix.test(name)
 }
 
-/** Whether a URL's host is refused before any name is resolved: an address that is not global unicast, or a local name. */
+/**
+ * Whether a URL's host is refused before any name is resolved: an address that is not global unicast, or a
+ * local name.
+ */
 export const refusedHost = (host: string): boolean =>
   isAddress(host) ? !isGlobalAddress(host) : isLocalName(host)

@@ -1,5 +1,5 @@
-// Bytes, and text in the few forms the wire uses.
-// Base64 is written here because Node 24 has no Uint8Array.toBase64, and because the decoder takes one spelling only.
+// Bytes, and text in the few forms the wire uses. Base64 is written here because Node 24 has no
+// Uint8Array.toBase64, and because the decoder takes one spelling only.
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -43,7 +43,8 @@ const bytesOf = (base64: string): Uint8Array<ArrayBuffer> | undefined => {
   }
 }
 
-// What the last character may be, by length modulo 4: only bits that belong to a byte. One value has one spelling (RFC 4648 §3.5), an altered one never decodes to the same bytes.
+// What the last character may be, by length modulo 4: only bits that belong to a byte. One value has one
+// spelling (RFC 4648 §3.5), an altered one never decodes to the same bytes.
 const lastCharacters = [/[A-Za-z0-9_-]?$/, /(?!)/, /[AQgw]$/, /[AEIMQUYcgkosw048]$/] as const
 
 /** Undefined for anything that is not canonical unpadded base64url (RFC 4648 §5, RFC 7515 §2). */

@@ -1,4 +1,5 @@
-// How each client is connected to an MCP server: commands, links and snippets as data, for the pages and for the terminal.
+// How each client is connected to an MCP server: commands, links and snippets as data, for the pages and for
+// the terminal.
 import { encodeBase64, utf8 } from './bytes.ts'
 
 export interface ClientRecipe {
@@ -8,7 +9,10 @@ export interface ClientRecipe {
   readonly client: string
   /** Command lines for a POSIX shell, in order. */
   readonly commands: readonly string[]
-  /** Links that install the server in the client; `https` ones work anywhere, `scheme` ones open the installed app. */
+  /**
+   * Links that install the server in the client; `https` ones work anywhere, `scheme` ones open the installed
+   * app.
+   */
   readonly links: readonly {
     readonly label: string
     readonly href: string
@@ -28,7 +32,9 @@ export interface RecipeTarget {
   readonly name: string
   /** The MCP URL. */
   readonly url: string
-  /** Whether the public internet reaches the URL; claude.ai and ChatGPT connect from there, over https only. */
+  /**
+   * Whether the public internet reaches the URL; claude.ai and ChatGPT connect from there, over https only.
+   */
   readonly reachable: boolean
 }
 
@@ -108,7 +114,8 @@ const vscode = ({ name, url }: RecipeTarget): ClientRecipe => {
 const inspector = ({ url }: RecipeTarget): ClientRecipe => ({
   id: 'inspector',
   client: 'MCP Inspector',
-  // It needs Node 22.19: with its own beside it the line works on older ones, too, where npx would otherwise take an Inspector of long ago.
+  // It needs Node 22.19: with its own beside it the line works on older ones, too, where npx would otherwise
+  // take an Inspector of long ago.
   commands: [
     `npx -y -p node@24 -p @modelcontextprotocol/inspector@latest mcp-inspector --server-url ${shellWord(url)} --transport http`,
   ],

@@ -1,14 +1,21 @@
-// A server's domain as one DNS label: base32 (RFC 4648 §6) in lower case without padding, and `-enc` behind it. DNS knows no capitals, so base64 would not do.
+// A server's domain as one DNS label: base32 (RFC 4648 §6) in lower case without padding, and `-enc` behind
+// it. DNS knows no capitals, so base64 would not do.
 import { isAddress, refusedHost } from './addresses.ts'
 import { utf8, utf8Text } from './bytes.ts'
 
 const alphabet = 'abcdefghijklmnopqrstuvwxyz234567'
 const suffix = '-enc'
 
-/** A label has 63 characters (RFC 1035 §2.3.4), `-enc` takes four, and 59 characters of base32 hold 36 whole bytes. */
+/**
+ * A label has 63 characters (RFC 1035 §2.3.4), `-enc` takes four, and 59 characters of base32 hold 36 whole
+ * bytes.
+ */
 export const mostDomainBytes = 36
 
-/** A public DNS name in lower case: letters, digits and hyphens, at least two labels, no address in any spelling and no name of a machine of one's own. */
+/**
+ * A public DNS name in lower case: letters, digits and hyphens, at least two labels, no address in any
+ * spelling and no name of a machine of one's own.
+ */
 export const isDomain = (text: string): boolean =>
   text.length <= 253 &&
   /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text) &&
@@ -26,7 +33,10 @@ const encodeBase32 = (bytes: Uint8Array): string => {
   return bits > 0 ? text + alphabet[(value << (5 - bits)) & 31] : text
 }
 
-/** Undefined for what no encoder writes: foreign characters, impossible lengths, bits behind the last byte (RFC 4648 §3.5). */
+/**
+ * Undefined for what no encoder writes: foreign characters, impossible lengths, bits behind the last byte
+ * (RFC 4648 §3.5).
+ */
 const decodeBase32 = (text: string): Uint8Array | undefined => {
   const bytes: number[] = []
   let bits = 0
@@ -44,7 +54,10 @@ const decodeBase32 = (text: string): Uint8Array | undefined => {
   return encodeBase32(whole) === text ? whole : undefined
 }
 
-/** `mcp.atlassian.com` → `nvrxaltborwgc43tnfqw4ltdn5wq-enc`. Undefined for what is no domain, and for one of more than 36 bytes: that one needs an alias. */
+/**
+ * `mcp.atlassian.com` → `nvrxaltborwgc43tnfqw4ltdn5wq-enc`. Undefined for what is no domain, and for one of
+ * more than 36 bytes: that one needs an alias.
+ */
 export const labelOfDomain = (domain: string): string | undefined => {
   const name = domain.toLowerCase()
   return isDomain(name) && name.length <= mostDomainBytes ? `${encodeBase32(utf8(name))}${suffix}` : undefined
@@ -102,8 +115,8 @@ const claimsOf = ({ id, url, alias }: Encodable): readonly Claim[] => {
 }
 
 /**
- * A domain means the server that has nothing but its domain. Several that have an alias each share the domain of none: it means nobody then. Two that have only the
- * same domain and path clash.
+ * A domain means the server that has nothing but its domain. Several that have an alias each share the domain
+ * of none: it means nobody then. Two that have only the same domain and path clash.
  */
 export const encodedHosts = (servers: readonly Encodable[]): EncodedHosts => {
   const claims = servers.flatMap(claimsOf)

@@ -8,7 +8,10 @@ export type FormFields = ReadonlyMap<string, string>
 
 const largest = 16_384
 
-/** An `application/x-www-form-urlencoded` body of at most 16 KiB. Throws for another media type and for a field sent twice (which one counts would be a guess). */
+/**
+ * An `application/x-www-form-urlencoded` body of at most 16 KiB. Throws for another media type and for a
+ * field sent twice (which one counts would be a guess).
+ */
 export const readForm = async (request: Request): Promise<FormFields> => {
   const type = request.headers.get('content-type') ?? ''
   if (readMediaType(type)?.essence !== 'application/x-www-form-urlencoded') {
@@ -30,7 +33,9 @@ export const isFromElsewhere = (headers: Headers): boolean => {
   return site !== null && site !== 'same-origin' && site !== 'none'
 }
 
-/** Why the sender is none of these origins (RFC 6454 §7.3: `null` is another site); undefined when it may be. */
+/**
+ * Why the sender is none of these origins (RFC 6454 §7.3: `null` is another site); undefined when it may be.
+ */
 export const foreignSender = ({ headers }: Request, origins: readonly string[]): string | undefined => {
   const origin = headers.get('origin')
   if (isFromElsewhere(headers)) return `Sec-Fetch-Site ${String(headers.get('sec-fetch-site')).slice(0, 40)}`

@@ -1,14 +1,22 @@
-// HTML that is safe by construction: a template that escapes whatever it is given, and the headers every page carries.
+// HTML that is safe by construction: a template that escapes whatever it is given, and the headers every page
+// carries.
 
-// Not hono/html: its mark of safety is a plain property that decoded JSON can carry, and its template turns into a promise when a value does.
+// Not hono/html: its mark of safety is a plain property that decoded JSON can carry, and its template turns
+// into a promise when a value does.
 const inner = Symbol('markup')
 
-/** Markup made by `html` or `trusted`. The symbol cannot come out of JSON, so nothing from outside can pass for it. */
+/**
+ * Markup made by `html` or `trusted`. The symbol cannot come out of JSON, so nothing from outside can pass
+ * for it.
+ */
 export interface Markup {
   readonly [inner]: string
 }
 
-/** What a template accepts. `undefined`, `null` and booleans draw nothing, so `condition && html…` reads as it should. */
+/**
+ * What a template accepts. `undefined`, `null` and booleans draw nothing, so `condition && html…` reads as it
+ * should.
+ */
 export type Drawable = Markup | string | number | boolean | null | undefined | readonly Drawable[]
 
 const entities: Readonly<Record<string, string>> = {
@@ -30,7 +38,10 @@ const draw = (value: Drawable): string => {
   return isList(value) ? value.map(draw).join('') : value[inner]
 }
 
-/** A tagged template: every value is escaped for text and for quoted attributes, except markup made here. Always quote attributes. */
+/**
+ * A tagged template: every value is escaped for text and for quoted attributes, except markup made here.
+ * Always quote attributes.
+ */
 export const html = (strings: TemplateStringsArray, ...values: readonly Drawable[]): Markup => ({
   [inner]: strings.reduce((whole, part, i) => whole + draw(values[i - 1]) + part),
 })
@@ -43,8 +54,9 @@ export const htmlText = (markup: Markup): string => markup[inner]
 
 /**
  * Content-Security-Policy of every page: nothing inline, nothing foreign, never framed (RFC 9700 §4.16).
- * There is no `form-action` on purpose: Chrome applies it to every hop of the redirect chain that a form submission starts, so the
- * answer of a consent form could no longer reach the client's redirect URI, and `cursor://` could not be named in it at all.
+ * There is no `form-action` on purpose: Chrome applies it to every hop of the redirect chain that a form
+ * submission starts, so the answer of a consent form could no longer reach the client's redirect URI, and
+ * `cursor://` could not be named in it at all.
  */
 const policy = [
   "default-src 'none'",
@@ -61,7 +73,8 @@ export const pageHeaders: Readonly<Record<string, string>> = {
   'Content-Security-Policy': policy,
   'X-Frame-Options': 'DENY',
   'X-Content-Type-Options': 'nosniff',
-  // Not `no-referrer`: browsers then send `Origin: null` with our own forms (Fetch, "append a request Origin header"), and null is refused as foreign.
+  // Not `no-referrer`: browsers then send `Origin: null` with our own forms (Fetch, "append a request Origin
+  // header"), and null is refused as foreign.
   'Referrer-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Permissions-Policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
@@ -71,8 +84,9 @@ export const pageHeaders: Readonly<Record<string, string>> = {
 }
 
 /**
- * Header of the pages that no authorization flow passes through. Login and consent must not send it: they may stand in a popup that a web client
- * opened, and this header would cut the popup off from its opener for good, so that the client's own callback page could not report back.
+ * Header of the pages that no authorization flow passes through. Login and consent must not send it: they may
+ * stand in a popup that a web client opened, and this header would cut the popup off from its opener for
+ * good, so that the client's own callback page could not report back.
  */
 export const isolated: Readonly<Record<string, string>> = { 'Cross-Origin-Opener-Policy': 'same-origin' }
 

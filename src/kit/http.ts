@@ -1,4 +1,5 @@
-// The few rules of HTTP fields that more than one module needs. Header lists are flat: name, value, name, value…, as Node hands them over.
+// The few rules of HTTP fields that more than one module needs. Header lists are flat: name, value, name,
+// value…, as Node hands them over.
 import { Refusal } from './refusal.ts'
 
 /** Without the spaces and tabs around a field value (RFC 9110 §5.5); linear in its length. */
@@ -10,7 +11,10 @@ export const trimWhitespace = (value: string): string => {
   return start === 0 && end === value.length ? value : value.slice(start, end)
 }
 
-/** RFC 6797 §6.1: for a year, browsers use https for this host, whatever a link says. Nothing for an issuer of plain http, which is loopback. */
+/**
+ * RFC 6797 §6.1: for a year, browsers use https for this host, whatever a link says. Nothing for an issuer of
+ * plain http, which is loopback.
+ */
 export const transportSecurity = (issuer: string): readonly string[] =>
   issuer.startsWith('https:') ? ['Strict-Transport-Security', 'max-age=31536000'] : []
 
@@ -37,7 +41,10 @@ export const hopByHop: ReadonlySet<string> = new Set([
   'http2-settings',
 ])
 
-/** uri-host [":" port] of RFC 9110 §7.2, without the forms that no server name takes (userinfo, percent-encoding, IPvFuture). */
+/**
+ * uri-host [":" port] of RFC 9110 §7.2, without the forms that no server name takes (userinfo,
+ * percent-encoding, IPvFuture).
+ */
 const hostForm =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?$/
 
@@ -46,7 +53,10 @@ export const isHost = (host: string): boolean => {
   return host.length <= 262 && hostForm.test(host) && (port === undefined || Number(port) <= 65_535)
 }
 
-/** The whole body, or `request.too-large` as soon as it grows beyond `max` bytes. `grow` is told of its size before a piece is kept. */
+/**
+ * The whole body, or `request.too-large` as soon as it grows beyond `max` bytes. `grow` is told of its size
+ * before a piece is kept.
+ */
 export const readBounded = async (
   body: ReadableStream<Uint8Array> | null,
   max: number,
@@ -101,12 +111,15 @@ export const atOrigin = (url: URL, written: readonly string[]): boolean =>
     return `${url.protocol}//${url.hostname}` === any.toLowerCase()
   })
 
-// The one spelling of a path in which requests are routed: what a proxy in front of the gateway judged must be what the gateway answers.
+// The one spelling of a path in which requests are routed: what a proxy in front of the gateway judged must
+// be what the gateway answers.
 
 /**
- * A path is routed, authorised and forwarded in one spelling only: ASCII segments without empty, dot or `;` segments, and without
- * percent-encodings that another parser could undo into structure (`%2f %5c %2e %25 %23 %3f %3b`, controls) or need not have been used (letters,
- * digits, `-._~`; RFC 3986 §6.2.2.2). Dots with spaces behind them are dots to parsers that trim. One slash may end it. Everything else is simply not there.
+ * A path is routed, authorised and forwarded in one spelling only: ASCII segments without empty, dot or `;`
+ * segments, and without percent-encodings that another parser could undo into structure (`%2f %5c %2e %25 %23
+ * %3f %3b`, controls) or need not have been used (letters, digits, `-._~`; RFC 3986 §6.2.2.2). Dots with
+ * spaces behind them are dots to parsers that trim. One slash may end it. Everything else is simply not
+ * there.
  */
 const normalForm =
   /^(?:\/(?!\.(?:\.|%20)*(?:\/|$))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?:2[0-246-9A-Ca-c]|3[ACDEacde]|40|5[BbDdEe]|60|7[B-Db-d]|[89A-Fa-f][0-9A-Fa-f]))+)+\/?$/
@@ -125,10 +138,16 @@ const hasWholeCharacters = (path: string): boolean => {
 export const isNormalPath = (path: string): boolean =>
   path.length <= 4096 && normalForm.test(path) && hasWholeCharacters(path)
 
-/** Whether a request for this path may be routed at all, before any parser has removed dot segments or undone encodings from it. */
+/**
+ * Whether a request for this path may be routed at all, before any parser has removed dot segments or undone
+ * encodings from it.
+ */
 export const isRoutablePath = (path: string): boolean => path === '/' || isNormalPath(path)
 
-/** The path of a URL as it was written, without the dot segments being removed as `new URL` does it. The text is known to be an absolute URL. */
+/**
+ * The path of a URL as it was written, without the dot segments being removed as `new URL` does it. The text
+ * is known to be an absolute URL.
+ */
 export const writtenPath = (url: string): string => {
   const start = url.indexOf('/', url.indexOf('//') + 2)
   if (start === -1) return '/'
@@ -143,7 +162,10 @@ export interface RequestUrl {
   /** Path and query. */
   readonly target: string
   readonly host: string
-  /** Whether the path was written as it is read here; some runtimes leave dot segments in a URL, and `new URL` removes them. */
+  /**
+   * Whether the path was written as it is read here; some runtimes leave dot segments in a URL, and `new URL`
+   * removes them.
+   */
   readonly routable: boolean
 }
 
@@ -178,8 +200,9 @@ const aborted = (signal: AbortSignal): Promise<never> =>
   })
 
 /**
- * `fetch` with text bodies through the guard: redirects come back as they are, whatever `redirect` says, and bodies arrive whole. Rejects with the guard's `Refusal`,
- * or with the reason of an aborted signal; the exchange itself then still ends within the guard's own time limit.
+ * `fetch` with text bodies through the guard: redirects come back as they are, whatever `redirect` says, and
+ * bodies arrive whole. Rejects with the guard's `Refusal`, or with the reason of an aborted signal; the
+ * exchange itself then still ends within the guard's own time limit.
  */
 export const asFetch =
   (outbound: GuardedOutbound): FetchFunction =>
@@ -199,12 +222,16 @@ export const asFetch =
 
 const marks = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz']
 
-/** Whether a program asks before a person does (HTML, Sec-Purpose; what Chrome, Safari and Firefox sent before it). */
+/**
+ * Whether a program asks before a person does (HTML, Sec-Purpose; what Chrome, Safari and Firefox sent before
+ * it).
+ */
 export const isAskedAhead = ({ method, headers }: Request): boolean =>
   method === 'HEAD' || marks.some((name) => /prefetch|prerender|preview/i.test(headers.get(name) ?? ''))
 
 // A media type, read whole: what two readers could take for two different types is none (RFC 9110 §8.3.1).
-// Not a library: those at hand accept what this refuses, such as quoted text that readers end at different places.
+// Not a library: those at hand accept what this refuses, such as quoted text that readers end at different
+// places.
 
 export interface MediaType {
   /** Type and subtype in lower case: `application/json`. */

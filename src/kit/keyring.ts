@@ -1,8 +1,10 @@
-// Root secrets and what is derived from them: sealing (AES-256-GCM with associated data) and message authentication, each with a key id so that roots rotate.
+// Root secrets and what is derived from them: sealing (AES-256-GCM with associated data) and message
+// authentication, each with a key id so that roots rotate.
 import { decodeBase64url, encodeBase64url, encodeHex, utf8 } from './bytes.ts'
 import { Refusal } from './refusal.ts'
 
-// The algorithms behind the key ring. These are WebCrypto's; a runtime may bring its own, which must come to the same bytes.
+// The algorithms behind the key ring. These are WebCrypto's; a runtime may bring its own, which must come to
+// the same bytes.
 
 /** AES-256-GCM under one key. */
 export interface Sealing {
@@ -84,7 +86,10 @@ export const createWebCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>)
   },
 })
 
-/** One root secret. The id is derived from the secret itself (first 8 hex digits of a labelled SHA-256), so no process can disagree about it. */
+/**
+ * One root secret. The id is derived from the secret itself (first 8 hex digits of a labelled SHA-256), so no
+ * process can disagree about it.
+ */
 interface Root {
   readonly id: string
   readonly secret: Uint8Array<ArrayBuffer>
@@ -94,17 +99,25 @@ export interface KeyRing {
   /** The id that `mac` uses now. */
   readonly current: string
   /**
-   * AES-256-GCM over the text. `context` is authenticated with it (purpose, owner, record key), so a sealed value moved to another place does not open.
-   * Shape: `s1.<key id>.<base64url(iv ‖ ciphertext ‖ tag)>`.
+   * AES-256-GCM over the text. `context` is authenticated with it (purpose, owner, record key), so a sealed
+   * value moved to another place does not open. Shape: `s1.<key id>.<base64url(iv ‖ ciphertext ‖ tag)>`.
    */
   seal(text: string, context: string): Promise<string>
-  /** The sealed text, or undefined when it was altered, moved to another context, or sealed with a root this ring does not hold. */
+  /**
+   * The sealed text, or undefined when it was altered, moved to another context, or sealed with a root this
+   * ring does not hold.
+   */
   open(sealed: string, context: string): Promise<string | undefined>
-  /** Whether a sealed text names the key that seals now; one that does not would be lost with a former secret. */
+  /**
+   * Whether a sealed text names the key that seals now; one that does not would be lost with a former secret.
+   */
   isCurrent(sealed: string): boolean
   /** Whether the ring holds the root with this id, for opening. */
   holds(keyId: string): boolean
-  /** HMAC-SHA-256 under a key derived for `purpose` from the root `keyId` (default: the current one); undefined when the ring lacks that root. */
+  /**
+   * HMAC-SHA-256 under a key derived for `purpose` from the root `keyId` (default: the current one);
+   * undefined when the ring lacks that root.
+   */
   mac(purpose: string, message: string, keyId?: string): Promise<Uint8Array<ArrayBuffer> | undefined>
 }
 
@@ -129,8 +142,9 @@ const createDerived = <T>(
 }
 
 /**
- * A ring over root secrets of at least 32 bytes each, newest first: the first seals and authenticates, the others only open what they once sealed.
- * With `sealing` that secret seals instead of the first. `ciphers`: of a runtime that has quicker ones than WebCrypto. Throws RangeError for a shorter secret or an empty list.
+ * A ring over root secrets of at least 32 bytes each, newest first: the first seals and authenticates, the
+ * others only open what they once sealed. With `sealing` that secret seals instead of the first. `ciphers`:
+ * of a runtime that has quicker ones than WebCrypto. Throws RangeError for a shorter secret or an empty list.
  */
 export const createKeyRing = async (
   secrets: readonly Uint8Array<ArrayBuffer>[],
@@ -170,7 +184,8 @@ export const createKeyRing = async (
   }
 }
 
-// Which root secret sealed a record, and whether the secrets at hand are the ones that a store was sealed with.
+// Which root secret sealed a record, and whether the secrets at hand are the ones that a store was sealed
+// with.
 
 type RecordKeys = Pick<KeyRing, 'open' | 'holds' | 'mac'>
 interface Reading {
@@ -178,9 +193,10 @@ interface Reading {
 }
 
 /**
- * The record that tells whether the secrets at hand fit a store: the signing keys. Every gateway makes them at its first start, keeps them for ever, and
- * seals them anew with the current secret at a start, so that a secret which was removed from `previous_secrets` in time is not missed. The newest
- * names the root that authenticates (`root`), which is another one than the root that seals where `token_encryption_key` is set.
+ * The record that tells whether the secrets at hand fit a store: the signing keys. Every gateway makes them
+ * at its first start, keeps them for ever, and seals them anew with the current secret at a start, so that a
+ * secret which was removed from `previous_secrets` in time is not missed. The newest names the root that
+ * authenticates (`root`), which is another one than the root that seals where `token_encryption_key` is set.
  */
 export const markerKey = 'signing-keys'
 

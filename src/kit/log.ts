@@ -3,7 +3,8 @@ import { Refusal, type RefusalCode, type RequestFacts } from './refusal.ts'
 
 // JSON on one line, for every reader of lines.
 
-// JSON leaves these as they are (RFC 8259 §7), but C1 controls drive terminals, and some readers end a line at U+0085, U+2028 or U+2029.
+// JSON leaves these as they are (RFC 8259 §7), but C1 controls drive terminals, and some readers end a line
+// at U+0085, U+2028 or U+2029.
 const splitting = /[\u007F-\u009F\u2028\u2029]/
 const everySplitting = /[\u007F-\u009F\u2028\u2029]/g
 
@@ -60,21 +61,28 @@ export interface LogEvent {
   readonly audit: boolean
 }
 
-/** `{"level":"info","ts":"2026-…Z","event":"refused",…}`. Strings are escaped, so no field can forge a line. Put together by hand because every call writes one. */
+/**
+ * `{"level":"info","ts":"2026-…Z","event":"refused",…}`. Strings are escaped, so no field can forge a line.
+ * Put together by hand because every call writes one.
+ */
 export const logLine = ({ level, ts, event, fields, audit }: LogEvent): string => {
   const facts = jsonLine(redacted(fields)).slice(1)
   const mark = audit ? '"audit":true' : `"event":${JSON.stringify(event)}`
   return `{"level":"${level}","ts":"${ts}",${mark}${facts === '}' ? '' : ','}${facts}`
 }
 
-// Text from elsewhere on its way into the log: without what could drive a terminal, without credentials, and no longer than is read.
+// Text from elsewhere on its way into the log: without what could drive a terminal, without credentials, and
+// no longer than is read.
 
 // Controls, and characters that turn the reading direction or end a line.
 const driving = /[\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2066-\u2069]+/g
 
 const secretWords = String.raw`(?:\w*token|code|state|password|passwd|client_secret|secret|api[_-]?key|code_verifier|\w*assertion)`
 
-/** Credentials as they appear in prose of other programs: a JWT, an Authorization value, userinfo of a URL, a parameter that carries a secret. */
+/**
+ * Credentials as they appear in prose of other programs: a JWT, an Authorization value, userinfo of a URL, a
+ * parameter that carries a secret.
+ */
 const credentials: readonly (readonly [RegExp, string])[] = [
   [/\beyJ[\w-]{10,}\.[\w-]+(?:\.[\w-]*)*/g, '[redacted]'],
   [/\b(Bearer|Basic|DPoP) +[A-Za-z0-9\-._~+/]{8,}=*/gi, '$1 [redacted]'],
@@ -97,7 +105,8 @@ export const logText = (text: string, most = 500): string => {
   return clean.length > most ? `${clean.slice(0, most - 1)}…` : clean
 }
 
-// The one line of the log that every refusal leaves, whichever surface drew it: its code, why, and of whose request it was.
+// The one line of the log that every refusal leaves, whichever surface drew it: its code, why, and of whose
+// request it was.
 
 /** Refused sign-ins below 500: somebody stands outside, and only the operator can find out why. */
 const signIns: ReadonlySet<RefusalCode> = new Set([
@@ -115,13 +124,19 @@ const own: ReadonlySet<RefusalCode> = new Set(['fault', 'storage.unavailable', '
 export const levelOf = ({ code, row }: Refusal): 'info' | 'warn' | 'error' =>
   own.has(code) ? 'error' : row.status >= 500 || signIns.has(code) ? 'warn' : 'info'
 
-/** Anything thrown, as a refusal. What is none is a fault of ours: the caller reads a request id, and its stack is for the log alone. */
+/**
+ * Anything thrown, as a refusal. What is none is a fault of ours: the caller reads a request id, and its
+ * stack is for the log alone.
+ */
 export const refusalOf = (thrown: unknown): Refusal => {
   if (thrown instanceof Refusal) return thrown
   return new Refusal('fault', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
 }
 
-/** The refusal, with what is known of the request. A refusal may be thrown to many callers at once, so each gets a copy. */
+/**
+ * The refusal, with what is known of the request. A refusal may be thrown to many callers at once, so each
+ * gets a copy.
+ */
 export const aboutRequest = (thrown: unknown, facts: RequestFacts): Refusal => {
   const { code, why, detail } = refusalOf(thrown)
   return new Refusal(code, why, { ...detail, about: { ...detail.about, ...facts } })
@@ -164,7 +179,8 @@ export const refusedFields = (
   }
 }
 
-// What the network said, in one line for the operator: libraries hide it behind "fetch failed", and put what matters into the cause.
+// What the network said, in one line for the operator: libraries hide it behind "fetch failed", and put what
+// matters into the cause.
 
 interface Thrown {
   readonly code?: unknown
@@ -182,7 +198,10 @@ const thrownText = ({ code, message }: Thrown): string => {
   return text === '' ? code : `${code}: ${text}`
 }
 
-/** The innermost cause with its code, cut to one short line. Several attempts at one name (RFC 8305) are told one after the other. */
+/**
+ * The innermost cause with its code, cut to one short line. Several attempts at one name (RFC 8305) are told
+ * one after the other.
+ */
 export const networkReason = (error: unknown): string => {
   let innermost = error
   for (let depth = 0; depth < 8 && (innermost as Thrown | undefined)?.cause instanceof Error; depth++)

@@ -66,8 +66,9 @@ export const hashByScrypt = async (
 }
 
 /**
- * Whether this is a scrypt hash that the gateway is willing to compute: at most 1 GiB, so that no stored string can stop it, and no shorter than 32 bytes,
- * because a cut scrypt hash is the scrypt hash of that length.
+ * Whether this is a scrypt hash that the gateway is willing to compute: at most 1 GiB, so that no stored
+ * string can stop it, and no shorter than 32 bytes, because a cut scrypt hash is the scrypt hash of that
+ * length.
  */
 export const isScrypt = ({ id, params: { ln = 0, r = 0, p = 0 }, hash }: Phc): boolean =>
   id === 'scrypt' &&

@@ -1,6 +1,10 @@
-// An HTTP response as plain data: its body is text, or is written piece by piece to whoever sends it, without web objects in between.
+// An HTTP response as plain data: its body is text, or is written piece by piece to whoever sends it, without
+// web objects in between.
 
-/** What of an AbortSignal is needed to know whether a caller is still there; a runtime may bring a lighter one. */
+/**
+ * What of an AbortSignal is needed to know whether a caller is still there; a runtime may bring a lighter
+ * one.
+ */
 export interface AbortListener {
   readonly aborted: boolean
   readonly reason: unknown

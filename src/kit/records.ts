@@ -61,8 +61,9 @@ type Unreadable = Pick<RecordsDeps, 'store' | 'log'> & {
 }
 
 /**
- * Why this text of a record does not open, which is told in the log. Undefined when its key was retired on purpose: the secrets at hand open the marker
- * of the store, so they are the right ones, and whoever removed a former secret wanted to lose what only that one opened.
+ * Why this text of a record does not open, which is told in the log. Undefined when its key was retired on
+ * purpose: the secrets at hand open the marker of the store, so they are the right ones, and whoever removed
+ * a former secret wanted to lose what only that one opened.
  */
 export const keyMismatchOfRecord = async (
   { store, keys, log }: Unreadable,
@@ -79,7 +80,10 @@ export const keyMismatchOfRecord = async (
   return retired ? undefined : misfit
 }
 
-/** Values that were opened last, by key and mark: what has the same mark has the same content and need not be opened again. */
+/**
+ * Values that were opened last, by key and mark: what has the same mark has the same content and need not be
+ * opened again.
+ */
 export interface OpenedValues<T> {
   get(key: string, mark: string): T | undefined
   set(key: string, mark: string, value: T): void
@@ -121,10 +125,11 @@ const openRows = async <T>(
 }
 
 /**
- * Records of one kind under `{prefix}{id}`, JSON sealed with the full key as context. A record that does not open is not absent: every operation
- * rejects with `Refusal('storage.sealed')` and leaves it as it is, because the right secret, or a backup, brings it back. Only what was sealed
- * with a retired key counts as absent. `T` is JSON, and whoever changes its shape reads both. `remembered`: how many opened values are kept in memory for
- * records that are read again and again; they are not to be changed.
+ * Records of one kind under `{prefix}{id}`, JSON sealed with the full key as context. A record that does not
+ * open is not absent: every operation rejects with `Refusal('storage.sealed')` and leaves it as it is,
+ * because the right secret, or a backup, brings it back. Only what was sealed with a retired key counts as
+ * absent. `T` is JSON, and whoever changes its shape reads both. `remembered`: how many opened values are
+ * kept in memory for records that are read again and again; they are not to be changed.
  */
 export const createRecords = <T>(
   deps: RecordsDeps,

@@ -1,4 +1,5 @@
-// Every way the gateway says no. Modules throw `new Refusal(code, why)`; app.ts and the proxy draw it for the surface that asked.
+// Every way the gateway says no. Modules throw `new Refusal(code, why)`; app.ts and the proxy draw it for the
+// surface that asked.
 import type { RefusalRow } from './refusal-row.ts'
 import { mcpRefusals } from './refusals-mcp.ts'
 import { oauthRefusals } from './refusals-oauth.ts'
@@ -17,13 +18,23 @@ export interface RefusalDetail {
   readonly rpcId?: string | number | null
   readonly rpcData?: Readonly<Record<string, unknown>>
   readonly about?: RequestFacts
-  /** Authorization errors that may be told to the client by redirect (RFC 6749 §4.1.2.1): only ever a validated redirect URI. `ask` names a client that nobody approved: the person is shown the error and a link. */
+  /**
+   * Authorization errors that may be told to the client by redirect (RFC 6749 §4.1.2.1): only ever a
+   * validated redirect URI. `ask` names a client that nobody approved: the person is shown the error and a
+   * link.
+   */
   readonly redirect?: { readonly uri: string; readonly state?: string; readonly ask?: string }
-  /** Where the person connects an account before the call can work, and to what (`upstream.consent`). The proxy says it in the form that the client's revision has. */
+  /**
+   * Where the person connects an account before the call can work, and to what (`upstream.consent`). The
+   * proxy says it in the form that the client's revision has.
+   */
   readonly connect?: { readonly url: string; readonly service: string }
   /** The answer of an upstream that refused what it was shown: status, and every WWW-Authenticate field. */
   readonly refused?: { readonly status: number; readonly authenticate: readonly string[] }
-  /** What the problem page says beyond the sentence: a title, steps, facts worth showing, and a way on inside this gateway (same-origin path). */
+  /**
+   * What the problem page says beyond the sentence: a title, steps, facts worth showing, and a way on inside
+   * this gateway (same-origin path).
+   */
   readonly page?: {
     readonly title?: string
     readonly steps?: readonly string[]
@@ -80,5 +91,8 @@ export const rpcError = ({ code, row, say, detail }: Refusal, requestId: string)
 export const rpcErrorText = (refusal: Refusal, id: unknown, requestId: string): string =>
   JSON.stringify({ jsonrpc: '2.0', id: id ?? null, error: rpcError(refusal, requestId) })
 
-/** Says in the log that one request was refused on a stream that had begun, and answers the error that its caller reads there. `id`: of the JSON-RPC request. */
+/**
+ * Says in the log that one request was refused on a stream that had begun, and answers the error that its
+ * caller reads there. `id`: of the JSON-RPC request.
+ */
 export type ReportRefused = (refusal: Refusal, id: unknown) => string

@@ -1,4 +1,5 @@
-// Refusals of MCP calls: by the proxy, its transports, stdio servers, accounts at upstreams, and services that come and go.
+// Refusals of MCP calls: by the proxy, its transports, stdio servers, accounts at upstreams, and services
+// that come and go.
 import { type RefusalRow, row } from './refusal-row.ts'
 
 export const mcpRefusals = {

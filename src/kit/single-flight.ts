@@ -1,7 +1,10 @@
-// Single flight: however many ask for the same thing at the same moment, the work is done once.
-// Not a library: a run must be handed to the runtime (waitUntil), and taken for lost when Workers never settle it.
+// Single flight: however many ask for the same thing at the same moment, the work is done once. Not a
+// library: a run must be handed to the runtime (waitUntil), and taken for lost when Workers never settle it.
 
-/** Runs `work` unless a run for this key is under way, whose outcome is shared then. Nothing is kept: not the answer, not the error. */
+/**
+ * Runs `work` unless a run for this key is under way, whose outcome is shared then. Nothing is kept: not the
+ * answer, not the error.
+ */
 export type SingleFlight = <T>(key: string, work: () => Promise<T>) => Promise<T>
 
 // The runtime's part in it; ports/runtime.ts fits.
@@ -15,8 +18,9 @@ interface Lasting {
 const lostMs = 20_000
 
 /**
- * A key must always stand for the same kind of work: callers that share a run share its type. A run outlives the request that began it: on Workers, work that is
- * cut off with its request never settles, and whoever shares it waits for ever. Should that happen all the same (the time of the deferred is bounded), a run is
+ * A key must always stand for the same kind of work: callers that share a run share its type. A run outlives
+ * the request that began it: on Workers, work that is cut off with its request never settles, and whoever
+ * shares it waits for ever. Should that happen all the same (the time of the deferred is bounded), a run is
  * taken for lost after 20 s and the next to ask begins another.
  */
 export const createSingleFlight = ({ now, defer }: Lasting): SingleFlight => {

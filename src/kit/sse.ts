@@ -1,4 +1,5 @@
-// Server-sent events as far as a relay needs them (WHATWG HTML §9.2): is it a stream, and where may a comment stand.
+// Server-sent events as far as a relay needs them (WHATWG HTML §9.2): is it a stream, and where may a comment
+// stand.
 import { createParser } from 'eventsource-parser'
 import { utf8 } from './bytes.ts'
 import { readMediaType } from './http.ts'
@@ -9,8 +10,8 @@ export const isEventStream = (contentType: string | undefined): boolean =>
   (contentType !== undefined && readMediaType(contentType)?.essence === 'text/event-stream')
 
 /**
- * Whether what has been sent so far ends with a line feed: a comment line may follow then, even inside an event. A carriage return is
- * not enough, because the line feed that completes it may be in the next piece.
+ * Whether what has been sent so far ends with a line feed: a comment line may follow then, even inside an
+ * event. A carriage return is not enough, because the line feed that completes it may be in the next piece.
  */
 export const endsLine = (piece: Uint8Array | string): boolean =>
   typeof piece === 'string' ? piece.endsWith('\n') : piece[piece.length - 1] === 0x0a
@@ -53,7 +54,10 @@ export const messageEvent = (text: string): string =>
 
 const isLineEnd = (byte: number): boolean => byte === 0x0a || byte === 0x0d
 
-/** A piece of JSON as part of one line: line ends stand between its tokens alone, where a space means the same (RFC 8259 §2). */
+/**
+ * A piece of JSON as part of one line: line ends stand between its tokens alone, where a space means the same
+ * (RFC 8259 §2).
+ */
 export const onOneLine = (piece: Uint8Array | string): Uint8Array | string => {
   if (typeof piece === 'string') return piece.replaceAll(/[\r\n]/g, ' ')
   if (!piece.some(isLineEnd)) return piece
@@ -89,7 +93,10 @@ const isSilence = (error: unknown): boolean => error instanceof Refusal && error
 /** Longest wait for the end of a stream that has said all it had to say, milliseconds. */
 const lingerMs = 1000
 
-/** Reads on to the end, so that the connection can be used again; a server that leaves its stream open loses it. */
+/**
+ * Reads on to the end, so that the connection can be used again; a server that leaves its stream open loses
+ * it.
+ */
 const drain = async (reader: ReadableStreamDefaultReader<Uint8Array>, timer: StartTimer): Promise<void> => {
   const cancel = timer(lingerMs, () => void reader.cancel().catch(() => undefined))
   try {
@@ -100,8 +107,9 @@ const drain = async (reader: ReadableStreamDefaultReader<Uint8Array>, timer: Sta
 }
 
 /**
- * Resolves at the end of the stream. Rejects with `upstream.answer` for an event larger than `maxBytes` or text that is not UTF-8, and with what the stream
- * failed with; an event that was cut off is not told. `until`: asked after each event; once it is `done`, nothing else is told.
+ * Resolves at the end of the stream. Rejects with `upstream.answer` for an event larger than `maxBytes` or
+ * text that is not UTF-8, and with what the stream failed with; an event that was cut off is not told.
+ * `until`: asked after each event; once it is `done`, nothing else is told.
  */
 export const readEvents = async (
   body: ReadableStream<Uint8Array>,
@@ -119,7 +127,10 @@ export const readEvents = async (
   })
   const decoder = new TextDecoder('utf-8', { fatal: true })
   const reader = body.getReader()
-  /** Some servers leave out the blank line behind their last event, and some of them the end of the stream too; what was cut off is no JSON, and not told. */
+  /**
+   * Some servers leave out the blank line behind their last event, and some of them the end of the stream
+   * too; what was cut off is no JSON, and not told.
+   */
   const rest = async (): Promise<void> => {
     parser.feed('\n\n')
     for (const event of heard.splice(0)) if (isJson(event.data)) await deal(event)
@@ -143,7 +154,8 @@ export const readEvents = async (
   }
 }
 
-// An event stream that the gateway itself writes (WHATWG HTML §9.2): held back when its reader is slow, kept open by comments, and told when the reader leaves.
+// An event stream that the gateway itself writes (WHATWG HTML §9.2): held back when its reader is slow, kept
+// open by comments, and told when the reader leaves.
 
 export interface EventWriter {
   readonly body: ReadableStream<Uint8Array>

@@ -1,4 +1,5 @@
-// JSON that every parser reads alike, for documents by which a client says who it is: of two members with one name, one parser takes the first and another the last.
+// JSON that every parser reads alike, for documents by which a client says who it is: of two members with one
+// name, one parser takes the first and another the last.
 import { Refusal } from './refusal.ts'
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -7,7 +8,10 @@ const deepest = 50
 
 const fault = (say: string): Refusal => new Refusal('registration.metadata', say, { say })
 
-/** The text of these bytes; throws `registration.metadata` for what is not UTF-8, and for a byte order mark, which some parsers skip and others refuse (RFC 8259 §8.1). */
+/**
+ * The text of these bytes; throws `registration.metadata` for what is not UTF-8, and for a byte order mark,
+ * which some parsers skip and others refuse (RFC 8259 §8.1).
+ */
 export const strictText = (bytes: Uint8Array): string => {
   try {
     const text = strictUtf8.decode(bytes)
@@ -19,7 +23,10 @@ export const strictText = (bytes: Uint8Array): string => {
   throw fault('The body must not start with a byte order mark.')
 }
 
-/** Members that stand in the text. It is known to be JSON: outside strings, a colon stands behind a member's name and nowhere else. */
+/**
+ * Members that stand in the text. It is known to be JSON: outside strings, a colon stands behind a member's
+ * name and nowhere else.
+ */
 const membersWritten = (text: string): number => {
   let [members, depth] = [0, 0]
   for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[:{}[\]]/gs)) {
@@ -37,7 +44,10 @@ const membersRead = (value: unknown): number => {
   return Array.isArray(value) ? inside : inside + Object.keys(value).length
 }
 
-/** The value of a JSON text. Throws `registration.metadata` for what is not JSON and for a member that stands twice in one object. */
+/**
+ * The value of a JSON text. Throws `registration.metadata` for what is not JSON and for a member that stands
+ * twice in one object.
+ */
 export const parseStrictJson = (text: string): unknown => {
   let value: unknown
   try {

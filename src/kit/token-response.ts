@@ -1,4 +1,5 @@
-// Token answers as they come in the wild, made what RFC 6749 §5 says, so that one reader understands them all.
+// Token answers as they come in the wild, made what RFC 6749 §5 says, so that one reader understands them
+// all.
 
 const withBody = (response: Response, status: number, body: unknown): Response => {
   const headers = new Headers(response.headers)
@@ -24,22 +25,31 @@ const membersOf = (text: string, type: string): Members | undefined => {
   }
 }
 
-/** Longest believed lifetime of an access token, seconds; a larger number is an error or a way to say "for ever". */
+/**
+ * Longest believed lifetime of an access token, seconds; a larger number is an error or a way to say "for
+ * ever".
+ */
 const longest = 315_360_000
 
-/** Seconds, from numbers and from numbers as text. Undefined where the answer says nothing that makes sense: then a token is good until it is refused. */
+/**
+ * Seconds, from numbers and from numbers as text. Undefined where the answer says nothing that makes sense:
+ * then a token is good until it is refused.
+ */
 export const lifetimeOf = (value: unknown): number | undefined => {
   const seconds = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
   if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds < 1) return undefined
   return Math.min(Math.floor(seconds), longest)
 }
 
-// RFC 6749 §7.1: a type we do not know is a token we cannot use. These are words for a bearer token, or for nothing at all.
+// RFC 6749 §7.1: a type we do not know is a token we cannot use. These are words for a bearer token, or for
+// nothing at all.
 const bearerWords = new Set(['bearer', 'user', 'bot', 'access_token', ''])
 const textOf = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : undefined
 
-/** What of an answer is left out. An id_token is validated by nobody where who the person is is known already. */
+/**
+ * What of an answer is left out. An id_token is validated by nobody where who the person is is known already.
+ */
 export interface Normalizing {
   readonly keepIdToken?: boolean
 }
@@ -92,8 +102,9 @@ const isToken = (status: number, members: Members): boolean =>
   status === 200 || (status === 201 && members['access_token'] !== undefined)
 
 /**
- * An answer of a token, registration or revocation endpoint in its standard form: an error sent with 200 becomes 400 (RFC 6749 §5.2), a registration sent with
- * 200 becomes 201 (RFC 7591 §3.2.1), odd members become standard ones or go. What is not JSON is left as it is, and refused by the reader.
+ * An answer of a token, registration or revocation endpoint in its standard form: an error sent with 200
+ * becomes 400 (RFC 6749 §5.2), a registration sent with 200 becomes 201 (RFC 7591 §3.2.1), odd members become
+ * standard ones or go. What is not JSON is left as it is, and refused by the reader.
  */
 export const normalized = async (response: Response, options: Normalizing = {}): Promise<Response> => {
   const { status } = response

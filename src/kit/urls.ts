@@ -1,11 +1,13 @@
-// URLs that somebody else chose: redirect URIs, resources, metadata documents and places to return to. The raw text is judged before any parser may improve it.
+// URLs that somebody else chose: redirect URIs, resources, metadata documents and places to return to. The
+// raw text is judged before any parser may improve it.
 import { isAddress } from './addresses.ts'
 import { encodeBase64url, utf8 } from './bytes.ts'
 
 /** Longest URL taken from a request or a registration, characters. */
 const longest = 2048
-// RFC 3986 §2: no space, control character, backslash, quote or letter beyond ASCII, and no stray percent sign. No encoded control character either: a NUL or
-// a line break means something else to whoever decodes it later (RFC 3986 §7.3).
+// RFC 3986 §2: no space, control character, backslash, quote or letter beyond ASCII, and no stray percent
+// sign. No encoded control character either: a NUL or a line break means something else to whoever decodes it
+// later (RFC 3986 §7.3).
 const uriText = /^(?:[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]|%(?![01]|7F)[0-9A-F]{2})+$/i
 const webUrl =
   /^(https?):\/\/((?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?(\/[^?#]*)?(\?[^#]*)?$/i
@@ -26,7 +28,10 @@ const hasDotSegment = (path: string): boolean => {
   return plain.split('/').some((segment) => segment === '.' || segment === '..')
 }
 
-/** The parts of an http(s) URL without userinfo, fragment or dot segments, whose host every URL parser reads as it is written (no `2130706433`, no `127.1`). */
+/**
+ * The parts of an http(s) URL without userinfo, fragment or dot segments, whose host every URL parser reads
+ * as it is written (no `2130706433`, no `127.1`).
+ */
 const webUrlOf = (raw: string): WebUrl | undefined => {
   if (raw.length > longest || !uriText.test(raw)) return undefined
   const [, scheme = '', host = '', port = '', path = '', query = ''] = webUrl.exec(raw) ?? []
@@ -35,7 +40,8 @@ const webUrlOf = (raw: string): WebUrl | undefined => {
   return { scheme: scheme.toLowerCase(), host, port, path, query }
 }
 
-// Schemes that a browser or a desktop answers itself, or that name a protocol: no app of a person's own lives behind them (RFC 8252 §7.1 asks for private-use schemes).
+// Schemes that a browser or a desktop answers itself, or that name a protocol: no app of a person's own lives
+// behind them (RFC 8252 §7.1 asks for private-use schemes).
 const foreignSchemes = new Set(
   `about acap afp afs aim android-app app-prefs applescript applewebdata blob callto chrome-extension cid content coap data dav dict dns edge facetime fax feed file filesystem finger fish ftp ftps
   geo gopher hcp help icap im imap imaps intent ipp ipps irc ircs itms jar javascript jdbc ldap ldaps livescript magnet mailto maps market message mid mms mmst mocha mongodb msdt nfs news nntp oid onenote
@@ -50,7 +56,8 @@ const isNative = (raw: string): boolean => {
   const [, name = '', rest = ''] = /^([a-z][a-z0-9+.-]{2,62}):(\/[^#]*)$/i.exec(raw) ?? []
   const scheme = name.toLowerCase()
   if (rest === '' || foreignSchemes.has(scheme) || foreignFamilies.test(scheme)) return false
-  // `com.example.app:/cb` names its owner; a plain word is believed only as `word://place`, the shape that apps register and scripts and commands do not have.
+  // `com.example.app:/cb` names its owner; a plain word is believed only as `word://place`, the shape that
+  // apps register and scripts and commands do not have.
   if (!(scheme.includes('.') ? reverseDomain.test(scheme) : rest.startsWith('//'))) return false
   const authority = /^\/\/([^/?]*)/.exec(rest)?.[1] ?? ''
   return !/[@*]/.test(authority) && !hasDotSegment(rest.split('?', 1)[0] ?? '') && URL.canParse(raw)
@@ -59,8 +66,10 @@ const isNative = (raw: string): boolean => {
 export type RedirectKind = 'https' | 'loopback' | 'native'
 
 /**
- * What kind of redirect URI this is, undefined for one that must never be used: `https` anywhere, `http` on `localhost`, `127.0.0.1` or `[::1]` (RFC 8252 §7.3),
- * or an app's private-use scheme (RFC 8252 §7.1; whether these are welcome is the operator's decision). No fragment (RFC 6749 §3.1.2), userinfo, wildcard or dot segment.
+ * What kind of redirect URI this is, undefined for one that must never be used: `https` anywhere, `http` on
+ * `localhost`, `127.0.0.1` or `[::1]` (RFC 8252 §7.3), or an app's private-use scheme (RFC 8252 §7.1; whether
+ * these are welcome is the operator's decision). No fragment (RFC 6749 §3.1.2), userinfo, wildcard or dot
+ * segment.
  */
 export const judgeRedirectUri = (raw: string): RedirectKind | undefined => {
   const url = webUrlOf(raw)
@@ -70,8 +79,9 @@ export const judgeRedirectUri = (raw: string): RedirectKind | undefined => {
 }
 
 /**
- * Whether the requested redirect URI is the registered one: simple string comparison (RFC 9700 §2.1), except that on a loopback host any port is the same place
- * (RFC 8252 §7.3; `localhost` included, because the clients in use register it). False whenever the requested URI is of no kind at all.
+ * Whether the requested redirect URI is the registered one: simple string comparison (RFC 9700 §2.1), except
+ * that on a loopback host any port is the same place (RFC 8252 §7.3; `localhost` included, because the
+ * clients in use register it). False whenever the requested URI is of no kind at all.
  */
 export const redirectMatches = (registered: string, requested: string): boolean => {
   const kind = judgeRedirectUri(requested)
@@ -87,11 +97,17 @@ export const redirectMatches = (registered: string, requested: string): boolean 
   )
 }
 
-/** A loopback redirect URI without its port, which an app may change with every start (RFC 8252 §7.3); any other as it is. */
+/**
+ * A loopback redirect URI without its port, which an app may change with every start (RFC 8252 §7.3); any
+ * other as it is.
+ */
 export const withoutLoopbackPort = (redirectUri: string): string =>
   judgeRedirectUri(redirectUri) === 'loopback' ? redirectUri.replace(/:\d+(?=[/?]|$)/, '') : redirectUri
 
-/** What a person is shown of where the answer goes: host (and port), or `scheme:` of an app, whose authority anybody could have chosen. Empty for a URI of no kind. */
+/**
+ * What a person is shown of where the answer goes: host (and port), or `scheme:` of an app, whose authority
+ * anybody could have chosen. Empty for a URI of no kind.
+ */
 export const redirectHost = (raw: string): string => {
   const kind = judgeRedirectUri(raw)
   if (kind === undefined) return ''
@@ -103,8 +119,9 @@ export const redirectHost = (raw: string): string => {
 const answerNames: readonly string[] = ['code', 'state', 'iss', 'error', 'error_description', 'error_uri']
 
 /**
- * The redirect URI with the answer appended. Its own query stays byte for byte, except parameters that would speak in the answer's place:
- * those with the name of an authorization response parameter or of one of `params` are dropped. Undefined values are left out.
+ * The redirect URI with the answer appended. Its own query stays byte for byte, except parameters that would
+ * speak in the answer's place: those with the name of an authorization response parameter or of one of
+ * `params` are dropped. Undefined values are left out.
  */
 export const withParams = (uri: string, params: Readonly<Record<string, string | undefined>>): string => {
   const at = uri.indexOf('?')
@@ -122,8 +139,9 @@ export const withParams = (uri: string, params: Readonly<Record<string, string |
 }
 
 /**
- * The canonical form of a resource indicator (RFC 8707 §2; MCP "Canonical Server URI"): scheme and host in lower case, no default port, without one trailing slash.
- * Undefined for what is no absolute http(s) URL, has userinfo or a fragment, or a path that is not in normal form.
+ * The canonical form of a resource indicator (RFC 8707 §2; MCP "Canonical Server URI"): scheme and host in
+ * lower case, no default port, without one trailing slash. Undefined for what is no absolute http(s) URL, has
+ * userinfo or a fragment, or a path that is not in normal form.
  */
 export const canonicalResource = (raw: string): string | undefined => {
   const url = webUrlOf(raw)
@@ -134,10 +152,11 @@ export const canonicalResource = (raw: string): string | undefined => {
 }
 
 /**
- * Whether two texts name one issuer. Equal after RFC 3986 §6.2.2.1 and §6.2.3: case of scheme and host, the default port,
- * and one slash at the end, on either side. RFC 8414 §3.1 drops that slash from the address of the metadata, so both
- * spellings have one document. The rest of the path counts byte for byte, and a text that is no http(s) URL equals only
- * itself. Not for the `iss` of an authorization response, which RFC 9207 §2.4 compares as text.
+ * Whether two texts name one issuer. Equal after RFC 3986 §6.2.2.1 and §6.2.3: case of scheme and host, the
+ * default port, and one slash at the end, on either side. RFC 8414 §3.1 drops that slash from the address of
+ * the metadata, so both spellings have one document. The rest of the path counts byte for byte, and a text
+ * that is no http(s) URL equals only itself. Not for the `iss` of an authorization response, which RFC 9207
+ * §2.4 compares as text.
  */
 export const sameIssuer = (a: string, b: string): boolean => {
   if (a === b) return true
@@ -146,8 +165,10 @@ export const sameIssuer = (a: string, b: string): boolean => {
 }
 
 /**
- * The URL of a client's metadata document (draft-ietf-oauth-client-id-metadata-document §3), or undefined when a client_id cannot be one: https with a path, already in the
- * normal form of the URL parser, no fragment, userinfo or dot segments. Names in punycode are refused: the host is all that vouches for the client, and it must read as it is written.
+ * The URL of a client's metadata document (draft-ietf-oauth-client-id-metadata-document §3), or undefined
+ * when a client_id cannot be one: https with a path, already in the normal form of the URL parser, no
+ * fragment, userinfo or dot segments. Names in punycode are refused: the host is all that vouches for the
+ * client, and it must read as it is written.
  */
 export const metadataDocumentUrl = (raw: string): URL | undefined => {
   const url = webUrlOf(raw)
@@ -157,7 +178,10 @@ export const metadataDocumentUrl = (raw: string): URL | undefined => {
   return parsed.href === raw ? parsed : undefined
 }
 
-/** A place on this origin to return to after a step in between: a path with query, as given. Undefined for everything that any browser could take for another origin. */
+/**
+ * A place on this origin to return to after a step in between: a path with query, as given. Undefined for
+ * everything that any browser could take for another origin.
+ */
 export const sameOriginPath = (raw: string): string | undefined => {
   if (raw.length > longest || !uriText.test(raw) || !/^\/(?!\/)/.test(raw)) return undefined
   const url = new URL(raw, 'https://here.invalid')
@@ -166,7 +190,10 @@ export const sameOriginPath = (raw: string): string | undefined => {
     : undefined
 }
 
-/** An address as pages and logs may repeat it, bounded: a code, a token or a key may stand in its query or fragment. */
+/**
+ * An address as pages and logs may repeat it, bounded: a code, a token or a key may stand in its query or
+ * fragment.
+ */
 export const withoutQuery = (uri: string): string => uri.slice(0, 300).replace(/[?#].*$/s, '?…')
 
 // The address where the authorization server of an upstream sends people back: one for each, so that the

@@ -11,7 +11,9 @@ export const metaKeys = {
   capabilities: 'io.modelcontextprotocol/clientCapabilities',
 } as const
 
-/** The member of `params` that `Mcp-Name` repeats (2026-07-28 transports/streamable-http; tasks extension). */
+/**
+ * The member of `params` that `Mcp-Name` repeats (2026-07-28 transports/streamable-http; tasks extension).
+ */
 const nameSources = new Map([
   ['tools/call', 'name'],
   ['prompts/get', 'name'],

@@ -1,5 +1,5 @@
-// Headers that repeat the body of a modern request: they must match, because a proxy acts on the header and the server on the body (2026-07-28
-// transports/streamable-http, server validation; SEP-2243).
+// Headers that repeat the body of a modern request: they must match, because a proxy acts on the header and
+// the server on the body (2026-07-28 transports/streamable-http, server validation; SEP-2243).
 import { decodeBase64, encodeBase64, utf8 } from '../kit/bytes.ts'
 import { trimWhitespace } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -20,7 +20,9 @@ const sentinelEnd = '?='
 const canonicalBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** The value behind the base64 sentinel `=?base64?…?=`, or the value itself; undefined if that is malformed. */
+/**
+ * The value behind the base64 sentinel `=?base64?…?=`, or the value itself; undefined if that is malformed.
+ */
 export const decodeHeaderValue = (value: string): string | undefined => {
   if (
     !value.startsWith(sentinelStart) ||
@@ -59,8 +61,9 @@ const badEnvelope = (message: Message, missing: readonly string[]): Refusal =>
   })
 
 /**
- * The refusal of a revision, with the code and data of 2026-07-28 basic/versioning. `perRequest`: the client names a revision on each request. Only modern
- * revisions can be named so, and the client may try again with any of the list.
+ * The refusal of a revision, with the code and data of 2026-07-28 basic/versioning. `perRequest`: the client
+ * names a revision on each request. Only modern revisions can be named so, and the client may try again with
+ * any of the list.
  */
 export const unsupportedVersion = (
   requested: string,
@@ -123,7 +126,10 @@ const checkNamed = (
   if (message.kind === 'request') checkMirrors(message, headers)
 }
 
-/** `initialize` is legacy, whatever its headers say, unless `params._meta` is that of a modern request (basic/versioning). */
+/**
+ * `initialize` is legacy, whatever its headers say, unless `params._meta` is that of a modern request
+ * (basic/versioning).
+ */
 const isLegacyInitialize = ({ method, kind, meta }: Message, version: unknown): boolean =>
   method === 'initialize' &&
   kind === 'request' &&
@@ -145,8 +151,8 @@ const checkOne = (message: Message, headers: StandardHeaders, supported: readonl
 }
 
 /**
- * Compares the headers with the body, in revisions that have such headers. Throws `mcp.headers` (-32020), `mcp.envelope` (-32602), `mcp.version` (-32022) or
- * `mcp.invalid` (-32600, for a batch).
+ * Compares the headers with the body, in revisions that have such headers. Throws `mcp.headers` (-32020),
+ * `mcp.envelope` (-32602), `mcp.version` (-32022) or `mcp.invalid` (-32600, for a batch).
  */
 export const validateHeaders = (
   envelope: Envelope,

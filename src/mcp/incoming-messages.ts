@@ -1,4 +1,5 @@
-// What an MCP server says: each answer and progress report finds its call, and what cannot be read ends the call that waits for it.
+// What an MCP server says: each answer and progress report finds its call, and what cannot be read ends the
+// call that waits for it.
 import { Refusal } from '../kit/refusal.ts'
 import { type Id, type Rpc, forWriting, kindOf, oneLine, paramsOf, readLine, withId } from './json-rpc.ts'
 import { isRecord } from './json.ts'
@@ -24,10 +25,13 @@ export interface PeerEvents {
   ended(): void
 }
 
-// Answers of a server that nobody can be given: an error without an id, a message beyond repair, one that is too large. The call that is meant must not wait
-// for its timeout, and no other call may fail for it.
+// Answers of a server that nobody can be given: an error without an id, a message beyond repair, one that is
+// too large. The call that is meant must not wait for its timeout, and no other call may fail for it.
 
-/** The call may be answered after all: servers log what they write, and answer notifications with errors that nobody asked for. */
+/**
+ * The call may be answered after all: servers log what they write, and answer notifications with errors that
+ * nobody asked for.
+ */
 const graceMs = 500
 
 /** What becomes of a call that can only be the one that is meant. */
@@ -56,7 +60,10 @@ export const createUnanswered = (
   let notices: Notice[] = []
   const timers = new Set<() => void>()
 
-  /** As many notices as calls that may be meant: it is all of them. With fewer, those that are answered tell which is left. */
+  /**
+   * As many notices as calls that may be meant: it is all of them. With fewer, those that are answered tell
+   * which is left.
+   */
   const judge = (): void => {
     notices = notices.filter(({ among }) => among.size > 0)
     const due = notices.filter(({ due: isDue }) => isDue)

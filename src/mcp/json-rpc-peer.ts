@@ -1,5 +1,5 @@
-// One MCP server as a JSON-RPC peer, whatever transport leads to it: calls go out under ids of our own, and each answer and progress report finds the caller
-// it belongs to.
+// One MCP server as a JSON-RPC peer, whatever transport leads to it: calls go out under ids of our own, and
+// each answer and progress report finds the caller it belongs to.
 import { Refusal } from '../kit/refusal.ts'
 import {
   type PendingCalls,
@@ -25,15 +25,18 @@ import type { Transport, TransportEvents } from './transport.ts'
 /** What a session needs of the server behind it. */
 export interface SessionPeer {
   /**
-   * Sends a request under a new id, which is returned. Throws `upstream.busy` when the server leaves too much unread, and the reason when the connection is
-   * over. `headers`: of the request that carries the message.
+   * Sends a request under a new id, which is returned. Throws `upstream.busy` when the server leaves too much
+   * unread, and the reason when the connection is over. `headers`: of the request that carries the message.
    */
   call(said: DescribedMessage, events: CallEvents, headers?: readonly string[]): number
   /** Sends a notification or a response of a client. Throws or rejects with `Refusal`. */
   send(said: DescribedMessage, headers?: readonly string[]): void | Promise<void>
   /** Sends a notification or a response of the gateway's own; what the server does not take is dropped. */
   tell(message: Rpc): void
-  /** Tells the server that nobody waits any longer, and forgets the call (MCP cancellation; an answer that crosses it is dropped). */
+  /**
+   * Tells the server that nobody waits any longer, and forgets the call (MCP cancellation; an answer that
+   * crosses it is dropped).
+   */
   cancel(id: number, reason: string): void
   /** While anybody holds it, nothing more is read of what the server writes. */
   hold(who: object): void
@@ -44,7 +47,10 @@ export interface SessionPeer {
   pending(): number
   /** Epoch ms of the last message in either direction. */
   usedAt(): number
-  /** What the server complained of elsewhere, to be put behind a reason for the operator; empty when nothing is known. */
+  /**
+   * What the server complained of elsewhere, to be put behind a reason for the operator; empty when nothing
+   * is known.
+   */
   complaint(): string
   /** Ends the connection; `PeerEvents.ended` follows. */
   close(): void
@@ -70,7 +76,10 @@ export interface JsonRpcPeerDeps extends Pick<
 
 const noHeaders: readonly string[] = []
 
-/** The same request under our id; the progress token becomes that id too, so that it is unique among everybody's (basic/utilities/progress). */
+/**
+ * The same request under our id; the progress token becomes that id too, so that it is unique among
+ * everybody's (basic/utilities/progress).
+ */
 const outgoing = ({ message, text }: DescribedMessage, id: number, token: Id | undefined): string => {
   if (token === undefined) return withId(oneLine(text, message), message, id)
   const whole = forWriting(text, message)
@@ -231,7 +240,10 @@ export const createJsonRpcPeer = (deps: JsonRpcPeerDeps, events: PeerEvents): Js
   }
 }
 
-/** A request of the gateway's own. Resolves to the whole answer, which may be an error; rejects with the reason when none will come. `patient`: as of the call. */
+/**
+ * A request of the gateway's own. Resolves to the whole answer, which may be an error; rejects with the
+ * reason when none will come. `patient`: as of the call.
+ */
 export const askPeer = (
   peer: Pick<SessionPeer, 'call'>,
   method: string,

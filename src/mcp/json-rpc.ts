@@ -9,7 +9,10 @@ type Kind = 'request' | 'notification' | 'response'
 export const isId = (value: unknown): value is Id =>
   typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value))
 
-/** The kind of a message; undefined if the value is not a message. A response without a valid id belongs to no request, so it is none. */
+/**
+ * The kind of a message; undefined if the value is not a message. A response without a valid id belongs to no
+ * request, so it is none.
+ */
 export const kindOf = (value: unknown): Kind | undefined => {
   if (!isRecord(value) || value['jsonrpc'] !== '2.0') return undefined
   const { id, method, params } = value
@@ -50,13 +53,17 @@ export const describeMessage = (message: Rpc): DescribedMessage => ({
 /** Numbers that a double may write differently. */
 const peculiar = /\d{16}|\d[.eE]|-0/
 
-/** The value of this text, to be changed and written again: its numbers are written as they were. To read members, use the value itself. */
+/**
+ * The value of this text, to be changed and written again: its numbers are written as they were. To read
+ * members, use the value itself.
+ */
 export const forWriting = <Value extends object>(text: string, value: Value): Value =>
   peculiar.test(text) ? (parseExactText(text) as Value) : value
 
 /**
- * The text of a message with another id. To avoid parsing large messages, the id is replaced in the text where it must be the message's own: just before the
- * last brace, or in the beginning that most servers write.
+ * The text of a message with another id. To avoid parsing large messages, the id is replaced in the text
+ * where it must be the message's own: just before the last brace, or in the beginning that most servers
+ * write.
  */
 export const withId = (text: string, message: Rpc, id: Id): string => {
   const [from, to] = [JSON.stringify(message['id']), JSON.stringify(id)]
@@ -67,14 +74,20 @@ export const withId = (text: string, message: Rpc, id: Id): string => {
   return JSON.stringify({ ...forWriting(text, message), id })
 }
 
-/** The message on one line: its own text, unless that has line breaks (in an event stream, a carriage return is one too). */
+/**
+ * The message on one line: its own text, unless that has line breaks (in an event stream, a carriage return
+ * is one too).
+ */
 export const oneLine = (text: string, message: Rpc): string =>
   /[\r\n]/.test(text) ? JSON.stringify(forWriting(text, message)) : text
 
 export const errorText = (id: Id | null, code: number, message: string, data?: unknown): string =>
   JSON.stringify({ jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } })
 
-/** HTTP status of a JSON-RPC error that is the whole response (2026-07-28 streamable-http, protocol version header; basic/index, _meta). */
+/**
+ * HTTP status of a JSON-RPC error that is the whole response (2026-07-28 streamable-http, protocol version
+ * header; basic/index, _meta).
+ */
 export const statusOf = (message: Rpc): number => {
   const { error } = message
   if (!isRecord(error)) return 200
@@ -101,7 +114,10 @@ export const messagesOf = (text: string): readonly ParsedMessages[] => {
   }
 }
 
-/** The messages of a text, to be changed and written again: their numbers are written as they were. None where it is not JSON. */
+/**
+ * The messages of a text, to be changed and written again: their numbers are written as they were. None where
+ * it is not JSON.
+ */
 export const messagesToWrite = (text: string): readonly Rpc[] => {
   try {
     const value = parseExactText(text)

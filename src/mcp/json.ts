@@ -8,7 +8,10 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Deeper nesting exhausts recursive parsers. */
 const maxDepth = 200
-/** Levels in which no member may be repeated: the message, its `params`, and the members of those (`arguments`, `_meta`). */
+/**
+ * Levels in which no member may be repeated: the message, its `params`, and the members of those
+ * (`arguments`, `_meta`).
+ */
 const checkedLevels = 3
 const maxBatch = 100
 
@@ -19,8 +22,8 @@ const beyondAscii = /[^\0-\x7f]/
 const separators = /[-_]/g
 
 /**
- * A member's name as a tolerant parser compares it. Go's encoding/json uses Unicode simple case folding, in which `ſ` (U+017F) is an s and `K` (U+212A) a k.
- * Other parsers fold `ı` and `İ` too.
+ * A member's name as a tolerant parser compares it. Go's encoding/json uses Unicode simple case folding, in
+ * which `ſ` (U+017F) is an s and `K` (U+212A) a k. Other parsers fold `ı` and `İ` too.
  */
 export const foldName = (name: string): string =>
   beyondAscii.test(name) ? name.toUpperCase().toLowerCase().replaceAll('\u0307', '') : name.toLowerCase()
@@ -140,7 +143,10 @@ const checkMessage = (message: unknown): void => {
   checkSpelling(ref, refMembers)
 }
 
-/** JSON-RPC 2.0 §6 has no empty batch. Each message costs as much as one on its own, so their number is limited. */
+/**
+ * JSON-RPC 2.0 §6 has no empty batch. Each message costs as much as one on its own, so their number is
+ * limited.
+ */
 const checkBatch = ({ length }: readonly unknown[]): void => {
   if (length === 0)
     throw new Refusal('mcp.invalid', 'an empty batch', { say: 'A batch must contain at least one message.' })
@@ -158,9 +164,10 @@ export interface StrictJson {
 }
 
 /**
- * The text and value of JSON in UTF-8. Throws `mcp.parse` if it is not JSON, and `mcp.invalid` if parsers read it differently: nesting deeper than 200 levels; a
- * repeated member in the first three levels of a message (RFC 8259 §4 does not say which one counts); a member that decides what the message does, in another
- * spelling that a tolerant parser accepts. A batch has at most 100 messages.
+ * The text and value of JSON in UTF-8. Throws `mcp.parse` if it is not JSON, and `mcp.invalid` if parsers
+ * read it differently: nesting deeper than 200 levels; a repeated member in the first three levels of a
+ * message (RFC 8259 §4 does not say which one counts); a member that decides what the message does, in
+ * another spelling that a tolerant parser accepts. A batch has at most 100 messages.
  */
 export const readStrictJson = (bytes: Uint8Array): StrictJson => {
   let text: string
@@ -187,7 +194,8 @@ export const readStrictJson = (bytes: Uint8Array): StrictJson => {
 /** Only the value. */
 export const parseStrictJson = (bytes: Uint8Array): unknown => readStrictJson(bytes).value
 
-// JSON whose numbers are written as they were: arguments and results may have numbers that a double cannot hold (JSON.parse source text access, ECMAScript 2025).
+// JSON whose numbers are written as they were: arguments and results may have numbers that a double cannot
+// hold (JSON.parse source text access, ECMAScript 2025).
 
 declare global {
   interface JSON {
@@ -199,7 +207,10 @@ declare global {
   }
 }
 
-/** A value that `JSON.stringify` writes with the same numbers. A number that a double cannot hold is an object. Throws SyntaxError. */
+/**
+ * A value that `JSON.stringify` writes with the same numbers. A number that a double cannot hold is an
+ * object. Throws SyntaxError.
+ */
 export const parseExactText = (text: string): unknown =>
   JSON.parse(text, (_key, value: unknown, { source }) =>
     typeof value === 'number' && source !== undefined && String(value) !== source

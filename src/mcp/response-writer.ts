@@ -1,11 +1,14 @@
-// The answer to one HTTP request while it comes into being: one JSON object when the last message is also the first, an event stream otherwise
-// (Streamable HTTP, sending messages to the server).
+// The answer to one HTTP request while it comes into being: one JSON object when the last message is also the
+// first, an event stream otherwise (Streamable HTTP, sending messages to the server).
 import { keepAliveComment } from '../kit/sse.ts'
 import type { AbortListener, PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 
 // The writing of an event stream to whoever reads it, at the speed they read.
 
-/** Unsent characters beyond which the server behind is asked to wait, and beyond which this reader is given up. */
+/**
+ * Unsent characters beyond which the server behind is asked to wait, and beyond which this reader is given
+ * up.
+ */
 const slowCharacters = 1_048_576
 const lostCharacters = 33_554_432
 

@@ -6,7 +6,10 @@ import { isRecord } from './json.ts'
 export interface Revision {
   /** The revision's date, as it stands in `MCP-Protocol-Version`. */
   readonly version: string
-  /** Stateless: only POST, no sessions; each request names its revision in `params._meta` (2026-07-28 basic/versioning). */
+  /**
+   * Stateless: only POST, no sessions; each request names its revision in `params._meta` (2026-07-28
+   * basic/versioning).
+   */
   readonly modern: boolean
   /** Bodies may be batches (2025-03-26 basic/index). */
   readonly batches: boolean
@@ -32,11 +35,15 @@ export const isModern = (version: string): boolean => version >= oldestModern
 
 const urlElicitation = '2025-11-25'
 
-/** Whether clients of this revision know the error -32042: the person must open a URL first (2025-11-25 elicitation). Modern clients must not get it. */
+/**
+ * Whether clients of this revision know the error -32042: the person must open a URL first (2025-11-25
+ * elicitation). Modern clients must not get it.
+ */
 export const namesUrlElicitationError = (version: string): boolean =>
   version >= urlElicitation && !isModern(version)
 
-// Version negotiation with a server: legacy revisions begin with `initialize`, modern ones answer `server/discover` (2026-07-28 basic/versioning).
+// Version negotiation with a server: legacy revisions begin with `initialize`, modern ones answer
+// `server/discover` (2026-07-28 basic/versioning).
 
 const versionOf = (modern: boolean): string =>
   (revisions.find((revision) => revision.modern === modern) as { readonly version: string }).version
@@ -62,7 +69,10 @@ const unsupported = -32_022
 const hasModern = (list: unknown): boolean =>
   Array.isArray(list) && list.some((version) => typeof version === 'string' && isModern(version))
 
-/** Whether this response to `server/discover` is one of a modern server. The only error of a modern server is -32022 with a modern revision; the code of a legacy server is not specified. */
+/**
+ * Whether this response to `server/discover` is one of a modern server. The only error of a modern server is
+ * -32022 with a modern revision; the code of a legacy server is not specified.
+ */
 export const isModernServer = ({ result, error }: Rpc): boolean => {
   if (isRecord(result)) return hasModern(result['supportedVersions'])
   return (

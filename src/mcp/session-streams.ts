@@ -3,7 +3,8 @@ import { Refusal } from '../kit/refusal.ts'
 import type { AbortListener, PlainResponse } from '../kit/plain-response.ts'
 import { type ResponseWriter, createResponseWriter } from './response-writer.ts'
 
-// What a session's event streams have said, so that a client that lost its connection can take up where it was (2025-11-25 transports, resumability).
+// What a session's event streams have said, so that a client that lost its connection can take up where it
+// was (2025-11-25 transports, resumability).
 
 export interface StoredEvent {
   readonly id: string
@@ -50,7 +51,8 @@ export const createEventStore = (): EventStore => {
   }
 }
 
-// The event streams of one session and what was said on each: a stream outlives the connection it is read on (2025-11-25 transports, resumability).
+// The event streams of one session and what was said on each: a stream outlives the connection it is read on
+// (2025-11-25 transports, resumability).
 
 /** How long a client waits before it takes up a stream again, milliseconds. */
 const retryMs = 500
@@ -70,7 +72,10 @@ export interface Stream {
 
 export interface StreamSetOptions {
   readonly now: () => number
-  /** Whether clients of this session know events that carry an id alone (2025-11-25, a stream begins with one). Read when a stream opens. */
+  /**
+   * Whether clients of this session know events that carry an id alone (2025-11-25, a stream begins with
+   * one). Read when a stream opens.
+   */
   readonly primes: () => boolean
   /** Whether the session has its name: the answer that gives it is no stream. */
   readonly named: () => boolean
@@ -92,7 +97,10 @@ export interface StreamSet {
   forget(stream: Stream): void
   /** The newest of its kind that somebody reads. */
   newest(standing: boolean): Stream | undefined
-  /** The stream behind an event id, new when it is forgotten already, and what it said after that event. Undefined for an id that was never given out. */
+  /**
+   * The stream behind an event id, new when it is forgotten already, and what it said after that event.
+   * Undefined for an id that was never given out.
+   */
   behind(
     lastEventId: string,
   ):
@@ -196,7 +204,10 @@ const lateMs = 5000
 /** Where the answer to one call goes, and what is said before it. */
 export interface StreamOutput {
   readonly reply: Promise<PlainResponse>
-  /** No stream is opened for the call before its message has been taken: until then it may be refused as a whole. */
+  /**
+   * No stream is opened for the call before its message has been taken: until then it may be refused as a
+   * whole.
+   */
   delay(taken: Promise<void>): void
   /** A message that belongs to the call, before its answer. */
   tell(data: string): void
@@ -210,11 +221,19 @@ export interface StreamOutput {
 
 export interface Streams {
   output(signal: AbortListener): StreamOutput
-  /** A GET: a new standing stream, or the one that `lastEventId` belongs to, from there. Undefined for an id that was never given out. */
+  /**
+   * A GET: a new standing stream, or the one that `lastEventId` belongs to, from there. Undefined for an id
+   * that was never given out.
+   */
   listen(signal: AbortListener, lastEventId: string | undefined): Promise<PlainResponse> | undefined
-  /** A message of the server's own accord: with the calls first (`related`), or on a standing stream first. */
+  /**
+   * A message of the server's own accord: with the calls first (`related`), or on a standing stream first.
+   */
   tell(data: string, related: boolean): void
-  /** Opens streams for calls that take longer than `graceMs`, comments on idle ones, and lets go of those held longer than `holdMs` (0: never). */
+  /**
+   * Opens streams for calls that take longer than `graceMs`, comments on idle ones, and lets go of those held
+   * longer than `holdMs` (0: never).
+   */
   tick(graceMs: number, holdMs: number, comment: boolean): void
   readonly connected: boolean
   close(): void
@@ -285,7 +304,10 @@ export const createStreams = (options: StreamSetOptions): Streams => {
   const { now, primes, named } = options
   const set = createStreamSet(options)
   const backlog = createBacklog()
-  /** Clients of revisions before 2025-11-25 know no streams that are taken up again; theirs is opened so that what stands between sees a sign of life. */
+  /**
+   * Clients of revisions before 2025-11-25 know no streams that are taken up again; theirs is opened so that
+   * what stands between sees a sign of life.
+   */
   const opens = (waitedMs: number, graceMs: number): boolean =>
     primes() ? waitedMs >= graceMs : named() && waitedMs >= Math.max(graceMs, lateMs)
   return {

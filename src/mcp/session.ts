@@ -1,4 +1,5 @@
-// One session of a client of 2025 or before: calls, notifications and answers of the client one way, and everything the server says the other.
+// One session of a client of 2025 or before: calls, notifications and answers of the client one way, and
+// everything the server says the other.
 import type { AbortListener, PlainResponse } from '../kit/plain-response.ts'
 import { Refusal, type ReportRefused } from '../kit/refusal.ts'
 import type { PeerEvents } from './incoming-messages.ts'
@@ -16,7 +17,8 @@ export interface Posted {
   readonly refused: ReportRefused
 }
 
-// The requests of one session that have no answer yet: each is answered where it was posted, and cancelled by the client's own id.
+// The requests of one session that have no answer yet: each is answered where it was posted, and cancelled by
+// the client's own id.
 
 /** Takes the answer to one call, or that there will be none. */
 type Finish = (text: string | undefined) => void
@@ -31,11 +33,17 @@ interface Sent extends Pick<Posted, 'headers' | 'refused'> {
 interface SessionCalls {
   /** Sends one request; `finish` as `gather` made it. */
   call(said: DescribedMessage, sent: Sent): void
-  /** The client waits no longer; servers do not answer a cancelled call, so nothing of it is left (basic/utilities/cancellation). */
+  /**
+   * The client waits no longer; servers do not answer a cancelled call, so nothing of it is left
+   * (basic/utilities/cancellation).
+   */
   cancel(notification: Rpc): void
 }
 
-/** One answer for what was posted together. The answers of a batch go together, once all are there (2025-03-26 transports). */
+/**
+ * One answer for what was posted together. The answers of a batch go together, once all are there (2025-03-26
+ * transports).
+ */
 const gather = (output: StreamOutput, batch: boolean, count: number): Finish => {
   const answers: string[] = []
   let open = count
@@ -67,8 +75,8 @@ const createSessionCalls = (peer: () => SessionPeer): SessionCalls => {
         forget()
         finish(text)
       }
-      // Clients post calls at once under one id. Each is answered where it was posted, since ids towards the server are the
-      // gateway's own; a cancellation means the newest of them.
+      // Clients post calls at once under one id. Each is answered where it was posted, since ids towards the
+      // server are the gateway's own; a cancellation means the newest of them.
       inFlight.set(key, call)
       try {
         call.id = peer().call(said, { answer, progress: output.tell, failed, sending: output.delay }, headers)

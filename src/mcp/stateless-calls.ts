@@ -1,4 +1,5 @@
-// The calls of 2026-07-28 at one server: no session, any number at once, each answered on its own response (streamable-http; basic/transports/stdio).
+// The calls of 2026-07-28 at one server: no session, any number at once, each answered on its own response
+// (streamable-http; basic/transports/stdio).
 import type { PlainResponse } from '../kit/plain-response.ts'
 import type { Refusal } from '../kit/refusal.ts'
 import type { PeerEvents } from './incoming-messages.ts'
@@ -51,7 +52,10 @@ export interface StatelessCallsOptions {
 /** Calls in flight, by our ids. */
 interface CallsState extends StatelessCallsOptions {
   readonly inFlight: Map<number, CallInFlight>
-  /** The one call whose log messages are let through: on this transport nothing tells whose a message is (server/utilities/logging). */
+  /**
+   * The one call whose log messages are let through: on this transport nothing tells whose a message is
+   * (server/utilities/logging).
+   */
   logging: number | undefined
 }
 
@@ -101,7 +105,10 @@ const notify = (state: CallsState, message: Rpc, text: string): void => {
   } else unexpected('a notification of no call')
 }
 
-/** A server may leave log messages out, and must not send them to another call; so while one call is told of them, a second asks for none. */
+/**
+ * A server may leave log messages out, and must not send them to another call; so while one call is told of
+ * them, a second asks for none.
+ */
 const quieted = ({ logging }: CallsState, said: DescribedMessage): DescribedMessage => {
   if (logging === undefined || !(logLevel in metaOf(said.message))) return said
   const whole = forWriting(said.text, said.message)
@@ -121,7 +128,8 @@ const request = (
   let id = 0
   const output: ResponseWriter = createResponseWriter(
     {
-      // Closing the stream is the cancellation (streamable-http, cancellation); this transport has a message for it.
+      // Closing the stream is the cancellation (streamable-http, cancellation); this transport has a message
+      // for it.
       gone() {
         peer().cancel(id, 'the client closed the stream')
         forget(state, id)
@@ -149,7 +157,8 @@ const request = (
     failed(refusal: Refusal) {
       forget(state, id)
       if (output.state === 'waiting') output.refuse(refusal)
-      // A subscription whose server is gone just ends, without a result (basic/patterns/subscriptions, graceful closure).
+      // A subscription whose server is gone just ends, without a result (basic/patterns/subscriptions,
+      // graceful closure).
       else if (listens) output.end()
       else finish(output, refused(refusal, clientId), 200)
     },
@@ -166,7 +175,8 @@ export const createStatelessCalls = (options: StatelessCallsOptions): StatelessC
     request: (said, call) => request(state, said, call),
     events: {
       notification: (message, text) => notify(state, message, text),
-      // This revision has no requests of servers; one is answered nevertheless, so that the server does not wait for ever.
+      // This revision has no requests of servers; one is answered nevertheless, so that the server does not
+      // wait for ever.
       request(message) {
         unexpected('a request of the server')
         const error = { code: -32601, message: 'Method not found' }

@@ -1,5 +1,5 @@
-// Streamable HTTP in front of an MCP server, whatever transport leads to it: sessions begun by `initialize`, each with a connection of its own, POST, GET and
-// DELETE (2025-11-25 transports).
+// Streamable HTTP in front of an MCP server, whatever transport leads to it: sessions begun by `initialize`,
+// each with a connection of its own, POST, GET and DELETE (2025-11-25 transports).
 import { fieldOf, readMediaType } from '../kit/http.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -114,7 +114,10 @@ export interface StreamableHttpOptions {
   readonly startMs: number
   /** A session without a call or a stream for this long ends, milliseconds. */
   readonly sessionMs: number
-  /** Event streams of calls are let go of after this long, for clients that know how to take them up again; 0 holds them. Milliseconds. */
+  /**
+   * Event streams of calls are let go of after this long, for clients that know how to take them up again; 0
+   * holds them. Milliseconds.
+   */
   readonly holdMs: number
   readonly unexpected: (what: string) => void
 }
@@ -124,9 +127,14 @@ export interface StreamableHttp {
   handle(owner: string, request: SessionRequest): Promise<PlainResponse>
   /** A POST whose checks are done. Throws and rejects with `Refusal`. */
   post(owner: string, posted: PostedMessages, request: SessionRequest): Promise<PlainResponse>
-  /** Opens streams for calls that take a while, comments on idle ones (`comment`), and ends sessions that nobody uses. */
+  /**
+   * Opens streams for calls that take a while, comments on idle ones (`comment`), and ends sessions that
+   * nobody uses.
+   */
   tick(comment: boolean): void
-  /** Fails calls during which a server said nothing; where it waits for the client itself, `waitMs` counts. */
+  /**
+   * Fails calls during which a server said nothing; where it waits for the client itself, `waitMs` counts.
+   */
   expire(silenceMs: number, waitMs: number): void
   readonly size: number
 }
@@ -138,9 +146,15 @@ interface OpenSession {
   leave(): void
 }
 
-/** A call that is answered sooner than this is answered in one piece; where streams are let go of, every call has one from the start. */
+/**
+ * A call that is answered sooner than this is answered in one piece; where streams are let go of, every call
+ * has one from the start.
+ */
 const graceMs = 100
-/** From this revision on, streams begin with an event that has only an id (2025-11-25 transports, sending messages). */
+/**
+ * From this revision on, streams begin with an event that has only an id (2025-11-25 transports, sending
+ * messages).
+ */
 const priming = (revisions.find(({ modern }) => !modern) as { readonly version: string }).version
 const batching = new Set(revisions.filter(({ batches }) => batches).map(({ version }) => version))
 
@@ -191,7 +205,10 @@ const openSession = async (
   return opened
 }
 
-/** Sends `initialize`. The session begins with the server's yes, when `accept` names it; without one nothing is left behind. */
+/**
+ * Sends `initialize`. The session begins with the server's yes, when `accept` names it; without one nothing
+ * is left behind.
+ */
 const initialize = (
   { session, peer, leave: end }: OpenSession,
   said: DescribedMessage,
@@ -219,7 +236,8 @@ const initialize = (
   if (signal.aborted) leave()
   const answer = (text: string, { result }: Rpc): void => {
     if (!isRecord(result) || typeof result['protocolVersion'] !== 'string') {
-      // A server of 2026-07-28 alone names its revisions in the error (basic/versioning); the client should see it.
+      // A server of 2026-07-28 alone names its revisions in the error (basic/versioning); the client should
+      // see it.
       output.answer(text, 400)
       leave()
       return

@@ -1,5 +1,6 @@
-// Messages of servers that do not follow the protocol exactly: JSON with NaN, several messages on a line, a message over several lines, a response without a
-// required member. A valid message on one line is never read here.
+// Messages of servers that do not follow the protocol exactly: JSON with NaN, several messages on a line, a
+// message over several lines, a response without a required member. A valid message on one line is never read
+// here.
 import type { Rpc } from './json-rpc.ts'
 import { isRecord } from './json.ts'
 
@@ -43,7 +44,10 @@ const parsed = (text: string): { readonly value: unknown } | undefined => {
   }
 }
 
-/** Replaces NaN and Infinity, which Python and others write, by null, as JavaScript does. Strings are not changed. */
+/**
+ * Replaces NaN and Infinity, which Python and others write, by null, as JavaScript does. Strings are not
+ * changed.
+ */
 const withoutNaN = (text: string): string => {
   const parts: string[] = []
   for (let from = 0; from < text.length;) {
@@ -69,7 +73,10 @@ const read = (text: string): { readonly value: unknown; readonly text: string } 
   return found && { ...found, text: mended }
 }
 
-/** A response that lacks a member of JSON-RPC 2.0 §5 or has one too many, but can mean only one thing. Undefined for everything else. */
+/**
+ * A response that lacks a member of JSON-RPC 2.0 §5 or has one too many, but can mean only one thing.
+ * Undefined for everything else.
+ */
 export const repairAnswer = (value: unknown): Rpc | undefined => {
   if (!isRecord(value) || value['method'] !== undefined) return undefined
   const { jsonrpc = '2.0', error, result, ...rest } = value
@@ -158,7 +165,10 @@ export interface Likeness {
   readonly ids: readonly number[]
 }
 
-/** Whether a text that is not JSON looks like a response, rather than a log line, a request or a notification. `tail`: the end of a text of which only both ends are known. */
+/**
+ * Whether a text that is not JSON looks like a response, rather than a log line, a request or a notification.
+ * `tail`: the end of a text of which only both ends are known.
+ */
 export const answerLike = (text: string, tail: string = text.slice(-looked)): Likeness | undefined => {
   const seen = `${text.slice(0, looked)}\n${tail}`
   if (

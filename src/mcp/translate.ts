@@ -1,4 +1,5 @@
-// Results, errors and capabilities, translated between legacy revisions and the modern one as far as they have a counterpart (2025-11-25 and 2026-07-28).
+// Results, errors and capabilities, translated between legacy revisions and the modern one as far as they
+// have a counterpart (2025-11-25 and 2026-07-28).
 import { metaKeys } from './envelope.ts'
 import { isUsable } from './headers.ts'
 import type { Rpc } from './json-rpc.ts'
@@ -32,7 +33,10 @@ const only = (record: unknown, ...names: readonly string[]): Rpc =>
       )
     : {}
 
-/** A result for a modern client, with every member that the revision requires. Shared caches must not store it. */
+/**
+ * A result for a modern client, with every member that the revision requires. Shared caches must not store
+ * it.
+ */
 export const modernResult = (method: string, result: Rpc, server: Rpc): Rpc => ({
   ...result,
   resultType: 'complete',
@@ -58,7 +62,10 @@ export const toModern = (method: string, result: Rpc, server: Rpc): Rpc =>
     server,
   )
 
-/** Output schemas of legacy revisions are objects (SEP-2106). Tools that clients must not use are left out (SEP-2243). */
+/**
+ * Output schemas of legacy revisions are objects (SEP-2106). Tools that clients must not use are left out
+ * (SEP-2243).
+ */
 const legacyTools = (tools: unknown): unknown =>
   Array.isArray(tools)
     ? tools
@@ -98,7 +105,10 @@ export const toLegacy = (method: string, result: Rpc): Rpc => {
 export const toModernError = (error: Rpc): Rpc =>
   error['code'] === -32_002 ? { ...error, code: -32_602 } : error
 
-/** -32602 for a resource that was not found names it in its data. For other invalid parameters, the code stays. */
+/**
+ * -32602 for a resource that was not found names it in its data. For other invalid parameters, the code
+ * stays.
+ */
 export const toLegacyError = (method: string, error: Rpc): Rpc =>
   method === 'resources/read' &&
   error['code'] === -32_602 &&
@@ -107,7 +117,10 @@ export const toLegacyError = (method: string, error: Rpc): Rpc =>
     ? { ...error, code: -32_002 }
     : error
 
-/** Capabilities of a server that are offered to the client. `notices`: whether it can receive list changes; `watching`: and updates of single resources. */
+/**
+ * Capabilities of a server that are offered to the client. `notices`: whether it can receive list changes;
+ * `watching`: and updates of single resources.
+ */
 export const bridgedServer = (
   capabilities: unknown,
   { notices, watching }: { readonly notices: boolean; readonly watching: boolean },
@@ -141,7 +154,9 @@ export const urlsOnly = (capabilities: Rpc): Rpc => {
   return isRecord(elicitation) && isRecord(elicitation['url']) ? { elicitation: { url: {} } } : {}
 }
 
-/** The client capability that a request of the server needs; undefined for requests that only one side knows. */
+/**
+ * The client capability that a request of the server needs; undefined for requests that only one side knows.
+ */
 export const capabilityOf = (method: unknown): 'roots' | 'sampling' | 'elicitation' | undefined =>
   method === 'roots/list'
     ? 'roots'

@@ -1,10 +1,11 @@
-// A connection to an MCP server that carries whole JSON-RPC messages both ways until it ends; the shape is the MCP SDK's Transport.
+// A connection to an MCP server that carries whole JSON-RPC messages both ways until it ends; the shape is
+// the MCP SDK's Transport.
 import type { Refusal } from '../kit/refusal.ts'
 
 export interface Transport {
   /**
-   * Sends one message. Throws or rejects with `Refusal` when the server did not get it. `headers`: of the request that carries the message, a flat list, for
-   * transports that send each message with headers.
+   * Sends one message. Throws or rejects with `Refusal` when the server did not get it. `headers`: of the
+   * request that carries the message, a flat list, for transports that send each message with headers.
    */
   send(message: string, headers: readonly string[]): void | Promise<void>
   /** Ends the connection; `onclose` follows. */

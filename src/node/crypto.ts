@@ -38,7 +38,8 @@ import {
 import type { Store } from '../ports/store.ts'
 import { closeToOthers } from './storage/file-modes.ts'
 
-// The key ring's algorithms with node:crypto, which runs at once. WebCrypto runs on a thread pool, which takes half of the time of a token request.
+// The key ring's algorithms with node:crypto, which runs at once. WebCrypto runs on a thread pool, which
+// takes half of the time of a token request.
 
 const ivBytes = 12
 const tagBytes = 16
@@ -85,9 +86,13 @@ export const createNodeCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>
   },
 })
 
-// The gateway's own root secret: created once, and kept in the state directory with access for its owner only.
+// The gateway's own root secret: created once, and kept in the state directory with access for its owner
+// only.
 
-/** Bytes of the configured secret. Any text of 32 characters or more is accepted; the key ring derives keys from it. */
+/**
+ * Bytes of the configured secret. Any text of 32 characters or more is accepted; the key ring derives keys
+ * from it.
+ */
 const configured = (secret: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(secret, 'utf8'))
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code
@@ -120,7 +125,10 @@ const sync = (path: string, flags: string, text?: string): void => {
   }
 }
 
-/** The file appears with its whole content or not at all, however this process ends. Of several processes, the first one wins. */
+/**
+ * The file appears with its whole content or not at all, however this process ends. Of several processes, the
+ * first one wins.
+ */
 const create = (path: string): void => {
   const draft = `${path}.${nodeRandomBytes(6).toString('hex')}`
   sync(draft, 'wx', `${nodeRandomBytes(32).toString('base64url')}\n`)
@@ -135,7 +143,10 @@ const create = (path: string): void => {
   if (process.platform !== 'win32') sync(dirname(path), 'r')
 }
 
-/** The file's secret, where session_secret replaces it: data sealed with it still opens until the file is deleted. */
+/**
+ * The file's secret, where session_secret replaces it: data sealed with it still opens until the file is
+ * deleted.
+ */
 const superseded = (path: string): readonly Uint8Array<ArrayBuffer>[] => {
   try {
     const secret = read(path)
@@ -147,9 +158,10 @@ const superseded = (path: string): readonly Uint8Array<ArrayBuffer>[] => {
 }
 
 /**
- * Root secrets, newest first: the configured one and its predecessors, then the one in `<state>/root.key` (32 random bytes, mode 0600), which the first start without
- * a configured one creates. Two processes that start together use the same one. `make: false`: the store has sealed data, so a new secret would be useless; the list
- * may then be empty.
+ * Root secrets, newest first: the configured one and its predecessors, then the one in `<state>/root.key` (32
+ * random bytes, mode 0600), which the first start without a configured one creates. Two processes that start
+ * together use the same one. `make: false`: the store has sealed data, so a new secret would be useless; the
+ * list may then be empty.
  */
 export const rootSecrets = (
   stateDir: string,
@@ -168,7 +180,10 @@ export const rootSecrets = (
 
 const poolBytes = 4096
 
-/** Random bytes from a pool: filling one costs hardly more than filling the few bytes of one token. What was handed out is erased from it. */
+/**
+ * Random bytes from a pool: filling one costs hardly more than filling the few bytes of one token. What was
+ * handed out is erased from it.
+ */
 export const createRandomBytes = (): ((n: number) => Uint8Array<ArrayBuffer>) => {
   const pool = new Uint8Array(poolBytes)
   let at = poolBytes
@@ -240,8 +255,8 @@ const misfitWith = async (store: Store, ring: KeyRing): Promise<KeyMismatch | un
 }
 
 /**
- * The secrets for this store. Throws `SealedState` before anything is written when the store was sealed with other secrets, and the file system's error when the state
- * directory has no secret and none can be created.
+ * The secrets for this store. Throws `SealedState` before anything is written when the store was sealed with
+ * other secrets, and the file system's error when the state directory has no secret and none can be created.
  */
 export const openKeys = async (
   stateDir: string,
@@ -261,7 +276,10 @@ export const openKeys = async (
   return ring
 }
 
-/** The two numbers of an ECDSA signature side by side, 32 bytes each (RFC 7518 §3.4), from a SEQUENCE of two INTEGERs; a P-256 signature has no length above 127. */
+/**
+ * The two numbers of an ECDSA signature side by side, 32 bytes each (RFC 7518 §3.4), from a SEQUENCE of two
+ * INTEGERs; a P-256 signature has no length above 127.
+ */
 const sideBySide = (der: Buffer): Uint8Array => {
   const both = new Uint8Array(64)
   let at = 3

@@ -1,4 +1,5 @@
-// The forward proxies of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), read as curl reads them.
+// The forward proxies of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), read as curl reads
+// them.
 import { BlockList, type Socket, connect as connectPlain, isIP, isIPv6 } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
@@ -59,7 +60,9 @@ type Exception = (host: string, port: string) => boolean
 const never: Exception = () => false
 const family = (address: string): 'ipv4' | 'ipv6' => (isIPv6(address) ? 'ipv6' : 'ipv4')
 
-/** An address or a range (CIDR) in NO_PROXY, which matches addresses in URLs. Names are not resolved for it. */
+/**
+ * An address or a range (CIDR) in NO_PROXY, which matches addresses in URLs. Names are not resolved for it.
+ */
 const exceptAddress = (address: string, bits: string | undefined): Exception => {
   const list = new BlockList()
   if (bits === undefined) list.addAddress(address, family(address))
@@ -93,8 +96,9 @@ const isLoopback = (host: string): boolean =>
 const secure = new Set(['https:', 'wss:'])
 
 /**
- * Lower-case names take precedence, `ALL_PROXY` is for both schemes, and an empty value is none. Loopback hosts (localhost, 127.0.0.0/8, ::1) never use a proxy,
- * whatever NO_PROXY says: the proxy has another localhost. Throws RangeError for a value that is not an HTTP proxy.
+ * Lower-case names take precedence, `ALL_PROXY` is for both schemes, and an empty value is none. Loopback
+ * hosts (localhost, 127.0.0.0/8, ::1) never use a proxy, whatever NO_PROXY says: the proxy has another
+ * localhost. Throws RangeError for a value that is not an HTTP proxy.
  */
 export const readForwardProxies = (env: Environment): ForwardProxies => {
   const read = (...names: readonly string[]): ForwardProxy | undefined => {
@@ -192,7 +196,10 @@ const opened = (proxy: ForwardProxy, socket: Socket, target: string): Promise<vo
     socket.on('data', read).on('error', broken).on('close', ended)
   })
 
-/** A connection to the host through the proxy, which resolves the name. Rejects with an error that names the proxy. */
+/**
+ * A connection to the host through the proxy, which resolves the name. Rejects with an error that names the
+ * proxy.
+ */
 export const openTunnel = async (proxy: ForwardProxy, host: string, port: number): Promise<Socket> => {
   const socket = await connectToProxy(proxy)
   const target = `${host.includes(':') ? `[${host}]` : host}:${port}`

@@ -1,11 +1,13 @@
-// The log on Node: JSON lines on standard output, or short lines on standard error in a terminal. Buffered, flushed when the process ends.
+// The log on Node: JSON lines on standard output, or short lines on standard error in a terminal. Buffered,
+// flushed when the process ends.
 import { fstatSync } from 'node:fs'
 import sonicBoom from 'sonic-boom'
 import { type LogFields, isSecretName, logLine, logOrder } from '../kit/log.ts'
 import type { Log, LogLevel } from '../ports/runtime.ts'
 
-// Writes lines to a file descriptor in large pieces, without waiting for the reader. The lines are gathered here, because SonicBoom measures everything it has
-// gathered at each write, which costs more than the rest of a call's record.
+// Writes lines to a file descriptor in large pieces, without waiting for the reader. The lines are gathered
+// here, because SonicBoom measures everything it has gathered at each write, which costs more than the rest
+// of a call's record.
 
 // A CommonJS module whose exports Node cannot detect.
 const { SonicBoom } = sonicBoom
@@ -13,7 +15,10 @@ const { SonicBoom } = sonicBoom
 export interface LineWriter {
   /** The text ends with a line feed. */
   write(line: string): void
-  /** Writes the rest; resolves when it is written, or when the reader does not take it in time. Later lines are dropped. */
+  /**
+   * Writes the rest; resolves when it is written, or when the reader does not take it in time. Later lines
+   * are dropped.
+   */
   end(): Promise<void>
 }
 
@@ -55,7 +60,8 @@ export const createLineWriter = (fd: number): LineWriter => {
     lost = 0
   })
   stream.on('error', ({ code }: NodeJS.ErrnoException) => {
-    // The reader is gone. After any other error, such as a full disk (ENOSPC), the same bytes are written again.
+    // The reader is gone. After any other error, such as a full disk (ENOSPC), the same bytes are written
+    // again.
     if (code !== 'EPIPE') return
     ended ??= Promise.resolve()
     stream.destroy()
@@ -100,7 +106,8 @@ export const createJsonLog = (least: LogLevel): NodeLog => {
   }
 }
 
-// Escape sequences in a field must not control the terminal, and no character may change the reading direction or end the line.
+// Escape sequences in a field must not control the terminal, and no character may change the reading
+// direction or end the line.
 const plain = (value: unknown): string => {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
   return text
@@ -137,7 +144,10 @@ const otherWords = (fields: LogFields): string =>
 const wordsOf = (event: string, fields: LogFields): string =>
   event === 'refused' ? refusedWords(fields) : event === 'call' ? callWords(fields) : otherWords(fields)
 
-/** For a terminal: one short line per event of the level. A terminal keeps no audit trail, so audit events have no exception here. */
+/**
+ * For a terminal: one short line per event of the level. A terminal keeps no audit trail, so audit events
+ * have no exception here.
+ */
 export const createTerminalLog = (least: LogLevel): NodeLog => ({
   log: (level, event, fields = {}, audit = false) => {
     if (logOrder[level] < logOrder[least]) return

@@ -25,7 +25,10 @@ export interface OutboundDeps {
   readonly allowOrigins: readonly string[]
   /** Default: the system's resolver. */
   readonly lookup?: Lookup
-  /** Connections to `host:port` go to this address and port instead, unchecked, as with curl's --connect-to; TLS still verifies the name. */
+  /**
+   * Connections to `host:port` go to this address and port instead, unchecked, as with curl's --connect-to;
+   * TLS still verifies the name.
+   */
   readonly connectTo?: Readonly<Record<string, { readonly address: string; readonly port: number }>>
   /** Certificates (PEM) trusted instead of the system's. */
   readonly ca?: string
@@ -84,7 +87,10 @@ const unlessAborted = <T>(signal: AbortSignal, work: Promise<T>): Promise<T> => 
 
 type UndiciModule = typeof Undici
 
-/** The dispatcher of one exchange through a forward proxy: a tunnel for https, the whole URL to the proxy for http (RFC 9112 §3.2.2). */
+/**
+ * The dispatcher of one exchange through a forward proxy: a tunnel for https, the whole URL to the proxy for
+ * http (RFC 9112 §3.2.2).
+ */
 const throughProxy = (
   proxy: ForwardProxy,
   origin: string,
@@ -120,7 +126,10 @@ interface Route {
   readonly proxies: ForwardProxies
 }
 
-/** Where the URL may lead. Throws `outbound.refused`. `direct`: no forward proxy resolves the name of a configured origin. */
+/**
+ * Where the URL may lead. Throws `outbound.refused`. `direct`: no forward proxy resolves the name of a
+ * configured origin.
+ */
 const addressesOf = async (
   url: URL,
   { allowed, lookup }: Route,
@@ -167,7 +176,8 @@ const dispatcherOf = async (
   })
 }
 
-// Loaded by the first exchange, which a gateway that only forwards calls may never make: undici is an eighth of the memory and time of a start.
+// Loaded by the first exchange, which a gateway that only forwards calls may never make: undici is an eighth
+// of the memory and time of a start.
 const load = (): Promise<UndiciModule> => import('undici')
 
 const exchange = async (
@@ -208,7 +218,10 @@ const exchange = async (
   }
 }
 
-/** One connection per exchange: nothing is kept open, so no response comes from an address that the name had earlier. */
+/**
+ * One connection per exchange: nothing is kept open, so no response comes from an address that the name had
+ * earlier.
+ */
 export const createOutbound = ({
   allowOrigins,
   lookup = systemLookup,

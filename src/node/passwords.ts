@@ -14,8 +14,9 @@ import type { Passwords } from '../ports/runtime.ts'
 const runArgon2 = promisify(argon2)
 const runScrypt = promisify<Uint8Array, Uint8Array, number, object, Buffer>(scrypt)
 
-// OWASP's recommendation for argon2id with the most memory, 46 MiB and one pass: glibc returns blocks above 32 MiB to the system at once, but each thread of the pool
-// keeps smaller ones for ever (measured after 32 sign-ins: 49 MiB resident against 182 with 19 MiB).
+// OWASP's recommendation for argon2id with the most memory, 46 MiB and one pass: glibc returns blocks above
+// 32 MiB to the system at once, but each thread of the pool keeps smaller ones for ever (measured after 32
+// sign-ins: 49 MiB resident against 182 with 19 MiB).
 const today = { m: 47_104, t: 1, p: 1 } as const
 /** Memory times passes of the cheapest of those recommendations (7 MiB, five passes). */
 const leastCost = 7168 * 5

@@ -1,4 +1,5 @@
-// The HTTP server on Node. Proxied calls take the fast path (node/proxy); everything else goes to `gateway.fetch`.
+// The HTTP server on Node. Proxied calls take the fast path (node/proxy); everything else goes to
+// `gateway.fetch`.
 import { randomFillSync } from 'node:crypto'
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http'
 import { BlockList, isIP } from 'node:net'
@@ -69,7 +70,10 @@ export const createClientAddress = (trustedProxies: readonly string[]): ClientAd
   }
 }
 
-/** The first value of the list is the client's connection; each proxy appends its own. Only trusted proxies are believed. */
+/**
+ * The first value of the list is the client's connection; each proxy appends its own. Only trusted proxies
+ * are believed.
+ */
 const saysPlain = (clientAddress: ClientAddress, { headers, socket }: IncomingMessage): boolean => {
   const proto = headers['x-forwarded-proto']
   return (
@@ -104,7 +108,10 @@ export interface ListeningServer {
   readonly port: number
   /** Gives the server its gateway. Earlier requests wait for it. */
   open(gateway: Gateway): void
-  /** Stops listening, lets calls finish, ends idle streams. Resolves with false when calls were cut off after `graceMs`. */
+  /**
+   * Stops listening, lets calls finish, ends idle streams. Resolves with false when calls were cut off after
+   * `graceMs`.
+   */
   drain(times: DrainTimes): Promise<boolean>
 }
 
@@ -189,7 +196,10 @@ const createHandlers = (
   }
 }
 
-/** Binds the address; `localhost` means both loopback addresses. Rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL) when it cannot. */
+/**
+ * Binds the address; `localhost` means both loopback addresses. Rejects with Node's own error (EADDRINUSE,
+ * EACCES, EADDRNOTAVAIL) when it cannot.
+ */
 export const serve = async (options: ServeOptions): Promise<ListeningServer> => {
   let ready: (handle: RequestHandler) => void
   const opened = new Promise<RequestHandler>((resolve) => {

@@ -1,4 +1,5 @@
-// WebSockets on Node. A handshake (RFC 6455 §4.2) is admitted first, then the upstream is connected, then 101 is sent.
+// WebSockets on Node. A handshake (RFC 6455 §4.2) is admitted first, then the upstream is connected, then 101
+// is sent.
 import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import { type LookupFunction, type Socket as NetSocket, isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -248,14 +249,18 @@ const dial =
   }
 
 /**
- * How long (ms) a connection is kept for another request where the server does not say how long it keeps it (`Keep-Alive: timeout`): hardly, because a request
- * on a connection that is just being closed is lost, and a tool call may not be sent twice.
+ * How long (ms) a connection is kept for another request where the server does not say how long it keeps it
+ * (`Keep-Alive: timeout`): hardly, because a request on a connection that is just being closed is lost, and a
+ * tool call may not be sent twice.
  */
 const keepAliveMs = 100
 
 type UndiciModule = typeof Undici
 
-/** undici's fetch without a limit on silence. `proxies`: one dispatcher for each proxy and scheme: https through a tunnel, http with the whole URL to the proxy. */
+/**
+ * undici's fetch without a limit on silence. `proxies`: one dispatcher for each proxy and scheme: https
+ * through a tunnel, http with the whole URL to the proxy.
+ */
 const createFetch = ({ Agent, buildConnector, fetch, ProxyAgent }: UndiciModule, way: Way) => {
   const endless = { bodyTimeout: 0, headersTimeout: 0, keepAliveTimeout: keepAliveMs, allowH2: false }
   const direct = new Agent({ ...endless, ...(way.lookup ? { connect: { lookup: way.lookup } } : {}) })
@@ -308,7 +313,10 @@ const connectors = (way: Way): TransportConnectors => {
 const hostOf = (input: Parameters<RuntimeTransports['fetch']>[0]): string =>
   new URL(input instanceof Request ? input.url : input).hostname
 
-/** To public addresses only. Where a proxy makes the connection, the gateway looks nothing up for it, so names are checked before. */
+/**
+ * To public addresses only. Where a proxy makes the connection, the gateway looks nothing up for it, so names
+ * are checked before.
+ */
 const checkedConnectors = (
   { fetch, socket }: TransportConnectors,
   judge: (url: string) => Promise<void>,
@@ -330,7 +338,10 @@ const checkedConnectors = (
   },
 })
 
-/** `lookup`: resolver for servers that must be on public addresses; default: the system's. `proxies`: forward proxies; default: none. */
+/**
+ * `lookup`: resolver for servers that must be on public addresses; default: the system's. `proxies`: forward
+ * proxies; default: none.
+ */
 export const createTransports = (lookup?: Lookup, proxies: ForwardProxies = noProxies): RuntimeTransports => {
   const judge = async (address: string): Promise<void> => {
     const url = new URL(address)

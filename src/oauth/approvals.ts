@@ -1,5 +1,6 @@
-// Which clients a person has approved, and for which redirect URI. Anybody may register a client or publish a metadata
-// document. Until a person has allowed it something, no error sends a browser to its address (RFC 9700 §4.11.2).
+// Which clients a person has approved, and for which redirect URI. Anybody may register a client or publish a
+// metadata document. Until a person has allowed it something, no error sends a browser to its address (RFC
+// 9700 §4.11.2).
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutLoopbackPort } from '../kit/urls.ts'
@@ -12,8 +13,8 @@ export interface Approvals {
   /** A person allowed the client something at this redirect URI. */
   keep(client: ApprovedClient, redirectUri: string): Promise<void>
   /**
-   * Runs the work. An error for the redirect URI of a client that no person approved is shown to the person instead,
-   * with a link to the client.
+   * Runs the work. An error for the redirect URI of a client that no person approved is shown to the person
+   * instead, with a link to the client.
    */
   guard<T>(work: () => Promise<T>, client: ApprovedClient): Promise<T>
 }

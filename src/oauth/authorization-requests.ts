@@ -1,4 +1,5 @@
-// An authorization request between its arrival and its answer: a sealed record, used once, tied by a cookie to the browser that sent it.
+// An authorization request between its arrival and its answer: a sealed record, used once, tied by a cookie
+// to the browser that sent it.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import { createRecords } from '../kit/records.ts'
@@ -10,7 +11,10 @@ import type { ClientSnapshot } from './client.ts'
 /** A validated authorization request. */
 export interface AuthorizationRequest {
   readonly clientId: string
-  /** The pages are drawn from it, so that one record is all they read; before anything is issued the client is looked up again. */
+  /**
+   * The pages are drawn from it, so that one record is all they read; before anything is issued the client is
+   * looked up again.
+   */
   readonly client: ClientSnapshot
   readonly redirectUri: string
   /** Whether the request named the redirect URI (RFC 6749 §4.1.3). */
@@ -27,7 +31,10 @@ export interface AuthorizationRequest {
   readonly promptNone: boolean
   /** A sign-in before this time does not count (prompt=login, max_age), epoch ms. */
   readonly signedInSince?: number
-  /** The person came here of their own accord or from a page of ours (Sec-Fetch-Site); another site must not obtain an answer without a question. */
+  /**
+   * The person came here of their own accord or from a page of ours (Sec-Fetch-Site); another site must not
+   * obtain an answer without a question.
+   */
   readonly ownNavigation: boolean
 }
 
@@ -37,7 +44,10 @@ export interface PendingRequest extends AuthorizationRequest {
   /** Digest of the cookie's secret. */
   readonly browser: string
   readonly answered: boolean
-  /** Who allowed it already, for which generation of the service, and is away to connect an upstream account; they are not asked twice. */
+  /**
+   * Who allowed it already, for which generation of the service, and is away to connect an upstream account;
+   * they are not asked twice.
+   */
   readonly allowed?: string
 }
 
@@ -57,7 +67,10 @@ export interface PendingRequests {
   of(id: string, browser: Request): Promise<StoredRequest>
   /** The same without a refusal: undefined where `of` throws. */
   peek(id: string, browser: Request): Promise<PendingRequest | undefined>
-  /** Notes the consent of a person who has to connect an account before it counts; false when the request changed since it was read. */
+  /**
+   * Notes the consent of a person who has to connect an account before it counts; false when the request
+   * changed since it was read.
+   */
   allow(read: StoredRequest, person: Person, generation?: string): Promise<boolean>
   /** Whether this person allowed it, for this generation of the service. */
   allowedBy(pending: PendingRequest, person: Person, generation?: string): boolean
@@ -86,7 +99,10 @@ interface RequestCookie {
   readonly at: number
 }
 
-/** The cookies of pending requests that a browser sent, newest first. The time in them only decides which is dropped. Around them spaces and tabs alone: see identity/login-csrf.ts. */
+/**
+ * The cookies of pending requests that a browser sent, newest first. The time in them only decides which is
+ * dropped. Around them spaces and tabs alone: see identity/login-csrf.ts.
+ */
 const requestCookies = (browser: Request): readonly RequestCookie[] =>
   (browser.headers.get('cookie') ?? '')
     .split(';')
@@ -128,7 +144,8 @@ export const createPendingRequests = ({
   const judge = async (id: string, browser: Request): Promise<StoredRequest | Refusal> => {
     const kept = idShape.test(id) ? await records.get(id) : undefined
     if (!kept) return new Refusal('flow.expired', 'flow unknown or expired')
-    // Before the cookie, which is gone once the answer was given: a second click or the back button should hear what happened, not of another browser.
+    // Before the cookie, which is gone once the answer was given: a second click or the back button should
+    // hear what happened, not of another browser.
     if (kept.value.answered) return new Refusal('flow.used', 'flow already answered')
     return otherBrowser(kept.value, browser, runtime.digest) ?? { pending: kept.value, mark: kept.mark }
   }

@@ -1,4 +1,5 @@
-// The authorization response (RFC 6749 §4.1.2): every response to a client's redirect URI is written here, so that each names its issuer.
+// The authorization response (RFC 6749 §4.1.2): every response to a client's redirect URI is written here, so
+// that each names its issuer.
 import { Refusal, type RefusalCode, type RefusalDetail } from '../kit/refusal.ts'
 import { withParams } from '../kit/urls.ts'
 
@@ -17,7 +18,10 @@ export const tellClient = (
 ): Refusal =>
   new Refusal(code, why, { ...detail, redirect: { uri: redirectUri, ...(state !== undefined && { state }) } })
 
-/** 303 (RFC 9700 §4.12: never 307, which would repeat a form with its credentials), kept by no cache, telling the next site nothing. */
+/**
+ * 303 (RFC 9700 §4.12: never 307, which would repeat a form with its credentials), kept by no cache, telling
+ * the next site nothing.
+ */
 export const seeOther = (location: string, cookies: readonly string[] = []): Response => {
   const headers = new Headers({ location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' })
   for (const cookie of cookies) headers.append('set-cookie', cookie)

@@ -1,6 +1,7 @@
-// The authorization endpoint (RFC 6749 §3.1): a request passes the checks below, in their order, is kept for this browser, and the person is asked.
-// The order is the security model: until the redirect URI is known to be the client's, an error may only be shown to the person (RFC 6749 §4.1.2.1);
-// afterwards it is sent to the client.
+// The authorization endpoint (RFC 6749 §3.1): a request passes the checks below, in their order, is kept for
+// this browser, and the person is asked. The order is the security model: until the redirect URI is known to
+// be the client's, an error may only be shown to the person (RFC 6749 §4.1.2.1); afterwards it is sent to the
+// client.
 import { Refusal } from '../kit/refusal.ts'
 import { redirectMatches, withoutQuery } from '../kit/urls.ts'
 import type { Handler, Limit, Sessions } from '../ports/modules.ts'
@@ -114,7 +115,8 @@ const parametersOnce = (request: AnswerableRequest): void => {
     })
 }
 
-// OpenID Connect Core §6, §7.2.1: each would make the gateway fetch or believe something of the sender's choosing.
+// OpenID Connect Core §6, §7.2.1: each would make the gateway fetch or believe something of the sender's
+// choosing.
 const noRequestObject = (request: AnswerableRequest): void => {
   const { params } = request
   if (params.get('request')) throw tellClient(request, 'request.object', 'request')
@@ -133,7 +135,8 @@ const responseType = (request: AnswerableRequest): void => {
   if (mode !== undefined && mode !== 'query') throw tellClient(request, 'response.mode', mode.slice(0, 100))
 }
 
-// RFC 7636 §4.3, OAuth 2.1 §4.1.1: always, for every client; without a method the default would be plain, which we do not offer.
+// RFC 7636 §4.3, OAuth 2.1 §4.1.1: always, for every client; without a method the default would be plain,
+// which we do not offer.
 const pkce = (request: AnswerableRequest): ChallengedRequest => {
   const challenge = one(request.params, 'code_challenge')
   const method = one(request.params, 'code_challenge_method')
@@ -153,7 +156,8 @@ const promptAndAge = (request: ChallengedRequest): PromptedRequest => {
   const maxAge = one(request.params, 'max_age')
   if (maxAge !== undefined && !/^\d{1,9}$/.test(maxAge))
     throw tellClient(request, 'request.malformed', 'max_age', { say: 'max_age must be a number of seconds.' })
-  // OpenID Connect Core §3.1.2.1; select_account asks for the sign-in page, which is where an account is chosen.
+  // OpenID Connect Core §3.1.2.1; select_account asks for the sign-in page, which is where an account is
+  // chosen.
   if (prompt.has('login') || prompt.has('select_account'))
     return { ...request, prompt, signedInSince: request.now }
   return maxAge === undefined
@@ -176,7 +180,8 @@ const resourceKnown = async (
   return { ...request, address }
 }
 
-// RFC 6749 §3.3: no scope means the service's own; of others what we have. Clients ask for openid or profile out of habit, and an error would end the login.
+// RFC 6749 §3.3: no scope means the service's own; of others what we have. Clients ask for openid or profile
+// out of habit, and an error would end the login.
 const scopeGranted = (request: AddressedRequest): CheckedRequest => {
   const asked = new Set((one(request.params, 'scope') ?? '').split(' ').filter(Boolean))
   const { scopes: offered } = request.address.service
@@ -193,7 +198,10 @@ const checked = async (request: AnswerableRequest, deps: AuthorizeDeps): Promise
   return scopeGranted(await resourceKnown(promptAndAge(pkce(request)), deps))
 }
 
-/** Bytes of a request by form: what a request line would have held, because it is kept until the person answers and goes back in one (`state`). */
+/**
+ * Bytes of a request by form: what a request line would have held, because it is kept until the person
+ * answers and goes back in one (`state`).
+ */
 const maxRequest = 16_384
 
 /** What the checks have established, as it is kept. */

@@ -1,4 +1,5 @@
-// The protected resource's side of a token (RFC 6750, RFC 9728 §5): one bearer token in, the principal at that address out, or the challenge that tells the client what to do.
+// The protected resource's side of a token (RFC 6750, RFC 9728 §5): one bearer token in, the principal at
+// that address out, or the challenge that tells the client what to do.
 import { decodeJwt } from 'jose'
 import { Refusal, type RefusalCode, type RequestFacts } from '../kit/refusal.ts'
 import type { AuthenticateBearer, Signer } from '../ports/modules.ts'
@@ -38,7 +39,10 @@ interface VerifiedToken {
 /** How often using a token moves it to the young end of the list. */
 const touchMs = 1000
 
-/** Headers with verified tokens, the least recently used forgotten first. Undefined for a header whose token is not valid, or not any more. */
+/**
+ * Headers with verified tokens, the least recently used forgotten first. Undefined for a header whose token
+ * is not valid, or not any more.
+ */
 const createVerifiedTokens = (signer: Signer, now: () => number) => {
   const verified = new Map<string, VerifiedToken>()
   const verify = async (header: string, token: string): Promise<VerifiedToken | undefined> => {
@@ -123,7 +127,10 @@ const grantedScopes = (scope: string, { address, origin }: TokenAttempt, grant: 
 const isOf = (grant: Grant, claims: AccessClaims): boolean =>
   grant.clientId === claims.client_id && grant.resource === claims.aud && subjectOf(grant) === claims.sub
 
-/** The one bearer token that was sent, verified. Throws `token.missing`, `token.repeated`, `token.malformed` or `token.expired`. */
+/**
+ * The one bearer token that was sent, verified. Throws `token.missing`, `token.repeated`, `token.malformed`
+ * or `token.expired`.
+ */
 const verifiedToken = async (
   { recall, verify }: ReturnType<typeof createVerifiedTokens>,
   authorization: readonly string[],
@@ -152,7 +159,8 @@ export const createAuthenticateBearer = ({
   grants,
 }: BearerDeps): AuthenticateBearer => {
   const tokens = createVerifiedTokens(signer, () => runtime.now())
-  // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
+  // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two
+  // addresses; a client that names no resource gets the first.
   const isFor = (audience: string, { resource, service }: Address): boolean =>
     audience === resource ||
     directory.addresses.some((other) => other.resource === audience && other.service.id === service.id)

@@ -1,4 +1,5 @@
-// Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): the client id is the https URL of a document in which the client describes itself.
+// Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): the client id is the https URL
+// of a document in which the client describes itself.
 import { utf8Text } from '../kit/bytes.ts'
 import { networkCause } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -10,7 +11,8 @@ import type { Directory } from '../ports/services.ts'
 import { type Client, type ClientMetadata, type Leg, judgeClientMetadata } from './client.ts'
 import { mediaTypeOf } from './parameters.ts'
 
-// JSON that a client publishes (its metadata document, its keys): fetched with the guarded outbound function, cached as its server allows, never when it is invalid.
+// JSON that a client publishes (its metadata document, its keys): fetched with the guarded outbound function,
+// cached as its server allows, never when it is invalid.
 
 /** Why a document cannot be used. */
 type Failure = { readonly kind: 'bad' | 'gone' | 'down'; readonly why: string }
@@ -45,7 +47,10 @@ const maxFailures = 1_000
 /** The reason that every runtime gives for a body over the limit. */
 const tooLarge = /\b(?:larger|more) than \d+ bytes/
 
-/** How long an answer may be reused without asking again, ms (RFC 9111 §4.2.1; never over a day); undefined: it may not be kept at all. */
+/**
+ * How long an answer may be reused without asking again, ms (RFC 9111 §4.2.1; never over a day); undefined:
+ * it may not be kept at all.
+ */
 export const freshnessOf = (headers: Headers, now: number): number | undefined => {
   const directives = (headers.get('cache-control') ?? '')
     .toLowerCase()
@@ -71,7 +76,10 @@ export interface FetchJsonDeps {
   readonly directory: Directory
 }
 
-/** The last failures, the oldest evicted first. They are kept in this process alone, so that no client can poison the copy of another process. */
+/**
+ * The last failures, the oldest evicted first. They are kept in this process alone, so that no client can
+ * poison the copy of another process.
+ */
 const createFailures = (now: () => number) => {
   const failures = new Map<string, Failure & { readonly until: number }>()
   return {
@@ -129,7 +137,8 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
   const singleFlight = createSingleFlight(runtime)
   const failures = createFailures(() => runtime.now())
   const hostOf = (url: string) => new URL(url).hostname.replace(/\.$/, '')
-  // A document on our own host, or on the host of a server behind us, would let the gateway identify itself to itself, or wait for itself.
+  // A document on our own host, or on the host of a server behind us, would let the gateway identify itself
+  // to itself, or wait for itself.
   const own = new Set([
     ...directory.origins.map(hostOf),
     ...directory.services.flatMap(({ upstream }) => (upstream.kind === 'http' ? [hostOf(upstream.url)] : [])),
@@ -167,8 +176,9 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
 
 export interface ClientDocuments {
   /**
-   * The client that the document at this URL describes. On the token leg a copy that was good is used while its server is down.
-   * Throws `client.document` (authorize leg), `client.auth` (token leg), or `client.document-unreachable`.
+   * The client that the document at this URL describes. On the token leg a copy that was good is used while
+   * its server is down. Throws `client.document` (authorize leg), `client.auth` (token leg), or
+   * `client.document-unreachable`.
    */
   resolve(url: string, leg: Leg): Promise<Client>
 }
@@ -188,8 +198,9 @@ const parse = (text: string): Record<string, unknown> | undefined => {
 }
 
 /**
- * The method an authorization server picks among those a client offers (OpenID RP Metadata Choices): the one it prefers when we have it.
- * Hosted clients publish both `none` and `private_key_jwt`, for servers without the latter.
+ * The method an authorization server picks among those a client offers (OpenID RP Metadata Choices): the one
+ * it prefers when we have it. Hosted clients publish both `none` and `private_key_jwt`, for servers without
+ * the latter.
  */
 const preferredMethod = (document: Readonly<Record<string, unknown>>): unknown => {
   const named = document['token_endpoint_auth_method'] ?? undefined

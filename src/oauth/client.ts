@@ -1,4 +1,5 @@
-// A client as the authorization server knows it, wherever that knowledge comes from: the configuration, a metadata document or a registration.
+// A client as the authorization server knows it, wherever that knowledge comes from: the configuration, a
+// metadata document or a registration.
 import type { JSONWebKeySet, JWK } from 'jose'
 import { judgeRedirectUri } from '../kit/urls.ts'
 import type { ClientKind, ClientView } from '../ports/pages.ts'
@@ -24,11 +25,16 @@ export interface Client {
   readonly secretDigest?: string
   readonly jwks?: JSONWebKeySet
   readonly jwksUri?: string
-  /** Changes whenever what the client says of itself changes; a remembered consent holds for one digest only. */
+  /**
+   * Changes whenever what the client says of itself changes; a remembered consent holds for one digest only.
+   */
   readonly digest: () => string
 }
 
-/** Which endpoint asks: for an unknown client the authorization endpoint shows the person a page, and the token endpoint answers 401, which makes the client register again. */
+/**
+ * Which endpoint asks: for an unknown client the authorization endpoint shows the person a page, and the
+ * token endpoint answers 401, which makes the client register again.
+ */
 export type Leg = 'authorize' | 'token'
 
 export const clientView = (client: Client): ClientView => ({
@@ -39,13 +45,17 @@ export const clientView = (client: Client): ClientView => ({
 })
 
 /**
- * Whether a grant of this client gets a refresh token (MCP authorization, "Refresh Tokens"): when it registered the grant type, or asked for offline_access.
- * A client that says nothing of grant types gets one too: the default of RFC 7591 §2 (authorization_code alone) would send its people to the browser every hour.
+ * Whether a grant of this client gets a refresh token (MCP authorization, "Refresh Tokens"): when it
+ * registered the grant type, or asked for offline_access. A client that says nothing of grant types gets one
+ * too: the default of RFC 7591 §2 (authorization_code alone) would send its people to the browser every hour.
  */
 export const mayRefresh = (client: Client, scopes: readonly string[]): boolean =>
   client.grantTypes.includes('refresh_token') || scopes.includes('offline_access')
 
-/** A client as it was at the authorization request: what the consent page shows, and the digest by which a later change is detected. */
+/**
+ * A client as it was at the authorization request: what the consent page shows, and the digest by which a
+ * later change is detected.
+ */
 export interface ClientSnapshot extends ClientView {
   /** Whether its grants get a refresh token. */
   readonly refreshable: boolean
@@ -61,7 +71,8 @@ export const snapshotOf = (client: Client, scopes: readonly string[]): ClientSna
   digest: client.digest(),
 })
 
-// What a client may say of itself (RFC 7591 §2): the one check for registrations and for metadata documents. What it returns is what is enforced.
+// What a client may say of itself (RFC 7591 §2): the one check for registrations and for metadata documents.
+// What it returns is what is enforced.
 
 export interface ClientMetadata {
   readonly redirect_uris: readonly string[]
@@ -108,7 +119,8 @@ const fault = (say: string, at: MetadataFault['at'] = 'metadata'): { readonly fa
   fault: { at, say },
 })
 
-// Line breaks, control characters, zero-width and direction-changing characters: a name made of them reads as somebody else's (Unicode TR #36).
+// Line breaks, control characters, zero-width and direction-changing characters: a name made of them reads as
+// somebody else's (Unicode TR #36).
 const unsafeText = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]+/gu
 
 /** Text without characters that change how its neighbours are read; white space runs become one space. */
@@ -139,7 +151,10 @@ const keyMembers: ReadonlyMap<unknown, readonly string[]> = new Map([
 ])
 const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
-/** A public asymmetric key with the members that verifying needs; whatever else came with it (certificates, remarks) is left out. */
+/**
+ * A public asymmetric key with the members that verifying needs; whatever else came with it (certificates,
+ * remarks) is left out.
+ */
 const publicKey = (value: unknown): JWK | undefined => {
   const key: Members = typeof value === 'object' && value !== null ? (value as Members) : {}
   const needed = keyMembers.get(key['kty'])
@@ -167,7 +182,10 @@ const publicKeys = (value: unknown): JSONWebKeySet | undefined => {
   return keys.length === given.length ? { keys } : undefined
 }
 
-/** MCP Authorization, Communication Security: redirect URIs are localhost or https. A home network has ways to be the latter, and the guide names them. */
+/**
+ * MCP Authorization, Communication Security: redirect URIs are localhost or https. A home network has ways to
+ * be the latter, and the guide names them.
+ */
 const plainHttp =
   'No redirect URI is acceptable. Plain http is allowed only for localhost, 127.0.0.1 and [::1], because the authorization code would be sent unencrypted. Use an https redirect URI, through a tunnel or with a certificate from your own CA: see docs/guide/production.md#on-a-home-network'
 
@@ -177,7 +195,8 @@ const judgeRedirects = (value: unknown): readonly string[] | MetadataFault => {
     return { at: 'redirect', say: 'redirect_uris must be an array with at least one URI.' }
   if (list.length > limits.redirectUris)
     return { at: 'metadata', say: `redirect_uris has more than ${limits.redirectUris} entries.` }
-  // Judged one by one: an app that lists an address we refuse beside those we accept can still log in with the others (Cursor registers three kinds at once).
+  // Judged one by one: an app that lists an address we refuse beside those we accept can still log in with
+  // the others (Cursor registers three kinds at once).
   const accepted = list.filter((uri) => uri.length <= limits.uri && judgeRedirectUri(uri) !== undefined)
   if (accepted.length === 0 && list.some((uri) => /^http:\/\//i.test(uri)))
     return { at: 'redirect', say: plainHttp }
@@ -247,7 +266,10 @@ const optionalMembers = (members: Members): Partial<ClientMetadata> => {
   return Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
 }
 
-/** Judges client metadata. Members that are null or empty count as absent (clients send them so), unknown ones are ignored; `fallback` is the method of a client that names none. */
+/**
+ * Judges client metadata. Members that are null or empty count as absent (clients send them so), unknown ones
+ * are ignored; `fallback` is the method of a client that names none.
+ */
 export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judged => {
   if (typeof input !== 'object' || input === null || Array.isArray(input))
     return fault('The metadata must be a JSON object.')

@@ -1,4 +1,5 @@
-// Who a client is, from three sources in order of trust (configuration, metadata document, registration), and how it proves that (RFC 6749 §2.3).
+// Who a client is, from three sources in order of trust (configuration, metadata document, registration), and
+// how it proves that (RFC 6749 §2.3).
 import { type JSONWebKeySet, createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import type { Config } from '../config/schema.ts'
 import { decodeBase64, sameText, utf8Text } from '../kit/bytes.ts'
@@ -17,7 +18,8 @@ import {
   registeredClient,
 } from './registrations.ts'
 
-// private_key_jwt (RFC 7523 §3, OIDC Core §9): a client proves who it is by a short-lived token signed with a key it published; each is good once.
+// private_key_jwt (RFC 7523 §3, OIDC Core §9): a client proves who it is by a short-lived token signed with a
+// key it published; each is good once.
 
 export const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 /** Asymmetric only: with an HMAC algorithm the published key itself would be the secret. */
@@ -29,7 +31,9 @@ const leewayMs = 60_000
 const longestMs = 3_600_000
 const refetchMs = 30_000
 
-/** Throws `client.auth` unless the assertion is this client's, for this server, now and for the first time. */
+/**
+ * Throws `client.auth` unless the assertion is this client's, for this server, now and for the first time.
+ */
 export type ProveAssertion = (client: Client, assertion: string) => Promise<void>
 
 const keySetOf = (text: string): JSONWebKeySet | undefined => {
@@ -123,7 +127,8 @@ export const createProveAssertion = ({ runtime, directory }: AssertionDeps): Pro
     const audience = Array.isArray(claims.aud) && claims.aud.length === 1 ? claims.aud[0] : claims.aud
     if (typeof audience !== 'string' || !audiences.has(audience))
       throw new Refusal('client.auth', 'the assertion is for another server')
-    // Without an id it is known by what was signed: the signature itself has several spellings (RFC 4648 §3.5; ECDSA: s and n − s).
+    // Without an id it is known by what was signed: the signature itself has several spellings (RFC 4648
+    // §3.5; ECDSA: s and n − s).
     const key = `jti:${runtime.digest(JSON.stringify([client.id, claims.jti ?? assertion.slice(0, assertion.lastIndexOf('.'))]))}`
     const first = await runtime.store.put(key, '1', {
       ttlMs: Math.max(1, expiresAt - now) + 2 * leewayMs,
@@ -139,9 +144,15 @@ export interface FoundClient extends Client {
 }
 
 export interface Clients {
-  /** The client with this id, where a person is in front of the browser. Throws `client.unknown`, `client.document` or `client.document-unreachable`. */
+  /**
+   * The client with this id, where a person is in front of the browser. Throws `client.unknown`,
+   * `client.document` or `client.document-unreachable`.
+   */
   find(id: string): Promise<FoundClient>
-  /** The client that sent this form to the token, revocation or introspection endpoint, authenticated by the method it is known to use. Throws `client.auth` or `client.document-unreachable`. */
+  /**
+   * The client that sent this form to the token, revocation or introspection endpoint, authenticated by the
+   * method it is known to use. Throws `client.auth` or `client.document-unreachable`.
+   */
   authenticate(request: Request, form: URLSearchParams): Promise<Client>
   readonly registrations: Registrations
   readonly approvals: Approvals
@@ -160,7 +171,10 @@ export interface ClientsDeps {
 interface Credentials {
   readonly id: string | undefined
   readonly method: AuthMethod
-  /** The secret in the forms it may have been meant: RFC 6749 §2.3.1 encodes both halves of Basic, many clients do not. */
+  /**
+   * The secret in the forms it may have been meant: RFC 6749 §2.3.1 encodes both halves of Basic, many
+   * clients do not.
+   */
   readonly secrets: readonly string[]
   readonly assertion?: string
 }
@@ -192,7 +206,10 @@ const basicCredentials = (header: string): Credentials => {
   }
 }
 
-/** The subject of an assertion names the client when the form does not (RFC 7521 §4.2); it is believed only once the signature holds. */
+/**
+ * The subject of an assertion names the client when the form does not (RFC 7521 §4.2); it is believed only
+ * once the signature holds.
+ */
 const subjectOf = (assertion: string): string | undefined => {
   const payload = decodeBase64((assertion.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))
   try {
@@ -206,7 +223,8 @@ const subjectOf = (assertion: string): string | undefined => {
 /** What was presented. More than one method in one request is refused (RFC 6749 §2.3). */
 const credentialsOf = (request: Request, form: URLSearchParams): Credentials => {
   const header = request.headers.get('authorization') ?? ''
-  // Neither Basic nor Bearer credentials hold a comma: several fields were sent, and which one counts would be a guess (RFC 9110 §5.3).
+  // Neither Basic nor Bearer credentials hold a comma: several fields were sent, and which one counts would
+  // be a guess (RFC 9110 §5.3).
   if (header.includes(',')) throw new Refusal('token.repeated', 'Authorization holds a comma')
   const [id, secret, assertion, type] = [
     'client_id',
@@ -289,7 +307,10 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
       throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
   }
 
-  /** The right secret, sent by another method than the registered one: only a client that has the secret is told which method to use (RFC 7591 §2). */
+  /**
+   * The right secret, sent by another method than the registered one: only a client that has the secret is
+   * told which method to use (RFC 7591 §2).
+   */
   const otherMethod = async (
     client: Client,
     credentials: Credentials,

@@ -1,4 +1,5 @@
-// The consent request: which client asks which person for what. It is established anew for the page and for the answer.
+// The consent request: which client asks which person for what. It is established anew for the page and for
+// the answer.
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri, redirectHost, redirectMatches } from '../kit/urls.ts'
 import type { DescribeFlow, BrowserSession, UpstreamStep } from '../ports/modules.ts'
@@ -18,12 +19,18 @@ export interface ConsentRequest {
   readonly person: Person
 }
 
-/** A consent request whose client was looked up again: what it says of itself may have changed since the authorization request, and what it says now counts. */
+/**
+ * A consent request whose client was looked up again: what it says of itself may have changed since the
+ * authorization request, and what it says now counts.
+ */
 export interface ConfirmedRequest extends ConsentRequest {
   readonly client: FoundClient
 }
 
-/** Signing in for a pending request, and back to it; `again` asks although a session exists: for a fresh sign-in, or for another account. */
+/**
+ * Signing in for a pending request, and back to it; `again` asks although a session exists: for a fresh
+ * sign-in, or for another account.
+ */
 export const loginPath = (id: string, again?: 'login' | 'switch'): string =>
   `/login?flow=${id}${again === 'switch' ? '&switch=1' : again === 'login' ? '&prompt=login' : ''}`
 
@@ -45,7 +52,10 @@ export const clientOf = ({ client: { id, name, kind, host } }: PendingRequest): 
   ...(host === undefined ? {} : { host }),
 })
 
-/** What the person is shown. `remembered`: what they allowed before; `refreshMs`: how long the client stays signed in unused. */
+/**
+ * What the person is shown. `remembered`: what they allowed before; `refreshMs`: how long the client stays
+ * signed in unused.
+ */
 export const consentView = (
   { pending, address, person }: ConsentRequest,
   remembered: RememberedConsent,
@@ -83,7 +93,10 @@ const addressOf = async (pending: PendingRequest, find: FindAddress): Promise<Ad
   return address
 }
 
-/** Throws `resource.unknown` or `person.wrong-provider` when the request makes no sense any more, or not for this person. */
+/**
+ * Throws `resource.unknown` or `person.wrong-provider` when the request makes no sense any more, or not for
+ * this person.
+ */
 export const consentRequestOf = async (
   read: StoredRequest,
   session: BrowserSession,
@@ -97,7 +110,9 @@ export const consentRequestOf = async (
   return { read, pending, address, session, person }
 }
 
-/** Throws `client.unknown`, or `redirect.mismatch` when the client does not go by that redirect URI any more. */
+/**
+ * Throws `client.unknown`, or `redirect.mismatch` when the client does not go by that redirect URI any more.
+ */
 export const confirmClient = async (
   consentRequest: ConsentRequest,
   clients: Clients,

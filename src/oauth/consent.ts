@@ -1,5 +1,5 @@
-// Consent: the page that asks the person, shown only in the browser that sent the authorization request, and what follows from the answer, which is given once
-// and remembered only where nobody else can use it.
+// Consent: the page that asks the person, shown only in the browser that sent the authorization request, and
+// what follows from the answer, which is given once and remembered only where nobody else can use it.
 import type { Config } from '../config/schema.ts'
 import { sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -56,7 +56,10 @@ const pathOf = ({ id }: PendingRequest): string => `${endpoints.consent.path}?fl
 
 // What follows from a decision: a grant and its code, or a refusal, sent to the client once.
 
-/** An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect (RFC 8252 §8.1). */
+/**
+ * An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect
+ * (RFC 8252 §8.1).
+ */
 const respond = (
   { directory, pendingRequests, pages }: ConsentDeps,
   pending: PendingRequest,
@@ -87,8 +90,9 @@ interface Allowed {
 }
 
 /**
- * The grant is made before the pending request is marked answered: what fails in between can be tried again, and of two answers at once the loser's code never
- * leaves this process. Throws `flow.used` when the request was answered meanwhile.
+ * The grant is made before the pending request is marked answered: what fails in between can be tried again,
+ * and of two answers at once the loser's code never leaves this process. Throws `flow.used` when the request
+ * was answered meanwhile.
  */
 const issueCode = async (
   deps: ConsentDeps,
@@ -100,7 +104,8 @@ const issueCode = async (
   const { pending, client, session, person, read } = confirmed
   const { generation } = confirmed.address.service
   const { redirectUri, redirectSent, resource, scopes, challenge } = pending
-  // Three records that say nothing of one another until the request is answered: written at once, because each may be far away.
+  // Three records that say nothing of one another until the request is answered: written at once, because
+  // each may be far away.
   const [{ grant, secret }] = await Promise.all([
     grants.create({
       person,
@@ -139,7 +144,10 @@ const deny = async (
   return respond(deps, consentRequest.pending, { error: row.oauth, error_description: say })
 }
 
-/** A person pressed Allow: it is written down, and the client gets its code, or first an account must be connected. */
+/**
+ * A person pressed Allow: it is written down, and the client gets its code, or first an account must be
+ * connected.
+ */
 const allow = async (
   deps: ConsentDeps,
   consents: RememberedConsents,
@@ -159,7 +167,8 @@ const allow = async (
   ])
   if (!ahead) return issueCode(deps, confirmed, context, { how: 'asked', keep })
   await keep
-  // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they allowed this client.
+  // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they allowed this
+  // client.
   if (!(await pendingRequests.allow(read, session.person, address.service.generation)))
     throw new Refusal('flow.used', 'flow already answered')
   return upstream.begin({ address, session, returnTo: pathOf(pending), context })
@@ -181,7 +190,10 @@ const readBoth = async (
   return { read: await pendingRequests.of(id ?? '', request), session: await session }
 }
 
-/** Proves that the form came from the page that this browser's session was shown for this request, about this generation of the service. */
+/**
+ * Proves that the form came from the page that this browser's session was shown for this request, about this
+ * generation of the service.
+ */
 const csrfOf = async (
   { find, runtime }: ConsentDeps,
   pending: PendingRequest,

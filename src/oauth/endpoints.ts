@@ -1,9 +1,12 @@
-// The authorization server's endpoints, in one table that both the metadata and the router use, so that what is advertised is what is served.
+// The authorization server's endpoints, in one table that both the metadata and the router use, so that what
+// is advertised is what is served.
 
 export interface OAuthEndpoint {
   /** Canonical path below the issuer; the one that metadata names. */
   readonly path: string
-  /** The same endpoint at the origin's root: clients of MCP 2025-03-26 go there when they find no metadata. */
+  /**
+   * The same endpoint at the origin's root: clients of MCP 2025-03-26 go there when they find no metadata.
+   */
   readonly alias?: string
   readonly methods: readonly ('GET' | 'POST' | 'PUT' | 'DELETE')[]
 }

@@ -1,4 +1,5 @@
-// grant_type=authorization_code (RFC 6749 §4.1.3): everything is checked, then one compare-and-set both spends the code and makes the grant live.
+// grant_type=authorization_code (RFC 6749 §4.1.3): everything is checked, then one compare-and-set both
+// spends the code and makes the grant live.
 import { sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
@@ -13,7 +14,10 @@ import {
   tokenResponse,
 } from './token-request.ts'
 
-/** Two exchanges of one code at the same moment come from one client that sent it twice; a later one means that the code leaked (RFC 9700 §2.1.1). */
+/**
+ * Two exchanges of one code at the same moment come from one client that sent it twice; a later one means
+ * that the code leaked (RFC 9700 §2.1.1).
+ */
 const racingMs = 2_000
 
 const verifierShape = /^[A-Za-z0-9\-._~]{43,128}$/
@@ -27,8 +31,8 @@ interface CodeExchange {
 }
 
 /**
- * The code was used before. A request with the right verifier, whatever else it says, means that the code or the client was stolen, so the tokens of the first use are
- * revoked (OAuth 2.1 §4.1.3).
+ * The code was used before. A request with the right verifier, whatever else it says, means that the code or
+ * the client was stolen, so the tokens of the first use are revoked (OAuth 2.1 §4.1.3).
  */
 const endReplayed = async (
   { runtime, grants, record }: GrantDeps,

@@ -1,4 +1,5 @@
-// grant_type=refresh_token (RFC 6749 §6): rotation that survives a lost response or parallel processes, and that detects a stolen token.
+// grant_type=refresh_token (RFC 6749 §6): rotation that survives a lost response or parallel processes, and
+// that detects a stolen token.
 import { networkOf } from '../kit/addresses.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
 import type { KeyRing } from '../kit/keyring.ts'
@@ -17,13 +18,16 @@ import {
 } from './token-request.ts'
 import type { RefreshClaim } from './tokens.ts'
 
-// From which network a refresh token is presented, in a form that can be compared and not be read: a keyed digest, of one grant alone.
+// From which network a refresh token is presented, in a form that can be compared and not be read: a keyed
+// digest, of one grant alone.
 
 /** The network of one request, as seen by one grant. */
 export interface Network {
   /** `{key id}.{digest}` */
   readonly digest: string
-  /** Whether a kept digest is of this network. One that was never kept may be; one whose key is gone is not. */
+  /**
+   * Whether a kept digest is of this network. One that was never kept may be; one whose key is gone is not.
+   */
   is(kept: string | undefined): boolean
 }
 
@@ -85,7 +89,10 @@ interface Successor {
   readonly generation: number
 }
 
-/** Writes the rotation to the store; undefined when another request changed the grant first. Throws `refresh.reuse`. */
+/**
+ * Writes the rotation to the store; undefined when another request changed the grant first. Throws
+ * `refresh.reuse`.
+ */
 const rotate = async (deps: GrantDeps, { read, claim, request }: Reading): Promise<Successor | undefined> => {
   const { runtime, config, grants, record } = deps
   const { grant } = read

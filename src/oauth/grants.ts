@@ -1,4 +1,5 @@
-// Grants: one person's permission for one client at one resource. One sealed record each, and every change of state is one compare-and-set of it.
+// Grants: one person's permission for one client at one resource. One sealed record each, and every change of
+// state is one compare-and-set of it.
 import type { Config } from '../config/schema.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
@@ -11,7 +12,8 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
 import { type Rotation, type RotationStep, movedOn, replacedNewest } from './refresh-token-rotation.ts'
 
-// Whether a grant is live, from a cache of half a second, with one read of the store for all callers that ask at once.
+// Whether a grant is live, from a cache of half a second, with one read of the store for all callers that ask
+// at once.
 
 const liveForMs = 500
 const maxLive = 10_000
@@ -55,16 +57,24 @@ export const createGrantStatus = <Grant extends { readonly state: string }>(
 
 export interface Grant extends Rotation {
   readonly id: string
-  /** `code`: allowed, the code not yet exchanged. `live`: tokens are out. `revoked`: nothing of it works any more. */
+  /**
+   * `code`: allowed, the code not yet exchanged. `live`: tokens are out. `revoked`: nothing of it works any
+   * more.
+   */
   readonly state: 'code' | 'live' | 'revoked'
   readonly person: Person
   readonly clientId: string
   readonly clientName: string
-  /** Where the code was sent, and whether the request said so (the token request must then repeat it, RFC 6749 §4.1.3). */
+  /**
+   * Where the code was sent, and whether the request said so (the token request must then repeat it, RFC 6749
+   * §4.1.3).
+   */
   readonly redirectUri: string
   readonly redirectSent: boolean
   readonly resource: string
-  /** The generation of the service that was consented to; absent in grants of 0.1.0 that were not used since. */
+  /**
+   * The generation of the service that was consented to; absent in grants of 0.1.0 that were not used since.
+   */
   readonly serviceGeneration?: string
   readonly scopes: readonly string[]
   /** PKCE S256 challenge. */
@@ -111,9 +121,15 @@ export interface Grants {
   lately(id: string): Grant | undefined
   /** The code was exchanged: state `live`. False when the record changed since it was read. */
   redeem(read: ReadGrant): Promise<boolean>
-  /** The newest refresh token was presented: the grant with the next one. Undefined when the record changed since it was read. */
+  /**
+   * The newest refresh token was presented: the grant with the next one. Undefined when the record changed
+   * since it was read.
+   */
   advance(read: ReadGrant, by: string): Promise<Grant | undefined>
-  /** The grant with another successor of `parent` in place of the unused one. Undefined when the record changed since it was read. */
+  /**
+   * The grant with another successor of `parent` in place of the unused one. Undefined when the record
+   * changed since it was read.
+   */
   replace(read: ReadGrant, parent: number, by: string): Promise<Grant | undefined>
   /** Ends the grant, whatever it is at the moment. */
   revoke(id: string, reason: string): Promise<void>
@@ -138,7 +154,8 @@ export interface GrantsDeps {
   readonly find: FindAddress
 }
 
-// The client's tag makes all grants of one client neighbours in the store, so that they are found without an index that could disagree with them.
+// The client's tag makes all grants of one client neighbours in the store, so that they are found without an
+// index that could disagree with them.
 const tagOf = ({ digest }: Pick<Runtime, 'digest'>, clientId: string): string =>
   digest(`client ${clientId}`).slice(0, 8)
 
@@ -167,12 +184,16 @@ const newGrant = (
 const ttlOf = ({ state, refreshable }: Grant, config: GrantsDeps['config']): number => {
   const accessMs = config.access_token_lifetime * 1000
   if (state === 'code') return config.code_lifetime * 1000 + knownAfterMs
-  // A revoked grant is kept while one of its tokens may still be presented; after that an absent grant means the same.
+  // A revoked grant is kept while one of its tokens may still be presented; after that an absent grant means
+  // the same.
   if (state === 'revoked' || !refreshable) return accessMs + 60_000
   return Math.max(config.refresh_token_lifetime * 1000, accessMs)
 }
 
-/** The time of a look-up must not tell whether a grant exists (hostile case G21): when there is none, a record of the same size is opened all the same. */
+/**
+ * The time of a look-up must not tell whether a grant exists (hostile case G21): when there is none, a record
+ * of the same size is opened all the same.
+ */
 const createDecoy = ({ keys }: Pick<Runtime, 'keys'>): (() => Promise<void>) => {
   let sealed: string | undefined
   return async () => {
@@ -186,8 +207,9 @@ const isReplaced = ({ serviceGeneration, createdAt }: Grant, { generation, added
   serviceGeneration === undefined ? addedAt > createdAt : serviceGeneration !== generation
 
 /**
- * The grant with its person and its service as the configuration has them now. When it no longer admits that person, or names another service, the grant counts as
- * revoked. Nothing is written, so the grant works again when the person or the service comes back.
+ * The grant with its person and its service as the configuration has them now. When it no longer admits that
+ * person, or names another service, the grant counts as revoked. Nothing is written, so the grant works again
+ * when the person or the service comes back.
  */
 const asOfNow = async (grant: Grant, { mayStillSignIn, find }: GrantsDeps): Promise<Grant> => {
   const service = (await find(grant.resource))?.service
@@ -217,7 +239,10 @@ const createReads = (
   }
 }
 
-/** On Workers a page of grants is read with one call to each object and removed with another, and one invocation may make 50 calls. */
+/**
+ * On Workers a page of grants is read with one call to each object and removed with another, and one
+ * invocation may make 50 calls.
+ */
 const grantsAtOnce = 1000
 
 const takeAll = async (store: Runtime['store'], keys: readonly string[]): Promise<void> => {

@@ -1,4 +1,5 @@
-// Token introspection (RFC 7662): whether a token is active, for its own client and for clients that the operator configured.
+// Token introspection (RFC 7662): whether a token is active, for its own client and for clients that the
+// operator configured.
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -19,8 +20,9 @@ export interface IntrospectDeps {
 }
 
 /**
- * Whether the client may ask about tokens of others: one that the operator configured, and that authenticates. Anybody may register a client, with a secret too;
- * such a client asks about its own tokens alone (RFC 7662 §4).
+ * Whether the client may ask about tokens of others: one that the operator configured, and that
+ * authenticates. Anybody may register a client, with a secret too; such a client asks about its own tokens
+ * alone (RFC 7662 §4).
  */
 const asksForAll = ({ kind, authMethod }: Client): boolean => kind === 'registered' && authMethod !== 'none'
 

@@ -1,4 +1,5 @@
-// What clients read first: authorization server metadata (RFC 8414), protected resource metadata (RFC 9728), public keys (RFC 7517).
+// What clients read first: authorization server metadata (RFC 8414), protected resource metadata (RFC 9728),
+// public keys (RFC 7517).
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Signer } from '../ports/modules.ts'
@@ -8,9 +9,15 @@ import { assertionAlgorithms } from './clients.ts'
 import { endpoints, wellKnown } from './endpoints.ts'
 
 export interface MetadataHandlers {
-  /** GET of both well-known names at the root, with the path of an address behind (RFC 8414 §3.1) or before (OpenID Connect Discovery §4) them. */
+  /**
+   * GET of both well-known names at the root, with the path of an address behind (RFC 8414 §3.1) or before
+   * (OpenID Connect Discovery §4) them.
+   */
   readonly authorizationServer: Handler
-  /** GET of the well-known name at the root, with `?service_id=`, and with the path of an address behind or before it. */
+  /**
+   * GET of the well-known name at the root, with `?service_id=`, and with the path of an address behind or
+   * before it.
+   */
   readonly protectedResource: Handler
   /** GET /oauth/jwks */
   readonly jwks: Handler
@@ -27,7 +34,10 @@ const publish = (document: unknown): Response =>
     headers: { 'content-type': 'application/json', 'cache-control': 'public, max-age=60' },
   })
 
-/** The path that is asked about, without a final slash: what follows the well-known name, or what stands before it. */
+/**
+ * The path that is asked about, without a final slash: what follows the well-known name, or what stands
+ * before it.
+ */
 const subjectPath = (pathname: string, names: readonly string[]): string | undefined => {
   for (const name of names) {
     if (pathname === name || pathname.startsWith(`${name}/`))
@@ -59,7 +69,8 @@ export const authorizationServerMetadata = ({
     revocation_endpoint: issuer + endpoints.revoke.path,
     introspection_endpoint: issuer + endpoints.introspect.path,
     jwks_uri: issuer + endpoints.jwks.path,
-    // Here and nowhere else: a resource must not ask for it, but clients look for it before they ask (MCP authorization, "Refresh Tokens").
+    // Here and nowhere else: a resource must not ask for it, but clients look for it before they ask (MCP
+    // authorization, "Refresh Tokens").
     scopes_supported: [...[...scopes].toSorted(byName), 'offline_access'],
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
@@ -123,7 +134,8 @@ const createProtectedResource =
   (directory: Directory): Handler =>
   async (request) => {
     const url = new URL(request.url)
-    // Clients compare `resource` with the URL they were given, so it is on the origin they used, when that is one of ours.
+    // Clients compare `resource` with the URL they were given, so it is on the origin they used, when that is
+    // one of ours.
     const origin = directory.origins.find((known) => known === url.origin) ?? directory.issuer
     const path = subjectPath(url.pathname, [wellKnown.protectedResource])
     if (path === undefined) throw notFound(directory)
@@ -155,7 +167,8 @@ export const createMetadata = ({ config, directory, signer }: MetadataDeps): Met
     if (path !== '') addressAt(directory, path, host)
     const document = authorizationServerMetadata({ config, directory })
     const serviceHost = directory.host(host)
-    // Only clients of MCP 2025-03-26 look for it at the host of a service; they know no `resource`, and this endpoint adds it.
+    // Only clients of MCP 2025-03-26 look for it at the host of a service; they know no `resource`, and this
+    // endpoint adds it.
     return publish(
       serviceHost
         ? { ...document, authorization_endpoint: serviceHost.origin + endpoints.authorize.alias }

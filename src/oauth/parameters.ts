@@ -1,4 +1,5 @@
-// How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749 §3.1, §3.2).
+// How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749
+// §3.1, §3.2).
 import { utf8Text } from '../kit/bytes.ts'
 import { foreignSender } from '../kit/form.ts'
 import { isUtf8, readMediaType, readWhole } from '../kit/http.ts'
@@ -10,7 +11,10 @@ import type { Runtime } from '../ports/runtime.ts'
 export const maxOAuthBody = 65_536
 const maxParameters = 100
 
-/** Media type and charset of a Content-Type, in lower case: `utf-8` when absent, `type` empty for what is no media type. */
+/**
+ * Media type and charset of a Content-Type, in lower case: `utf-8` when absent, `type` empty for what is no
+ * media type.
+ */
 export const mediaTypeOf = (header: string | null): { readonly type: string; readonly charset: string } => {
   const media = readMediaType(header ?? '')
   const charset = !media || isUtf8(media) ? 'utf-8' : String(media.parameters.get('charset'))
@@ -19,7 +23,8 @@ export const mediaTypeOf = (header: string | null): { readonly type: string; rea
 
 const strict = (params: URLSearchParams): URLSearchParams => {
   if (params.size > maxParameters) throw new Refusal('request.malformed', `${params.size} parameters`)
-  // The decoder writes U+FFFD for bytes that are not UTF-8; such a value could not be echoed or compared as it was sent.
+  // The decoder writes U+FFFD for bytes that are not UTF-8; such a value could not be echoed or compared as
+  // it was sent.
   for (const [name, value] of params)
     if (name.includes('\uFFFD') || value.includes('\uFFFD'))
       throw new Refusal('request.malformed', 'a parameter is not UTF-8')
@@ -47,8 +52,9 @@ export const one = (params: URLSearchParams, name: string): string | undefined =
 }
 
 /**
- * What token requests are counted by: the address and the client that the form names. Many people share the address of a hosted client, and nobody may use up
- * another's share by naming its id; two characters of a digest keep whoever makes ids up from filling the counter's memory.
+ * What token requests are counted by: the address and the client that the form names. Many people share the
+ * address of a hosted client, and nobody may use up another's share by naming its id; two characters of a
+ * digest keep whoever makes ids up from filling the counter's memory.
  */
 export const paceKey = (digest: Runtime['digest'], ip: string, form: URLSearchParams): Counted => ({
   ip,
@@ -63,8 +69,9 @@ export interface Newcomer {
 }
 
 /**
- * What strangers can make the store hold is counted by its size, per address and in all: a flood meets its end before the store does. Throws `rate.limited` when
- * their address has used its share. Their address was counted for the request itself already, which pays for the first KiB.
+ * What strangers can make the store hold is counted by its size, per address and in all: a flood meets its
+ * end before the store does. Throws `rate.limited` when their address has used its share. Their address was
+ * counted for the request itself already, which pays for the first KiB.
  */
 export const takeSpace = async (limit: Limit, { of, record, ip }: Newcomer): Promise<void> => {
   const size = Math.ceil(JSON.stringify(record).length / 1024)
@@ -77,13 +84,16 @@ export const onlyMethod = (request: Request, ...methods: readonly string[]): voi
     throw new Refusal('request.method', request.method, { headers: { allow: methods.join(', ') } })
 }
 
-/** Whether the person navigated here themselves or from a page of ours (Fetch Metadata, Sec-Fetch-Site); a browser that does not say counts as sent by another site. */
+/**
+ * Whether the person navigated here themselves or from a page of ours (Fetch Metadata, Sec-Fetch-Site); a
+ * browser that does not say counts as sent by another site.
+ */
 export const ownNavigation = (request: Request): boolean =>
   ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
 
 /**
- * Throws `consent.form` for a form that another site sent (RFC 9700 §4.7). It also lacks the cookies of the pending request and of the session, and
- * their common token.
+ * Throws `consent.form` for a form that another site sent (RFC 9700 §4.7). It also lacks the cookies of the
+ * pending request and of the session, and their common token.
  */
 export const fromOurPage = (request: Request, origins: readonly string[]): void => {
   const foreign = foreignSender(request, origins)

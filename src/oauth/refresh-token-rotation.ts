@@ -1,8 +1,11 @@
-// Rotation of refresh tokens: which generation answers the one that was presented, and what is remembered of each (RFC 9700 §4.14.2).
+// Rotation of refresh tokens: which generation answers the one that was presented, and what is remembered of
+// each (RFC 9700 §4.14.2).
 //
-// A lost answer, two processes of one client that share a stored token, and a thief who keeps step with the client look alike: each presents a token
-// that was presented before. Until the successor is used nobody can tell, so a late repeat from another network is given a new successor in place of
-// the unused one. A lost answer costs nothing then, because nobody holds the replaced one; a client or a thief who does shows itself by presenting it.
+// A lost answer, two processes of one client that share a stored token, and a thief who keeps step with the
+// client look alike: each presents a token that was presented before. Until the successor is used nobody can
+// tell, so a late repeat from another network is given a new successor in place of the unused one. A lost
+// answer costs nothing then, because nobody holds the replaced one; a client or a thief who does shows itself
+// by presenting it.
 
 /** What a grant remembers of its refresh tokens. Members that 0.1.0 did not write may be absent. */
 export interface Rotation {
@@ -14,11 +17,17 @@ export interface Rotation {
   readonly usedBy?: Readonly<Record<number, string>>
   /** The successor of a generation, where that is not the next number. */
   readonly next?: Readonly<Record<number, number>>
-  /** Generations that were replaced before anybody used them: by which, and from which network that one was asked for. */
+  /**
+   * Generations that were replaced before anybody used them: by which, and from which network that one was
+   * asked for.
+   */
   readonly replaced?: Readonly<Record<number, Replacement>>
   /** When and to which network the newest was handed out. */
   readonly handed?: { readonly at: number; readonly by: string }
-  /** The root key under which each generation was made: the same parent yields the same successor after a rotation of roots too. */
+  /**
+   * The root key under which each generation was made: the same parent yields the same successor after a
+   * rotation of roots too.
+   */
   readonly keyIds: Readonly<Record<number, string>>
 }
 
@@ -51,7 +60,10 @@ const maxRemembered = 200
 
 const reuse = { kind: 'reuse' } as const
 
-/** The generation for which the presented one stands: itself, or its replacement, for who comes from where that was asked for. Undefined for everybody else. */
+/**
+ * The generation for which the presented one stands: itself, or its replacement, for who comes from where
+ * that was asked for. Undefined for everybody else.
+ */
 const heirOf = (
   { replaced = {} }: Rotation,
   { generation, lateRepeat, isHere }: Presented,

@@ -1,4 +1,5 @@
-// Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP 2026-07-28 and still what many clients do.
+// Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP
+// 2026-07-28 and still what many clients do.
 import { sameText } from '../kit/bytes.ts'
 import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -41,7 +42,10 @@ const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> 
   return Object.fromEntries([...new Set(form.keys())].map((name) => [name, values(name)]))
 }
 
-/** The metadata of a registration request, judged; what is returned is what will be enforced. Throws `registration.*`. */
+/**
+ * The metadata of a registration request, judged; what is returned is what will be enforced. Throws
+ * `registration.*`.
+ */
 export const readClientMetadata = async (
   request: Request,
 ): Promise<{ readonly metadata: ClientMetadata; readonly sent: Readonly<Record<string, unknown>> }> => {
@@ -61,7 +65,9 @@ export const readClientMetadata = async (
   return { metadata, sent: sent as Readonly<Record<string, unknown>> }
 }
 
-/** The members that were sent. What is registered is what every reader of the same bytes would find in them. */
+/**
+ * The members that were sent. What is registered is what every reader of the same bytes would find in them.
+ */
 const read = (body: Uint8Array, isForm: boolean): unknown => {
   const text = strictText(body)
   return isForm ? formMetadata(new URLSearchParams(text)) : parseStrictJson(text)
@@ -131,7 +137,8 @@ export const createRegister =
     })
   }
 
-// Dynamic client registration management (RFC 7592): a client reads, replaces and deletes its own registration with the token it was given for that.
+// Dynamic client registration management (RFC 7592): a client reads, replaces and deletes its own
+// registration with the token it was given for that.
 
 export interface ClientConfigurationDeps {
   readonly runtime: Pick<Runtime, 'digest'>
@@ -207,8 +214,8 @@ const remove = async (
 ): Promise<Response> => {
   const { registrations } = clients
   const { id } = read.registration
-  // The client first: without it no grant of it can be refreshed, whatever happens to the rest. Its record goes last, so that a DELETE that was cut short
-  // can be repeated, and goes on where it was.
+  // The client first: without it no grant of it can be refreshed, whatever happens to the rest. Its record
+  // goes last, so that a DELETE that was cut short can be repeated, and goes on where it was.
   await registrations.end(read)
   const ended = await grants.revokeOfClient(id, 'client_deleted')
   await registrations.remove(id)

@@ -1,4 +1,5 @@
-// Dynamic registrations (RFC 7591) in the store: one sealed record for each client, which expires when it is unused for too long and is renewed by use.
+// Dynamic registrations (RFC 7591) in the store: one sealed record for each client, which expires when it is
+// unused for too long and is renewed by use.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { type Records, createRecords } from '../kit/records.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -37,7 +38,10 @@ export interface Registrations {
   /** Keeps new metadata under a new id. The secrets are returned here and kept as digests. */
   create(metadata: ClientMetadata): Promise<NewRegistration>
   read(id: string): Promise<ReadRegistration | undefined>
-  /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
+  /**
+   * New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made
+   * when the method needs one and there was none.
+   */
   replace(
     read: ReadRegistration,
     metadata: ClientMetadata,
@@ -99,7 +103,10 @@ const createReads = (records: Records<Registration>) => {
     return found?.registration.ended ? undefined : found
   }
 
-  /** Writes what `next` returns over the version that was read, and tries again over a newer one. Nothing is written when `next` returns undefined. */
+  /**
+   * Writes what `next` returns over the version that was read, and tries again over a newer one. Nothing is
+   * written when `next` returns undefined.
+   */
   const change = async (
     first: ReadRegistration,
     next: (was: Registration) => Registration | undefined,
@@ -146,12 +153,16 @@ const newRegistration = (
   return { registration, accessToken, ...(secret && { secret }) }
 }
 
-/** Whether its use extends the expiry now. The id is no secret: knowing it must not be enough to keep an unused registration alive. */
+/**
+ * Whether its use extends the expiry now. The id is no secret: knowing it must not be enough to keep an
+ * unused registration alive.
+ */
 const renewsNow = ({ unused, renewedAt }: Registration, lifetimeMs: number, now: number): boolean =>
   lifetimeMs > 0 && !unused && now - renewedAt >= Math.min(renewEveryMs, lifetimeMs / 4)
 
 export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps): Registrations => {
-  // As `client_secret_expires_at` says (RFC 7591 §3.2.1), whether a person has signed in with the client or not.
+  // As `client_secret_expires_at` says (RFC 7591 §3.2.1), whether a person has signed in with the client or
+  // not.
   const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
   const records = createRecords<Registration>(runtime, 'client:', { remembered: 256 })
   const { read, readEnded, change } = createReads(records)

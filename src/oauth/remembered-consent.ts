@@ -1,4 +1,5 @@
-// What a person allowed before: per person, client, redirect URI and service, for the client as it described itself then, and for the scopes allowed then.
+// What a person allowed before: per person, client, redirect URI and service, for the client as it described
+// itself then, and for the scopes allowed then.
 import { createRecords } from '../kit/records.ts'
 import { judgeRedirectUri, withoutLoopbackPort } from '../kit/urls.ts'
 import type { Person } from '../ports/people.ts'
@@ -41,15 +42,17 @@ export interface RememberedConsentsDeps {
 }
 
 /**
- * Any program on a computer can listen on a loopback port or register a scheme, and take the name of a client that does not prove who it is (RFC 8252 §8.6): its
- * person is asked each time, and what was allowed before only shows what is new. An https redirect URI leads to whoever holds the domain.
+ * Any program on a computer can listen on a loopback port or register a scheme, and take the name of a client
+ * that does not prove who it is (RFC 8252 §8.6): its person is asked each time, and what was allowed before
+ * only shows what is new. An https redirect URI leads to whoever holds the domain.
  */
 const isProven = ({ pending }: ConsentSubject): boolean =>
   pending.client.proves || judgeRedirectUri(pending.redirectUri) === 'https'
 
 export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): RememberedConsents => {
   const records = createRecords<ConsentRecord>(runtime, 'consent:', { remembered: 256 })
-  // The redirect URI counts in full where the record stands for the person, port included. Elsewhere the port, which a client may change each time, is left out.
+  // The redirect URI counts in full where the record stands for the person, port included. Elsewhere the
+  // port, which a client may change each time, is left out.
   const idOf = ({ person, pending, address }: ConsentSubject, proven: boolean): string => {
     const { redirectUri } = pending
     return runtime.digest(

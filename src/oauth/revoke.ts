@@ -1,4 +1,5 @@
-// Token revocation (RFC 7009): whichever token of a grant is presented, the whole grant ends, so that no other token of it stays in use.
+// Token revocation (RFC 7009): whichever token of a grant is presented, the whole grant ends, so that no
+// other token of it stays in use.
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -46,7 +47,8 @@ export const createRevoke =
     const token = one(form, 'token')
     if (token === undefined)
       throw new Refusal('request.malformed', 'token missing', { say: 'token is required.' })
-    // RFC 7009 §2.2: an unknown or foreign token is answered like a good one. The hint is not needed: tokens say what they are.
+    // RFC 7009 §2.2: an unknown or foreign token is answered like a good one. The hint is not needed: tokens
+    // say what they are.
     const grant = await grantOf(token, client, { grants, tokens })
     if (grant !== undefined) {
       await grants.revoke(grant, 'revoked_by_client')

@@ -1,4 +1,5 @@
-// Signs and verifies the gateway's own JWTs (RFC 7519): ES256, a type for each purpose, keys that rotate underneath.
+// Signs and verifies the gateway's own JWTs (RFC 7519): ES256, a type for each purpose, keys that rotate
+// underneath.
 import {
   type JWK,
   type JWTPayload,
@@ -16,7 +17,8 @@ import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
-// The signing keys in the store and in memory: made once by the first process, rotated ahead of need, and cached so that the gateway works while the store is down.
+// The signing keys in the store and in memory: made once by the first process, rotated ahead of need, and
+// cached so that the gateway works while the store is down.
 
 export const algorithm = 'ES256'
 
@@ -26,14 +28,22 @@ export interface SigningKey {
   readonly jwk: JWK
   /** Epoch ms. */
   readonly createdAt: number
-  /** Signs from this time on; published before, so that every verifier knows it when its first token appears. */
+  /**
+   * Signs from this time on; published before, so that every verifier knows it when its first token appears.
+   */
   readonly signsFrom: number
-  /** The id of the root secret that was current when the set was written last; on the newest key (kit/keyring.ts). */
+  /**
+   * The id of the root secret that was current when the set was written last; on the newest key
+   * (kit/keyring.ts).
+   */
   readonly root?: string
 }
 
 export interface KeySet {
-  /** The keys in use, oldest first; from memory when that is younger than `maxAgeMs` (default a minute), or when the store cannot answer. */
+  /**
+   * The keys in use, oldest first; from memory when that is younger than `maxAgeMs` (default a minute), or
+   * when the store cannot answer.
+   */
   current(maxAgeMs?: number): Promise<readonly SigningKey[]>
 }
 
@@ -46,14 +56,20 @@ export interface KeySetDeps {
 
 /** A copy older than this is read again. */
 const staleMs = 60_000
-/** Longer than `staleMs`: when a key begins to sign, every process has read it, and so have most caches of the JWKS. */
+/**
+ * Longer than `staleMs`: when a key begins to sign, every process has read it, and so have most caches of the
+ * JWKS.
+ */
 const publishAheadMs = 600_000
 /** A copy up to this age is still used while it is read again. Well below `publishAheadMs`. */
 const goodEnoughMs = 300_000
 /** How long a failed read is not repeated. */
 const retryMs = 1_000
 
-/** The keys still needed at `now`, oldest first: none whose successor has been signing for longer than any token lives. */
+/**
+ * The keys still needed at `now`, oldest first: none whose successor has been signing for longer than any
+ * token lives.
+ */
 export const keysInUse = <Key extends { readonly signsFrom: number }>(
   keys: readonly Key[],
   now: number,
@@ -80,7 +96,10 @@ const makeKey = async (now: number, signsFrom: number): Promise<SigningKey> => {
 const rooted = (keys: readonly SigningKey[], root: string): readonly SigningKey[] =>
   keys.map(({ root: _, ...key }, i) => (i === keys.length - 1 ? { ...key, root } : key))
 
-/** The keys as they must be written now; undefined when they are right as they are. `reseal`: they may be sealed with a former secret, or name one. */
+/**
+ * The keys as they must be written now; undefined when they are right as they are. `reseal`: they may be
+ * sealed with a former secret, or name one.
+ */
 const nextKeys = async (
   known: readonly SigningKey[],
   { now, rotationMs, root, reseal }: { now: number; rotationMs: number; root: string; reseal: boolean },
@@ -98,14 +117,18 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
   const records = createRecords<readonly SigningKey[]>(runtime, markerKey)
   let loaded: { readonly keys: readonly SigningKey[]; readonly readAt: number } | undefined
 
-  /** Adds a key when there is none or the newest is due. When several processes try at once, one wins and the others read what it wrote. */
+  /**
+   * Adds a key when there is none or the newest is due. When several processes try at once, one wins and the
+   * others read what it wrote.
+   */
   const refresh = async (): Promise<readonly SigningKey[]> => {
     for (;;) {
       const now = runtime.now()
       const kept = await records.get('')
       const known = keysInUse(kept?.value ?? [], now, overlapMs)
       const root = runtime.keys.current
-      // Once a start: the former secret may be taken away, and the keys must not go with it. Processes in the middle of a change would take turns otherwise.
+      // Once a start: the former secret may be taken away, and the keys must not go with it. Processes in the
+      // middle of a change would take turns otherwise.
       const reseal = !loaded && (kept?.former === true || known.at(-1)?.root !== root)
       const keys = await nextKeys(known, { now, rotationMs, root, reseal })
       if (!keys) return known
@@ -133,7 +156,8 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       if (known && age < maxAgeMs) return known.keys
       const keys = singleFlight('reload', reload)
       if (!known || maxAgeMs < staleMs || age >= goodEnoughMs) return keys
-      // No request waits for a slow store: the key that signs now has been published for longer than this copy is old.
+      // No request waits for a slow store: the key that signs now has been published for longer than this
+      // copy is old.
       runtime.defer(keys)
       return known.keys
     },
@@ -174,7 +198,10 @@ const signByWebCrypto = async (jwk: JWK): Promise<Sign> => {
 
 const part = (json: object): string => encodeBase64url(utf8(JSON.stringify(json)))
 
-/** The public key with this id. Another process may have made a key that is not in the cache: the store is read again, at most every 30 s. */
+/**
+ * The public key with this id. Another process may have made a key that is not in the cache: the store is
+ * read again, at most every 30 s.
+ */
 const createFind = (keySet: KeySet, now: () => number) => {
   let askedAt = -Infinity
   return async (kid: string): Promise<SigningKey | undefined> => {

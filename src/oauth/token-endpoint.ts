@@ -1,4 +1,5 @@
-// The token endpoint (RFC 6749 §3.2): parse, count, authenticate the client, load, check everything, and only then use up what was presented, in one atomic write.
+// The token endpoint (RFC 6749 §3.2): parse, count, authenticate the client, load, check everything, and only
+// then use up what was presented, in one atomic write.
 import { aboutRequest } from '../kit/log.ts'
 import { Refusal, type RequestFacts } from '../kit/refusal.ts'
 import type { Handler, Limit } from '../ports/modules.ts'
@@ -30,7 +31,8 @@ export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): 
     const type = one(form, 'grant_type')
     if (type === undefined)
       throw new Refusal('request.malformed', 'grant_type missing', { say: 'grant_type is required.' })
-    // The client and its grant are two records, perhaps far away: both are read at once, and the client is authenticated first.
+    // The client and its grant are two records, perhaps far away: both are read at once, and the client is
+    // authenticated first.
     const claimed =
       tokens.readCode(form.get('code') ?? '') ?? tokens.readRefresh(form.get('refresh_token') ?? '')
     const grant = claimed && grants.read(claimed.grantId)

@@ -1,4 +1,5 @@
-// What the two grants of the token endpoint have in common: their surroundings, the resource rule and the response.
+// What the two grants of the token endpoint have in common: their surroundings, the resource rule and the
+// response.
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
@@ -23,7 +24,10 @@ export interface GrantDeps {
 export interface TokenRequest {
   readonly client: Client
   readonly form: URLSearchParams
-  /** The grant that the presented code or token names, read while the client was; as `grants.read` where it must be read again. */
+  /**
+   * The grant that the presented code or token names, read while the client was; as `grants.read` where it
+   * must be read again.
+   */
   readonly first: (id: string) => Promise<ReadGrant | undefined>
   readonly context: RequestContext
   /** Whose grant it is about, as soon as that is known. */

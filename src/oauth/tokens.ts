@@ -1,4 +1,5 @@
-// The three kinds of token and their shapes: authorization code, refresh token, access token. Each kind has its own prefix or type, so none passes for another.
+// The three kinds of token and their shapes: authorization code, refresh token, access token. Each kind has
+// its own prefix or type, so none passes for another.
 import type { JWTPayload } from 'jose'
 import type { Config } from '../config/schema.ts'
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
@@ -10,7 +11,10 @@ import type { Grant } from './grants.ts'
 
 export const accessTokenType = 'at+jwt'
 
-/** What a presented code or refresh token says of itself; nothing of it counts before `holdsCode` or `holdsRefresh` confirms it. */
+/**
+ * What a presented code or refresh token says of itself; nothing of it counts before `holdsCode` or
+ * `holdsRefresh` confirms it.
+ */
 export interface CodeClaim {
   readonly kind: 'code'
   readonly grantId: string
@@ -39,11 +43,17 @@ export interface AccessClaims {
 }
 
 export interface Tokens {
-  /** A signed access token for the grant's resource (JWT, RFC 9068); nothing personal in it but the person's key. */
+  /**
+   * A signed access token for the grant's resource (JWT, RFC 9068); nothing personal in it but the person's
+   * key.
+   */
   access(grant: Grant, scopes: readonly string[]): Promise<string>
   /** Access token lifetime, seconds. */
   readonly expiresIn: number
-  /** The refresh token of a generation of this grant: computed, never stored. Undefined when the root key it was made under is gone. */
+  /**
+   * The refresh token of a generation of this grant: computed, never stored. Undefined when the root key it
+   * was made under is gone.
+   */
   refresh(grant: Grant, generation: number): Promise<string | undefined>
   code(grant: Grant, secret: string): string
   readCode(token: string): CodeClaim | undefined
@@ -86,7 +96,10 @@ const readRefresh = (token: string): RefreshClaim | undefined => {
     : undefined
 }
 
-/** The grant names a key that is not configured: the token is not wrong, it cannot be checked, unless that key was retired on purpose. Throws `storage.sealed`. */
+/**
+ * The grant names a key that is not configured: the token is not wrong, it cannot be checked, unless that key
+ * was retired on purpose. Throws `storage.sealed`.
+ */
 const requireKey = async ({ store, keys }: Pick<Runtime, 'store' | 'keys'>): Promise<void> => {
   const fit = await fitOf(store, keys)
   if (fit !== 'fits') throw sealedRefusal(fit === 'empty' ? { key: markerKey, kind: 'damaged' } : fit)

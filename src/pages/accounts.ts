@@ -78,7 +78,10 @@ ${post(
   'stack',
 )}</details>`
 
-/** A server that deleted the registration shows its error there and sends nobody back: only the person can tell. */
+/**
+ * A server that deleted the registration shows its error there and sends nobody back: only the person can
+ * tell.
+ */
 const unknownThere = (
   view: ConnectUpstreamView,
   host: string,

@@ -1,7 +1,9 @@
-// Stylesheet, script and icon, each under a path that changes with its content, so browsers may keep them for ever.
+// Stylesheet, script and icon, each under a path that changes with its content, so browsers may keep them for
+// ever.
 import { type Markup, trusted } from '../kit/html.ts'
 
-// The few icons, drawn in the colour of the words they stand beside. Decoration only: the words carry the meaning.
+// The few icons, drawn in the colour of the words they stand beside. Decoration only: the words carry the
+// meaning.
 
 const icon = (paths: string): Markup =>
   trusted(
@@ -89,8 +91,9 @@ if (waiting) {
 if (document.querySelector('[data-signed-in]')) channel.postMessage('signed-in')
 `
 
-// The one stylesheet, as text: the core has no files, and a page that waits for nothing foreign works without internet.
-// Palette and sizes are computed for contrast (every text at least 4.5:1, every control's edge 3:1, in both themes); change them together with the axe test.
+// The one stylesheet, as text: the core has no files, and a page that waits for nothing foreign works without
+// internet. Palette and sizes are computed for contrast (every text at least 4.5:1, every control's edge 3:1,
+// in both themes); change them together with the axe test.
 
 export const stylesheet = `
 :root {
@@ -251,14 +254,18 @@ time { white-space: nowrap; }
 }
 `
 
-/** FNV-1a, 32 bits: names a content, proves nothing. It is synchronous, which the digests of WebCrypto are not. */
+/**
+ * FNV-1a, 32 bits: names a content, proves nothing. It is synchronous, which the digests of WebCrypto are
+ * not.
+ */
 const fingerprint = (text: string): string => {
   let hash = 0x811c9dc5
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
   return (hash >>> 0).toString(16).padStart(8, '0')
 }
 
-// One blue that stands out on light and dark tab strips alike: an icon cannot always know the theme around it.
+// One blue that stands out on light and dark tab strips alike: an icon cannot always know the theme around
+// it.
 const faviconSvg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20"><path fill="#5577e6" fill-rule="evenodd" d="${gate}"/></svg>`
 
 const stylesheetPath = `/assets/postern.${fingerprint(stylesheet)}.css`
@@ -280,7 +287,10 @@ const headers = {
   'Content-Security-Policy': "default-src 'none'",
 }
 
-/** Answers for a request path (no query): the asset, or undefined for an unknown one. `/favicon.ico`, which browsers ask for unbidden, is the icon. */
+/**
+ * Answers for a request path (no query): the asset, or undefined for an unknown one. `/favicon.ico`, which
+ * browsers ask for unbidden, is the icon.
+ */
 export const createAssets = (): ((path: string) => Response | undefined) => (path) => {
   const unbidden = path === '/favicon.ico'
   const asset = assets.get(unbidden ? faviconPath : path)

@@ -1,5 +1,6 @@
-// The consent page: one question, then who is signed in, the service, the permissions, how long they last and where Allow leads; then the buttons.
-// Everything a decision needs stands above the buttons and on the first screen (MCP 2026-07-28, security considerations).
+// The consent page: one question, then who is signed in, the service, the permissions, how long they last and
+// where Allow leads; then the buttons. Everything a decision needs stands above the buttons and on the first
+// screen (MCP 2026-07-28, security considerations).
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { ConsentView } from '../ports/pages.ts'
 import { arrow } from './assets.ts'

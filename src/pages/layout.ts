@@ -6,7 +6,10 @@ import { adminIcon, assetPaths, mark, verifiedIcon, warnIcon } from './assets.ts
 import { readAddress, readName, readText } from './untrusted.ts'
 
 export interface PageContext {
-  /** The public origin; its host stands at the top of every page, so that people see whose question they answer. */
+  /**
+   * The public origin; its host stands at the top of every page, so that people see whose question they
+   * answer.
+   */
   readonly issuer: string
   readonly version: string
 }
@@ -66,14 +69,20 @@ export const badge = (client: ClientView): Markup => {
 export const caution = (text: Drawable): Markup =>
   html`<p class="note warn">${warnIcon}<span>${text}</span></p>`
 
-/** The account a person is signed in with: what they are called, and the address or login that tells two accounts apart. */
+/**
+ * The account a person is signed in with: what they are called, and the address or login that tells two
+ * accounts apart.
+ */
 export const account = (person: Person): { readonly name: string; readonly detail: string | undefined } => {
   const id = readText(person.email ?? person.login ?? person.subject, 80)
   const name = readText(person.name ?? '', 60) || id
   return { name, detail: name === id ? undefined : id }
 }
 
-/** First letter or digit of a name, for the tile that stands in for a picture (pictures of strangers are never fetched). */
+/**
+ * First letter or digit of a name, for the tile that stands in for a picture (pictures of strangers are never
+ * fetched).
+ */
 export const initial = (name: string): string => /[\p{L}\p{N}]/u.exec(name)?.[0].toUpperCase() ?? '·'
 
 /** An address that may break after its separators instead of anywhere. What is copied stays the same. */

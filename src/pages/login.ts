@@ -1,4 +1,5 @@
-// The sign-in page: why it is shown, then the sign-in methods. Each identity provider is a form of its own, so nothing needs a script.
+// The sign-in page: why it is shown, then the sign-in methods. Each identity provider is a form of its own,
+// so nothing needs a script.
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { LoginView } from '../ports/pages.ts'
 import { failedIcon, infoIcon, warnIcon } from './assets.ts'
@@ -36,7 +37,10 @@ const password = (view: LoginView): Markup =>
 const problemOf = (view: LoginView): Drawable =>
   view.problem !== undefined && html` aria-describedby="problem" aria-invalid="true"`
 
-/** This page again, for a person who signed in elsewhere meanwhile; without what asked for a fresh sign-in, which has just taken place. */
+/**
+ * This page again, for a person who signed in elsewhere meanwhile; without what asked for a fresh sign-in,
+ * which has just taken place.
+ */
 const goOn = ({ hidden }: LoginView): string => {
   const query = new URLSearchParams(
     Object.entries(hidden).filter(([name]) => name === 'flow' || name === 'return_to'),

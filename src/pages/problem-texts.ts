@@ -292,7 +292,10 @@ export const problems = {
 
 const entries: Readonly<Partial<Record<string, Problem>>> = problems
 
-/** The page for a refusal, but for what only the occurrence knows (status, facts, request id). `say` is the refusal's public sentence. */
+/**
+ * The page for a refusal, but for what only the occurrence knows (status, facts, request id). `say` is the
+ * refusal's public sentence.
+ */
 export const problemFor = (
   code: string,
   say: string,

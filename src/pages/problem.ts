@@ -33,7 +33,10 @@ const shared = (a: string, b: string): Shared => {
   return { start, end }
 }
 
-/** Marks where a value leaves the one that comes closest to it: a redirect URI that is off by a character is hard to see otherwise. */
+/**
+ * Marks where a value leaves the one that comes closest to it: a redirect URI that is off by a character is
+ * hard to see otherwise.
+ */
 const marked = (value: string, others: readonly string[]): Drawable => {
   const [closest] = others
     .map((other) => shared(value, other))

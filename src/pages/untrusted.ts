@@ -1,8 +1,12 @@
-// Text that strangers chose (client names, addresses, descriptions), made safe to show to a person who decides by it.
-// Escaping is the template's work; this file is about what survives escaping: direction overrides, invisible and look-alike characters, sheer length.
+// Text that strangers chose (client names, addresses, descriptions), made safe to show to a person who
+// decides by it. Escaping is the template's work; this file is about what survives escaping: direction
+// overrides, invisible and look-alike characters, sheer length.
 import { judgeRedirectUri, sameOriginPath } from '../kit/urls.ts'
 
-/** Anything a reader cannot see or that changes how its neighbours are drawn: controls, format and bidi characters, fillers, tags, lone surrogates, unassigned. */
+/**
+ * Anything a reader cannot see or that changes how its neighbours are drawn: controls, format and bidi
+ * characters, fillers, tags, lone surrogates, unassigned.
+ */
 const invisible = /[\p{C}\p{Default_Ignorable_Code_Point}\u2800]/gu
 /** Marks that could pass for the badges of the consent page. */
 const badges = /[\u2610-\u2612\u2705\u2713-\u2718\u26A0\u{1F510}\u{1F512}\u{1F513}\u{1F6E1}]/gu
@@ -32,7 +36,8 @@ export const readText = (raw: string, most: number): string =>
     most,
   )
 
-// Alphabets with letters that look like Latin ones (UTS #39 §4); a word that mixes two of them is never honest spelling.
+// Alphabets with letters that look like Latin ones (UTS #39 §4); a word that mixes two of them is never
+// honest spelling.
 const alphabets = [
   ['Latin', /\p{Script=Latin}/u],
   ['Cyrillic', /\p{Script=Cyrillic}/u],
@@ -67,9 +72,13 @@ export interface ShownName {
 
 const longestName = 48
 
-/** A display name: NFKC (styled letters become plain ones), visible characters only, at most 48 of them, never empty. */
+/**
+ * A display name: NFKC (styled letters become plain ones), visible characters only, at most 48 of them, never
+ * empty.
+ */
 export const readName = (raw: string, fallback: string): ShownName => {
-  // Joiners and variation selectors inside emoji are honest; everything else that cannot be seen is worth a word.
+  // Joiners and variation selectors inside emoji are honest; everything else that cannot be seen is worth a
+  // word.
   const head = raw
     .slice(0, 1024)
     .normalize('NFKC')
@@ -88,7 +97,10 @@ export const readName = (raw: string, fallback: string): ShownName => {
   }
 }
 
-/** An address in the characters it travels in (RFC 3986 §2): everything but printable ASCII is percent-encoded, so nothing in it can be invisible or reordered. */
+/**
+ * An address in the characters it travels in (RFC 3986 §2): everything but printable ASCII is
+ * percent-encoded, so nothing in it can be invisible or reordered.
+ */
 export const readAddress = (raw: string): string =>
   raw
     .slice(0, 4096)
@@ -98,6 +110,9 @@ export const readAddress = (raw: string): string =>
 /** A path of this gateway, or `/` for whatever would leave it. */
 export const ownPath = (href: string): string => sameOriginPath(href) ?? '/'
 
-/** Whether a link may lead a person back to a client by it: never a scheme that runs or reads something in this browser. The answer's parameters are not judged. */
+/**
+ * Whether a link may lead a person back to a client by it: never a scheme that runs or reads something in
+ * this browser. The answer's parameters are not judged.
+ */
 export const leadsToClient = (href: string): boolean =>
   judgeRedirectUri(href.split('?', 1)[0] ?? '') !== undefined

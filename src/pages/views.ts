@@ -1,4 +1,5 @@
-// What a signed-in person finds at `/`, and what a browser finds at an MCP URL: how to connect each client to a service.
+// What a signed-in person finds at `/`, and what a browser finds at an MCP URL: how to connect each client to
+// a service.
 import { type ClientRecipe, clientRecipes } from '../kit/client-recipes.ts'
 import { type Drawable, type Markup, html, isolated } from '../kit/html.ts'
 import type { ClientView, ConnectView, EncodeView, HomeView, Pages } from '../ports/pages.ts'
@@ -161,7 +162,8 @@ ${host !== undefined && (served.length > 0 ? servedBlock(served) : notConfigured
   })
 }
 
-// After a decision that redirects to an installed app: opens it, and offers a button in case the browser does not.
+// After a decision that redirects to an installed app: opens it, and offers a button in case the browser does
+// not.
 
 export interface GoBackView {
   readonly client: ClientView
@@ -185,7 +187,8 @@ export const goBackPage = (gateway: PageContext, view: GoBackView): Response => 
 <p class="badge ${no ? 'plain' : 'ok'}">${said}</p>
 ${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely, so nothing was sent to it. Report this to the app’s developer.</p>`}
 </div>`
-  // A refresh needs neither a script nor a policy for it, unlike a redirect of the form itself, which browsers stop at schemes they do not know.
+  // A refresh needs neither a script nor a policy for it, unlike a redirect of the form itself, which
+  // browsers stop at schemes they do not know.
   const head =
     safe && !/[\s"']/.test(view.href)
       ? html`<meta http-equiv="refresh" content="0; url=${view.href}">`

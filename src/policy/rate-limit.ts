@@ -4,9 +4,13 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Counted, Guess, Limit, PaceKind } from '../ports/modules.ts'
 import type { CountAction, CountStore, SharedCounts } from '../ports/store.ts'
 
-// Passwords that strangers try for one account, from however many addresses: each wrong one makes the next stranger wait longer, and the owner waits at most once.
+// Passwords that strangers try for one account, from however many addresses: each wrong one makes the next
+// stranger wait longer, and the owner waits at most once.
 
-/** Wrong passwords of strangers that cost nothing: an owner at a new computer may have forgotten which one it was. */
+/**
+ * Wrong passwords of strangers that cost nothing: an owner at a new computer may have forgotten which one it
+ * was.
+ */
 const free = 20
 /** The delay doubles with every so many wrong passwords. */
 const doubledBy = 20
@@ -22,7 +26,9 @@ interface Wrong {
   readonly until: number
 }
 
-/** How long a network waits between two passwords for an account that strangers were wrong about so often, ms. */
+/**
+ * How long a network waits between two passwords for an account that strangers were wrong about so often, ms.
+ */
 const delayOf = (wrong: number): number =>
   wrong < free ? 0 : Math.min(mostMs, 1000 * 2 ** Math.floor((wrong - free) / doubledBy))
 
@@ -34,14 +40,17 @@ const forgetOldest = (map: Map<string, unknown>, most: number): void => {
 }
 
 export interface PasswordAttempts {
-  /** Milliseconds that this network has to wait before it may try a password for this account; 0 when it may now, and then it is counted as tried. */
+  /**
+   * Milliseconds that this network has to wait before it may try a password for this account; 0 when it may
+   * now, and then it is counted as tried.
+   */
   wait(account: string, network: string): number
   wrong(account: string): void
 }
 
 /**
- * A browser in which the owner signed in before is never asked. At a new one, while strangers guess, the owner's own network waits out one delay and is let try: no
- * number of guesses from elsewhere takes its turn.
+ * A browser in which the owner signed in before is never asked. At a new one, while strangers guess, the
+ * owner's own network waits out one delay and is let try: no number of guesses from elsewhere takes its turn.
  */
 export const createPasswordAttempts = (now: () => number, ledger?: CountStore): PasswordAttempts => {
   const accounts = new Map<string, Wrong>()
@@ -88,9 +97,10 @@ interface Pace {
 }
 
 /**
- * Generous where many people share one egress address (hosted clients register and redeem for everybody from a handful of addresses),
- * strict where a password is guessed. The kinds `kept-…` bound what strangers can make the store hold, in KiB: beyond it those are refused who used more than their
- * share, and nobody who has a grant or a session is ever asked. Each is larger than what one address may use of it.
+ * Generous where many people share one egress address (hosted clients register and redeem for everybody from
+ * a handful of addresses), strict where a password is guessed. The kinds `kept-…` bound what strangers can
+ * make the store hold, in KiB: beyond it those are refused who used more than their share, and nobody who has
+ * a grant or a session is ever asked. Each is larger than what one address may use of it.
  */
 export const paces = {
   register: { points: 600, seconds: 60 },
@@ -111,12 +121,14 @@ interface Window {
   readonly until: number
 }
 
-/** Keys counted at a time for one kind; a stranger who invents more displaces the oldest, never the memory. */
+/**
+ * Keys counted at a time for one kind; a stranger who invents more displaces the oldest, never the memory.
+ */
 const mostKeys = 50_000
 
 /**
- * Counts in fixed windows. No timer empties it: on Workers a timer ends with the request that set it. All windows of a kind are equally long, so those that are over
- * stand first in the order of their making.
+ * Counts in fixed windows. No timer empties it: on Workers a timer ends with the request that set it. All
+ * windows of a kind are equally long, so those that are over stand first in the order of their making.
  */
 const createWindows = (now: () => number, { points, seconds }: Pace, of: string, ledger?: CountStore) => {
   const windows = new Map<string, Window>()
@@ -128,7 +140,10 @@ const createWindows = (now: () => number, { points, seconds }: Pace, of: string,
     }
   }
   return {
-    /** Milliseconds to wait when this one is too many, undefined when it is not. `times`: how often the points are allowed. */
+    /**
+     * Milliseconds to wait when this one is too many, undefined when it is not. `times`: how often the points
+     * are allowed.
+     */
     use(key: string, cost: number, times = 1): number | undefined {
       const at = now()
       const known = windows.get(key)
@@ -152,12 +167,16 @@ const createWindows = (now: () => number, { points, seconds }: Pace, of: string,
   }
 }
 
-/** What anybody may use of a shared pace, whatever others do, KiB: some sign-ins with the longest requests that are taken. */
+/**
+ * What anybody may use of a shared pace, whatever others do, KiB: some sign-ins with the longest requests
+ * that are taken.
+ */
 const leastShare = 64
 
 /**
- * One window for everybody. While the points last all are served; after that whoever used more than an equal share of them waits for the next window, so that a flood
- * from few places keeps nobody else out. Who cannot be told apart is one place: an IPv4 address, a /48.
+ * One window for everybody. While the points last all are served; after that whoever used more than an equal
+ * share of them waits for the next window, so that a flood from few places keeps nobody else out. Who cannot
+ * be told apart is one place: an IPv4 address, a /48.
  */
 const createShares = (now: () => number, { points, seconds }: Pace, of: string, ledger?: CountStore) => {
   const places = new Map<string, number>()
@@ -220,7 +239,10 @@ interface CountsDeps extends Pick<LimitDeps, 'now' | 'loopback'> {
   readonly ledger?: CountStore
 }
 
-/** Carries out actions on counts in memory, in order, up to the first that has somebody wait; answers for how many milliseconds. */
+/**
+ * Carries out actions on counts in memory, in order, up to the first that has somebody wait; answers for how
+ * many milliseconds.
+ */
 export const createCounts = ({
   now,
   loopback,
@@ -285,12 +307,14 @@ const guessedActions = (guess: Guess, right: boolean): readonly CountAction[] =>
 }
 
 /**
- * Counts in this process and then, for the kinds that need it, in those that all processes share: who is refused here costs nobody else anything. Throws
- * `rate.limited` with `Retry-After` (RFC 9110 §10.2.3) when the pace is exceeded.
+ * Counts in this process and then, for the kinds that need it, in those that all processes share: who is
+ * refused here costs nobody else anything. Throws `rate.limited` with `Retry-After` (RFC 9110 §10.2.3) when
+ * the pace is exceeded.
  */
 export const createLimit = ({ now, loopback, shared }: LimitDeps): Limit => {
   const here = createCounts({ now, loopback })
-  // Who waits for an account waits by one count alone: with two of them the owner would be new to one after the other.
+  // Who waits for an account waits by one count alone: with two of them the owner would be new to one after
+  // the other.
   const own = (actions: readonly CountAction[]): readonly CountAction[] =>
     shared ? actions.filter((action) => action.do !== 'guess' && action.do !== 'wrong') : actions
   const everywhere = async (actions: readonly CountAction[]): Promise<number> =>

@@ -1,4 +1,5 @@
-// A proxied call between the two who share it: the proxy decides (`Admit`), the runtime copies bytes. Header lists are flat: name, value, name, value…
+// A proxied call between the two who share it: the proxy decides (`Admit`), the runtime copies bytes. Header
+// lists are flat: name, value, name, value…
 import type { Refusal, RefusalCode, ReportRefused } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
 import type { Address, LocatedAddress } from './services.ts'
@@ -18,21 +19,23 @@ export interface Head {
   /** The address it is for, where whoever received it had to find that out; looked up again otherwise. */
   readonly located?: LocatedAddress | undefined
   /**
-   * Made by the gateway for a connection, of a message that came on it: what the connection has already (its revalidation, its record) it does not have twice. What
-   * asks for nothing of its own is `uncounted`: it takes no permit, because the connection has one.
+   * Made by the gateway for a connection, of a message that came on it: what the connection has already (its
+   * revalidation, its record) it does not have twice. What asks for nothing of its own is `uncounted`: it
+   * takes no permit, because the connection has one.
    */
   readonly within?: true | 'uncounted'
 }
 
 /**
- * The whole body; rejects with `request.too-large` above `max` bytes. `grow`: told how many bytes have come so far, before more are kept; what it throws is the
- * rejection.
+ * The whole body; rejects with `request.too-large` above `max` bytes. `grow`: told how many bytes have come
+ * so far, before more are kept; what it throws is the rejection.
  */
 export type ReadBody = (max: number, grow: (bytes: number) => void) => Promise<Uint8Array>
 
 /**
- * A fetch without the guard of `Outbound`: for addresses that the operator configured. `endsWithRequest`: the runtime itself ends what is still going when the
- * request that it was begun for has been answered, or its caller is gone; an AbortController a call, which costs a good part of it on Workers, is then not needed.
+ * A fetch without the guard of `Outbound`: for addresses that the operator configured. `endsWithRequest`: the
+ * runtime itself ends what is still going when the request that it was begun for has been answered, or its
+ * caller is gone; an AbortController a call, which costs a good part of it on Workers, is then not needed.
  */
 export type Fetch = typeof globalThis.fetch & { readonly endsWithRequest?: boolean }
 
@@ -55,12 +58,18 @@ export interface AnswerHead {
   readonly bodiless?: true
   /** The body must be JSON-RPC; what is seen not to be is refused. */
   readonly rpc?: true
-  /** Asked with the whole body, where that is small, before anything is passed on: the head that it really has. */
+  /**
+   * Asked with the whole body, where that is small, before anything is passed on: the head that it really
+   * has.
+   */
   readonly judge?: (body: Uint8Array) => AnswerHead
 }
 
 export type Upstream =
-  /** `host`: what the Host header says, port included where it is not the default. `path`: with the query. `publicOnly`: as of its service. */
+  /**
+   * `host`: what the Host header says, port included where it is not the default. `path`: with the query.
+   * `publicOnly`: as of its service.
+   */
   | {
       readonly kind: 'http'
       readonly origin: string
@@ -87,7 +96,10 @@ export interface Outcome {
 /** Why an upstream gave no answer. */
 export type UpstreamFault = 'timeout' | 'unreachable' | 'closed' | 'busy' | 'answer' | 'message'
 
-/** What a list answer says; what is returned is what its caller reads. `result`: of the JSON-RPC answer, with the members as they came. */
+/**
+ * What a list answer says; what is returned is what its caller reads. `result`: of the JSON-RPC answer, with
+ * the members as they came.
+ */
 export type Trim = (result: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
 
 /** What is done with the list answers of a call. */
@@ -107,9 +119,15 @@ export interface Admission {
   readonly principal: Principal | undefined
   readonly upstream: Upstream
   readonly method: string
-  /** For the upstream, without `Host` and `Content-Length`; `identity` follows them, so that nothing the caller sent stands behind it. */
+  /**
+   * For the upstream, without `Host` and `Content-Length`; `identity` follows them, so that nothing the
+   * caller sent stands behind it.
+   */
   readonly headers: readonly string[]
-  /** What the upstream is told of the caller. One list serves many calls of a person, so what is made of it may be kept with it. */
+  /**
+   * What the upstream is told of the caller. One list serves many calls of a person, so what is made of it
+   * may be kept with it.
+   */
   readonly identity: readonly string[]
   readonly body: Uint8Array | undefined
   /** What the body says, for bridges. */
@@ -120,15 +138,18 @@ export interface Admission {
   readonly timeoutMs: number
   /** How long an event stream is silent before a comment goes out on it, ms. */
   readonly keepAliveMs: number
-  /** After so much silence before the answer, ms, the caller gets an event stream that is kept alive, and the answer on it. Undefined: never. */
+  /**
+   * After so much silence before the answer, ms, the caller gets an event stream that is kept alive, and the
+   * answer on it. Undefined: never.
+   */
   readonly streamAfterMs: number | undefined
   /** Fields of that stream. */
   streamHeaders(): readonly string[]
   /** Undefined for calls whose answers hold no list. */
   readonly lists: ListAnswers | undefined
   /**
-   * Asked by whoever begins to relay an event stream: calls `end` once when its caller may not hear it any more. What it returns stops the watch. Undefined:
-   * somebody else watches.
+   * Asked by whoever begins to relay an event stream: calls `end` once when its caller may not hear it any
+   * more. What it returns stops the watch. Undefined: somebody else watches.
    */
   readonly watch: ((end: () => void) => () => void) | undefined
   /** The JSON-RPC request that an error about this call belongs to. */
@@ -139,15 +160,21 @@ export interface Admission {
   /** The refusal to draw when the upstream gave no answer. */
   fault(what: UpstreamFault, why: string): Refusal
   /**
-   * Asked once a carrier has failed, before the caller heard anything: what is to be carried (or answered) instead. Undefined: nothing, the error is to be drawn.
-   * Rejects with the refusal to draw instead of it.
+   * Asked once a carrier has failed, before the caller heard anything: what is to be carried (or answered)
+   * instead. Undefined: nothing, the error is to be drawn. Rejects with the refusal to draw instead of it.
    */
   again(): Promise<Admission | Answer> | undefined
-  /** Exactly once, when the last byte is sent or nothing more will be: frees the caller's place and writes the record. */
+  /**
+   * Exactly once, when the last byte is sent or nothing more will be: frees the caller's place and writes the
+   * record.
+   */
   end(outcome: Outcome): void
 }
 
-/** One call's decision: an admission to carry out, or an answer that is complete already (a preflight's). Throws `Refusal`. */
+/**
+ * One call's decision: an admission to carry out, or an answer that is complete already (a preflight's).
+ * Throws `Refusal`.
+ */
 export type Admit = (head: Head, readBody: ReadBody) => Promise<Admission | Answer>
 
 /** A request that is refused, as far as it was understood. */
@@ -160,5 +187,8 @@ export interface RefusedCall extends Pick<Head, 'method' | 'target' | 'rawHeader
   readonly gone?: boolean
 }
 
-/** Draws anything thrown on the MCP surface, and says it once in the log. What is no Refusal is a fault: 500, a request id, and the reason in the log alone. */
+/**
+ * Draws anything thrown on the MCP surface, and says it once in the log. What is no Refusal is a fault: 500,
+ * a request id, and the reason in the log alone.
+ */
 export type Refuse = (error: unknown, about: RefusedCall) => Answer

@@ -1,4 +1,5 @@
-// The functions that modules need of one another. The composition root (gateway.ts) passes them; no module imports another.
+// The functions that modules need of one another. The composition root (gateway.ts) passes them; no module
+// imports another.
 import type { JSONWebKeySet, JWTPayload } from 'jose'
 import type { ClientView, AccountStatus } from './pages.ts'
 import type { Person, Principal } from './people.ts'
@@ -9,13 +10,20 @@ import type { Counted, PaceKind } from './store.ts'
 /** A handler: a Request in, a Response out; refusals are thrown. */
 export type Handler = (request: Request, context: RequestContext) => Promise<Response>
 
-/** Signs with the current asymmetric key of the gateway and answers for all keys still published (RFC 7517). */
+/**
+ * Signs with the current asymmetric key of the gateway and answers for all keys still published (RFC 7517).
+ */
 export interface Signer {
   /** A JWT with the given `typ`; `iss`, `iat`, `exp` and `jti` are set here. Lifetime in ms. */
   sign(claims: JWTPayload, options: { readonly typ: string; readonly lifetimeMs: number }): Promise<string>
-  /** The claims of a token of ours with that `typ`, signature and expiry checked (60 s leeway on iat/nbf, none on exp); undefined otherwise. */
+  /**
+   * The claims of a token of ours with that `typ`, signature and expiry checked (60 s leeway on iat/nbf, none
+   * on exp); undefined otherwise.
+   */
   verify(token: string, typ: string): Promise<JWTPayload | undefined>
-  /** Public keys: current, and former ones while their tokens live. Answers from memory when storage is down. */
+  /**
+   * Public keys: current, and former ones while their tokens live. Answers from memory when storage is down.
+   */
   jwks(): Promise<JSONWebKeySet>
   readonly algorithm: 'ES256'
 }
@@ -36,8 +44,9 @@ export interface Sessions {
 }
 
 /**
- * The person as the configuration of today knows them, from what was kept when they signed in; undefined when it admits them no more (removed, or kept out by a
- * rule that was written since), there at all or at that resource.
+ * The person as the configuration of today knows them, from what was kept when they signed in; undefined when
+ * it admits them no more (removed, or kept out by a rule that was written since), there at all or at that
+ * resource.
  */
 export type MayStillSignIn = (person: Person, resource?: string) => Person | undefined
 
@@ -49,9 +58,10 @@ export type DescribeFlow = (
 
 /**
  * Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream.
- * `authorization`: every Authorization header of the request. `origin`: the origin the caller used, one of `directory.origins` (default: the issuer);
- * the challenge names the metadata there, because clients compare its `resource` with the URL they were given. A token that was good a moment ago is answered for at
- * once; otherwise rejects.
+ * `authorization`: every Authorization header of the request. `origin`: the origin the caller used, one of
+ * `directory.origins` (default: the issuer); the challenge names the metadata there, because clients compare
+ * its `resource` with the URL they were given. A token that was good a moment ago is answered for at once;
+ * otherwise rejects.
  */
 export type AuthenticateBearer = (
   authorization: readonly string[],
@@ -66,20 +76,32 @@ export interface Guess {
   /** Digest of the name. */
   readonly account: string
   readonly ip: string
-  /** The browser, where this name signed in before: it has a count of its own, and a stranger who guesses slows down themselves, never the owner of the name. */
+  /**
+   * The browser, where this name signed in before: it has a count of its own, and a stranger who guesses
+   * slows down themselves, never the owner of the name.
+   */
   readonly known: string | undefined
 }
 
 export interface Limit {
-  /** Counts one use (or what it costs) of `kind`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate-limit.ts. */
+  /**
+   * Counts one use (or what it costs) of `kind`; throws `rate.limited` (429, `Retry-After`) when the pace is
+   * exceeded. Kinds: policy/rate-limit.ts.
+   */
   (kind: PaceKind, who: Counted, cost?: number): Promise<void>
-  /** Counts a password that is about to be checked. Throws `rate.limited`, for strangers also while the account makes them wait. */
+  /**
+   * Counts a password that is about to be checked. Throws `rate.limited`, for strangers also while the
+   * account makes them wait.
+   */
   guess(guess: Guess): Promise<void>
   /** Whether it was right: then it was no guess, and is taken back. */
   guessed(guess: Guess, right: boolean): Promise<void>
 }
 
-/** One thing that happened, for the audit trail. Facts are JSON values; never a token, code, cookie or password. */
+/**
+ * One thing that happened, for the audit trail. Facts are JSON values; never a token, code, cookie or
+ * password.
+ */
 export interface AuditEvent {
   /** Dotted name, e.g. `grant.issued`, `call`, `refresh.reuse`. */
   readonly event: string
@@ -88,7 +110,8 @@ export interface AuditEvent {
 /** Keeps one event; never throws, never waits. */
 export type Audit = (event: AuditEvent) => void
 
-// What other modules ask of connections: the credential of each call, and the upstream's own question as a step of a login.
+// What other modules ask of connections: the credential of each call, and the upstream's own question as a
+// step of a login.
 
 /** What an upstream is shown instead of the caller's token: header fields as a flat list. */
 export interface UpstreamCredential {
@@ -109,13 +132,16 @@ export interface UpstreamAuthFailure {
   readonly last: boolean
 }
 
-/** Asked by the proxy for every call. Nothing to show and nothing to wait for is answered at once, without a promise. */
+/**
+ * Asked by the proxy for every call. Nothing to show and nothing to wait for is answered at once, without a
+ * promise.
+ */
 export interface UpstreamCredentials {
   /** Header names in lower case that only the gateway may send to this service. */
   names(service: Service): readonly string[]
   /**
-   * Made once for a service; asked for each call. Rejects with `upstream.consent` (the person has to connect an account first) or `connection.unreachable` (no token
-   * can be had right now).
+   * Made once for a service; asked for each call. Rejects with `upstream.consent` (the person has to connect
+   * an account first) or `connection.unreachable` (no token can be had right now).
    */
   lookup(
     service: Service,
@@ -123,8 +149,8 @@ export interface UpstreamCredentials {
     principal: Principal | undefined,
   ) => UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
   /**
-   * Another credential, to be tried once. Undefined, at once: there is none, and the refusal is as it was. Rejects with `upstream.consent`, `upstream.scope`,
-   * `connection.unreachable` or `upstream.credential`.
+   * Another credential, to be tried once. Undefined, at once: there is none, and the refusal is as it was.
+   * Rejects with `upstream.consent`, `upstream.scope`, `connection.unreachable` or `upstream.credential`.
    */
   after(failure: UpstreamAuthFailure): Promise<UpstreamCredential> | undefined
 }
@@ -136,11 +162,16 @@ export interface UpstreamStep {
 
 /** The upstream's own question, as a step of a login. */
 export interface ConnectStep {
-  /** Undefined: nothing to connect, or connected already, or it cannot be found out right now. Never rejects. */
+  /**
+   * Undefined: nothing to connect, or connected already, or it cannot be found out right now. Never rejects.
+   */
   ahead(address: Address, person: Person): Promise<UpstreamStep | undefined>
   /** Undefined where no account is asked for, as far as is known; nobody is asked. */
   standing(service: Service, person: Person): Promise<AccountStatus | undefined>
-  /** Sends the browser there; it comes back to `returnTo`, a path of this gateway. Only after the person agreed. Throws `upstream.*`. */
+  /**
+   * Sends the browser there; it comes back to `returnTo`, a path of this gateway. Only after the person
+   * agreed. Throws `upstream.*`.
+   */
   begin(to: {
     readonly address: Address
     readonly session: BrowserSession

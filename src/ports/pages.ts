@@ -1,4 +1,5 @@
-// What the modules hand to the pages: plain data. Every text is untrusted; the pages escape it and bound its length.
+// What the modules hand to the pages: plain data. Every text is untrusted; the pages escape it and bound its
+// length.
 import type { Person } from './people.ts'
 
 /** How far a client's identity can be trusted, from most to least. */
@@ -14,7 +15,10 @@ export interface ClientView {
 
 export interface ConsentView {
   readonly client: ClientView
-  /** Where the answer goes: full URI, its host (`URL.host`), whether that is this computer (loopback http), and whether it opens an app by a scheme of its own. */
+  /**
+   * Where the answer goes: full URI, its host (`URL.host`), whether that is this computer (loopback http),
+   * and whether it opens an app by a scheme of its own.
+   */
   readonly redirect: {
     readonly uri: string
     readonly host: string
@@ -31,7 +35,10 @@ export interface ConsentView {
   readonly scopes: readonly { readonly name: string; readonly fresh: boolean }[]
   /** The person allowed this client before: as it is now, or when it described itself differently. */
   readonly again?: 'same' | 'changed'
-  /** True when the client will be able to stay signed in (a refresh token will be issued), and for how many ms unused. */
+  /**
+   * True when the client will be able to stay signed in (a refresh token will be issued), and for how many ms
+   * unused.
+   */
   readonly staysMs?: number
   /** Lifetime of one access token, ms; said when the client will not be able to stay signed in. */
   readonly accessMs?: number
@@ -51,7 +58,9 @@ export interface LoginView {
   readonly password: boolean
   /** Whether the built-in person signs in with a link from the terminal. */
   readonly link: boolean
-  /** Hidden fields that every form of the page carries; `flow` also goes into the link that reloads the page. */
+  /**
+   * Hidden fields that every form of the page carries; `flow` also goes into the link that reloads the page.
+   */
   readonly hidden: Readonly<Record<string, string>>
   /** What went wrong with the last attempt, as a sentence; drawn next to the forms. */
   readonly problem?: string
@@ -60,7 +69,10 @@ export interface LoginView {
   readonly status?: number
 }
 
-/** How a person stands with a server that asks each person for an account: none connected, one that calls are made with, or one that needs them. */
+/**
+ * How a person stands with a server that asks each person for an account: none connected, one that calls are
+ * made with, or one that needs them.
+ */
 export type AccountStatus = 'missing' | 'live' | 'ended'
 
 export interface HomeView {
@@ -77,7 +89,10 @@ export interface HomeView {
   }[]
   /** False on a loopback gateway: claude.ai and ChatGPT connect from the internet and cannot reach it. */
   readonly reachable: boolean
-  /** Whether a server's domain has a host here that stands for it: then the page leads to where that is found out. */
+  /**
+   * Whether a server's domain has a host here that stands for it: then the page leads to where that is found
+   * out.
+   */
   readonly encodes: boolean
 }
 
@@ -98,7 +113,10 @@ export interface EncodeView {
   readonly domain?: string
   /** The host that stands for the domain, or would. */
   readonly host?: string
-  /** Who is served at encoded hosts of the domain: the URL to give a client, and the one for clients of HTTP+SSE. Empty: nobody. */
+  /**
+   * Who is served at encoded hosts of the domain: the URL to give a client, and the one for clients of
+   * HTTP+SSE. Empty: nobody.
+   */
   readonly served?: readonly {
     readonly id: string
     readonly name: string
@@ -114,7 +132,10 @@ export interface ConnectUpstreamView {
   readonly service: { readonly id: string; readonly name: string; readonly description: string }
   /** Host of the upstream. */
   readonly host: string
-  /** Whether it asks each person for an account. `open`: it answers without one, and has no sign-in; `optional`: it has one. */
+  /**
+   * Whether it asks each person for an account. `open`: it answers without one, and has no sign-in;
+   * `optional`: it has one.
+   */
   readonly asks: 'account' | 'optional' | 'open' | 'unknown'
   /** Nobody registered the gateway there: it introduces itself. */
   readonly introduces: boolean
@@ -169,15 +190,19 @@ export interface ProblemView {
   readonly requestId: string
   /** A way on, inside this gateway (same-origin path). */
   readonly onward?: { readonly label: string; readonly href: string }
-  /** The app that the error is for, which nobody has approved yet: its name is untrusted text, and the link leaves the gateway. */
+  /**
+   * The app that the error is for, which nobody has approved yet: its name is untrusted text, and the link
+   * leaves the gateway.
+   */
   readonly client?: { readonly name: string; readonly host: string; readonly href: string }
   /** A second way on, for who cannot take the first. */
   readonly instead?: { readonly label: string; readonly href: string }
 }
 
 /**
- * The pages, as complete HTML responses with their security headers, readable without JavaScript. Their headers stay open: append `Set-Cookie` freely.
- * Everything in a view is taken for hostile text: it is escaped, bounded in length, and rid of characters that cannot be seen or that reorder others.
+ * The pages, as complete HTML responses with their security headers, readable without JavaScript. Their
+ * headers stay open: append `Set-Cookie` freely. Everything in a view is taken for hostile text: it is
+ * escaped, bounded in length, and rid of characters that cannot be seen or that reorder others.
  */
 export interface Pages {
   consent(view: ConsentView): Response
@@ -187,8 +212,9 @@ export interface Pages {
   connectUpstream(view: ConnectUpstreamView): Response
   encode(view: EncodeView): Response
   /**
-   * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by a button.
-   * An `href` that would run or read something in this browser (`javascript:`, `data:`, `file:` …) is not linked.
+   * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by
+   * a button. An `href` that would run or read something in this browser (`javascript:`, `data:`, `file:` …)
+   * is not linked.
    */
   goBack(view: { readonly client: ClientView; readonly href: string }): Response
   problem(view: ProblemView): Response

@@ -1,6 +1,9 @@
 // Who is calling: the words that sign-in, grants, policy and the proxy share.
 
-/** A person as an identity provider described them. The key is `provider:subject`; e-mail is never a key (two accounts may share one). */
+/**
+ * A person as an identity provider described them. The key is `provider:subject`; e-mail is never a key (two
+ * accounts may share one).
+ */
 export interface Person {
   readonly provider: string
   /** The provider's stable subject, as sent (`sub`, or the local username). */

@@ -1,4 +1,5 @@
-// The answer to one proxied call on its way to its caller: what sends it there (the sink), where it comes from, and where its bytes go.
+// The answer to one proxied call on its way to its caller: what sends it there (the sink), where it comes
+// from, and where its bytes go.
 import type { Admission, Admit, Answer, AnswerHead } from './call.ts'
 import type { Runtime } from './runtime.ts'
 
@@ -13,15 +14,18 @@ export interface ResponseOutput {
   readonly gone: boolean
   /** The reader has taken what was written. */
   readonly ready: boolean
-  /** How long a reader may take nothing of an answer before it gets no more of it, ms; Infinity where somebody else sees to that. */
+  /**
+   * How long a reader may take nothing of an answer before it gets no more of it, ms; Infinity where somebody
+   * else sees to that.
+   */
   readonly stallMs: number
   /** Set by the sink: the call whose answer this is. */
   admitted: Admission | undefined
   /** Set by the sink: told when the reader has caught up, and when the caller left. */
   reader: { drained(): void; left(): void } | undefined
   /**
-   * The head, in one write with the piece that is there already. A piece may lie in memory that is overwritten later; whatever is kept of it is a copy. False when
-   * the reader is slower than the writer.
+   * The head, in one write with the piece that is there already. A piece may lie in memory that is
+   * overwritten later; whatever is kept of it is a copy. False when the reader is slower than the writer.
    */
   begin(head: CallerHead, piece: Piece | undefined): boolean
   /** False when the reader is slower than the writer. */
@@ -45,7 +49,10 @@ export interface ResponseSource {
   close(complete: boolean): void
 }
 
-/** What brings an answer tells it in this order: one head, any number of pieces, one end; or a failure in place of what is left. */
+/**
+ * What brings an answer tells it in this order: one head, any number of pieces, one end; or a failure in
+ * place of what is left.
+ */
 export interface ResponseSink {
   /** Set by whoever sends the call, before anything is told. */
   source: ResponseSource | undefined

@@ -1,15 +1,21 @@
-// Everything a module may ask of the world outside. Made once by node/ or worker/; no module reads a clock, a socket, the environment or a global of its runtime.
+// Everything a module may ask of the world outside. Made once by node/ or worker/; no module reads a clock, a
+// socket, the environment or a global of its runtime.
 import type { KeyRing } from '../kit/keyring.ts'
 import type { Cache, SharedCounts, Store, Subscribe } from './store.ts'
 import type { RuntimeTransports } from './transport.ts'
 
 // A stdio server's process: lines in, lines out, an end. Only Node starts processes.
 
-/** What the operator configured, and for whom the process is. Command lines come from nowhere else (security best practices, stdio). */
+/**
+ * What the operator configured, and for whom the process is. Command lines come from nowhere else (security
+ * best practices, stdio).
+ */
 export interface ProcessPlan {
   /** Id of the service. */
   readonly service: string
-  /** Whose process it is: letters, digits, - and _, the same for the same person. It gets a home of its own. */
+  /**
+   * Whose process it is: letters, digits, - and _, the same for the same person. It gets a home of its own.
+   */
   readonly owner: string
   readonly command: string
   readonly args: readonly string[]
@@ -60,9 +66,15 @@ export interface ServerProcess {
   conceal(text: string): string
   /** The last 64 KiB it wrote to standard error, as `complained` tells it. */
   stderr(): string
-  /** What it wrote last, and what that means where it is known, to be put behind a reason for the operator; empty when it wrote nothing. */
+  /**
+   * What it wrote last, and what that means where it is known, to be put behind a reason for the operator;
+   * empty when it wrote nothing.
+   */
   complaint(): string
-  /** Closes its input, waits, then ends it and all it started. Resolves when nothing of it is left, within ten seconds. */
+  /**
+   * Closes its input, waits, then ends it and all it started. Resolves when nothing of it is left, within ten
+   * seconds.
+   */
   stop(): Promise<void>
 }
 
@@ -71,8 +83,9 @@ export type SpawnServer = (plan: ProcessPlan, events: ProcessEvents) => ServerPr
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 /**
- * One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. `audit`: the event belongs to the audit trail, which
- * is not the log and does not depend on its level (audit/audit.ts alone says so).
+ * One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. `audit`:
+ * the event belongs to the audit trail, which is not the log and does not depend on its level (audit/audit.ts
+ * alone says so).
  */
 export type Log = (
   level: LogLevel,
@@ -81,11 +94,17 @@ export type Log = (
   audit?: boolean,
 ) => void
 
-/** Password hashing of the runtime, PHC strings in and out. `verify` takes as long for a wrong password as for a right one. */
+/**
+ * Password hashing of the runtime, PHC strings in and out. `verify` takes as long for a wrong password as for
+ * a right one.
+ */
 export interface Passwords {
   hash(password: string): Promise<string>
   verify(password: string, phc: string): Promise<boolean>
-  /** Waits until a check may begin, where checks would hold up everything else. `known`: as for people in a browser they used before. Throws `sign-in.busy`. */
+  /**
+   * Waits until a check may begin, where checks would hold up everything else. `known`: as for people in a
+   * browser they used before. Throws `sign-in.busy`.
+   */
   turn?(known: boolean): Promise<void>
   /** True when the stored string uses weaker parameters than today's. */
   outdated(phc: string): boolean
@@ -101,28 +120,39 @@ export interface OutboundOptions {
   readonly maxBytes?: number
   /** Nobody wants the body, which may be a stream without an end: it is left, and comes as none. */
   readonly headOnly?: boolean
-  /** Origins that the operator wrote down for the very thing this exchange is about (kit/http.ts): these may be plain http and anywhere. Never from anybody else's word. */
+  /**
+   * Origins that the operator wrote down for the very thing this exchange is about (kit/http.ts): these may
+   * be plain http and anywhere. Never from anybody else's word.
+   */
   readonly origins?: readonly string[]
 }
 
 /**
- * Guarded outbound fetch: https only (http where the operator configured that very origin), the address actually
- * connected to is global unicast, no redirect is followed, time and decoded size are capped, no cookies are used. On Node it leaves by the forward proxy of the environment; a name is judged before the proxy hears it.
- * Rejects with `Refusal('outbound.refused')` for what the guard forbids and `Refusal('outbound.failed')` for what the network did.
+ * Guarded outbound fetch: https only (http where the operator configured that very origin), the address
+ * actually connected to is global unicast, no redirect is followed, time and decoded size are capped, no
+ * cookies are used. On Node it leaves by the forward proxy of the environment; a name is judged before the
+ * proxy hears it. Rejects with `Refusal('outbound.refused')` for what the guard forbids and
+ * `Refusal('outbound.failed')` for what the network did.
  */
 export type Outbound = (
   url: string,
   options?: OutboundOptions,
 ) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
 
-/** Runs the function once, no sooner than after so many milliseconds. Returns what cancels it; cancelling twice, or after it ran, does nothing. */
+/**
+ * Runs the function once, no sooner than after so many milliseconds. Returns what cancels it; cancelling
+ * twice, or after it ran, does nothing.
+ */
 export type Timer = (ms: number, run: () => void) => () => void
 
 export interface Runtime {
   /** Epoch milliseconds. */
   now(): number
   readonly timer: Timer
-  /** Undoes a content coding (RFC 9110 §8.4.1) that the web standards do not know; undefined for one that is not known here either. */
+  /**
+   * Undoes a content coding (RFC 9110 §8.4.1) that the web standards do not know; undefined for one that is
+   * not known here either.
+   */
   readonly decompress?: (coding: string) => ReadableWritablePair<Uint8Array, BufferSource> | undefined
   /** n bytes of a cryptographic random source. */
   random(n: number): Uint8Array<ArrayBuffer>
@@ -138,17 +168,22 @@ export interface Runtime {
   /** Counts that all processes of this gateway share; absent where each counts for itself. */
   readonly counts?: SharedCounts
   readonly keys: KeyRing
-  /** What signs with a private P-256 key (RFC 7518 §3.4), where the runtime has a quicker way than WebCrypto. */
+  /**
+   * What signs with a private P-256 key (RFC 7518 §3.4), where the runtime has a quicker way than WebCrypto.
+   */
   readonly es256?: (jwk: object) => (data: Uint8Array) => Uint8Array
   /**
-   * SHA-256 of the text in UTF-8, as base64url (43 characters): how a bearer secret is kept at rest. Answers at once,
-   * where WebCrypto answers through a queue, which costs many times the digest.
+   * SHA-256 of the text in UTF-8, as base64url (43 characters): how a bearer secret is kept at rest. Answers
+   * at once, where WebCrypto answers through a queue, which costs many times the digest.
    */
   readonly digest: (text: string) => string
   readonly passwords: Passwords
   /** Starts servers that are commands; absent where there are no processes. */
   readonly spawn?: SpawnServer
-  /** How much of what callers send may be kept in memory while their calls are going, in all: a part of what this process may use. Bytes. */
+  /**
+   * How much of what callers send may be kept in memory while their calls are going, in all: a part of what
+   * this process may use. Bytes.
+   */
   readonly bodyBytes: number
   /** Version of the product, the runtime and its storage by name, for `/health` and the start block. */
   readonly about: { readonly version: string; readonly runtime: string; readonly storage: string }
@@ -160,8 +195,14 @@ export interface RequestContext {
   readonly requestId: string
   /** The peer's address, or the first untrusted one behind configured proxies. */
   readonly ip: string
-  /** The caller's own connection is known to be without encryption: the runtime ends TLS itself, or a trusted proxy said so. */
+  /**
+   * The caller's own connection is known to be without encryption: the runtime ends TLS itself, or a trusted
+   * proxy said so.
+   */
   readonly plainHttp?: boolean
-  /** The path is at no address as it was written; what a URL parser made of it must not be looked up (kit/http.ts). */
+  /**
+   * The path is at no address as it was written; what a URL parser made of it must not be looked up
+   * (kit/http.ts).
+   */
   readonly unroutable?: boolean
 }

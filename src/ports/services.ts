@@ -33,24 +33,35 @@ export interface Service {
   /** The path segment: `/{id}/mcp`. */
   readonly id: string
   readonly name: string
-  /** What it is, beyond its id (src/generation.ts): grants and remembered answers hold for one generation alone. */
+  /**
+   * What it is, beyond its id (src/generation.ts): grants and remembered answers hold for one generation
+   * alone.
+   */
   readonly generation?: string
   /** When it was added, of one that came while the gateway ran; epoch ms. */
   readonly addedAt?: number
   readonly description: string
   /** Short name of its encoded host: `{alias}-enc.{domain_root}`. */
   readonly alias?: string
-  /** Where calls go: an HTTP(S) MCP endpoint (absolute URL, path included), a handler that lives in this process, or a server behind a bridge (a command). */
+  /**
+   * Where calls go: an HTTP(S) MCP endpoint (absolute URL, path included), a handler that lives in this
+   * process, or a server behind a bridge (a command).
+   */
   readonly upstream:
     | {
         readonly kind: 'http'
         /** http(s), or ws(s) for a WebSocket server. */
         readonly url: string
-        /** The configured URL had no path: `/mcp` is assumed, and `/` is tried where that answers 404 or 405. */
+        /**
+         * The configured URL had no path: `/mcp` is assumed, and `/` is tried where that answers 404 or 405.
+         */
         readonly withoutPath?: true
         /** Absent or `auto`: found out by the first session. */
         readonly transport?: 'auto' | 'streamable' | 'sse'
-        /** Somebody added it from elsewhere: every connection goes to a public address or nowhere, whatever the name resolves to by then. */
+        /**
+         * Somebody added it from elsewhere: every connection goes to a public address or nowhere, whatever
+         * the name resolves to by then.
+         */
         readonly publicOnly?: true
       }
     | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
@@ -85,11 +96,17 @@ export type ServiceState = 'unknown' | 'healthy' | 'degraded'
 /** One address under which a service is reached: its own canonical resource URL and metadata. */
 export interface Address {
   readonly service: Service
-  /** Path of the MCP endpoint below the origin, no trailing slash: `/demo/mcp`, or `/mcp` for the default service and at a host of the service's own. */
+  /**
+   * Path of the MCP endpoint below the origin, no trailing slash: `/demo/mcp`, or `/mcp` for the default
+   * service and at a host of the service's own.
+   */
   readonly path: string
   /** The clients met here: those of Streamable HTTP, or (`sse`) of HTTP+SSE as in MCP 2024-11-05. */
   readonly transport?: 'sse'
-  /** Origin and path: the audience of tokens for this address (RFC 8707 §2, RFC 9728 §1.2). The origin is the issuer, or a host of the service's own. */
+  /**
+   * Origin and path: the audience of tokens for this address (RFC 8707 §2, RFC 9728 §1.2). The origin is the
+   * issuer, or a host of the service's own.
+   */
   readonly resource: string
 }
 
@@ -107,19 +124,30 @@ export interface ServiceHost {
   readonly addresses: readonly Address[]
 }
 
-/** The address that a resource indicator names, though its service was added elsewhere a moment ago. Rejects with `storage.unavailable` while nobody knows. */
+/**
+ * The address that a resource indicator names, though its service was added elsewhere a moment ago. Rejects
+ * with `storage.unavailable` while nobody knows.
+ */
 export type FindAddress = (resource: string) => Promise<Address | undefined>
 
 /**
- * All services and where they are. Pure look-ups; no I/O. The answers change when services do, so nobody keeps them beyond a request. As long as nobody knows which
- * services were added (the storage has not answered since the start), `service` and `resolve` throw `storage.unavailable` instead of answering that there is none.
+ * All services and where they are. Pure look-ups; no I/O. The answers change when services do, so nobody
+ * keeps them beyond a request. As long as nobody knows which services were added (the storage has not
+ * answered since the start), `service` and `resolve` throw `storage.unavailable` instead of answering that
+ * there is none.
  */
 export interface Directory {
-  /** Throws `storage.unavailable` while nobody knows which services were added: for whoever is about to say that there is none. */
+  /**
+   * Throws `storage.unavailable` while nobody knows which services were added: for whoever is about to say
+   * that there is none.
+   */
   assertComplete(): void
   /** The public origin, no trailing slash: issuer of the authorization server and base of every resource. */
   readonly issuer: string
-  /** Origins that mean the same place as the issuer (on a loopback gateway: localhost, 127.0.0.1 and [::1] with its port), issuer first. */
+  /**
+   * Origins that mean the same place as the issuer (on a loopback gateway: localhost, 127.0.0.1 and [::1]
+   * with its port), issuer first.
+   */
   readonly origins: readonly string[]
   readonly services: readonly Service[]
   readonly addresses: readonly Address[]
@@ -127,19 +155,23 @@ export interface Directory {
   readonly only: Address | undefined
   service(id: string): Service | undefined
   /**
-   * The address a resource indicator names (RFC 8707): scheme and host in any case, default port, one trailing slash and any of `origins` accepted;
-   * undefined for everything else.
+   * The address a resource indicator names (RFC 8707): scheme and host in any case, default port, one
+   * trailing slash and any of `origins` accepted; undefined for everything else.
    */
   resolve(resource: string): Address | undefined
   /** Whether any service has a host of its own; where none has, `locate` needs no host. */
   readonly hosted: boolean
   /** The host that a Host header (any case, default port or not) names, when it belongs to services. */
   host(host: string): ServiceHost | undefined
-  /** For a host under `domain_root` or `base_domain`: why nobody is reached there, for the log. Undefined elsewhere. */
+  /**
+   * For a host under `domain_root` or `base_domain`: why nobody is reached there, for the log. Undefined
+   * elsewhere.
+   */
   unknownHost(host: string): string | undefined
   /**
-   * The address a raw request path (no query) falls under, with what follows its endpoint (`''` or `/rest`); undefined when none does or the path is not in
-   * normal form. `host`: the Host header; on a host of services only their addresses are found, everywhere else only those by path.
+   * The address a raw request path (no query) falls under, with what follows its endpoint (`''` or `/rest`);
+   * undefined when none does or the path is not in normal form. `host`: the Host header; on a host of
+   * services only their addresses are found, everywhere else only those by path.
    */
   locate(path: string, host?: string): LocatedAddress | undefined
 }

@@ -1,4 +1,5 @@
-// A call that is carried to a server without HTTP, and its answer, as plain data: no web objects where nobody needs them.
+// A call that is carried to a server without HTTP, and its answer, as plain data: no web objects where nobody
+// needs them.
 import type { AbortListener, PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 import type { ReportRefused } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
@@ -8,7 +9,10 @@ export interface JsonBody {
   readonly value: unknown
 }
 
-/** An admitted call for a server that is reached without HTTP: what of the request may be believed, as plain data. */
+/**
+ * An admitted call for a server that is reached without HTTP: what of the request may be believed, as plain
+ * data.
+ */
 export interface StdioCall {
   readonly method: string
   /** Flat list: name, value, name, value… */
@@ -44,7 +48,10 @@ export interface AttendedCall {
   readonly refused: ReportRefused
 }
 
-/** The reply of the work; where a process takes long to start, an event stream that says so, and the reply on it. */
+/**
+ * The reply of the work; where a process takes long to start, an event stream that says so, and the reply on
+ * it.
+ */
 export type Attend = <Reply>(call: AttendedCall, work: AttendedWork<Reply>) => Promise<Reply | PlainResponse>
 
 /** Rejects with `Refusal`. */

@@ -1,5 +1,6 @@
-// The two storage contracts. A Store is strong: every operation is one atomic step on every backend. A Cache may be stale or empty at any time.
-// The two are different types on purpose: Workers KV can only ever be a Cache, so a configuration that would keep codes in it does not type-check.
+// The two storage contracts. A Store is strong: every operation is one atomic step on every backend. A Cache
+// may be stale or empty at any time. The two are different types on purpose: Workers KV can only ever be a
+// Cache, so a configuration that would keep codes in it does not type-check.
 
 /** A record's version. Opaque; it changes with every write of the key and is never reused for it. */
 export type Mark = string & { readonly mark: unique symbol }
@@ -11,9 +12,15 @@ export interface Entry {
 }
 
 export interface PutOptions {
-  /** Milliseconds until the record is gone; without it the record stays. Expired records are absent to every operation. */
+  /**
+   * Milliseconds until the record is gone; without it the record stays. Expired records are absent to every
+   * operation.
+   */
   readonly ttlMs?: number
-  /** `'absent'`: write only when the key holds nothing. A mark: write only when the key still holds that version. */
+  /**
+   * `'absent'`: write only when the key holds nothing. A mark: write only when the key still holds that
+   * version.
+   */
   readonly only?: 'absent' | Mark
 }
 
@@ -25,8 +32,8 @@ export interface ListOptions {
 }
 
 /**
- * Strong key-value storage. Keys are ASCII, at most 512 bytes, `kind:id` by convention.
- * Every method rejects with a `Refusal('storage.unavailable')` when the backend cannot be reached; it never answers from a guess.
+ * Strong key-value storage. Keys are ASCII, at most 512 bytes, `kind:id` by convention. Every method rejects
+ * with a `Refusal('storage.unavailable')` when the backend cannot be reached; it never answers from a guess.
  */
 export interface Store {
   get(key: string): Promise<Entry | undefined>
@@ -34,7 +41,10 @@ export interface Store {
   put(key: string, value: string, options?: PutOptions): Promise<Mark | undefined>
   /** Atomic read-and-delete: of any number of parallel takers exactly one receives the entry. */
   take(key: string): Promise<Entry | undefined>
-  /** The same for many keys, each a step of its own; the entries that were there, by key. For a store that asks less by it than by one `take` each; absent elsewhere. */
+  /**
+   * The same for many keys, each a step of its own; the entries that were there, by key. For a store that
+   * asks less by it than by one `take` each; absent elsewhere.
+   */
   takeMany?(keys: readonly string[]): Promise<ReadonlyMap<string, Entry>>
   /** Live records whose key starts with the prefix, ascending. */
   list(
@@ -43,18 +53,25 @@ export interface Store {
   ): Promise<readonly { readonly key: string; readonly value: string }[]>
 }
 
-/** `changed`: the record was written or taken. `lost`: nothing more will be heard, and what happened since the last word is not known. */
+/**
+ * `changed`: the record was written or taken. `lost`: nothing more will be heard, and what happened since the
+ * last word is not known.
+ */
 export type Notice = 'changed' | 'lost'
 
 /**
- * Tells of changes of one record, without asking again and again: for backends that can. It only makes things cheaper and sooner; what a record says is read from
- * the Store. Resolves with what ends it, once every later change will be told; rejects with `Refusal('storage.unavailable')`.
+ * Tells of changes of one record, without asking again and again: for backends that can. It only makes things
+ * cheaper and sooner; what a record says is read from the Store. Resolves with what ends it, once every later
+ * change will be told; rejects with `Refusal('storage.unavailable')`.
  */
 export type Subscribe = (key: string, heard: (notice: Notice) => void) => Promise<() => void>
 
 /** A Store whose backend does not drop expired records by itself. */
 export interface SweptStore extends Store {
-  /** Removes at most `limit` expired records and resolves with how many went; exactly `limit` means there may be more. Nothing but space depends on it. */
+  /**
+   * Removes at most `limit` expired records and resolves with how many went; exactly `limit` means there may
+   * be more. Nothing but space depends on it.
+   */
   sweep(limit: number): Promise<number>
 }
 
@@ -76,8 +93,8 @@ export type PaceKind =
   | 'kept-flows'
 
 /**
- * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen times the number. `and` narrows an address, to a client
- * or a username.
+ * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen
+ * times the number. `and` narrows an address, to a client or a username.
  */
 export type Counted = string | { readonly ip: string; readonly and?: string }
 
@@ -89,8 +106,9 @@ export type CountAction =
   | { readonly do: 'wrong'; readonly account: string }
 
 /**
- * Carries out the actions in order, up to the first that has somebody wait. Answers for how many milliseconds, 0 when nobody has to. Rejects with
- * `Refusal('storage.unavailable')` when the counts cannot be reached.
+ * Carries out the actions in order, up to the first that has somebody wait. Answers for how many
+ * milliseconds, 0 when nobody has to. Rejects with `Refusal('storage.unavailable')` when the counts cannot be
+ * reached.
  */
 export type SharedCounts = (actions: readonly CountAction[]) => Promise<number>
 

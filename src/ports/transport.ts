@@ -1,4 +1,5 @@
-// WebSockets, sessions and where they are kept: what the transports other than Streamable HTTP need of a runtime.
+// WebSockets, sessions and where they are kept: what the transports other than Streamable HTTP need of a
+// runtime.
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
 
@@ -27,7 +28,10 @@ export interface SocketEvents {
   closed(code: number, reason: string): void
 }
 
-/** Opens a WebSocket to a configured `ws(s)://` URL with subprotocol `mcp`. Rejects with any error; when the server answered without 101, `status` is on it, and `authenticate`: its WWW-Authenticate fields. */
+/**
+ * Opens a WebSocket to a configured `ws(s)://` URL with subprotocol `mcp`. Rejects with any error; when the
+ * server answered without 101, `status` is on it, and `authenticate`: its WWW-Authenticate fields.
+ */
 export type ConnectSocket = (
   url: string,
   about: {
@@ -44,11 +48,20 @@ export interface TransportConnectors {
   readonly socket: ConnectSocket
 }
 
-/** Connections to servers that the operator configured: unguarded, without a limit on how long an answer streams. */
+/**
+ * Connections to servers that the operator configured: unguarded, without a limit on how long an answer
+ * streams.
+ */
 export interface RuntimeTransports extends TransportConnectors {
-  /** The same for servers that somebody added from elsewhere: to public addresses alone. Reject with `outbound.refused` as well. */
+  /**
+   * The same for servers that somebody added from elsewhere: to public addresses alone. Reject with
+   * `outbound.refused` as well.
+   */
   readonly publicOnly: TransportConnectors
-  /** Where nothing outlives the request that made it (Workers): where sessions are kept. Absent: this process keeps them itself. */
+  /**
+   * Where nothing outlives the request that made it (Workers): where sessions are kept. Absent: this process
+   * keeps them itself.
+   */
   readonly sessionLocations?: SessionLocations | undefined
 }
 

@@ -74,7 +74,10 @@ export const refusedOutcome = (error: unknown): Outcome => {
   return { result: 'failed', status: row.status, code, why, bytesOut: 0 }
 }
 
-/** A message taken for a line is written down as the call that is made of it; the line's own listening and its farewell are nobody's calls. */
+/**
+ * A message taken for a line is written down as the call that is made of it; the line's own listening and its
+ * farewell are nobody's calls.
+ */
 const isHalf = ({ head, address }: IdentifiedCall, { status }: Outcome): boolean =>
   head.within
     ? head.method !== 'POST'
@@ -108,7 +111,8 @@ export const createFinish =
     )
   }
 
-// What an upstream's answer says: that the server is there, and of MCP sessions, which is kept before the caller hears it.
+// What an upstream's answer says: that the server is there, and of MCP sessions, which is kept before the
+// caller hears it.
 
 /** Undefined when there is nothing to wait for. */
 export const noteResponse = (
@@ -126,7 +130,8 @@ export const noteResponse = (
     : undefined
 }
 
-// A server that is reached on a line says no without an answer over HTTP: what it said counts all the same (RFC 9110 §15.5.2).
+// A server that is reached over a connection says no without an answer over HTTP: what it said counts all the same
+// (RFC 9110 §15.5.2).
 
 /** The upstream, with `heard` told of status and fields when it refuses what it was shown. */
 export const noticing = (
@@ -150,7 +155,8 @@ export const noticing = (
   }
 }
 
-// What follows from an upstream's answer before the caller hears it: the same at another path of its origin, or with another credential.
+// What follows from an upstream's answer before the caller hears it: the same at another path of its origin,
+// or with another credential.
 
 /** Where the same is asked once more, within the endpoint's origin; undefined: the answer stands. */
 const movedTo = (
@@ -197,7 +203,10 @@ export type NextTry = (
 ) => Promise<Admission | Answer> | undefined
 
 export const createNextTry = ({ recovery, finish, admit }: NextTryDeps): NextTry => {
-  /** The try with another credential, or what the caller is told instead. The place is kept, and the record written, by whichever it is. */
+  /**
+   * The try with another credential, or what the caller is told instead. The place is kept, and the record
+   * written, by whichever it is.
+   */
   const withCredential = (
     { call, moved }: CredentialAttempt,
     fields: readonly string[],
@@ -231,8 +240,9 @@ export const createNextTry = ({ recovery, finish, admit }: NextTryDeps): NextTry
 const mostResume = 1024
 
 /**
- * What the gateway accepts, and what it sends, is its own to say on this hop, in the spelling that every server takes: both types for a POST
- * (streamable-http, sending messages), and the media type without parameters, since the body has been read as JSON in UTF-8.
+ * What the gateway accepts, and what it sends, is its own to say on this hop, in the spelling that every
+ * server takes: both types for a POST (streamable-http, sending messages), and the media type without
+ * parameters, since the body has been read as JSON in UTF-8.
  */
 const spoken: Readonly<Partial<Record<string, readonly string[]>>> = {
   POST: ['Accept', 'application/json, text/event-stream', 'Content-Type', 'application/json'],
@@ -258,7 +268,8 @@ export const fieldsOf = ({
   if (!modern && inbound.resume !== undefined) {
     if (inbound.resume.length > mostResume)
       throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'The Last-Event-ID is too long.' })
-    // The session says whose events they are. Without one nothing does, and anybody could ask for anybody's (2025-11-25 transports, resumability).
+    // The session says whose events they are. Without one nothing does, and anybody could ask for anybody's
+    // (2025-11-25 transports, resumability).
     if (session !== undefined || principal === undefined) fields.push('Last-Event-ID', inbound.resume)
   }
   fields.push('X-Request-Id', head.requestId)
@@ -281,14 +292,23 @@ export interface AdmissionDeps {
   readonly trim?: TrimFor | undefined
 }
 
-/** Whether its stream lasts as long as anybody listens. Any other is the answer to something asked when the token was good. */
+/**
+ * Whether its stream lasts as long as anybody listens. Any other is the answer to something asked when the
+ * token was good.
+ */
 const listens = ({ head, envelope }: AdmittedCall): boolean =>
   head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
 
-/** Silence before an answer, ms, until a caller who takes an event stream gets one. Proxies end silent connections after a minute, some after 30 seconds. */
+/**
+ * Silence before an answer, ms, until a caller who takes an event stream gets one. Proxies end silent
+ * connections after a minute, some after 30 seconds.
+ */
 const earlyStreamMs = 15_000
 
-/** The answer to `initialize` names the session in its head, and what asks for nothing is answered without a body. */
+/**
+ * The answer to `initialize` names the session in its head, and what asks for nothing is answered without a
+ * body.
+ */
 const takesEarlyStream = ({ head, address, inbound, envelope }: AdmittedCall): boolean => {
   if (head.method !== 'POST' || head.within || address.transport === 'sse') return false
   return (

@@ -1,5 +1,6 @@
-// The decision about one call: one list of steps, read from top to bottom. Whatever carries a message of MCP passes it, and no server hears anything before the last step
-// has passed. docs/design has the same list in words; a test holds the two together.
+// The decision about one call: one list of steps, read from top to bottom. Whatever carries a message of MCP
+// passes it, and no server hears anything before the last step has passed. docs/design has the same list in
+// words; a test holds the two together.
 import { aboutRequest } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { unsupportedVersion } from '../mcp/headers.ts'
@@ -31,7 +32,10 @@ import { type ResolveDeps, checkHost, checkPage, findService } from './resolve.t
 import { type McpSessions, isGatewaySession } from './session-owner.ts'
 import type { CredentialRecovery } from './upstream-credential.ts'
 
-/** Where a call goes that its server does not take as it is; undefined for every other call. Throws what an address of HTTP+SSE refuses. */
+/**
+ * Where a call goes that its server does not take as it is; undefined for every other call. Throws what an
+ * address of HTTP+SSE refuses.
+ */
 export type SelectUpstream = (call: IdentifiedCall) => Upstream | undefined
 
 export interface AdmitDeps extends ResolveDeps {
@@ -116,7 +120,10 @@ const checkRevision: Step<AdmitDeps, ResolvedRequest, VersionedCall> = {
   },
 }
 
-/** Throws `token.*` and `scope.insufficient` with the challenge that tells a client where to log in (RFC 9728 §5.1). */
+/**
+ * Throws `token.*` and `scope.insufficient` with the challenge that tells a client where to log in (RFC 9728
+ * §5.1).
+ */
 export const checkToken: Step<AdmitDeps, ResolvedRequest, AuthenticatedCall> = {
   name: 'bearer token',
   make:
@@ -131,7 +138,10 @@ export const checkToken: Step<AdmitDeps, ResolvedRequest, AuthenticatedCall> = {
     },
 }
 
-/** Throws `request.method` and `request.malformed`. It follows the token, so that a probe without one finds the way to one, whatever its method. */
+/**
+ * Throws `request.method` and `request.malformed`. It follows the token, so that a probe without one finds
+ * the way to one, whatever its method.
+ */
 const checkMethod: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall> = {
   name: 'method',
   make:
@@ -150,7 +160,8 @@ const checkMethod: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall> = {
           about: factsOf({ address, principal }),
         })
       if (method !== 'HEAD') return undefined
-      // A probe (RFC 9110 §9.3.2): whoever may open the stream hears its head, and the server is not asked for one that nobody reads.
+      // A probe (RFC 9110 §9.3.2): whoever may open the stream hears its head, and the server is not asked
+      // for one that nobody reads.
       const headers = [
         ...['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store', 'X-Request-Id', head.requestId],
         ...cors.answer(inbound.origin),
@@ -176,7 +187,10 @@ export const takePermit: Step<AdmitDeps, AuthenticatedCall, PermittedCall> = {
     },
 }
 
-/** The one session a request names; a revision without sessions has none, whatever the header says (2026-07-28 transports). */
+/**
+ * The one session a request names; a revision without sessions has none, whatever the header says (2026-07-28
+ * transports).
+ */
 const sessionOf = ({ inbound, modern, address }: VersionedCall): string | undefined => {
   if (modern || address.transport === 'sse' || inbound.sessions.length === 0) return undefined
   if (inbound.sessions.length > 1) throw new Refusal('request.malformed', 'two Mcp-Session-Id')
@@ -198,8 +212,9 @@ const checkSession: Step<AdmitDeps, PermittedCall & VersionedCall, CallInSession
 }
 
 /**
- * Throws `request.encoding`, `request.media-type`, `request.too-large`, `calls.bytes`, `mcp.*` of what the message is and of what headers say beside it, and `mcp.invalid`
- * for a round trip of the gateway's own that is not this person's.
+ * Throws `request.encoding`, `request.media-type`, `request.too-large`, `calls.bytes`, `mcp.*` of what the
+ * message is and of what headers say beside it, and `mcp.invalid` for a round trip of the gateway's own that
+ * is not this person's.
  */
 export const readMessage: Step<AdmitDeps, PermittedCall, PermittedCall & CallMessage> = {
   name: 'body',
@@ -244,7 +259,10 @@ const identify: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall & Pick<Iden
   },
 }
 
-/** Throws `upstream.unreachable` for a server that is known to be away, before a credential is taken, or even renewed, for nothing. */
+/**
+ * Throws `upstream.unreachable` for a server that is known to be away, before a credential is taken, or even
+ * renewed, for nothing.
+ */
 const checkServer: Step<AdmitDeps, ReadCall, ReadCall> = {
   name: 'server health',
   make: () => (call) => {
@@ -269,7 +287,8 @@ const findCredential: Step<AdmitDeps, IdentifiedCall, CredentialedCall> = {
       return answer
     }
     return (call) => {
-      // A client of HTTP+SSE asks nothing of the server itself: each of its messages becomes a call that does.
+      // A client of HTTP+SSE asks nothing of the server itself: each of its messages becomes a call that
+      // does.
       if (call.address.transport === 'sse') return undefined
       try {
         const found = call.context.credential(call.principal)
@@ -287,7 +306,10 @@ const findCredential: Step<AdmitDeps, IdentifiedCall, CredentialedCall> = {
   },
 }
 
-/** Whether a server takes a call as it is, by what is known of the service; what is not known is asked of `select`. */
+/**
+ * Whether a server takes a call as it is, by what is known of the service; what is not known is asked of
+ * `select`.
+ */
 const isDirect = (call: IdentifiedCall): boolean => {
   const { address, rest, context, startedAt, modern, session, envelope } = call
   if (address.transport === 'sse') return false
@@ -345,7 +367,10 @@ type Established<Steps, Known> = Steps extends readonly [
 /** One call on its way through the steps. */
 export type Call = { -readonly [Name in keyof AdmittedCall]: AdmittedCall[Name] }
 
-/** Made once, with a place for all that the steps establish, so that it has one shape and nothing is copied. A step's type says what is there when it runs. */
+/**
+ * Made once, with a place for all that the steps establish, so that it has one shape and nothing is copied. A
+ * step's type says what is there when it runs.
+ */
 export const createCall = (head: Head, readBody: ReadBody, startedAt: number): Call => {
   const call: { [Name in keyof Call]: Call[Name] | undefined } = {
     head,

@@ -17,8 +17,8 @@ export interface UpstreamRoute {
   /** The server may speak another revision than the client; never so for a service in this process. */
   readonly translated: boolean
   /**
-   * Until when (epoch ms) every call goes through a transport adapter: always for a server on a WebSocket or one written down as HTTP+SSE, never as long as
-   * nothing is known.
+   * Until when (epoch ms) every call goes through a transport adapter: always for a server on a WebSocket or
+   * one written down as HTTP+SSE, never as long as nothing is known.
    */
   adaptedUntil: number
 }
@@ -60,7 +60,10 @@ export interface AddressedCall extends HostedCall {
   readonly context: ServiceContext
 }
 
-/** Its header fields have been read, and the page that sent it, if any, may call. Nobody has been asked yet who it is. */
+/**
+ * Its header fields have been read, and the page that sent it, if any, may call. Nobody has been asked yet
+ * who it is.
+ */
 export interface ResolvedRequest extends AddressedCall {
   readonly inbound: RequestHeaders
 }
@@ -117,7 +120,10 @@ export interface AdmittedCall extends CredentialedCall {
   readonly upstream: Upstream
 }
 
-/** What a step sees of a call: what the steps before it have established, and, to be written, what it establishes itself. */
+/**
+ * What a step sees of a call: what the steps before it have established, and, to be written, what it
+ * establishes itself.
+ */
 export type Establishing<Before, After> = Before & {
   -readonly [Name in Exclude<keyof After, keyof Before>]: After[Name]
 }
@@ -126,8 +132,8 @@ export type Establishing<Before, After> = Before & {
 export type StepResult = Admission | Answer | undefined
 
 /**
- * One step of the decision. `make` is called once; what it returns is called for each call, throws a `Refusal`, and returns a promise only where there is something to
- * wait for.
+ * One step of the decision. `make` is called once; what it returns is called for each call, throws a
+ * `Refusal`, and returns a promise only where there is something to wait for.
  */
 export interface Step<Deps, Before, After> {
   readonly name: string

@@ -1,4 +1,5 @@
-// How one answer is written: in one write when it is there at once, piece by piece otherwise, or as what is left of an event stream that was opened before it came.
+// How one answer is written: in one write when it is there at once, piece by piece otherwise, or as what is
+// left of an event stream that was opened before it came.
 import { utf8 } from '../kit/bytes.ts'
 import { beginsAsJson, isRpcAnswer } from '../kit/json-rpc-answer.ts'
 import { endsLine, keepAliveComment, messageEvent, onOneLine } from '../kit/sse.ts'
@@ -69,7 +70,10 @@ const beginEvent = (writer: AnswerWriter): boolean => {
   return held === undefined || output.write(onOneLine(withoutMark(held)))
 }
 
-/** On a stream that was opened before, JSON is the data of one event. What may turn out to be small is waited for, so that it is seen whether it is an answer. */
+/**
+ * On a stream that was opened before, JSON is the data of one event. What may turn out to be small is waited
+ * for, so that it is seen whether it is an answer.
+ */
 const gather = (writer: AnswerWriter, piece: Piece): boolean | undefined => {
   const bytes = typeof piece === 'string' ? utf8(piece) : piece
   const before = writer.held instanceof Uint8Array ? writer.held : nothing
@@ -103,7 +107,10 @@ export const writePiece = (writer: AnswerWriter, answer: AnswerHead, piece: Piec
   return writer.output.write(writer.early && !answer.events ? onOneLine(piece) : piece)
 }
 
-/** Whether the body, now that it is complete, may be an answer; text has been read already, and what is written cannot be taken back. */
+/**
+ * Whether the body, now that it is complete, may be an answer; text has been read already, and what is
+ * written cannot be taken back.
+ */
 export const mayBeAnswer = (writer: AnswerWriter, answer: AnswerHead): boolean => {
   const { held } = writer
   return writer.begun || !needsRpc(writer, answer) || typeof held === 'string' || isRpcAnswer(held ?? nothing)

@@ -1,4 +1,5 @@
-// What is written down of a call: who, where, which method and name, how it ended. Never a body, a token or an argument.
+// What is written down of a call: who, where, which method and name, how it ended. Never a body, a token or
+// an argument.
 import { aboutRequest, logText } from '../kit/log.ts'
 import type { Refusal, RefusalCode } from '../kit/refusal.ts'
 import type { Envelope } from '../mcp/envelope.ts'
@@ -22,7 +23,9 @@ export interface CallOutcome {
   readonly bytesOut: number
 }
 
-/** What is written down of a WebSocket: that it was opened, each message by method and name, and how it ended. */
+/**
+ * What is written down of a WebSocket: that it was opened, each message by method and name, and how it ended.
+ */
 export const socketEvent = (
   { head, address, principal }: AuthenticatedCall,
   {
@@ -101,7 +104,10 @@ export const callEvent = (
   }
 }
 
-/** A call that was refused to a caller who is known: the refusal with what is known of them, and what is written down. */
+/**
+ * A call that was refused to a caller who is known: the refusal with what is known of them, and what is
+ * written down.
+ */
 export const refusedCall = (
   call: AuthenticatedCall,
   error: unknown,

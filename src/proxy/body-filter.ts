@@ -1,4 +1,5 @@
-// What the body of an answer passes on its way through the gateway, where it does not pass as it came: codings undone, lists rewritten, lists heard.
+// What the body of an answer passes on its way through the gateway, where it does not pass as it came:
+// codings undone, lists rewritten, lists heard.
 import { utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, AnswerHead, ListAnswers } from '../ports/call.ts'
@@ -223,7 +224,10 @@ const createChangeWatch = (changed: () => void, events: BodyFilterEvents): BodyF
   }
 }
 
-/** What the body of this answer passes; undefined where it goes as it came. `early`: onto a stream that was opened before. */
+/**
+ * What the body of this answer passes; undefined where it goes as it came. `early`: onto a stream that was
+ * opened before.
+ */
 export const createBodyFilter = (
   { lists }: Admission,
   head: AnswerHead,
@@ -245,7 +249,9 @@ export const createBodyFilter = (
   return lists?.changed && head.events ? createChangeWatch(lists.changed, events) : undefined
 }
 
-/** Said of the body as the server sent it (RFC 9110 §8.3 to §8.8, RFC 9530), and not of what is made of it. */
+/**
+ * Said of the body as the server sent it (RFC 9110 §8.3 to §8.8, RFC 9530), and not of what is made of it.
+ */
 const ofTheBody = new Set([
   'content-length',
   'content-encoding',

@@ -14,8 +14,9 @@ const mediaType = (type: string | undefined): Refusal =>
   })
 
 /**
- * What the gateway reads as one thing must not be another thing to the upstream. Nor may a form of another site reach
- * it: browsers send `application/json` across origins only after a preflight (Fetch, CORS-safelisted request-header).
+ * What the gateway reads as one thing must not be another thing to the upstream. Nor may a form of another
+ * site reach it: browsers send `application/json` across origins only after a preflight (Fetch,
+ * CORS-safelisted request-header).
  */
 const checkEncoding = ({ inbound }: ResolvedRequest): void => {
   if (inbound.encoding !== undefined && inbound.encoding.toLowerCase() !== 'identity')
@@ -52,8 +53,8 @@ export interface Received extends Pick<CallMessage, 'json'> {
 }
 
 /**
- * Throws `request.encoding`, `request.media-type`, `request.too-large`, `calls.bytes`, and what the envelope and its
- * agreement with the headers throw.
+ * Throws `request.encoding`, `request.media-type`, `request.too-large`, `calls.bytes`, and what the envelope
+ * and its agreement with the headers throw.
  */
 export const receive = async (call: PermittedCall, supported: readonly string[]): Promise<Received> => {
   checkEncoding(call)

@@ -1,4 +1,5 @@
-// What one caller may take at once: so many calls and streams, and so much memory. Nobody's thousand calls stand in the way of another's ten.
+// What one caller may take at once: so many calls and streams, and so much memory. Nobody's thousand calls
+// stand in the way of another's ten.
 import { Refusal } from '../kit/refusal.ts'
 import type { Principal } from '../ports/people.ts'
 
@@ -6,7 +7,10 @@ import type { Principal } from '../ports/people.ts'
 export const callerKey = (principal: Principal | undefined, ip: string): string =>
   principal ? principal.personKey : `ip:${ip}`
 
-/** Takes a place for a caller; the function it returns gives it back, once. Throws `calls.limited` when all are taken. */
+/**
+ * Takes a place for a caller; the function it returns gives it back, once. Throws `calls.limited` when all
+ * are taken.
+ */
 export type TakePermit = (caller: string) => () => void
 
 export const createConcurrencyLimit = (most: number): TakePermit => {
@@ -29,11 +33,15 @@ export const createConcurrencyLimit = (most: number): TakePermit => {
   }
 }
 
-// How much of what callers send is kept in memory while their calls are going: bounded for each caller, and for all of them together.
+// How much of what callers send is kept in memory while their calls are going: bounded for each caller, and
+// for all of them together.
 
 /** What one call, or one message of a WebSocket, keeps in memory. */
 export interface HeldBytes {
-  /** It keeps this many bytes now. Throws `calls.bytes` when that is more than the caller, or everybody, may keep. */
+  /**
+   * It keeps this many bytes now. Throws `calls.bytes` when that is more than the caller, or everybody, may
+   * keep.
+   */
   grow(bytes: number): void
   release(): void
 }
@@ -42,10 +50,16 @@ export interface BodyBudget {
   open(principal: Principal | undefined, ip: string): HeldBytes
 }
 
-/** Bodies up to this size are not counted: their number is bounded by `max_concurrent_calls`, and nobody's large bodies keep them out. */
+/**
+ * Bodies up to this size are not counted: their number is bounded by `max_concurrent_calls`, and nobody's
+ * large bodies keep them out.
+ */
 export const uncountedBytes = 16_384
 
-/** A value of JSON costs about this much once it is read, however few characters it was: `[],` is an object of its own. */
+/**
+ * A value of JSON costs about this much once it is read, however few characters it was: `[],` is an object of
+ * its own.
+ */
 const bytesOfValue = 40
 
 /** What is kept of a message beside its bytes: its text, and the values that were read from it. */
@@ -62,8 +76,9 @@ const share = 4
 const tooMuch = (why: string): Refusal => new Refusal('calls.bytes', why, { headers: { 'retry-after': '1' } })
 
 /**
- * `bytes`: what all callers together may keep. Half of it is for people who signed in, so that strangers at services without login take nothing from them; one caller
- * may keep a quarter of a half. Whoever keeps nothing else may send one message of any size that `max_body` allows, while their half has room.
+ * `bytes`: what all callers together may keep. Half of it is for people who signed in, so that strangers at
+ * services without login take nothing from them; one caller may keep a quarter of a half. Whoever keeps
+ * nothing else may send one message of any size that `max_body` allows, while their half has room.
  */
 export const createBodyBudget = (bytes: number): BodyBudget => {
   const half = (): Pool => ({ held: 0, most: bytes / 2 })

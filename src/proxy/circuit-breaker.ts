@@ -1,4 +1,5 @@
-// A server that is long away: who calls it hears so at once, instead of waiting as long as everybody before, and is served again soon after it is back.
+// A server that is long away: who calls it hears so at once, instead of waiting as long as everybody before,
+// and is served again soon after it is back.
 import type { Service, ServiceState } from '../ports/services.ts'
 import type { RuntimeTransports } from '../ports/transport.ts'
 
@@ -15,14 +16,21 @@ export interface CircuitBreaker {
 
 /** So many in a row, and nothing heard meanwhile, make a doubt. */
 const mostMissed = 3
-/** A failure that is quicker than this costs nobody anything: the next call tries again, and finds the server the moment it is back. */
+/**
+ * A failure that is quicker than this costs nobody anything: the next call tries again, and finds the server
+ * the moment it is back.
+ */
 const slowMs = 1000
-/** While a server is away it is looked for this often, by the call that comes then; also the longest such a look may take. */
+/**
+ * While a server is away it is looked for this often, by the call that comes then; also the longest such a
+ * look may take.
+ */
 const againMs = 2000
 
 /**
- * `look` resolves when the server answers anything at all. Calls that time out are no proof by themselves: anybody may call a tool that hangs, and must not have the
- * others refused. So a doubt is settled by a look of the gateway's own, before anybody is told that the server is away.
+ * `look` resolves when the server answers anything at all. Calls that time out are no proof by themselves:
+ * anybody may call a tool that hangs, and must not have the others refused. So a doubt is settled by a look
+ * of the gateway's own, before anybody is told that the server is away.
  */
 export const createCircuitBreaker = ({
   now,

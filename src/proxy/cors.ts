@@ -1,4 +1,5 @@
-// Which web pages may call: the Origin check of the MCP endpoints and the CORS headers of everything browsers' clients reach (Fetch standard, MCP transports).
+// Which web pages may call: the Origin check of the MCP endpoints and the CORS headers of everything
+// browsers' clients reach (Fetch standard, MCP transports).
 import type { Config } from '../config/schema.ts'
 
 export interface Preflight {

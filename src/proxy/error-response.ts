@@ -1,4 +1,5 @@
-// How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its clients need to read it, and one line in the log.
+// How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that
+// its clients need to read it, and one line in the log.
 import { fieldOf } from '../kit/http.ts'
 import { type RefusedRequest, levelOf, refusalOf, refusedFields } from '../kit/log.ts'
 import {
@@ -13,7 +14,10 @@ import type { Admission, Head, Refuse, RefusedCall } from '../ports/call.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { Cors } from './cors.ts'
 
-/** Refusals after which the rest of the request is not read, or not to be trusted: the connection ends (RFC 9112 §9.6). */
+/**
+ * Refusals after which the rest of the request is not read, or not to be trusted: the connection ends (RFC
+ * 9112 §9.6).
+ */
 const closing: ReadonlySet<RefusalCode> = new Set([
   'request.malformed',
   'request.host',
@@ -60,7 +64,10 @@ export const refusalResponse = (
   return rpcErrorText(refusal, id, head.requestId)
 }
 
-/** An admitted call as its refusals are logged; plain data, because a session may live in another process than the one that let the call in. */
+/**
+ * An admitted call as its refusals are logged; plain data, because a session may live in another process than
+ * the one that let the call in.
+ */
 export const askedOf = (
   { method, target, ip, requestId }: Head,
   admitted: Pick<Admission, 'address' | 'principal'>,
@@ -80,7 +87,10 @@ export const refusedOf =
     return rpcErrorText(refusal, id, asked.requestId)
   }
 
-/** Seed 001: a plain sentence, no JSON. Beside a challenge (RFC 6750 §3.1) the OAuth error; everywhere else JSON-RPC. */
+/**
+ * Seed 001: a plain sentence, no JSON. Beside a challenge (RFC 6750 §3.1) the OAuth error; everywhere else
+ * JSON-RPC.
+ */
 const bodyOf = (refusal: Refusal, requestId: string, rpcId: RefusedCall['rpcId']): string => {
   const { code, row, say, detail } = refusal
   if (code === 'request.origin') return say

@@ -1,4 +1,5 @@
-// The whole proxied call as web standards: for Workers, for tests in process, and for places where sessions stay.
+// The whole proxied call as web standards: for Workers, for tests in process, and for places where sessions
+// stay.
 import { type RequestUrl, fieldOf, readWhole } from '../kit/http.ts'
 import type { Admission, Answer, Fetch, Head, ReadBody, Refuse } from '../ports/call.ts'
 import type { ProxiedCalls } from '../ports/response.ts'
@@ -23,7 +24,10 @@ export interface CallByFetch {
   readonly signal: AbortSignal
 }
 
-/** Rejects with what the decision refuses, and with `upstream.*`; `admitted` is then told of the call, where it had been let in. */
+/**
+ * Rejects with what the decision refuses, and with `upstream.*`; `admitted` is then told of the call, where
+ * it had been let in.
+ */
 export type MakeCall = (
   call: CallByFetch,
   admitted?: (call: Admission | undefined) => void,
@@ -57,7 +61,10 @@ export const createMakeCall = (
 export interface FetchProxyDeps {
   readonly makeCall: MakeCall
   readonly refuse: Refuse
-  /** The answer of somebody else who keeps the session of this request; undefined for a request that is ours. Rejects with what the caller is refused. */
+  /**
+   * The answer of somebody else who keeps the session of this request; undefined for a request that is ours.
+   * Rejects with what the caller is refused.
+   */
   readonly moved?: ((head: Head, request: Request) => Promise<Response | undefined> | undefined) | undefined
 }
 

@@ -1,4 +1,5 @@
-// Carrying an admission out with fetch: Workers, tests in process, and the sessions of clients on a connection.
+// Carrying an admission out with fetch: Workers, tests in process, and the sessions of clients on a
+// connection.
 import { utf8 } from '../kit/bytes.ts'
 import { fieldOf } from '../kit/http.ts'
 import { isLostConnection } from '../kit/log.ts'
@@ -90,15 +91,19 @@ export const deliverResponse = (response: Response, sink: Sink): Source => {
   }
 }
 
-// Header fields as web objects. On Workers making one is dearer than all the rest that is done for a call, so one is kept and only what differs is set anew.
+// Header fields as web objects. On Workers making one is dearer than all the rest that is done for a call, so
+// one is kept and only what differs is set anew.
 
 /**
- * The same fields, in an object that is good until the pool is asked again: for constructors that copy it before they return, as those of Request and
- * Response and fetch itself do (Fetch standard §5.4 to §5.6).
+ * The same fields, in an object that is good until the pool is asked again: for constructors that copy it
+ * before they return, as those of Request and Response and fetch itself do (Fetch standard §5.4 to §5.6).
  */
 export type HeaderPool = (flat: readonly string[]) => Headers
 
-/** Whether each name stands there once, in any spelling; what is said of a name then replaces all that was said of it before. */
+/**
+ * Whether each name stands there once, in any spelling; what is said of a name then replaces all that was
+ * said of it before.
+ */
 const areSingle = (flat: readonly string[]): boolean => {
   const names = new Set<string>()
   for (let i = 0; i + 1 < flat.length; i += 2) names.add((flat[i] as string).toLowerCase())
@@ -117,7 +122,8 @@ export const createHeaderPool = (): HeaderPool => {
   let headers = new Headers()
   return (flat) => {
     const before = held
-    // A value that cannot be sent throws, and then the half that was set must not pass for what was there before.
+    // A value that cannot be sent throws, and then the half that was set must not pass for what was there
+    // before.
     held = undefined
     if (before && haveSameNames(before, flat)) {
       for (let i = 1; i < flat.length; i += 2)
@@ -135,7 +141,10 @@ export const createHeaderPool = (): HeaderPool => {
 
 const bodiless = new Set([204, 205, 304])
 
-/** Fields of what is sent to upstreams, and of what callers are told: they differ least among the calls to one service. */
+/**
+ * Fields of what is sent to upstreams, and of what callers are told: they differ least among the calls to one
+ * service.
+ */
 export interface HeaderPools {
   readonly sent: HeaderPool
   readonly told: HeaderPool
@@ -249,7 +258,8 @@ export const createFetchOutput = (poolsOf: (service: Service) => HeaderPools): F
   return output
 }
 
-// One timer for all the waits of a call: on Workers each timer costs as much as a good part of the call, and belongs to the request that started it.
+// One timer for all the waits of a call: on Workers each timer costs as much as a good part of the call, and
+// belongs to the request that started it.
 
 export const createDeadline = (now: () => number, timer: Timer): Deadlines => {
   let stop: (() => void) | undefined
@@ -295,7 +305,9 @@ const decoded = (flat: readonly string[]): readonly string[] =>
           !['content-encoding', 'content-length'].includes((flat[i - (i % 2)] as string).toLowerCase()),
       )
 
-/** The caller's Accept-Encoding was about the way to the caller; on the way to us fetch undoes any encoding. */
+/**
+ * The caller's Accept-Encoding was about the way to the caller; on the way to us fetch undoes any encoding.
+ */
 const plain = ({ headers, identity }: Pick<Admission, 'headers' | 'identity'>): string[] => {
   const flat: string[] = []
   for (let i = 0; i + 1 < headers.length; i += 2) {

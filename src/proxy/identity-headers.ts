@@ -1,11 +1,13 @@
-// What the server behind the gateway learns of the caller: headers by preset, a free map, and a signed assertion.
+// What the server behind the gateway learns of the caller: headers by preset, a free map, and a signed
+// assertion.
 import { encodeBase64, utf8 } from '../kit/bytes.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Service } from '../ports/services.ts'
 import { normalName } from './request-headers.ts'
 
-// How a person's data becomes a header value: printable ASCII, bounded, one value never mistaken for two (docs/reference/headers.md).
+// How a person's data becomes a header value: printable ASCII, bounded, one value never mistaken for two
+// (docs/reference/headers.md).
 
 /** Bytes of an RFC 8187 §3.2.1 attr-char: everything else is percent-encoded. */
 const attrChar = /[A-Za-z0-9!#$&+\-.^_`|~]/

@@ -1,4 +1,5 @@
-// Lists on their way to the caller: rewritten where the gateway decides what is on them, and heard where it wants to know (MCP tools/list, resources/list, resources/templates/list, prompts/list).
+// Lists on their way to the caller: rewritten where the gateway decides what is on them, and heard where it
+// wants to know (MCP tools/list, resources/list, resources/templates/list, prompts/list).
 import { Refusal } from '../kit/refusal.ts'
 import { foldName, isRecord, parseExactText } from '../mcp/json.ts'
 import type { ListAnswers } from '../ports/call.ts'
@@ -12,7 +13,10 @@ const exactNames = new Map<string, string>(['result', ...listMembers].map((name)
 
 export const unreadable = (why: string): Refusal => new Refusal('upstream.message', why)
 
-/** Some clients take a member for another that differs in case alone, and of two of a name one takes the first and another the last: what is written anew has one of each. */
+/**
+ * Some clients take a member for another that differs in case alone, and of two of a name one takes the first
+ * and another the last: what is written anew has one of each.
+ */
 const checkSpelling = (value: Readonly<Record<string, unknown>>): void => {
   for (const name of Object.keys(value)) {
     const meant = exactNames.get(foldName(name))
@@ -33,7 +37,10 @@ const rewriteResult = (message: Record<string, unknown>, { trim, learn }: ListAn
   if (trim) message['result'] = trim(result)
 }
 
-/** The message, or the batch, with its lists rewritten; undefined where it holds no result. Throws what cannot be read. */
+/**
+ * The message, or the batch, with its lists rewritten; undefined where it holds no result. Throws what cannot
+ * be read.
+ */
 export const rewriteLists = (text: string, lists: ListAnswers): string | undefined => {
   let value: unknown
   try {
@@ -85,7 +92,10 @@ export interface ListReader {
   end(): string
 }
 
-/** What no client reads is left out: fields without a meaning, and the words of comments. Throws what cannot be read. */
+/**
+ * What no client reads is left out: fields without a meaning, and the words of comments. Throws what cannot
+ * be read.
+ */
 export const createEventReading = (lists: ListAnswers): ListReader => {
   const decoder = new TextDecoder()
   let rest = ''
@@ -134,7 +144,8 @@ export const createEventReading = (lists: ListAnswers): ListReader => {
       let out = take(true)
       if (rest !== '') out += addField(rest, '\n')
       if (lines.length === 0) return out
-      // Some servers leave out the blank line behind their last event; what was cut off is no JSON, and not told.
+      // Some servers leave out the blank line behind their last event; what was cut off is no JSON, and not
+      // told.
       try {
         return `${out}${event()}\n`
       } catch {

@@ -37,7 +37,9 @@ export interface Lists {
   listsOf(call: AdmittedCall, upstream: Upstream): ListAnswers | undefined
 }
 
-/** The stream of an HTTP+SSE client is the gateway's own; each of its messages is a call that comes here too. */
+/**
+ * The stream of an HTTP+SSE client is the gateway's own; each of its messages is a call that comes here too.
+ */
 const trimOf = (call: AdmittedCall, listens: boolean, trimFor: TrimFor | undefined): ListAnswers['trim'] => {
   if (!trimFor || call.address.transport === 'sse' || !(listens || asksForList(call))) return undefined
   return trimFor({ service: call.address.service, principal: call.principal })
@@ -53,7 +55,8 @@ export const createLists = (trimFor: TrimFor | undefined): Lists => {
     tools,
     listsOf(call, upstream) {
       const { service } = call.address
-      // A stream that is taken up again brings what was answered on another one (2025-11-25 transports, resumability).
+      // A stream that is taken up again brings what was answered on another one (2025-11-25 transports,
+      // resumability).
       const listens = call.head.method === 'GET' || call.inbound.resume !== undefined
       const trim = trimOf(call, listens, trimFor)
       if (upstream.kind !== 'http') return trim && { trim, learn: undefined, changed: undefined }

@@ -1,4 +1,5 @@
-// Every way to a service: a call over HTTP, a WebSocket, an event stream of HTTP+SSE, each judged by the steps of admit.ts; here, or in the object of one session.
+// Every way to a service: a call over HTTP, a WebSocket, an event stream of HTTP+SSE, each judged by the
+// steps of admit.ts; here, or in the object of one session.
 import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
@@ -61,11 +62,16 @@ export interface Proxy extends ProxiedCalls {
   readonly admitSocket: AdmitSocket
   /** Requests about sessions that live elsewhere; absent where all live here. */
   readonly moved: ReturnType<typeof createSessionLocation> | undefined
-  /** A call that was let in elsewhere, to the server on a connection whose session lives here. Rejects with `Refusal`. */
+  /**
+   * A call that was let in elsewhere, to the server on a connection whose session lives here. Rejects with
+   * `Refusal`.
+   */
   server(service: Service, request: Request, about: LocatedCall): Promise<Response>
 }
 
-/** Servers that are reached as Streamable HTTP whatever they speak; each made when the first call wants it. */
+/**
+ * Servers that are reached as Streamable HTTP whatever they speak; each made when the first call wants it.
+ */
 const createServerAdapters = (deps: ServerAdapterDeps): ((service: Service) => ServerAdapter | undefined) => {
   const adapters = new WeakMap<Service, { readonly adapter: ServerAdapter | undefined }>()
   return (service) => {
@@ -82,7 +88,10 @@ interface SelectionDeps extends Omit<ClientSseDeps, 'runtime'> {
   readonly adapterOf: (service: Service) => ServerAdapter | undefined
 }
 
-/** For calls that their server does not take as they are: clients of HTTP+SSE, servers that speak it or a WebSocket, and clients and servers of different revisions. */
+/**
+ * For calls that their server does not take as they are: clients of HTTP+SSE, servers that speak it or a
+ * WebSocket, and clients and servers of different revisions.
+ */
 const createSelection = ({ adapterOf, endpointOf, config, ...deps }: SelectionDeps): SelectUpstream => {
   const clients = createClientSse(deps)
   const { runtime, keepAliveMs } = deps

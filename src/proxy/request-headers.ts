@@ -1,7 +1,9 @@
-// One pass over a request's header fields: what the gateway itself reads, and what may go on to the server behind it.
+// One pass over a request's header fields: what the gateway itself reads, and what may go on to the server
+// behind it.
 import { hopByHop, trimWhitespace } from '../kit/http.ts'
 
-// Header names with which a caller would claim to be somebody, to hold a credential, or to come from elsewhere. Only the gateway speaks in them (docs/reference/headers.md).
+// Header names with which a caller would claim to be somebody, to hold a credential, or to come from
+// elsewhere. Only the gateway speaks in them (docs/reference/headers.md).
 
 /** Names that carry an identity, an address, a credential or a routing decision somewhere in the wild. */
 export const droppedNames: readonly string[] =
@@ -28,13 +30,18 @@ export const droppedWords: readonly string[] =
     /\s+/,
   )
 
-/** Names that have such a word and claim nothing. `Mcp-Param-*` is a tool's argument (2026-07-28 transports, SEP-2243). */
+/**
+ * Names that have such a word and claim nothing. `Mcp-Param-*` is a tool's argument (2026-07-28 transports,
+ * SEP-2243).
+ */
 const innocent = /^(?:user-agent|mcp-param-.*)$/
 
 const names = new Set(droppedNames)
 const words = new Set(droppedWords)
 
-/** One spelling for all that servers take for the same name: CGI and WSGI read `_` as `-`, every case is one. */
+/**
+ * One spelling for all that servers take for the same name: CGI and WSGI read `_` as `-`, every case is one.
+ */
 export const normalName = (name: string): string => name.toLowerCase().replaceAll('_', '-')
 
 /** Of a name in normal form. */
@@ -46,7 +53,10 @@ export const isGatewaysOwn = (normal: string): boolean => {
 }
 
 export interface RequestHeaders {
-  /** Flat list of what may be forwarded as it is, in its order; `Mcp-Session-Id` and `Last-Event-ID` are not among it. */
+  /**
+   * Flat list of what may be forwarded as it is, in its order; `Mcp-Session-Id` and `Last-Event-ID` are not
+   * among it.
+   */
   forward: string[]
   readonly authorization: string[]
   origin: string | undefined
@@ -122,7 +132,8 @@ const classify = (name: string, reserved: ReadonlySet<string>, passed: ReadonlyS
   const exact = captured.get(name.toLowerCase())
   if (exact) return exact
   const normal = normalName(name)
-  // A captured name in another spelling (`Mcp_Session_Id`, `Content_Length`) is never what the gateway judged.
+  // A captured name in another spelling (`Mcp_Session_Id`, `Content_Length`) is never what the gateway
+  // judged.
   if (captured.has(normal) || hopByHop.has(normal) || reserved.has(normal)) return drop
   return passed.has(normal) || !isGatewaysOwn(normal) ? forward : drop
 }
@@ -153,9 +164,9 @@ const withoutListed = (fields: readonly string[], connection: string): string[] 
 }
 
 /**
- * A reader for one service. `reserved` are further names (normal form) that only the gateway may send there: those of the configured
- * identity headers. `passed`: names that the operator lets through to this service although callers could claim something with them. What a name means is remembered,
- * for at most 1,000 names.
+ * A reader for one service. `reserved` are further names (normal form) that only the gateway may send there:
+ * those of the configured identity headers. `passed`: names that the operator lets through to this service
+ * although callers could claim something with them. What a name means is remembered, for at most 1,000 names.
  */
 export const createRequestHeaders = (
   reserved: ReadonlySet<string>,

@@ -1,4 +1,5 @@
-// The first steps of a call: whether its host is one of the gateway's, which service it is for, and whether the page that sent it may call.
+// The first steps of a call: whether its host is one of the gateway's, which service it is for, and whether
+// the page that sent it may call.
 import type { Config } from '../config/schema.ts'
 import { hostSpellings, isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -21,7 +22,8 @@ import { createIdentity } from './identity-headers.ts'
 import { type RequestHeaders, createRequestHeaders, normalName } from './request-headers.ts'
 import { type EndpointOf, createTarget } from './upstream-endpoint.ts'
 
-// Under which names the gateway answers: the Host check against DNS rebinding (MCP transports, security warning) and Host confusion.
+// Under which names the gateway answers: the Host check against DNS rebinding (MCP transports, security
+// warning) and Host confusion.
 
 export interface HostCheckOptions {
   /** `allowed_hosts`: further `host` or `host:port`; one without a port holds for every port. */
@@ -31,8 +33,9 @@ export interface HostCheckOptions {
 
 export interface HostCheck {
   /**
-   * The origin that this Host means: one of the gateway's, or that of a service's own host. Throws `request.host` for a malformed value, `route.unknown` for a
-   * host below one of the services' domains at which there is no service, and `request.host-unknown` for any other name the gateway does not go by.
+   * The origin that this Host means: one of the gateway's, or that of a service's own host. Throws
+   * `request.host` for a malformed value, `route.unknown` for a host below one of the services' domains at
+   * which there is no service, and `request.host-unknown` for any other name the gateway does not go by.
    */
   host(host: string | undefined): string
 }
@@ -84,7 +87,10 @@ const routeOf = ({ upstream }: Service): UpstreamRoute => ({
 })
 
 export interface ServiceContextsDeps {
-  /** Where people sign in in more than one way, and a service takes people of more than one, their ids name the way. */
+  /**
+   * Where people sign in in more than one way, and a service takes people of more than one, their ids name
+   * the way.
+   */
   readonly config: Pick<Config, 'oauth_providers' | 'local_users'>
   readonly directory: Directory
   readonly signer: Signer
@@ -136,8 +142,8 @@ export const createServiceContexts = ({
 }
 
 /**
- * A page says its origin; elements of a page (`<script>`, `<iframe>`, `<object>`) say only that they come from another
- * site. These carry no token, so that they matter at services without login alone.
+ * A page says its origin; elements of a page (`<script>`, `<iframe>`, `<object>`) say only that they come
+ * from another site. These carry no token, so that they matter at services without login alone.
  */
 const checkOrigin = ({ origin, site }: RequestHeaders, { authRequired, id }: Service, cors: Cors): void => {
   if (origin === undefined) {
@@ -164,8 +170,9 @@ const navigates = (method: string, accept: string | undefined, authorized: boole
   !accept.includes('text/event-stream')
 
 /**
- * The address that a request is a call for, by its path as it was sent; undefined for every other request. A person's browser that opens an MCP address gets a page
- * instead. `host`: the Host header; needed where `directory.hosted`.
+ * The address that a request is a call for, by its path as it was sent; undefined for every other request. A
+ * person's browser that opens an MCP address gets a page instead. `host`: the Host header; needed where
+ * `directory.hosted`.
  */
 export type LocateCall = (
   method: string,
@@ -193,7 +200,10 @@ export interface ResolveDeps {
   readonly contextOf: ContextOf
 }
 
-/** Throws `request.host`, `request.host-unknown` and `route.unknown` (`storage.unavailable` while the services are not known), and `request.plain-http`. */
+/**
+ * Throws `request.host`, `request.host-unknown` and `route.unknown` (`storage.unavailable` while the services
+ * are not known), and `request.plain-http`.
+ */
 export const checkHost: Step<ResolveDeps, ReceivedCall, HostedCall> = {
   name: 'host',
   make({ hosts, directory }) {

@@ -1,11 +1,13 @@
-// What the caller hears of an upstream's answer: status and fields as they came, minus what belongs to another hop, another origin or another login.
+// What the caller hears of an upstream's answer: status and fields as they came, minus what belongs to
+// another hop, another origin or another login.
 import { type MediaType, fieldOf, hopByHop, readMediaType } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { AnswerHead } from '../ports/call.ts'
 
 /**
- * Never relayed: fields of one hop; cookies and storage of our origin; another server's login (RFC 9110 §11.6.1), cross-origin rules
- * and network promises, which hold for the whole origin and not for one service of it.
+ * Never relayed: fields of one hop; cookies and storage of our origin; another server's login (RFC 9110
+ * §11.6.1), cross-origin rules and network promises, which hold for the whole origin and not for one service
+ * of it.
  */
 const dropped = new Set([
   ...hopByHop,
@@ -42,7 +44,10 @@ interface Kind {
   readonly added: readonly string[]
 }
 
-/** An answer arrives under the gateway's own origin. Whatever it is, a browser that opens it runs nothing of it. */
+/**
+ * An answer arrives under the gateway's own origin. Whatever it is, a browser that opens it runs nothing of
+ * it.
+ */
 const inert = [
   ...['X-Content-Type-Options', 'nosniff'],
   ...['Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'"],
@@ -84,7 +89,10 @@ export interface Relayed extends AnswerHead {
   readonly session: string | undefined
 }
 
-/** The Location whole, as far as a line of the log holds it, without user names; what it leads to is the operator's to see. */
+/**
+ * The Location whole, as far as a line of the log holds it, without user names; what it leads to is the
+ * operator's to see.
+ */
 export const redirectOf = (service: string, status: number, location: string | undefined): Refusal =>
   new Refusal(
     'upstream.redirect',
@@ -100,9 +108,9 @@ const refuseStatus = (status: number, service: string, rawHeaders: readonly stri
 }
 
 /**
- * A relay for all services: maps an upstream's head to ours. Throws `upstream.credential` for its 401 (a client would take it for ours
- * and log in again), `upstream.redirect` for every 3xx (nothing is followed, nobody is sent elsewhere), and
- * `upstream.media-type` for a Content-Type that servers of MCP do not use.
+ * A relay for all services: maps an upstream's head to ours. Throws `upstream.credential` for its 401 (a
+ * client would take it for ours and log in again), `upstream.redirect` for every 3xx (nothing is followed,
+ * nobody is sent elsewhere), and `upstream.media-type` for a Content-Type that servers of MCP do not use.
  */
 export const createRelay = (): ((
   status: number,
@@ -163,7 +171,10 @@ export const createRelay = (): ((
   }
 }
 
-/** To what asks for nothing (notifications, responses) every success is answered alike: 202 without a body (streamable-http, sending messages). */
+/**
+ * To what asks for nothing (notifications, responses) every success is answered alike: 202 without a body
+ * (streamable-http, sending messages).
+ */
 export const accepted = (extra: readonly string[]): Relayed => ({
   status: 202,
   headers: [...inert, ...extra, 'Content-Length', '0'],
@@ -176,7 +187,10 @@ const decoder = new TextDecoder()
 const mentionsSession = (body: Uint8Array): boolean =>
   /session/i.test(decoder.decode(body as Uint8Array<ArrayBuffer>))
 
-/** A session that the server no longer has is 404, whichever status the server says it by: clients begin anew on 404 alone (streamable-http, session management). */
+/**
+ * A session that the server no longer has is 404, whichever status the server says it by: clients begin anew
+ * on 404 alone (streamable-http, session management).
+ */
 export const orSessionLost = (head: Relayed, forget: () => void): Relayed => ({
   ...head,
   judge(body) {

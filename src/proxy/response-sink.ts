@@ -1,4 +1,5 @@
-// What carries an answer to its caller, whatever it comes from and wherever it goes: one state machine, with its limits of time, its end and its outcome.
+// What carries an answer to its caller, whatever it comes from and wherever it goes: one state machine, with
+// its limits of time, its end and its outcome.
 import { utf8 } from '../kit/bytes.ts'
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -25,7 +26,10 @@ import {
 import { type BodyFilter, createBodyFilter, isRewritten } from './body-filter.ts'
 import { sendLocal, sendStdio } from './response-sources.ts'
 
-/** One object for a call: its functions are shared, and nothing else is made where an answer passes as it came. */
+/**
+ * One object for a call: its functions are shared, and nothing else is made where an answer passes as it
+ * came.
+ */
 interface CallResponse extends ResponseSink, Timed, Responding, ResponderDeps {
   /** The first try, or the one that follows. */
   carry(next: Admission | Answer): void
@@ -126,7 +130,8 @@ function begin(this: CallResponse, call: Admission, head: AnswerHead): void {
   this.answeredAt = time
   this.answer = head
   if (timed) this.deadline = head.events ? Infinity : time + call.timeoutMs
-  // What the gateway's own streams and commands say of themselves is not said again; a coded body takes no plain text.
+  // What the gateway's own streams and commands say of themselves is not said again; a coded body takes no
+  // plain text.
   const silent =
     head.events && call.upstream.kind === 'http' && fieldOf(head.headers, 'content-encoding') === undefined
   this.comment = silent || this.writer.early ? time + call.keepAliveMs : Infinity
@@ -266,7 +271,10 @@ async function follow(
   }
 }
 
-/** Over, in whichever way came first. Every reference is cut, so that nothing of a finished call lives on in older garbage. */
+/**
+ * Over, in whichever way came first. Every reference is cut, so that nothing of a finished call lives on in
+ * older garbage.
+ */
 function settle(this: CallResponse, result: Outcome['result'], status: number, refusal?: Refusal): void {
   const { call, source, answeredAt } = this
   if (!call) return
@@ -333,20 +341,29 @@ function drained(this: CallResponse): void {
   this.source?.resume()
 }
 
-/** The caller closed the connection: the upstream hears of it at once (2026-07-28 transports: closing the stream is cancelling). */
+/**
+ * The caller closed the connection: the upstream hears of it at once (2026-07-28 transports: closing the
+ * stream is cancelling).
+ */
 function left(this: CallResponse): void {
   if (!this.call || this.muted) return
   const status = this.writer.early ? 200 : this.writer.begun ? (this.answer?.status ?? 0) : 0
   settle.call(this, 'aborted', status)
 }
 
-/** Its caller may not hear it any more. A stream that is listened to may end at any time; an answer that lacks its rest must not look whole. */
+/**
+ * Its caller may not hear it any more. A stream that is listened to may end at any time; an answer that lacks
+ * its rest must not look whole.
+ */
 function dismiss(this: CallResponse): void {
   if (this.call?.method === 'GET') this.conclude()
   else this.fail(new Refusal('token.revoked', 'access revoked or service removed'))
 }
 
-/** Ends an event stream between two events, as a server that goes away does; its client opens it again elsewhere. */
+/**
+ * Ends an event stream between two events, as a server that goes away does; its client opens it again
+ * elsewhere.
+ */
 function conclude(this: CallResponse): void {
   const { answer, call } = this
   if (!call || !answer?.events) return

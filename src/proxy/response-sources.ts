@@ -1,4 +1,5 @@
-// Where answers come from that do not come from a connection of the runtime's own: services in this process and fetch, which speak web standards, and servers that are commands, which speak plain data.
+// Where answers come from that do not come from a connection of the runtime's own: services in this process
+// and fetch, which speak web standards, and servers that are commands, which speak plain data.
 import type { AbortListener, PlainResponse } from '../kit/plain-response.ts'
 import { fieldOf } from '../kit/http.ts'
 import { isLostConnection, networkReason } from '../kit/log.ts'
@@ -20,7 +21,10 @@ export const headersOf = (flat: readonly string[]): Headers => {
   return headers
 }
 
-/** An adapter knows better than the transport what went wrong; what is said of it names the server in the same words everywhere. */
+/**
+ * An adapter knows better than the transport what went wrong; what is said of it names the server in the same
+ * words everywhere.
+ */
 const named = (error: Refusal, call: Admission): Refusal => {
   if (error.detail.say !== undefined) return error
   if (error.code === 'upstream.timeout') return call.fault('timeout', error.why)
@@ -35,11 +39,17 @@ const noAnswer = (error: unknown, call: Admission): Refusal =>
 
 // Answers as web standards.
 
-/** An answer of known length up to here comes in one piece: a stream costs as much again, and nobody can use half a JSON message. */
+/**
+ * An answer of known length up to here comes in one piece: a stream costs as much again, and nobody can use
+ * half a JSON message.
+ */
 const wholeBytes = 65_536
 
 export interface SendResponse {
-  /** Asks for the answer. `signal`: the caller left, or nothing more is wanted; absent where the runtime ends what is going by itself. */
+  /**
+   * Asks for the answer. `signal`: the caller left, or nothing more is wanted; absent where the runtime ends
+   * what is going by itself.
+   */
   readonly ask: (signal: AbortSignal | undefined) => Promise<Response>
   readonly endsByItself?: boolean
   readonly headers?: ((headers: readonly string[]) => readonly string[]) | undefined
@@ -185,7 +195,8 @@ export const sendLocal = (
       const init: RequestInit = { method, redirect: 'manual', signal: signal ?? null }
       if (body) init.body = body as Uint8Array<ArrayBuffer>
       const request = new Request(url, { ...init, headers: headersOf([...headers, ...identity]) })
-      // Its signal follows ours only while somebody holds the Request, and a service that streams for hours may hold the signal alone.
+      // Its signal follows ours only while somebody holds the Request, and a service that streams for hours
+      // may hold the signal alone.
       signal?.addEventListener('abort', () => void request, { once: true })
       return handle(request)
     },
@@ -247,7 +258,8 @@ const takePlain = async (
   } else {
     const source = body({ write: (text) => sink.piece(text), end: () => sink.end(), cut: () => sink.cut() })
     streaming(source)
-    // What the server has said already goes out with the head; where it has said nothing, the head alone tells the caller that it is heard.
+    // What the server has said already goes out with the head; where it has said nothing, the head alone
+    // tells the caller that it is heard.
     sink.turn()
   }
 }

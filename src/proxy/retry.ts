@@ -4,7 +4,10 @@ import type { Rpc } from '../mcp/json-rpc.ts'
 import { isRecord } from '../mcp/json.ts'
 import type { Service } from '../ports/services.ts'
 
-/** Methods of MCP that change nothing, or the same once more: they may be sent again when nobody knows whether they arrived. */
+/**
+ * Methods of MCP that change nothing, or the same once more: they may be sent again when nobody knows whether
+ * they arrived.
+ */
 const repeatableMethods: ReadonlySet<string | undefined> = new Set([
   'initialize',
   'ping',
@@ -37,7 +40,10 @@ export const isRepeatableText = (httpMethod: string, body: string | undefined): 
   }
 }
 
-/** RFC 9110 §9.2.2 for the methods of HTTP, and MCP for what a POST carries. `tools`: those whose calls may be repeated. */
+/**
+ * RFC 9110 §9.2.2 for the methods of HTTP, and MCP for what a POST carries. `tools`: those whose calls may be
+ * repeated.
+ */
 export const isRepeatable = (
   httpMethod: string,
   envelope: Envelope | undefined,
@@ -73,7 +79,9 @@ export interface RepeatableTools {
 const isAgain = ({ annotations }: Rpc): boolean =>
   isRecord(annotations) && (annotations['readOnlyHint'] === true || annotations['idempotentHint'] === true)
 
-/** Kept for as long as the service is the one that it is; another one of the same name begins with nothing. */
+/**
+ * Kept for as long as the service is the one that it is; another one of the same name begins with nothing.
+ */
 export const createRepeatableTools = (): RepeatableTools => {
   const known = new WeakMap<Service, Set<string>>()
   return {

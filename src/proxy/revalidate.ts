@@ -1,12 +1,13 @@
-// Whether those who hold something open may still: no request comes by which it would show. What the storage does not answer is never taken for a yes.
+// Whether those who hold something open may still: no request comes by which it would show. What the storage
+// does not answer is never taken for a yes.
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Service, Serving } from '../ports/services.ts'
 import type { Notice, Subscribe } from '../ports/store.ts'
 
 /**
- * `access`: the token or what it stands for has ended. `service`: the service is gone, or is another one now. `storage`: two looks
- * in a row brought no answer, so that nobody knows.
+ * `access`: the token or what it stands for has ended. `service`: the service is gone, or is another one now.
+ * `storage`: two looks in a row brought no answer, so that nobody knows.
  */
 export type EndAccess = (why: EndReason) => void
 export type EndReason = 'access' | 'service' | 'storage'
@@ -18,7 +19,10 @@ export interface Holder {
 }
 
 export interface Revalidation {
-  /** Calls `end` once when this caller would not be let in any more; what it returns stops the watch. `late`: a token that has expired is no end. */
+  /**
+   * Calls `end` once when this caller would not be let in any more; what it returns stops the watch. `late`:
+   * a token that has expired is no end.
+   */
   caller(holder: Holder, end: EndAccess, late?: boolean): () => void
   /** The same for what belongs to a service. `idle`: asked as well; true is an end. */
   service(service: Service, end: () => void, idle?: () => boolean): () => void
@@ -88,7 +92,10 @@ const freshMs = 600
 /** After a look, or a subscription, that came to nothing. */
 const againMs = 5000
 
-/** Where the storage tells of changes: it is asked once the subscriptions stand, and whenever it has told something. */
+/**
+ * Where the storage tells of changes: it is asked once the subscriptions stand, and whenever it has told
+ * something.
+ */
 const follow = ({ here, ask, records, end }: Asked, subscribe: Subscribe): (() => void) => {
   let missed = 0
   let over = false

@@ -1,4 +1,5 @@
-// Whose session is it: `Mcp-Session-Id` of an upstream, bound to the person and client it was first told to (security best practices, session hijacking).
+// Whose session is it: `Mcp-Session-Id` of an upstream, bound to the person and client it was first told to
+// (security best practices, session hijacking).
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
@@ -14,7 +15,10 @@ const mostRemembered = 10_000
 /** A session id is visible ASCII (2025-03-26 transports, session management). */
 const legal = /^[\x21-\x7e]{1,1024}$/
 
-/** How the ids begin of sessions that the gateway keeps itself: for a server on a connection, and for a client of another revision than the server's. */
+/**
+ * How the ids begin of sessions that the gateway keeps itself: for a server on a connection, and for a client
+ * of another revision than the server's.
+ */
 export const gatewaySessions = { connection: 'line-', revision: 'postern-session-' } as const
 
 /** Whether the gateway may keep this session itself; a server may have given out such an id too. */
@@ -22,9 +26,15 @@ export const isGatewaySession = (id: string): boolean =>
   id.startsWith(gatewaySessions.connection) || id.startsWith(gatewaySessions.revision)
 
 export interface McpSessions {
-  /** Passes, at once where it was used a moment ago, when the session is this caller's at this service; rejects with `session.unknown` for every other, touching nothing. */
+  /**
+   * Passes, at once where it was used a moment ago, when the session is this caller's at this service;
+   * rejects with `session.unknown` for every other, touching nothing.
+   */
   check(id: string, service: Service, principal: Principal): Promise<void> | undefined
-  /** Binds an id that the upstream has just given out. Throws `upstream.session` when it is somebody else's already. */
+  /**
+   * Binds an id that the upstream has just given out. Throws `upstream.session` when it is somebody else's
+   * already.
+   */
   learn(id: string, service: Service, principal: Principal): Promise<void>
   /** The session is over. */
   forget(id: string, service: Service): Promise<void>
@@ -113,7 +123,8 @@ export const createMcpSessions = (deps: McpSessionsDeps): McpSessions => {
   return {
     check(id, service, principal) {
       const known = memory.get(id, service)
-      // Every call of a session comes by here: whoever it was bound to a moment ago is recognised without a digest.
+      // Every call of a session comes by here: whoever it was bound to a moment ago is recognised without a
+      // digest.
       if (
         known &&
         known.client === principal.clientId &&

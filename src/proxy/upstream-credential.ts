@@ -1,4 +1,5 @@
-// What the upstream of one call is shown, and what happens when it refuses that: another credential, once, or the question to the person.
+// What the upstream of one call is shown, and what happens when it refuses that: another credential, once, or
+// the question to the person.
 import { encodeBase64url, utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { type Envelope, type Message, metaKeys } from '../mcp/envelope.ts'
@@ -11,13 +12,17 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { AdmittedCall, AuthenticatedCall, IdentifiedCall } from './admitted-call.ts'
 import type { Cors } from './cors.ts'
 
-// The gateway's own `requestState` (2026-07-28, multi-round-trip requests): sealed for the person and the very request, valid for minutes, and carrying whatever state
-// the upstream's own round trip had, so that the retry goes on as if the gateway had never asked.
+// The gateway's own `requestState` (2026-07-28, multi-round-trip requests): sealed for the person and the
+// very request, valid for minutes, and carrying whatever state the upstream's own round trip had, so that the
+// retry goes on as if the gateway had never asked.
 
 export interface RequestStates {
   /** For the result that asks the person. `message`: the parsed request. */
   seal(message: Json, principal: Principal, service: string): Promise<string>
-  /** The request as the upstream is to see it, and whether the person said no. Throws `mcp.invalid` for a state that is not of this person and request. */
+  /**
+   * The request as the upstream is to see it, and whether the person said no. Throws `mcp.invalid` for a
+   * state that is not of this person and request.
+   */
   open(
     message: Json,
     principal: Principal,
@@ -107,8 +112,9 @@ export const createRequestStates = ({
   }
 }
 
-// How a client hears that its person has to connect an account first: as its revision says it, with a link of ours (MCP Elicitation, URL mode; 2026-07-28 multi-round-trip
-// requests). Never as 401: that would send the client to log in to us again.
+// How a client hears that its person has to connect an account first: as its revision says it, with a link of
+// ours (MCP Elicitation, URL mode; 2026-07-28 multi-round-trip requests). Never as 401: that would send the
+// client to log in to us again.
 
 /** A call with a message, by a person. */
 interface UnansweredCall extends IdentifiedCall {
@@ -123,7 +129,10 @@ interface AskToConnectDeps {
   readonly cors: Cors
 }
 
-/** Undefined when the refusal says nothing of connecting, or there is no request that could be answered: then it is drawn like any other. */
+/**
+ * Undefined when the refusal says nothing of connecting, or there is no request that could be answered: then
+ * it is drawn like any other.
+ */
 export type AskToConnect = (refusal: Refusal, call: UnansweredCall) => Promise<Answer | undefined>
 
 type Json = Readonly<Record<string, unknown>>
@@ -232,7 +241,10 @@ export interface CredentialAttempt {
 }
 
 export interface CredentialRecovery {
-  /** The body as the upstream is to see it: without a round trip of ours in it. Undefined, at once: it is as it came. */
+  /**
+   * The body as the upstream is to see it: without a round trip of ours in it. Undefined, at once: it is as
+   * it came.
+   */
   openState(
     call: AuthenticatedCall,
     body: Uint8Array,
@@ -244,7 +256,10 @@ export interface CredentialRecovery {
     status: number,
     rawHeaders: readonly string[],
   ): Promise<UpstreamCredential> | undefined
-  /** The answer to a call that cannot be made before the person has done something; rejects with the refusal where none can be given. */
+  /**
+   * The answer to a call that cannot be made before the person has done something; rejects with the refusal
+   * where none can be given.
+   */
   refuse(call: IdentifiedCall, error: unknown): Promise<Answer>
 }
 

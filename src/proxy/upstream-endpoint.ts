@@ -1,4 +1,5 @@
-// Where a server's endpoint is, as far as it is not the URL that was configured: another path of the same origin, shown by a redirect, or found for a URL without a path.
+// Where a server's endpoint is, as far as it is not the URL that was configured: another path of the same
+// origin, shown by a redirect, or found for a URL without a path.
 import { isLostConnection } from '../kit/log.ts'
 import type { Fetch, Upstream } from '../ports/call.ts'
 import type { Service } from '../ports/services.ts'
@@ -28,9 +29,15 @@ export interface Endpoint {
   readonly written: EndpointPath
   /** Where calls go at the moment; the same object until that changes. */
   current(): EndpointPath
-  /** Whether it is known that the endpoint is where calls go; `elsewhere` wants to hear every answer until then. */
+  /**
+   * Whether it is known that the endpoint is where calls go; `elsewhere` wants to hear every answer until
+   * then.
+   */
   settled(): boolean
-  /** The path and query to ask instead, where the answer says so and nothing is given away by it; undefined: the answer stands. */
+  /**
+   * The path and query to ask instead, where the answer says so and nothing is given away by it; undefined:
+   * the answer stands.
+   */
   elsewhere(answered: EndpointAnswer): string | undefined
 }
 
@@ -61,8 +68,9 @@ const isMcp = ({ status, type = '' }: EndpointAnswer): boolean =>
   /^\s*(?:application\/json|text\/event-stream)\s*(?:;|$)/i.test(type)
 
 /**
- * A redirect that keeps method and body (307, 308; RFC 9110 §15.4.8, §15.4.9) within the origin is followed: no credential goes anywhere new. Every other
- * redirect stands, and is told. A URL without a path means `/mcp`, and `/` where there is nothing at `/mcp`.
+ * A redirect that keeps method and body (307, 308; RFC 9110 §15.4.8, §15.4.9) within the origin is followed:
+ * no credential goes anywhere new. Every other redirect stands, and is told. A URL without a path means
+ * `/mcp`, and `/` where there is nothing at `/mcp`.
  */
 export const createEndpoint = (
   { url, withoutPath = false }: { readonly url: string; readonly withoutPath?: boolean | undefined },
@@ -145,8 +153,8 @@ export interface EndpointRequest extends RequestInit {
 }
 
 /**
- * fetch to an endpoint: what leads elsewhere within the origin is followed, and a request that may be sent twice is, once, where the server was just closing
- * the connection (RFC 9110 §9.2.2).
+ * fetch to an endpoint: what leads elsewhere within the origin is followed, and a request that may be sent
+ * twice is, once, where the server was just closing the connection (RFC 9110 §9.2.2).
  */
 export const fetchAt = async (
   fetch: Fetch,
@@ -179,7 +187,8 @@ export const fetchAt = async (
   return response
 }
 
-// Where a call goes: the configured endpoint, what follows it in the request, and a query that carries no token.
+// Where a call goes: the configured endpoint, what follows it in the request, and a query that carries no
+// token.
 
 /** The same name however it is encoded; undefined when it cannot be read. */
 const nameOf = (pair: string): string | undefined => {
@@ -191,7 +200,10 @@ const nameOf = (pair: string): string | undefined => {
   }
 }
 
-/** The caller's query without parameters that are not theirs to send: `access_token` (RFC 6750 §2.3) and those the operator configured. */
+/**
+ * The caller's query without parameters that are not theirs to send: `access_token` (RFC 6750 §2.3) and those
+ * the operator configured.
+ */
 const cleaned = (query: string, reserved: ReadonlySet<string>): string =>
   query
     .split('&')

@@ -1,4 +1,5 @@
-// The addresses of services: a host and path, or a resource indicator, leads to one address. Pure functions of the current configuration.
+// The addresses of services: a host and path, or a resource indicator, leads to one address. Pure functions
+// of the current configuration.
 import type { EncodedHosts } from '../kit/encoded-hosts.ts'
 import { isNormalPath } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -7,7 +8,10 @@ import { type HostNames, hostAddresses, unknownHost } from './hosts.ts'
 
 const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\\\s]+)(\/[^?#\\\s]*)?$/i
 
-/** Scheme and host in lower case without the default port, and the path; undefined for what is no plain http(s) URL. */
+/**
+ * Scheme and host in lower case without the default port, and the path; undefined for what is no plain
+ * http(s) URL.
+ */
 const splitUrl = (url: string): { readonly origin: string; readonly path: string } | undefined => {
   const parts = absolute.exec(url)
   if (!parts) return undefined

@@ -25,7 +25,9 @@ const originOf = (issuer: string, host: string): string => {
 
 const hostOf = ({ resource }: Address): string => new URL(resource).hostname
 
-/** Where the service is met at a host that encodes: at its domain's own where it has that, else at its alias. */
+/**
+ * Where the service is met at a host that encodes: at its domain's own where it has that, else at its alias.
+ */
 const servedAs = (
   { id, name }: Service,
   own: string,

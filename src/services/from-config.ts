@@ -5,12 +5,18 @@ import type { Service } from '../ports/services.ts'
 import type { Bridges } from '../stdio/bridges.ts'
 import type { ServicePlan } from './directory.ts'
 
-// The generation of a service: grants and cached results are bound to it, so that another service with the same ID inherits none of them.
+// The generation of a service: grants and cached results are bound to it, so that another service with the
+// same ID inherits none of them.
 //
-// A service that an administrator added is itself from one adding to its removal. One that the configuration names is where its calls go: scheme, host, port and path
-// of its URL (the query may hold a key, which changes), or its program and the words that are no options, without their versions, so that an upgrade ends nothing.
+// A service that an administrator added is itself from one adding to its removal. One that the configuration
+// names is where its calls go: scheme, host, port and path of its URL (the query may hold a key, which
+// changes), or its program and the words that are no options, without their versions, so that an upgrade ends
+// nothing.
 
-/** `name@1.2.3`, `@scope/name@1.2.3`, `name==1.2.3` and `image:1.2.3` without what follows the name; a URL or a path stays as it is. */
+/**
+ * `name@1.2.3`, `@scope/name@1.2.3`, `name==1.2.3` and `image:1.2.3` without what follows the name; a URL or
+ * a path stays as it is.
+ */
 const withoutVersion = (word: string): string =>
   word.includes('://') ? word : word.replace(/^(@?[\w./-]+)(?:@|==|:)[\w.^~*+-]+$/, '$1')
 
@@ -94,7 +100,10 @@ const serviceOf = (
 
 export type ServiceMaker = (id: string, service: ServiceConfig, origin: Origin) => Service
 
-/** Creates services, and returns the same object for the same configuration, so that the processes and streams of a service survive a change of others. */
+/**
+ * Creates services, and returns the same object for the same configuration, so that the processes and streams
+ * of a service survive a change of others.
+ */
 export const createServiceMaker = (deps: MakerDeps): ServiceMaker => {
   const made = new Map<string, { readonly key: string; readonly service: Service }>()
   return (id, config, origin) => {
@@ -114,7 +123,8 @@ export interface Added extends Origin {
 }
 
 /**
- * `builtIn`: services that the runtime adds itself. `added`: those that were added while the gateway runs. If two have the same ID or host, the configured one wins.
+ * `builtIn`: services that the runtime adds itself. `added`: those that were added while the gateway runs. If
+ * two have the same ID or host, the configured one wins.
  */
 export const servicePlanOf = (
   config: Config,

@@ -19,7 +19,9 @@ interface Named {
   readonly transport?: Address['transport']
 }
 
-/** At an encoded host a server that ends in `/sse` is met there by the clients of HTTP+SSE it was made for. */
+/**
+ * At an encoded host a server that ends in `/sse` is met there by the clients of HTTP+SSE it was made for.
+ */
 const spoken = ({ upstream }: Service, path: string): Pick<Named, 'transport'> =>
   path.endsWith('/sse') && upstream.kind === 'http' && upstream.transport !== 'streamable'
     ? { transport: 'sse' }
@@ -34,7 +36,9 @@ const encodedOf = (services: readonly Service[]): EncodedHosts =>
     })),
   )
 
-/** In the order in which they win: what the operator wrote, what encodes a domain, what follows from an id. */
+/**
+ * In the order in which they win: what the operator wrote, what encodes a domain, what follows from an id.
+ */
 const namesOf = (
   services: readonly Service[],
   { hosts = {}, domainRoot, baseDomain }: HostNames,
@@ -99,8 +103,8 @@ const addressesOf = ({ origin, named }: Made): Address[] => {
 }
 
 /**
- * Scheme and, where a host names none, port are the issuer's. Hosts of the issuer itself are never given away. Hosts by exact name or id belong to one service alone,
- * encoded ones to every server of their domain.
+ * Scheme and, where a host names none, port are the issuer's. Hosts of the issuer itself are never given
+ * away. Hosts by exact name or id belong to one service alone, encoded ones to every server of their domain.
  */
 export const hostAddresses = (
   issuer: string,
@@ -136,7 +140,10 @@ export const hostAddresses = (
   }
 }
 
-/** For the operator's log: what a host under one of the domains would have meant. Undefined for a host that is not below them. */
+/**
+ * For the operator's log: what a host under one of the domains would have meant. Undefined for a host that is
+ * not below them.
+ */
 export const unknownHost = (host: string, { domainRoot, baseDomain }: HostNames): string | undefined => {
   const name = host.toLowerCase().replace(/:\d+$/, '')
   const root = [domainRoot, baseDomain].find((domain) => domain !== undefined && name.endsWith(`.${domain}`))

@@ -1,4 +1,5 @@
-// The services of this moment: those of the configuration, and those that an administrator added while the gateway runs.
+// The services of this moment: those of the configuration, and those that an administrator added while the
+// gateway runs.
 import type { Config, ServiceConfig } from '../config/schema.ts'
 import type { DryRun } from './validation.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -31,11 +32,17 @@ export interface ServiceRegistry {
   list(): Promise<readonly ListedService[]>
   /** Validates and probes the service, and keeps nothing. Throws as `add` does. */
   check(addition: Addition): Promise<readonly ProbeStep[]>
-  /** Validates, probes and keeps the service, and serves it from now on. Throws `service.invalid`, `service.taken` and `service.unusable`. */
+  /**
+   * Validates, probes and keeps the service, and serves it from now on. Throws `service.invalid`,
+   * `service.taken` and `service.unusable`.
+   */
   add(addition: Addition): Promise<readonly ProbeStep[]>
   /** Throws `service.unknown`, and `service.configured` for a service of the configuration. */
   remove(id: string): Promise<void>
-  /** Applies what other processes added or removed. Never rejects: if the storage does not respond, nothing changes. */
+  /**
+   * Applies what other processes added or removed. Never rejects: if the storage does not respond, nothing
+   * changes.
+   */
   refresh(): Promise<void>
   /** The current configuration. Keys that only a restart changes are as they were at the start. */
   config(): Config
@@ -47,7 +54,10 @@ export interface ServiceRegistry {
   readonly serving: Serving
   /** Serves the services and hosts of another configuration from now on. */
   reconfigure(config: Config): void
-  /** Calls the listener with services right after they were removed. `before`: how paths were located until then. */
+  /**
+   * Calls the listener with services right after they were removed. `before`: how paths were located until
+   * then.
+   */
   onRemoved(listener: (removed: readonly Service[], before: LiveDirectory['locate']) => void): void
 }
 
@@ -217,7 +227,8 @@ export const createServiceRegistry = ({
   }
 }
 
-// Requests wait here until the services they are about are known. On Node a timer refreshes them; on Workers, where nothing runs between requests, requests do.
+// Requests wait here until the services they are about are known. On Node a timer refreshes them; on Workers,
+// where nothing runs between requests, requests do.
 
 interface ServicesRefreshDeps {
   readonly directory: LiveDirectory
@@ -228,9 +239,15 @@ interface ServicesRefreshDeps {
 }
 
 export interface ServicesRefresh {
-  /** Resolves when the service that the request is about is known as well as possible; undefined if it is already. Never rejects. */
+  /**
+   * Resolves when the service that the request is about is known as well as possible; undefined if it is
+   * already. Never rejects.
+   */
   readonly request: (path: string, host?: string) => Promise<void> | undefined
-  /** The address that a resource indicator names. Throws `storage.unavailable` until the added services are known. */
+  /**
+   * The address that a resource indicator names. Throws `storage.unavailable` until the added services are
+   * known.
+   */
   readonly find: FindAddress
 }
 
@@ -239,7 +256,9 @@ const addedMs = 500
 /** For services of the configuration. */
 const configuredMs = 30_000
 
-/** Further paths that are about no service. `find` resolves a service that they name by a resource indicator. */
+/**
+ * Further paths that are about no service. `find` resolves a service that they name by a resource indicator.
+ */
 const otherPaths: readonly string[] = [
   '/oauth/callback',
   '/callback',

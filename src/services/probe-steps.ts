@@ -78,7 +78,9 @@ const maxFirstEvent = 16_384
 
 export type ReportStep = (step: ProbeStep['step'], result: ProbeStep['result'], say: string) => void
 
-/** Whether GET opens an event stream whose first event names the URL for messages, as MCP 2024-11-05 requires. */
+/**
+ * Whether GET opens an event stream whose first event names the URL for messages, as MCP 2024-11-05 requires.
+ */
 export const probeEventStream = async (
   url: string,
   { fetch }: TransportConnectors,

@@ -1,4 +1,5 @@
-// The probe of a server before it is added: is it reachable, does it speak MCP, does it require a token, which tools does it have?
+// The probe of a server before it is added: is it reachable, does it speak MCP, does it require a token,
+// which tools does it have?
 import { utf8Text } from '../kit/bytes.ts'
 import { isEventStream } from '../kit/sse.ts'
 import type { Outbound, Timer } from '../ports/runtime.ts'
@@ -103,7 +104,10 @@ const listLegacy = async (target: Target, opened: ProbeResponse, negotiated: str
   return listed
 }
 
-/** How a server without Streamable HTTP responds to the first request (MCP 2025-11-25 transports, Backwards Compatibility). */
+/**
+ * How a server without Streamable HTTP responds to the first request (MCP 2025-11-25 transports, Backwards
+ * Compatibility).
+ */
 const mayBeLegacy = new Set([400, 404, 405])
 
 const requiresToken = ({ status }: ProbeResponse): boolean => status === 401 || status === 403
@@ -151,7 +155,10 @@ const toolStep = async (
   }
 }
 
-/** The first response, from the URL that calls will reach. `alternative`: the other path that a URL without one may mean. */
+/**
+ * The first response, from the URL that calls will reach. `alternative`: the other path that a URL without
+ * one may mean.
+ */
 const openAt = async (
   target: Target,
   alternative: string | undefined,
@@ -243,7 +250,10 @@ export interface ProbeDeps {
   readonly alternative?: string | undefined
 }
 
-/** Reports each step as it is known. A `no` is the last step, and so is a server that requires a token, because nobody has one yet. */
+/**
+ * Reports each step as it is known. A `no` is the last step, and so is a server that requires a token,
+ * because nobody has one yet.
+ */
 export const probeServer = async (
   url: string,
   deps: ProbeDeps,

@@ -1,4 +1,5 @@
-// The services that were added while the gateway runs: one sealed record each, and one version record by which every process notices a change.
+// The services that were added while the gateway runs: one sealed record each, and one version record by
+// which every process notices a change.
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
@@ -9,13 +10,18 @@ import type { Added } from './from-config.ts'
 import { parseServiceConfig } from './validation.ts'
 
 export interface ServiceRecord {
-  /** As in `mcp_services` of the configuration; validated when it was added, and parsed again when it is read. */
+  /**
+   * As in `mcp_services` of the configuration; validated when it was added, and parsed again when it is read.
+   */
   readonly service: Readonly<Record<string, unknown>>
   /** Person key, or `cli`. */
   readonly addedBy: string
   /** Epoch ms. */
   readonly addedAt: number
-  /** It may be on a private network, because it was added on the gateway's own computer. Otherwise every connection goes to a public address. */
+  /**
+   * It may be on a private network, because it was added on the gateway's own computer. Otherwise every
+   * connection goes to a public address.
+   */
   readonly anywhere?: true
 }
 
@@ -165,7 +171,8 @@ export const createAddedServices = ({
     serving,
     load,
     refresh,
-    // Until the first result every request waits for it, because a 404 for a service that exists would be wrong.
+    // Until the first result every request waits for it, because a 404 for a service that exists would be
+    // wrong.
     fresh: (maxAgeMs) => (loaded && runtime.now() - checkedAt < maxAgeMs ? undefined : refresh()),
   }
 }

@@ -1,4 +1,5 @@
-// A service that somebody wants to add while the gateway runs: it is checked by the rules of the configuration, then its server is probed.
+// A service that somebody wants to add while the gateway runs: it is checked by the rules of the
+// configuration, then its server is probed.
 import { loadConfig } from '../config/load.ts'
 import { type Config, type ServiceConfig, configSchema } from '../config/schema.ts'
 import { faultText } from '../config/tree.ts'
@@ -57,7 +58,10 @@ export interface Addition {
   readonly by: string
   /** The service is added on the gateway's own computer, where its user may run programs anyway. */
   readonly commands?: boolean
-  /** The same for a server on a private network: the outbound that reaches it. Absent: the guarded outbound of the runtime, and only public addresses ever. */
+  /**
+   * The same for a server on a private network: the outbound that reaches it. Absent: the guarded outbound of
+   * the runtime, and only public addresses ever.
+   */
   readonly anywhere?: Outbound
   readonly onStep?: (step: ProbeStep) => void
   /** Keeps the service even if its server is not usable yet. */

@@ -1,4 +1,5 @@
-// The stdio bridge of one service: Streamable HTTP of every revision on one side, a command's standard input and output on the other.
+// The stdio bridge of one service: Streamable HTTP of every revision on one side, a command's standard input
+// and output on the other.
 import { encodeBase64url } from '../kit/bytes.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -20,7 +21,8 @@ import { type ProcessPool, createOwnerKeys, createPool } from './process-pool.ts
 import { type SharedProcess, createSharedProcess } from './shared-process.ts'
 import { type Starting, createStarting, deliverReply, describeStart } from './starting.ts'
 
-// What has to be looked after from time to time while processes run: calls that take long, servers that say nothing, idleness.
+// What has to be looked after from time to time while processes run: calls that take long, servers that say
+// nothing, idleness.
 
 const tickMs = 100
 const lookMs = 1000
@@ -122,7 +124,10 @@ export interface Bridge {
   readonly state: ProcessPool['state']
   /** Looks after streams, silence and idleness; runs by itself while there are processes. */
   tick(): void
-  /** Refuses what comes, lets calls that are going finish for `graceMs`, and ends every process. Resolves when all are gone. */
+  /**
+   * Refuses what comes, lets calls that are going finish for `graceMs`, and ends every process. Resolves when
+   * all are gone.
+   */
   close(graceMs: number): Promise<void>
 }
 
@@ -145,7 +150,10 @@ interface Endpoints {
   readonly newId: () => string
 }
 
-/** Whether a message is served without a session: its envelope says so or, where it has none, the header (2026-07-28 basic/versioning). */
+/**
+ * Whether a message is served without a session: its envelope says so or, where it has none, the header
+ * (2026-07-28 basic/versioning).
+ */
 const isModernCall = (message: Rpc, headers: readonly string[]): boolean => {
   const claim = metaOf(message)[metaKeys.version]
   return typeof claim === 'string'

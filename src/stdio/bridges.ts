@@ -17,7 +17,9 @@ export interface Bridges {
   all(): readonly (Pick<Bridge, 'processes' | 'failures'> & { readonly service: string })[]
   /** Whether the command behind a service can be started, as far as is known. */
   state(upstream: Service['upstream']): ServiceState
-  /** Ends the processes of what a service that is gone stood in front of; calls that are going get a moment. */
+  /**
+   * Ends the processes of what a service that is gone stood in front of; calls that are going get a moment.
+   */
   end(upstream: Service['upstream']): void
   /** Lets calls that are going finish for `graceMs`, then ends every process. Resolves when all are gone. */
   close(graceMs: number): Promise<void>

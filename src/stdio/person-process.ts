@@ -1,4 +1,5 @@
-// One process for each person who calls in 2026-07-28, once it is known that the server speaks it (SEP-2567: the key is the authenticated principal).
+// One process for each person who calls in 2026-07-28, once it is known that the server speaks it (SEP-2567:
+// the key is the authenticated principal).
 import {
   type ToolParamHeaders,
   collectToolHeaders,
@@ -18,9 +19,13 @@ import { type StatelessCalls, createStatelessCalls } from '../mcp/stateless-call
 import type { ProcessPeer } from './process-peer.ts'
 import type { ProcessPool } from './process-pool.ts'
 
-// Which revisions a server speaks, found out on a process that nothing else depends on (2026-07-28 basic/transports/stdio, backward compatibility).
+// Which revisions a server speaks, found out on a process that nothing else depends on (2026-07-28
+// basic/transports/stdio, backward compatibility).
 
-/** How long a server may leave `server/discover` unanswered before it is asked something that every legacy server answers. */
+/**
+ * How long a server may leave `server/discover` unanswered before it is asked something that every legacy
+ * server answers.
+ */
 const discoverMs = 2000
 
 type Generation = 'modern' | 'legacy'
@@ -33,8 +38,9 @@ export interface ProbeOptions {
 }
 
 /**
- * Asks. Resolves to what it is; the peer may be used on when it is `modern`. An end of the process is a legacy server too: some end on any request before
- * `initialize`. Rejects when it cannot be started, or says nothing at all in time.
+ * Asks. Resolves to what it is; the peer may be used on when it is `modern`. An end of the process is a
+ * legacy server too: some end on any request before `initialize`. Rejects when it cannot be started, or says
+ * nothing at all in time.
  */
 export const probe = async (
   peer: ProcessPeer,
@@ -46,7 +52,8 @@ export const probe = async (
     (answer) => resolve(isModernServer(answer) ? 'modern' : 'legacy'),
     (refusal: Error) => (peer.end()?.kind === 'exit' ? resolve('legacy') : reject(refusal)),
   )
-  // A server may start slowly, and a legacy one may leave unknown requests unanswered: `ping`, legal at any time, tells the two apart.
+  // A server may start slowly, and a legacy one may leave unknown requests unanswered: `ping`, legal at any
+  // time, tells the two apart.
   const ping = async (): Promise<void> => {
     await askPeer(peer, 'ping', undefined, true)
     timers.push(timer(500, () => resolve('legacy')))
@@ -64,7 +71,8 @@ export const probe = async (
   }
 }
 
-// The tools of one server process as far as their calls carry mirrored headers; asked for when the first call comes, and again when what is known is old.
+// The tools of one server process as far as their calls carry mirrored headers; asked for when the first call
+// comes, and again when what is known is old.
 
 interface Known {
   readonly tools: ToolParamHeaders
@@ -72,7 +80,10 @@ interface Known {
 }
 
 interface Tools {
-  /** Passes when the `Mcp-Param-*` headers of this `tools/call` agree with its arguments. Throws `mcp.headers` (-32020). */
+  /**
+   * Passes when the `Mcp-Param-*` headers of this `tools/call` agree with its arguments. Throws `mcp.headers`
+   * (-32020).
+   */
   check(message: Rpc, headers: readonly string[]): Promise<void>
 }
 
@@ -145,7 +156,10 @@ export interface PersonProcessesOptions {
 }
 
 interface PersonProcesses {
-  /** This owner's process, started when there is none. Rejects with `mcp.legacy` when the server speaks legacy revisions only, and as `Pool.start` does. */
+  /**
+   * This owner's process, started when there is none. Rejects with `mcp.legacy` when the server speaks legacy
+   * revisions only, and as `Pool.start` does.
+   */
   of(owner: string): Promise<OwnProcess>
   /** Processes that have answered, by owner. */
   readonly ready: ReadonlyMap<string, OwnProcess>
@@ -253,7 +267,8 @@ const createPersonProcesses = (options: PersonProcessesOptions): PersonProcesses
   }
 }
 
-// The endpoint for clients of 2026-07-28: POST alone and no sessions (streamable-http; basic/transports/stdio).
+// The endpoint for clients of 2026-07-28: POST alone and no sessions (streamable-http;
+// basic/transports/stdio).
 
 export interface StatelessEndpoint {
   /** One message of a modern client. Rejects with `Refusal`. */
@@ -279,7 +294,8 @@ export const createStatelessEndpoint = (options: PersonProcessesOptions): Statel
       const { calls, tools, peer } = await processes.of(owner)
       posted.signal.throwIfAborted()
       if (kind === 'notification') {
-        // Cancelling is closing the stream here, and an id alone does not say which of a person's clients it was.
+        // Cancelling is closing the stream here, and an id alone does not say which of a person's clients it
+        // was.
         if (message['method'] !== 'notifications/cancelled') await peer.send(said)
         return { status: 202, headers: [], body: '' }
       }

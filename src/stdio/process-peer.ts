@@ -1,4 +1,5 @@
-// The process of an MCP server as a JSON-RPC peer: its standard input and output are the transport (2025-11-25 transports, stdio).
+// The process of an MCP server as a JSON-RPC peer: its standard input and output are the transport
+// (2025-11-25 transports, stdio).
 import { Refusal } from '../kit/refusal.ts'
 import type { PeerEvents } from '../mcp/incoming-messages.ts'
 import { type JsonRpcPeer, type JsonRpcPeerDeps, createJsonRpcPeer } from '../mcp/json-rpc-peer.ts'

@@ -1,4 +1,5 @@
-// The processes of one service: started when there is a slot for one, not too soon after a failure, and ended when idle.
+// The processes of one service: started when there is a slot for one, not too soon after a failure, and ended
+// when idle.
 import { decodeBase64url, encodeHex } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { StartTimer } from '../mcp/incoming-messages.ts'
@@ -18,9 +19,13 @@ import {
   known,
 } from './process-reports.ts'
 
-// The slots of a service: so many processes in all and for one person, and so many that start at once; a call that finds no slot waits in a queue.
+// The slots of a service: so many processes in all and for one person, and so many that start at once; a call
+// that finds no slot waits in a queue.
 
-/** Processes that start at the same moment; a start counts until the server has said something, at most this long. */
+/**
+ * Processes that start at the same moment; a start counts until the server has said something, at most this
+ * long.
+ */
 const mostStarting = 8
 const startingMs = 5000
 /** A process unused for this long may be ended so that a call that waits gets its slot. */
@@ -48,7 +53,10 @@ export interface ProcessSlot {
 }
 
 export interface ProcessSlots {
-  /** A slot, as soon as there is one. Rejects with `process.limit` when there is none in time, or when the caller leaves. */
+  /**
+   * A slot, as soon as there is one. Rejects with `process.limit` when there is none in time, or when the
+   * caller leaves.
+   */
   take(owner: string, user: ProcessUser, signal: AbortListener): Promise<ProcessSlot>
   give(slot: ProcessSlot): void
   /** Asks the user of the process to end it, once. */
@@ -82,7 +90,10 @@ const isStarting = ({ peer }: ProcessSlot, now: () => number): boolean =>
 const ofOwner = (all: ReadonlySet<ProcessSlot>, owner: string): readonly ProcessSlot[] =>
   [...all].filter((slot) => slot.owner === owner)
 
-/** Frees a slot where a process has been idle for long: among the person's own when they have too many, among everybody's otherwise. */
+/**
+ * Frees a slot where a process has been idle for long: among the person's own when they have too many, among
+ * everybody's otherwise.
+ */
 const evict = (all: ReadonlySet<ProcessSlot>, limits: SlotLimits, owner: string): void => {
   const own = ofOwner(all, owner)
   const candidates = own.length >= limits.perPerson ? own : all.size >= limits.total ? [...all] : []
@@ -151,7 +162,8 @@ export const createProcessSlots = (limits: SlotLimits, now: () => number): Proce
   }
 }
 
-// How soon after a failure a server is tried again: at once the first time, then after half a second, one, two, four, at most a minute.
+// How soon after a failure a server is tried again: at once the first time, then after half a second, one,
+// two, four, at most a minute.
 
 const mostResting = 1000
 const longestMs = 60_000
@@ -217,8 +229,8 @@ export interface RunningProcess extends KnownProcess {
 
 export interface ProcessPool {
   /**
-   * A process for this owner, as soon as there is a slot. Rejects with `process.limit` when there is none in time, `process.resting`
-   * soon after failures.
+   * A process for this owner, as soon as there is a slot. Rejects with `process.limit` when there is none in
+   * time, `process.resting` soon after failures.
    */
   start(owner: string, user: ProcessUser, signal: AbortListener): Promise<ProcessPeer>
   /** Serves the queue, and ends who has been idle for longer than `idleMs`. */
@@ -231,7 +243,10 @@ export interface ProcessPool {
   failures(): readonly FailedProcess[]
   /** Whether the command can be started, as far as is known. */
   readonly state: ServiceState
-  /** Starts nothing more, lets processes finish the calls they have for `graceMs`, and ends them; resolves when all are gone. */
+  /**
+   * Starts nothing more, lets processes finish the calls they have for `graceMs`, and ends them; resolves
+   * when all are gone.
+   */
   close(graceMs: number): Promise<void>
 }
 
@@ -327,7 +342,10 @@ export const createPool = (deps: PoolDeps): ProcessPool => {
 
 const mostOwners = 10_000
 
-/** 32 hexadecimal digits for a person, the same ones always; `shared` where everybody has one process, `anyone` where nobody signs in. */
+/**
+ * 32 hexadecimal digits for a person, the same ones always; `shared` where everybody has one process,
+ * `anyone` where nobody signs in.
+ */
 export const createOwnerKeys = (
   shared: boolean,
   digest: Runtime['digest'],

@@ -1,4 +1,5 @@
-// What the operator is told of a service's processes besides how they ended: that they started, what isolation keeps from them, and output that is no message.
+// What the operator is told of a service's processes besides how they ended: that they started, what
+// isolation keeps from them, and output that is no message.
 import type { StartTimer } from '../mcp/incoming-messages.ts'
 import type { ProcessEnd } from '../ports/runtime.ts'
 import type { ServiceState } from '../ports/services.ts'
@@ -44,7 +45,10 @@ export const createReports = (tell: ReportToOperator, now: () => number, timer: 
   /** What isolation keeps from processes is told once. */
   let isolated: string | undefined
 
-  /** Whether a line that is no message is worth a warning: while a call waits it may be the reason, otherwise the first is enough. */
+  /**
+   * Whether a line that is no message is worth a warning: while a call waits it may be the reason, otherwise
+   * the first is enough.
+   */
   const isWorthTelling = (waited: boolean): boolean => {
     if (now() - since >= windowMs) {
       since = now()
@@ -92,7 +96,8 @@ export const createReports = (tell: ReportToOperator, now: () => number, timer: 
   }
 }
 
-// What is remembered of processes that failed: the last few for the operator, and whether the command can be started at all.
+// What is remembered of processes that failed: the last few for the operator, and whether the command can be
+// started at all.
 
 /** Processes that failed, kept with what they wrote last. */
 const mostFailed = 8
@@ -124,7 +129,10 @@ export interface CrashLog {
   ended(owner: string, peer: ProcessPeer, end: ProcessEnd, probe: boolean): void
   /** The newest last. */
   readonly all: readonly FailedProcess[]
-  /** `degraded` after a process that could not start, or ended or was given up without a word; until another has spoken. */
+  /**
+   * `degraded` after a process that could not start, or ended or was given up without a word; until another
+   * has spoken.
+   */
   readonly state: ServiceState
 }
 
@@ -138,7 +146,8 @@ export const createCrashLog = (now: () => number, startMs: number): CrashLog => 
       return state
     },
     ended(owner, peer, { kind, why }, probe) {
-      // A legacy server may end when it is asked what it is; one that is stopped early has had no time to speak.
+      // A legacy server may end when it is asked what it is; one that is stopped early has had no time to
+      // speak.
       const silent = kind === 'stopped' ? now() - peer.startedAt >= startMs : kind === 'refused' || !probe
       if (peer.spoke()) state = 'healthy'
       else if (silent) state = 'degraded'

@@ -1,5 +1,6 @@
-// One process for the sessions of everybody: each session has its own ids, progress, streams and subscriptions, and none can be asked anything. The gateway
-// itself sends `initialize` to the process, so it knows no client, and nothing of one session reaches another.
+// One process for the sessions of everybody: each session has its own ids, progress, streams and
+// subscriptions, and none can be asked anything. The gateway itself sends `initialize` to the process, so it
+// knows no client, and nothing of one session reaches another.
 import { Refusal } from '../kit/refusal.ts'
 import type { CallEvents, StartTimer } from '../mcp/incoming-messages.ts'
 import { type DescribedMessage, type Id, type Rpc, paramsOf, withId } from '../mcp/json-rpc.ts'
@@ -84,7 +85,10 @@ const initialize = async (
 
 interface Host {
   readonly sessions: Set<SharedSession>
-  /** The running process, started when there is none, and subscribed to what the sessions want. Rejects as `Pool.start` does. */
+  /**
+   * The running process, started when there is none, and subscribed to what the sessions want. Rejects as
+   * `Pool.start` does.
+   */
   get(): Promise<Initialized>
   /** The process, while it runs and has answered `initialize`. */
   running(): Initialized | undefined
@@ -152,7 +156,10 @@ const initializeResult = ({ result }: Initialized, message: Rpc): Rpc => {
   return { ...result, protocolVersion: typeof wanted === 'string' && wanted < spoken ? wanted : spoken }
 }
 
-/** Results that the server must not or need not give: that of `initialize`, a level of a log that nobody gets, a subscription it has already. */
+/**
+ * Results that the server must not or need not give: that of `initialize`, a level of a log that nobody gets,
+ * a subscription it has already.
+ */
 const ownResult = (
   { sessions }: Host,
   session: SharedSession,

@@ -1,5 +1,6 @@
-// Calls that wait while a process starts: once that takes some seconds, the caller gets an event stream and reads on it what is going on (basic/utilities/progress).
-// Until then nothing has been answered, so that whatever fails at once keeps its own status.
+// Calls that wait while a process starts: once that takes some seconds, the caller gets an event stream and
+// reads on it what is going on (basic/utilities/progress). Until then nothing has been answered, so that
+// whatever fails at once keeps its own status.
 import { refusalOf } from '../kit/log.ts'
 import { keepAliveComment } from '../kit/sse.ts'
 import { type Rpc, isId, metaOf } from '../mcp/json-rpc.ts'
@@ -7,7 +8,10 @@ import type { PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 import type { AttendedCall, AttendedWork } from '../ports/stdio-call.ts'
 import { frame, streamHeaders } from '../mcp/response-writer.ts'
 
-/** The caller hears of a start that takes longer than this, and again each time as much has passed, milliseconds. */
+/**
+ * The caller hears of a start that takes longer than this, and again each time as much has passed,
+ * milliseconds.
+ */
 const everyMs = 5000
 
 type WaitingCall = Omit<AttendedCall, 'principal'>
@@ -22,7 +26,10 @@ export interface StartingOptions {
   readonly now: () => number
   readonly startMs: number
   readonly keepAliveMs: number
-  /** What a process of this owner that has not answered yet is doing, for callers; undefined where there is none. */
+  /**
+   * What a process of this owner that has not answered yet is doing, for callers; undefined where there is
+   * none.
+   */
   readonly describe: (owner: string) => string | undefined
 }
 
@@ -38,7 +45,10 @@ const fetchers: Readonly<Partial<Record<string, string>>> = {
   pipx: 'pip',
 }
 
-/** What a caller reads of a start. Not what the process writes: that is for the operator alone, and may hold paths and keys. */
+/**
+ * What a caller reads of a start. Not what the process writes: that is for the operator alone, and may hold
+ * paths and keys.
+ */
 export const describeStart = (
   name: string,
   command: string,
@@ -61,7 +71,9 @@ export const deliverReply = ({ body }: PlainResponse, sink: Sink): Source => {
   return nobody
 }
 
-/** The stream of one call: what was written before somebody reads it, what follows, and who writes by then. */
+/**
+ * The stream of one call: what was written before somebody reads it, what follows, and who writes by then.
+ */
 const createStream = (left: () => void) => {
   let sink: Sink | undefined
   let early = ''
@@ -87,7 +99,10 @@ const createStream = (left: () => void) => {
 
 type Written = Pick<ReturnType<typeof createStream>, 'write'>
 
-/** Negative and growing, so that whatever a server reports of its own work is greater (progress, "MUST increase"): the seconds left until the start is given up. */
+/**
+ * Negative and growing, so that whatever a server reports of its own work is greater (progress, "MUST
+ * increase"): the seconds left until the start is given up.
+ */
 const progressText = (token: unknown, leftMs: number, message: string): string =>
   JSON.stringify({
     jsonrpc: '2.0',

@@ -1,9 +1,13 @@
-// A Store in one SQLite table, each operation one statement: the same SQL for node:sqlite, a Durable Object's storage.sql and D1.
+// A Store in one SQLite table, each operation one statement: the same SQL for node:sqlite, a Durable Object's
+// storage.sql and D1.
 import type { Entry, Mark, SweptStore } from '../ports/store.ts'
 
 export type SqlValue = string | number | null
 
-/** What a runtime knows of its database: runs one statement, with `?` bound in order, and answers all rows. Failures are thrown as `Refusal('storage.unavailable')`. */
+/**
+ * What a runtime knows of its database: runs one statement, with `?` bound in order, and answers all rows.
+ * Failures are thrown as `Refusal('storage.unavailable')`.
+ */
 export interface SqlDriver {
   all(sql: string, values: readonly SqlValue[]): readonly object[] | Promise<readonly object[]>
 }
@@ -14,7 +18,8 @@ export const schema: readonly string[] = [
   'CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL',
 ]
 
-// A mark is 96 random bits: never met again for a key, without a counter that a deleted row would take with it or that processes would have to share.
+// A mark is 96 random bits: never met again for a key, without a counter that a deleted row would take with
+// it or that processes would have to share.
 const mark = 'lower(hex(randomblob(12)))'
 const isLive = '(expires_at IS NULL OR expires_at > ?)'
 const insert = `INSERT INTO records (key, value, mark, expires_at) VALUES (?, ?, ${mark}, ?)
@@ -40,7 +45,10 @@ const entryOf = (rows: Rows): Entry | undefined => rows[0] as Entry | undefined
 const markOf = (rows: Rows): Mark | undefined => (rows[0] as Entry | undefined)?.mark
 const recordsOf = (rows: Rows) => rows as readonly { readonly key: string; readonly value: string }[]
 
-/** The table is made if it is missing. A driver that answers at once is answered for at once: a read on this path costs one promise. */
+/**
+ * The table is made if it is missing. A driver that answers at once is answered for at once: a read on this
+ * path costs one promise.
+ */
 export const createSqlStore = (driver: SqlDriver, { now }: { readonly now: () => number }): SweptStore => {
   let preparing: Promise<unknown> | undefined
   for (const statement of schema) {

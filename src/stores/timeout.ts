@@ -1,4 +1,5 @@
-// A Store at the far end of a connection, held to its time: whoever waits is told in time that it does not answer, and those who wait are never many (hostile case S7).
+// A Store at the far end of a connection, held to its time: whoever waits is told in time that it does not
+// answer, and those who wait are never many (hostile case S7).
 import { Refusal } from '../kit/refusal.ts'
 import type { Timer } from '../ports/runtime.ts'
 import type { Store } from '../ports/store.ts'
@@ -19,8 +20,9 @@ const firstMs = 1500
 const longestMs = 3000
 
 /**
- * The wait that fits the distance: three times what the quickest answers take, and never less than `leastMs`. A storage that is near and has become slow is given
- * no more time by that; one at the other end of the world is not taken for broken.
+ * The wait that fits the distance: three times what the quickest answers take, and never less than `leastMs`.
+ * A storage that is near and has become slow is given no more time by that; one at the other end of the world
+ * is not taken for broken.
  */
 const createLimit = (leastMs: number) => {
   let quickestMs: number | undefined
@@ -29,14 +31,16 @@ const createLimit = (leastMs: number) => {
       quickestMs === undefined
         ? Math.max(leastMs, firstMs)
         : Math.min(longestMs, Math.max(leastMs, 3 * quickestMs)),
-    // It grows a little with every answer, so that a storage that has moved away is known for it after some tens.
+    // It grows a little with every answer, so that a storage that has moved away is known for it after some
+    // tens.
     answered: (ms: number): void => void (quickestMs = Math.max(1, Math.min(ms, (quickestMs ?? ms) * 1.2))),
   }
 }
 
 /**
- * Nothing is tried again here: whether a write that is late was carried out nobody knows, and a second one would answer for the first. Its caller asks again, and finds
- * what there is. For stores in this process, which answer in the same turn or bound their own waiting, this would only cost.
+ * Nothing is tried again here: whether a write that is late was carried out nobody knows, and a second one
+ * would answer for the first. Its caller asks again, and finds what there is. For stores in this process,
+ * which answer in the same turn or bound their own waiting, this would only cost.
  */
 export const createBoundedStore = (
   inner: Store,

@@ -1,4 +1,5 @@
-// The part of the Workers runtime that this project uses, as Cloudflare documents it (developers.cloudflare.com/workers/runtime-apis).
+// The part of the Workers runtime that this project uses, as Cloudflare documents it
+// (developers.cloudflare.com/workers/runtime-apis).
 
 interface ExecutionContext {
   waitUntil(work: Promise<unknown>): void
@@ -65,7 +66,10 @@ interface DurableObjectState {
   readonly storage: DurableObjectStorage
   waitUntil(work: Promise<unknown>): void
   blockConcurrencyWhile<T>(callback: () => Promise<T>): Promise<T>
-  /** The object may leave memory while the socket stays open; what comes on it wakes the object by its `webSocket…` methods. */
+  /**
+   * The object may leave memory while the socket stays open; what comes on it wakes the object by its
+   * `webSocket…` methods.
+   */
   acceptWebSocket(socket: WorkerSocket, tags?: readonly string[]): void
   getWebSockets(tag?: string): WorkerSocket[]
   setWebSocketAutoResponse(pair: WebSocketRequestResponsePair): void

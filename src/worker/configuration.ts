@@ -40,7 +40,9 @@ export const configFile = (
   return typeof config === 'string' ? { path: name, text: config } : { path: name, value: config }
 }
 
-/** Variables and secrets, for the configuration loader. Numbers and booleans in `vars` are converted to text. */
+/**
+ * Variables and secrets, for the configuration loader. Numbers and booleans in `vars` are converted to text.
+ */
 export const variables = (env: WorkerEnvironment): Readonly<Record<string, string>> =>
   Object.fromEntries(
     Object.entries(env).flatMap(([key, value]) => {
@@ -51,7 +53,10 @@ export const variables = (env: WorkerEnvironment): Readonly<Record<string, strin
     }),
   )
 
-/** `text`: one sentence. `open`: a setup step that anyone who opens the URL may read; everything else is for the operator's log. */
+/**
+ * `text`: one sentence. `open`: a setup step that anyone who opens the URL may read; everything else is for
+ * the operator's log.
+ */
 export interface MissingSetting {
   readonly text: string
   readonly open: boolean

@@ -1,4 +1,5 @@
-// Counts that all isolates share (policy/rate-limit.ts). Each kind is in one Durable Object, so that another isolate or data centre gives no further attempts.
+// Counts that all isolates share (policy/rate-limit.ts). Each kind is in one Durable Object, so that another
+// isolate or data centre gives no further attempts.
 import type { CountAction, CountStore } from '../ports/store.ts'
 import { createSharedCounts } from '../session-gateway.ts'
 
@@ -44,6 +45,9 @@ export const createCountObject = (sql: SqlStorage, now: () => number) => {
   }
 }
 
-/** All counts about passwords are in one object; each kind of record that anonymous callers create has its own. */
+/**
+ * All counts about passwords are in one object; each kind of record that anonymous callers create has its
+ * own.
+ */
 export const countNameOf = ([first]: readonly CountAction[]): string =>
   first && 'kind' in first && first.kind.startsWith('kept-') ? first.kind : 'sign-in'

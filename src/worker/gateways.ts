@@ -55,7 +55,10 @@ const originsOf = (url: URL, pinned: string | undefined): Origins => {
     : { issuer: pinned, aliases: [issuer, ...aliases].filter((origin) => origin !== pinned) }
 }
 
-/** No name below a public domain leads to a developer's computer; every name below localhost does (RFC 6761 §6.3). */
+/**
+ * No name below a public domain leads to a developer's computer; every name below localhost does (RFC 6761
+ * §6.3).
+ */
 const withLoopbackNames = (config: Config, at: URL): Config => {
   const here = (root: string | undefined): string | undefined =>
     root === undefined || `.${root}`.endsWith('.localhost') ? root : `${root}.localhost`
@@ -78,7 +81,10 @@ interface GatewayOptions {
   readonly trim?: CoreOptions['trim']
 }
 
-/** Rejects with a fault that may pass. A RangeError from a module means a configuration that it cannot work with, which stays. */
+/**
+ * Rejects with a fault that may pass. A RangeError from a module means a configuration that it cannot work
+ * with, which stays.
+ */
 export const makeGateway = async ({
   config: written,
   env,
@@ -104,7 +110,10 @@ export const makeGateway = async ({
 /** A developer uses a port or two. Requests that make up more must not fill the isolate with gateways. */
 export const mostLoopback = 4
 
-/** The gateway of the configured issuer, or of this loopback port. A public issuer is never taken from a request. */
+/**
+ * The gateway of the configured issuer, or of this loopback port. A public issuer is never taken from a
+ * request.
+ */
 export type FindGateway = (env: WorkerEnvironment, url: URL) => Promise<FoundGateway>
 
 /** Logs each fault once, however many requests meet it. */
@@ -118,8 +127,9 @@ export const createReport = (now: () => number): ((lack: MissingSetting) => void
 }
 
 /**
- * Keeps finished values for later requests, never a promise: when a request is cut off, its unfinished work ends too, and another request that waited for
- * it would wait for ever. Failures are not kept. A faulty configuration is, because it cannot change while the isolate lives.
+ * Keeps finished values for later requests, never a promise: when a request is cut off, its unfinished work
+ * ends too, and another request that waited for it would wait for ever. Failures are not kept. A faulty
+ * configuration is, because it cannot change while the isolate lives.
  */
 export const createGateways = (
   { now, timer, trim }: Pick<GatewayOptions, 'now' | 'timer' | 'trim'>,

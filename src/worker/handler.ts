@@ -12,7 +12,8 @@ import { createGateways, createReport, mostLoopback } from './gateways.ts'
 import { createLog } from './log.ts'
 import { upgrade } from './websocket.ts'
 
-// Responses while there is no gateway yet. They tell the operator what is missing, and contain no challenge or metadata that a client would cache.
+// Responses while there is no gateway yet. They tell the operator what is missing, and contain no challenge
+// or metadata that a client would cache.
 
 const headers = {
   'cache-control': 'no-store',
@@ -62,7 +63,10 @@ export const notStartedResponse = (requestId: string): Response =>
     headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId },
   })
 
-/** Refuses a URL without a valid host: the platform writes duplicate or malformed Host fields into the URL as received. */
+/**
+ * Refuses a URL without a valid host: the platform writes duplicate or malformed Host fields into the URL as
+ * received.
+ */
 export const refuseMalformed = (
   { method, url }: Request,
   { requestId, ip }: RequestContext,
@@ -91,7 +95,10 @@ export interface WorkerHandlerOptions {
 
 export interface WorkerHandler {
   fetch(request: Request, env: WorkerEnvironment): Promise<Response>
-  /** The session with that id at the gateway that serves `url`, for the session's Durable Object. Rejects where there is no gateway. */
+  /**
+   * The session with that id at the gateway that serves `url`, for the session's Durable Object. Rejects
+   * where there is no gateway.
+   */
   session(env: WorkerEnvironment, url: URL, id: string): Promise<SessionLocation>
 }
 

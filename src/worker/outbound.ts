@@ -1,4 +1,5 @@
-// Guarded outbound fetch on Workers. The platform reaches only the public internet; private address literals and local host names are refused here as well.
+// Guarded outbound fetch on Workers. The platform reaches only the public internet; private address literals
+// and local host names are refused here as well.
 import { refusedHost } from '../kit/addresses.ts'
 import { atOrigin } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -24,7 +25,10 @@ const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Ar
   return whole
 }
 
-/** Throws `outbound.refused` where the URL may not be fetched. `allows`: whether an origin may be plain http and anywhere. */
+/**
+ * Throws `outbound.refused` where the URL may not be fetched. `allows`: whether an origin may be plain http
+ * and anywhere.
+ */
 const judge = (raw: string, allows: (url: URL) => boolean): URL => {
   const url = URL.canParse(raw) ? new URL(raw) : undefined
   if (!url || url.username || url.password) throw new Refusal('outbound.refused', 'not a plain URL')

@@ -1,4 +1,5 @@
-// Password hashing on Workers: scrypt, because workerd has no argon2. An argon2id hash is an error, not a wrong password.
+// Password hashing on Workers: scrypt, because workerd has no argon2. An argon2id hash is an error, not a
+// wrong password.
 // oxlint-disable-next-line no-restricted-imports -- part of nodejs_compat; WebCrypto has no memory-hard function
 import { scrypt } from 'node:crypto'
 import { networkOf } from '../kit/addresses.ts'
@@ -14,12 +15,15 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Passwords } from '../ports/runtime.ts'
 import type { SharedCounts } from '../ports/store.ts'
 
-// The order of password checks. A check (scrypt) takes the only thread of an isolate for a tenth of a second, so checks are spaced out and other requests are
-// answered in between.
+// The order of password checks. A check (scrypt) takes the only thread of an isolate for a tenth of a second,
+// so checks are spaced out and other requests are answered in between.
 
 /** Time between the starts of two checks, ms: checks take less than half of the thread's time. */
 const everyMs = 250
-/** Longest wait for a turn, ms. Browsers that signed in before may wait longer, so that a flood of strangers does not lock them out. */
+/**
+ * Longest wait for a turn, ms. Browsers that signed in before may wait longer, so that a flood of strangers
+ * does not lock them out.
+ */
 const [longestMs, longestKnownMs] = [1000, 2000]
 
 interface TurnsOptions {
@@ -31,8 +35,8 @@ interface TurnsOptions {
 const sleeping = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /**
- * A turn is a point in time, and each request waits for its own: the turn of a request that ended passes by itself. No request waits for the work of another,
- * because the platform may cut that off.
+ * A turn is a point in time, and each request waits for its own: the turn of a request that ended passes by
+ * itself. No request waits for the work of another, because the platform may cut that off.
  */
 export const createTurns = ({ now, sleep = sleeping }: TurnsOptions): ((known: boolean) => Promise<void>) => {
   let next = 0
@@ -80,13 +84,17 @@ export const createPasswords = ({ now }: { readonly now: () => number }): Passwo
   },
 })
 
-// The platform's Rate Limiting in front of sign-ins; the binding is optional (developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit).
+// The platform's Rate Limiting in front of sign-ins; the binding is optional
+// (developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit).
 
 interface Limiter {
   limit(options: { readonly key: string }): Promise<{ readonly success: boolean }>
 }
 
-/** Where the binding exists, it refuses a flood before the flood reaches the object, which has to answer everybody. */
+/**
+ * Where the binding exists, it refuses a flood before the flood reaches the object, which has to answer
+ * everybody.
+ */
 export const behindRateLimit =
   (limiter: Limiter | undefined, counts: SharedCounts): SharedCounts =>
   async (actions) => {

@@ -17,8 +17,9 @@ import { createTransports } from './websocket.ts'
 // The gateway's secrets on Workers: the key ring over the root secrets.
 
 /**
- * The ring, which seals nothing for a store that another secret sealed: there is no start that could be refused here, and what is written
- * beside the records of another secret is lost when the right one is back. Asked once, with the first record that is written.
+ * The ring, which seals nothing for a store that another secret sealed: there is no start that could be
+ * refused here, and what is written beside the records of another secret is lost when the right one is back.
+ * Asked once, with the first record that is written.
  */
 const sealingOnlyWhereItFits = (ring: KeyRing, store: Store): KeyRing => {
   let fits = false
@@ -76,7 +77,10 @@ interface WorkerRuntimeOptions {
   readonly waitUntil: (work: Promise<unknown>) => void
 }
 
-/** Throws RangeError when the deployment has no root secret or lacks a binding: on Workers neither can be made at the first request. */
+/**
+ * Throws RangeError when the deployment has no root secret or lacks a binding: on Workers neither can be made
+ * at the first request.
+ */
 export const createWorkerRuntime = async ({
   config,
   env,

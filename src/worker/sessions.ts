@@ -1,10 +1,14 @@
-// Sessions that need memory between requests, each in a Durable Object of its own: how a request reaches the object, and how a refusal comes back.
+// Sessions that need memory between requests, each in a Durable Object of its own: how a request reaches the
+// object, and how a refusal comes back.
 import { decodeBase64url, encodeBase64url, encodeHex, utf8, utf8Text } from '../kit/bytes.ts'
 import { Refusal, type RefusalCode } from '../kit/refusal.ts'
 import type { RequestContext } from '../ports/runtime.ts'
 import type { SessionLocation, LocatedCall, SessionLocations } from '../ports/transport.ts'
 
-/** What the object is told beside the request. A caller cannot set it: the header is overwritten with every request. */
+/**
+ * What the object is told beside the request. A caller cannot set it: the header is overwritten with every
+ * request.
+ */
 export type CallReport = { /** A URL of the gateway that let it in. */ readonly at: string } & (
   | { readonly context: RequestContext }
   | { readonly call: LocatedCall }

@@ -1,4 +1,5 @@
-// The Durable Object of the store: one shard of the records. Each operation is one SQL statement on its database.
+// The Durable Object of the store: one shard of the records. Each operation is one SQL statement on its
+// database.
 import { DurableObject } from 'cloudflare:workers'
 import type { CountAction, Entry, ListOptions, Mark, PutOptions, SweptStore } from '../ports/store.ts'
 import { type SqlDriver, createSqlStore } from '../stores/sql.ts'

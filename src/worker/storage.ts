@@ -1,4 +1,5 @@
-// The Store on Workers: every key lives in one of a fixed number of Durable Objects, so each operation stays one atomic step and load spreads.
+// The Store on Workers: every key lives in one of a fixed number of Durable Objects, so each operation stays
+// one atomic step and load spreads.
 import { markerKey } from '../kit/keyring.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
@@ -16,7 +17,10 @@ const unavailable = (error: unknown): Refusal =>
     headers: { 'retry-after': '1' },
   })
 
-/** An error about the object's location, not about the work (developers.cloudflare.com/durable-objects/best-practices/error-handling). */
+/**
+ * An error about the object's location, not about the work
+ * (developers.cloudflare.com/durable-objects/best-practices/error-handling).
+ */
 const mayPass = (error: unknown): boolean => {
   const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean }
   return retryable === true && overloaded !== true
@@ -24,7 +28,10 @@ const mayPass = (error: unknown): boolean => {
 
 type Object = (shard: number) => DurableObjectStub<RecordObject>
 
-/** Only reads are tried again: a failed write may have been carried out, and a second one would then report the wrong result. */
+/**
+ * Only reads are tried again: a failed write may have been carried out, and a second one would then report
+ * the wrong result.
+ */
 const attempt = async <T>(work: () => Promise<T>, again: boolean): Promise<T> => {
   try {
     return await work()
@@ -79,7 +86,10 @@ export interface ObjectStore extends Store {
   readonly counts: SharedCounts
 }
 
-/** Where objects are created. Neither moves an existing one: the location is a hint for the first call, and another jurisdiction means another object. */
+/**
+ * Where objects are created. Neither moves an existing one: the location is a hint for the first call, and
+ * another jurisdiction means another object.
+ */
 export interface Placing {
   readonly locationHint?: string | undefined
   readonly jurisdiction?: string | undefined
@@ -94,8 +104,9 @@ interface ObjectStoreOptions extends Placing {
 }
 
 /**
- * The platform creates an object near its first caller. All are called when the deployment writes its first record, so that they are in one region and a login
- * does not cross the world and back. An object that cannot be reached is created by its next caller.
+ * The platform creates an object near its first caller. All are called when the deployment writes its first
+ * record, so that they are in one region and a login does not cross the world and back. An object that cannot
+ * be reached is created by its next caller.
  */
 const createAll = async (object: Object): Promise<void> => {
   await Promise.allSettled(Array.from({ length: shards }, (_, shard) => object(shard).list('', { limit: 1 })))
@@ -134,7 +145,10 @@ export const createObjectStore = (
 /** The shortest lifetime that KV keeps (developers.cloudflare.com/kv/api/write-key-value-pairs). */
 const leastMs = 60_000
 
-/** A failing cache counts as an empty one: KV refuses more than one write per second to a key, and a lost copy costs one fetch. */
+/**
+ * A failing cache counts as an empty one: KV refuses more than one write per second to a key, and a lost copy
+ * costs one fetch.
+ */
 export const createKvCache = (namespace: KVNamespace, log: Log): Cache => {
   const lost = (error: unknown): undefined => {
     log('warn', 'cache.failed', { why: String(error) })

@@ -1,4 +1,5 @@
-// Subscribes to changes of a record at its Durable Object: one hibernating WebSocket instead of a read every few seconds.
+// Subscribes to changes of a record at its Durable Object: one hibernating WebSocket instead of a read every
+// few seconds.
 import { Refusal } from '../kit/refusal.ts'
 import type { Subscribe } from '../ports/store.ts'
 import { type RecordObject, alive, followUrl, living } from './storage-object.ts'

@@ -140,6 +140,7 @@ const dial: ConnectSocket = async (url, { headers, timeoutMs }, events) => {
 /** `sessions`: where those live that have to stay. `url`: one of this gateway. */
 export const createTransports = (sessions: DurableObjectNamespace, url: string): RuntimeTransports => {
   const tools: TransportConnectors = { fetch: (input, init) => fetch(input, init), socket: dial }
-  // Cloudflare's network only reaches the public internet; names and address literals were checked when the server was added.
+  // Cloudflare's network only reaches the public internet; names and address literals were checked when the
+  // server was added.
   return { ...tools, publicOnly: tools, sessionLocations: createSessionLocations(sessions, url) }
 }

@@ -1,4 +1,5 @@
-// What must never happen before a person comes: browsers fetch links ahead of a click, scanners and previews ask by HEAD.
+// What must never happen before a person comes: browsers fetch links ahead of a click, scanners and previews
+// ask by HEAD.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store } from '../../src/ports/store.ts'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'

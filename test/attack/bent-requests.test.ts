@@ -1,4 +1,5 @@
-// What must never come of requests that are bent: parameters said twice or in two places, odd encodings, odd credentials, odd but lawful addresses, very much of anything.
+// What must never come of requests that are bent: parameters said twice or in two places, odd encodings, odd
+// credentials, odd but lawful addresses, very much of anything.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// Many people, starts and ends at once in front of servers on standard input and output; and what never comes of it.
+// Many people, starts and ends at once in front of servers on standard input and output; and what never comes
+// of it.
 import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { createNodeSpawn } from '../../src/node/process/spawn.ts'

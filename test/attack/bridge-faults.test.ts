@@ -1,4 +1,5 @@
-// A server on standard input and output that goes wrong in every way, behind a whole gateway: who called is told, and nobody else notices.
+// A server on standard input and output that goes wrong in every way, behind a whole gateway: who called is
+// told, and nobody else notices.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
 import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'

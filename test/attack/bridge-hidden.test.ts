@@ -1,4 +1,5 @@
-// What isolation hides, wherever it lies: the state directory, the configuration, `.env`, and everybody else's homes.
+// What isolation hides, wherever it lies: the state directory, the configuration, `.env`, and everybody
+// else's homes.
 import {
   copyFileSync,
   existsSync,

@@ -1,4 +1,5 @@
-// What must never come of a person's browser being used against them: planted cookies, sessions chosen by others, forms of other sites, links into the middle of things.
+// What must never come of a person's browser being used against them: planted cookies, sessions chosen by
+// others, forms of other sites, links into the middle of things.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Browser, createBrowser, type Page } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
@@ -41,7 +42,8 @@ describe.each(runtimes)('%s', (_, open) => {
   test('never a session from a cookie that another host could have planted: a disguised name, or a second one [H-E20]', async () => {
     const own = (await signIn(fresh())).cookies.get(session) ?? ''
     expect((await home(`${session}=${own}`)).status).toBe(200)
-    // Browsers keep a name that begins with U+00A0 from any host of the domain; software that trims Unicode white space then reads __Host-.
+    // Browsers keep a name that begins with U+00A0 from any host of the domain; software that trims Unicode
+    // white space then reads __Host-.
     const planted = [
       `\u00A0${session}=${own}`,
       `\u0085${session}=${own}`,
@@ -310,7 +312,8 @@ describe.each(runtimes)('%s', (_, open) => {
       ]).toEqual([params, true])
     const twin = await register(house, { redirect_uris })
     expect((await browser.go(authorizeUrl(house, twin, { resource }).url)).body).toContain('value="allow"')
-    // Any program may listen on a loopback port: nothing that was allowed there is answered silently (RFC 8252 §8.6).
+    // Any program may listen on a loopback port: nothing that was allowed there is answered silently (RFC
+    // 8252 §8.6).
     await allow(
       browser,
       authorizeUrl(house, client, { resource, redirect_uri: 'http://127.0.0.1:5000/cb' }).url,

@@ -1,4 +1,5 @@
-// What must never come of a client that is a URL: documents fetched over TLS from hosts that lie, stall, move or are not where their name says.
+// What must never come of a client that is a URL: documents fetched over TLS from hosts that lie, stall, move
+// or are not where their name says.
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
@@ -217,7 +218,8 @@ describe.each([
       'metadata.google.internal',
     ])
       await refusedPage(`https://${literal}:${trap.port}/c.json`)
-    // Public when judged first, private a moment later: the address that is connected to is the one that was judged.
+    // Public when judged first, private a moment later: the address that is connected to is the one that was
+    // judged.
     resolver.set('turning.example', ['127.0.0.1'])
     await refusedPage(`https://turning.example:${trap.port}/again.json`)
     expect(trap.seen).toEqual({ connections: 0, bytes: 0 })

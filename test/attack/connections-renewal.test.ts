@@ -1,4 +1,5 @@
-// Authorization servers that fail people who are connected already: when tokens are renewed, every kind of wrong answer has its consequence, and none of them another person's.
+// Authorization servers that fail people who are connected already: when tokens are renewed, every kind of
+// wrong answer has its consequence, and none of them another person's.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { connectAt, linkIn, logInThrough } from '../runtimes/connecting.ts'
 import { createBrowser } from '../runtimes/browser.ts'

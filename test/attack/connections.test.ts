@@ -1,4 +1,5 @@
-// Upstreams and authorization servers that lie, browsers that are not the one that went out, and people who are not the ones meant.
+// Upstreams and authorization servers that lie, browsers that are not the one that went out, and people who
+// are not the ones meant.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { connectAt, linkIn, logInThrough, through } from '../runtimes/connecting.ts'

@@ -1,4 +1,5 @@
-// Two gateways on one state: what one of them ended, a stream at the other does not outlive, whether the other's storage answers or not.
+// Two gateways on one state: what one of them ended, a stream at the other does not outlive, whether the
+// other's storage answers or not.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { form, logIn } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'

@@ -1,4 +1,5 @@
-// What is kept from a caller's lists is in no answer, whatever form the server gives it, by whatever transport, and whatever else is wrong with it.
+// What is kept from a caller's lists is in no answer, whatever form the server gives it, by whatever
+// transport, and whatever else is wrong with it.
 import { gzipSync, deflateSync, brotliCompressSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RevisionUpstream, openLegacyOnly, openModernOnly } from '../runtimes/revision-upstreams.ts'

@@ -1,4 +1,5 @@
-// Servers of HTTP+SSE that break off, stall, point elsewhere or send half a character: what the calls that wait for them hear.
+// Servers of HTTP+SSE that break off, stall, point elsewhere or send half a character: what the calls that
+// wait for them hear.
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,5 @@
-// What must never come of a media type that two readers take differently: forms of other sites as messages, and pages as answers.
+// What must never come of a media type that two readers take differently: forms of other sites as messages,
+// and pages as answers.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'

@@ -1,4 +1,5 @@
-// What one caller's large messages do to a gateway with little memory: nothing that anybody else would notice.
+// What one caller's large messages do to a gateway with little memory: nothing that anybody else would
+// notice.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { request as httpRequest } from 'node:http'
 import { createInterface } from 'node:readline'
@@ -50,7 +51,10 @@ afterAll(async () => {
 })
 
 interface Told {
-  /** 0: the connection ended before an answer, because the gateway refused the rest of the body or the test was over. */
+  /**
+   * 0: the connection ended before an answer, because the gateway refused the rest of the body or the test
+   * was over.
+   */
   readonly status: number
   readonly session: string | undefined
 }

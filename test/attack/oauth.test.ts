@@ -1,4 +1,5 @@
-// What must never come of the authorization server, whoever tries: another site, another client, another browser, an old link, a bent request.
+// What must never come of the authorization server, whoever tries: another site, another client, another
+// browser, an old link, a bent request.
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

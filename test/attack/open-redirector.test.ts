@@ -1,4 +1,5 @@
-// What must never come of an authorization request with an error: a browser sent to an address that anybody registered.
+// What must never come of an authorization request with an error: a browser sent to an address that anybody
+// registered.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Outbound } from '../../src/ports/runtime.ts'
 import { type Administrator, signInAs } from '../runtimes/administrator.ts'
@@ -38,7 +39,9 @@ const far: Outbound = async (_url, { body = '' } = {}) => {
   }
 }
 
-/** Where the link of an error page to its client leads, with what it says; undefined where a page has none. */
+/**
+ * Where the link of an error page to its client leads, with what it says; undefined where a page has none.
+ */
 const linkOf = (page: string): { readonly label: string; readonly url: URL } | undefined => {
   const [, href, label] = /<a href="([^"]+)" rel="noreferrer">([^<]+)<\/a>/.exec(page) ?? []
   return href === undefined || label === undefined

@@ -1,4 +1,5 @@
-// What must never come of a client that shows what is not its own: another's credentials, tokens, codes, registration, or more than it was granted.
+// What must never come of a client that shows what is not its own: another's credentials, tokens, codes,
+// registration, or more than it was granted.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
@@ -185,7 +186,8 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(
       await (await at('/oauth/introspect', form({ token: access_token, client_id: stranger.id }))).json(),
     ).toEqual({ active: false })
-    // Everybody may register a client with a secret; what it learns of a token that it holds stands in the token, and no name does.
+    // Everybody may register a client with a secret; what it learns of a token that it holds stands in the
+    // token, and no name does.
     const seen = (await (
       await at(
         '/oauth/introspect',

@@ -1,4 +1,5 @@
-// What pages of other sites must never get from a gateway that somebody's browser can reach: services without login, addresses, and changes.
+// What pages of other sites must never get from a gateway that somebody's browser can reach: services without
+// login, addresses, and changes.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { signInAs, type Administrator } from '../runtimes/administrator.ts'
 import { type TestGateway, runtimes, openInProcess } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// Bytes that no HTTP library sends, on the real socket of the Node door: framing, hosts, targets, upgrades, expectations.
+// Bytes that no HTTP library sends, on the real socket of the Node door: framing, hosts, targets, upgrades,
+// expectations.
 import { connect } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'

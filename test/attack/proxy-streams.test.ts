@@ -1,4 +1,5 @@
-// Streams and connections under people who hang up, read slowly or never, and upstreams that break off, stall or answer nonsense. On the Node door.
+// Streams and connections under people who hang up, read slowly or never, and upstreams that break off, stall
+// or answer nonsense. On the Node door.
 import {
   createServer as createTcpServer,
   connect,
@@ -79,7 +80,8 @@ describe('never buffers without bound', () => {
     const piece = `data: ${'x'.repeat(65_000)}\n\n`
     let sent = 0
     let lastAt = Date.now()
-    // Writes as long as the gateway takes it: what it takes without its reader is what it holds, plus the kernel's own buffers.
+    // Writes as long as the gateway takes it: what it takes without its reader is what it holds, plus the
+    // kernel's own buffers.
     const more = (): void => {
       lastAt = Date.now()
       do sent += piece.length

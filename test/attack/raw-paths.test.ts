@@ -1,4 +1,5 @@
-// Paths that a proxy in front reads differently: what it forbids by path must not be reached by another spelling of it.
+// Paths that a proxy in front reads differently: what it forbids by path must not be reached by another
+// spelling of it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'
 import { ana } from '../runtimes/people.ts'

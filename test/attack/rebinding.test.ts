@@ -1,4 +1,5 @@
-// A server that an administrator added, whose name begins to mean a machine inside. On the Node door; Cloudflare's network reaches the public internet alone.
+// A server that an administrator added, whose name begins to mean a machine inside. On the Node door;
+// Cloudflare's network reaches the public internet alone.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Lookup, createOutbound, globalAddresses } from '../../src/node/outbound.ts'
 import { signInAs } from '../runtimes/administrator.ts'
@@ -100,7 +101,7 @@ it('never leads inside when its name is resolved again, by call, by stream, by s
   ).toBeGreaterThan(0)
 })
 
-it('never looks inside for a server on a line, though a first look outside invites to it', async () => {
+it('never looks inside for a server on a connection, though a first look outside invites to it', async () => {
   const { port, seen } = await listeners.trap()
   const admin = await signInAs(house, ana)
   answers = ['127.0.0.1']

@@ -1,4 +1,5 @@
-// Registrations that two readers of the same bytes understand differently, and what a client that anybody may register can find out about others.
+// Registrations that two readers of the same bytes understand differently, and what a client that anybody may
+// register can find out about others.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { form, logIn, register } from '../runtimes/login.ts'

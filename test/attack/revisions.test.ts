@@ -1,4 +1,5 @@
-// Attacks on what the revision bridge keeps: sessions at legacy servers, sessions of legacy clients, and pending input requests.
+// Attacks on what the revision bridge keeps: sessions at legacy servers, sessions of legacy clients, and
+// pending input requests.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   askModern,

@@ -1,4 +1,5 @@
-// Another service under an id that was somebody's: what people allowed the former one is of no use at it, and each is asked anew.
+// Another service under an id that was somebody's: what people allowed the former one is of no use at it, and
+// each is asked anew.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { runtimes, type RuntimeGateway } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// Sessions and their event streams in the hands of somebody else: another person's, another session's, guessed ones.
+// Sessions and their event streams in the hands of somebody else: another person's, another session's,
+// guessed ones.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { runtimes } from '../runtimes/runtimes.ts'
 import { itWhere } from '../runtimes/it-where.ts'
@@ -116,7 +117,10 @@ describe.each(runtimes)('%s', (where, open) => {
   )
 })
 
-/** Every place of the ids takes many values, and none comes twice: what a counter, a clock or a digest of the caller with a counter at its end does not do. */
+/**
+ * Every place of the ids takes many values, and none comes twice: what a counter, a clock or a digest of the
+ * caller with a counter at its end does not do.
+ */
 const expectRandom = (ids: readonly string[], length: number): void => {
   expect(new Set(ids).size).toBe(ids.length)
   for (const id of ids) expect(id).toMatch(new RegExp(`^[\\w-]{${length}}$`))

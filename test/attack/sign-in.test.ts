@@ -1,4 +1,5 @@
-// What must never come of a sign-in, whoever tries: another site, another browser, a stolen or a mixed-up answer.
+// What must never come of a sign-in, whoever tries: another site, another browser, a stolen or a mixed-up
+// answer.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { asJson, codeOf, heardBy, leave, signedIn } from '../providers/leaving.ts'
 import {

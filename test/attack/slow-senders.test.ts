@@ -1,4 +1,5 @@
-// People who connect and say nothing, or next to nothing: cut off in time, and no hindrance to anybody else. With short times and few connections; `npm run prove slowloris` does it with all.
+// People who connect and say nothing, or next to nothing: cut off in time, and no hindrance to anybody else.
+// With short times and few connections; `npm run prove slowloris` does it with all.
 import { once } from 'node:events'
 import { Agent, createServer, get, type IncomingMessage, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'

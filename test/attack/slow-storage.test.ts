@@ -1,4 +1,5 @@
-// A store that takes two seconds for everything: who asks hears within a second that it is so, nobody is sent away for it, and nothing is lost by it.
+// A store that takes two seconds for everything: who asks hears within a second that it is so, nobody is sent
+// away for it, and nothing is lost by it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { timer } from '../../src/node/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'

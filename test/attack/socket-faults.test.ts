@@ -1,4 +1,5 @@
-// WebSocket servers that do not open, break off, point elsewhere or send half a character: what the calls that wait for them hear.
+// WebSocket servers that do not open, break off, point elsewhere or send half a character: what the calls
+// that wait for them hear.
 import { createHash } from 'node:crypto'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

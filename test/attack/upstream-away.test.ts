@@ -15,7 +15,8 @@ describe.each(runtimes)('%s', (_, open) => {
 
   beforeAll(async () => {
     upstream = await openUpstream((request, response, body) => {
-      // Taken and never answered, as by a machine that hangs or a network that swallows; and a tool that hangs although its server does not.
+      // Taken and never answered, as by a machine that hangs or a network that swallows; and a tool that
+      // hangs although its server does not.
       if ((away && request.url === '/mcp') || body.includes('"hang"')) return
       if (request.method === 'POST')
         response

@@ -1,4 +1,5 @@
-// Upstreams that break off, stall or answer nonsense, at every point of an exchange: what their callers hear, and that nobody else hears any of it.
+// Upstreams that break off, stall or answer nonsense, at every point of an exchange: what their callers hear,
+// and that nobody else hears any of it.
 import type { Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -8,7 +9,10 @@ import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.
 import { call } from '../runtimes/proxied.ts'
 import { createListeners } from '../unit/listeners.ts'
 
-/** 502 that says a connection was made and closed; 504; 502 for what is no answer; an answer that is cut off before it looks whole; a redirect. */
+/**
+ * 502 that says a connection was made and closed; 504; 502 for what is no answer; an answer that is cut off
+ * before it looks whole; a redirect.
+ */
 type Heard = 'closed' | 'timeout' | 'nonsense' | 'cut' | 'redirect'
 
 const events = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'

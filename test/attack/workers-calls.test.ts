@@ -1,4 +1,5 @@
-// What is shared among the calls of one isolate, and what a call leaves behind: header objects are used again, and the runtime ends what a call began.
+// What is shared among the calls of one isolate, and what a call leaves behind: header objects are used
+// again, and the runtime ends what a call began.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openInWorkerd } from '../runtimes/runtimes.ts'
 import { call, openProxied, type Proxied, until } from '../runtimes/proxied.ts'

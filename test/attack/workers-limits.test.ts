@@ -1,4 +1,5 @@
-// What the platform's limit on calls of one invocation does to what is open for long: never does it keep open what has ended.
+// What the platform's limit on calls of one invocation does to what is open for long: never does it keep open
+// what has ended.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openInWorkerd, type WorkerGateway } from '../runtimes/runtimes.ts'
 import { createBrowser } from '../runtimes/browser.ts'

@@ -1,4 +1,5 @@
-// Durable Objects keep the contract, sharded, in workerd; and what becomes of records when an object, or the whole runtime, ends.
+// Durable Objects keep the contract, sharded, in workerd; and what becomes of records when an object, or the
+// whole runtime, ends.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
-// SQLite keeps the contract: one connection, two connections, two processes on one file; and what happens when the disk does not play along.
+// SQLite keeps the contract: one connection, two connections, two processes on one file; and what happens
+// when the disk does not play along.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import {

@@ -1,10 +1,14 @@
-// What every Store promises: one suite, run by each backend. Web standards only, so that it runs inside workerd too.
+// What every Store promises: one suite, run by each backend. Web standards only, so that it runs inside
+// workerd too.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Mark, Store } from '../../src/ports/store.ts'
 
 export interface Backend {
   readonly store: Store
-  /** Another way to the same records: a second connection, another process's view. The same store where there is none. */
+  /**
+   * Another way to the same records: a second connection, another process's view. The same store where there
+   * is none.
+   */
   readonly other: Store
   /** Moves the backend's own time. */
   advance(ms: number): void | Promise<void>
@@ -179,7 +183,8 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
             other.put(`k:${round}`, 'two', { only: mark }),
           ])
           const left = await store.get(`k:${round}`)
-          // Set, then taken: the taker has the new value. Taken, then set: the set was refused. Either way nothing is left.
+          // Set, then taken: the taker has the new value. Taken, then set: the set was refused. Either way
+          // nothing is left.
           expect([taken?.value, set === undefined]).toEqual(
             set === undefined ? ['one', true] : ['two', false],
           )

@@ -1,5 +1,6 @@
-// The project speaks the words of its field: no private word of private-words.ts in source, documentation or messages. What is left of each is counted in
-// private-words-left.json, and a count may only fall: UPDATE_PRIVATE_WORDS=1 writes the lower counts down.
+// The project speaks the words of its field: no private word of private-words.ts in source, documentation or
+// messages. What is left of each is counted in private-words-left.json, and a count may only fall:
+// UPDATE_PRIVATE_WORDS=1 writes the lower counts down.
 import { writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -29,7 +30,10 @@ export const partsOf = (name: string): readonly string[] =>
 const withoutImports = (text: string): string =>
   text.replaceAll(/(?:\bfrom |\bimport\(|^import )'\.[^']*'/gm, '')
 
-/** Names of files, and of what is declared at the top of a file, without what every factory and its arguments are called. */
+/**
+ * Names of files, and of what is declared at the top of a file, without what every factory and its arguments
+ * are called.
+ */
 const namesIn = ({ path, text }: Source): readonly string[] => {
   if (!path.endsWith('.ts')) return []
   const declared = codeOf(text).matchAll(

@@ -1,12 +1,14 @@
-// Words that only this project would understand, each with the word of the field that replaces it. They are gone from the source, the documentation and every message,
-// or on their way out: private-words-left.json counts what is left of each.
+// Words that only this project would understand, each with the word of the field that replaces it. They are
+// gone from the source, the documentation and every message, or on their way out: private-words-left.json
+// counts what is left of each.
 
 export interface PrivateWord {
   readonly word: string
   readonly instead: string
   /**
-   * `anywhere`: also in prose, and as a part of a longer name. `name`: as the whole name of a file, or of something declared at the top of a file (`place.ts`, `Place`,
-   * `createPlace`, `PlaceDeps`); as an ordinary English word it is fine. `file`: only as the whole name of a file.
+   * `anywhere`: also in prose, and as a part of a longer name. `name`: as the whole name of a file, or of
+   * something declared at the top of a file (`place.ts`, `Place`, `createPlace`, `PlaceDeps`); as an ordinary
+   * English word it is fine. `file`: only as the whole name of a file.
    */
   readonly where: 'anywhere' | 'name' | 'file'
   /** Where the word means what it says, as `path: name`. */

@@ -1,4 +1,5 @@
-// The nginx block of the production guide, as it stands there, in front of a real gateway: TLS, a port that is not 443, calls and streams.
+// The nginx block of the production guide, as it stands there, in front of a real gateway: TLS, a port that
+// is not 443, calls and streams.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,5 @@
-// Nothing secret leaves the process by its log, its command line or its error pages, and nothing that a stranger wrote passes for a record of its own.
+// Nothing secret leaves the process by its log, its command line or its error pages, and nothing that a
+// stranger wrote passes for a record of its own.
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,5 @@
-// The configuration on the command line: where it is found, how it is checked and explained, and how a wrong one ends a start.
+// The configuration on the command line: where it is found, how it is checked and explained, and how a wrong
+// one ends a start.
 import { chmodSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'

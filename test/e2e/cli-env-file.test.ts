@@ -1,4 +1,5 @@
-// The file .env: read by every verb, below the variables that are really set, and named in what is said of it.
+// The file .env: read by every verb, below the variables that are really set, and named in what is said of
+// it.
 import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -37,7 +38,8 @@ describe('.env', () => {
     place.write('prod/vars', 'PORT=9003\n')
     expect(await explain('port', ['--env-file', 'prod/vars'])).toBe('port: 9003 # prod/vars PORT\n')
     expect(await explain('log_level', ['--env-file', 'prod/vars'])).toBe('log_level: "info" # default\n')
-    // Node looks at a flag of this name itself, wherever it stands, and ends with code 9 where the file is missing.
+    // Node looks at a flag of this name itself, wherever it stands, and ends with code 9 where the file is
+    // missing.
     const { code, err } = await postern(place, ['validate', '--env-file', 'absent'])
     expect([code, err]).toEqual([9, expect.stringContaining('absent: not found')])
   })

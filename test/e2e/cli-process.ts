@@ -69,8 +69,8 @@ export const postern = (
 const quoted = (word: string): string => `'${word.replaceAll("'", String.raw`'\''`)}'`
 
 /**
- * Runs it on a terminal (util-linux `script`); standard output and error come as one text with `\n` line ends. Each entry of `answers` is typed when
- * the terminal shows the question.
+ * Runs it on a terminal (util-linux `script`); standard output and error come as one text with `\n` line
+ * ends. Each entry of `answers` is typed when the terminal shows the question.
  */
 export const posternOnTerminal = (
   place: Place,

@@ -1,4 +1,5 @@
-// `postern validate`: what a file cannot mean is told at once; with --connect everything that it names is asked for, one line a check.
+// `postern validate`: what a file cannot mean is told at once; with --connect everything that it names is
+// asked for, one line a check.
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { readdirSync } from 'node:fs'

@@ -1,4 +1,5 @@
-// What a page of another site and a hostile server may not do together to the browser of a signed-in administrator.
+// What a page of another site and a hostile server may not do together to the browser of a signed-in
+// administrator.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, Page } from 'playwright-core'
@@ -27,7 +28,10 @@ const openSite = (answer: (request: IncomingMessage, response: ServerResponse) =
     })
   })
 
-/** What the hostile server answers: it adds a service in the name of whoever is signed in, and tells its author that it ran. */
+/**
+ * What the hostile server answers: it adds a service in the name of whoever is signed in, and tells its
+ * author that it ran.
+ */
 const payload = (author: string): string => `<!doctype html><script>
 new Image().src = '${author}/ran';
 (async () => {

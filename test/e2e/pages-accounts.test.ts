@@ -1,4 +1,5 @@
-// A person connects an account in a real browser without JavaScript: on the way of a client through two gateways that share the browser's cookies, and by the page of accounts.
+// A person connects an account in a real browser without JavaScript: on the way of a client through two
+// gateways that share the browser's cookies, and by the page of accounts.
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, Page } from 'playwright-core'

@@ -1,4 +1,5 @@
-// One person's way through the whole gateway in a real browser without JavaScript: asked to sign in, asked for consent, sent back, signed out.
+// One person's way through the whole gateway in a real browser without JavaScript: asked to sign in, asked
+// for consent, sent back, signed out.
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, BrowserContext, Page } from 'playwright-core'

@@ -43,7 +43,10 @@ const violationsOn = async (page: Page, options: RunOptions = {}): Promise<strin
   return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id} ${node}`))
 }
 
-/** Opens each state once and looks at it in both themes and at every width: to load a page and axe costs more than to look. */
+/**
+ * Opens each state once and looks at it in both themes and at every width: to load a page and axe costs more
+ * than to look.
+ */
 const lookAtAll = async () => {
   const found = Object.fromEntries(themes.map((theme) => [theme, [] as string[]]))
   const wide = Object.fromEntries(Object.keys(widths).map((name) => [name, [] as string[]]))

@@ -1,4 +1,5 @@
-// Who is no longer in the configuration is out: sessions, tokens and refresh tokens of people who were removed, or whom the rules no longer admit, work no more.
+// Who is no longer in the configuration is out: sessions, tokens and refresh tokens of people who were
+// removed, or whom the rules no longer admit, work no more.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
 import {

@@ -1,4 +1,5 @@
-// How a gateway with commands behind it ends as a process: calls finish, streams and subscriptions end in order, and no process is left.
+// How a gateway with commands behind it ends as a process: calls finish, streams and subscriptions end in
+// order, and no process is left.
 import { randomBytes } from 'node:crypto'
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

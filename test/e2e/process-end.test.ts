@@ -1,4 +1,5 @@
-// How Postern ends as a process: with calls in flight, with streams and idle connections open, when told twice, and when nobody reads what it says.
+// How Postern ends as a process: with calls in flight, with streams and idle connections open, when told
+// twice, and when nobody reads what it says.
 import { once } from 'node:events'
 import { Agent, type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
@@ -148,7 +149,8 @@ describe('SIGTERM', () => {
   it('waits for nobody who says nothing, or half a sentence', async () => {
     const silent = await Promise.all(Array.from({ length: 10 }, () => opened(connect(port(), '127.0.0.1'))))
     silent[0]?.write('POST /oauth/token HTTP/1.1\r\nHost: loc')
-    // Answered after the half request was read: the kernel hands over bytes in the order of connections only within one.
+    // Answered after the half request was read: the kernel hands over bytes in the order of connections only
+    // within one.
     await text(await answered(request(`${gateway.origin}/healthz`, { agent: false }).end()))
     const closed = silent.map((socket) => once(socket as Socket, 'close'))
     const before = performance.now()

@@ -1,4 +1,5 @@
-// The product as a process on a network that lets nothing out but through a forward proxy: the environment alone says so.
+// The product as a process on a network that lets nothing out but through a forward proxy: the environment
+// alone says so.
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { type ForwardProxyServer, openForwardProxy } from '../runtimes/forward-proxy.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'

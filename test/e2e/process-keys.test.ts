@@ -1,4 +1,5 @@
-// A database and the secret that sealed it, apart from each other: no start, nothing written, and everything as before once they are together again.
+// A database and the secret that sealed it, apart from each other: no start, nothing written, and everything
+// as before once they are together again.
 import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'

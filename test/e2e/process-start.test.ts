@@ -1,4 +1,5 @@
-// How Postern begins as a process: what it makes, what it says to a program and to a person, where it listens, and when it refuses to.
+// How Postern begins as a process: what it makes, what it says to a program and to a person, where it
+// listens, and when it refuses to.
 import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'

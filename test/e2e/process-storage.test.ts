@@ -1,4 +1,5 @@
-// The database of a running gateway locked, moved away and damaged: what is still answered, what is refused and how, and that everything goes on afterwards.
+// The database of a running gateway locked, moved away and damaged: what is still answered, what is refused
+// and how, and that everything goes on afterwards.
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -69,7 +70,9 @@ const call = (held = tokens): Promise<Response> =>
     body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
   })
 
-/** What needs no storage goes on as if nothing had happened, and nobody waits for who waits for the storage. */
+/**
+ * What needs no storage goes on as if nothing had happened, and nobody waits for who waits for the storage.
+ */
 const alwaysAnswered = async (): Promise<void> => {
   const { origin, fetch } = gateway
   const asked = [
@@ -84,7 +87,10 @@ const alwaysAnswered = async (): Promise<void> => {
   for (const { ms } of answers) expect(ms).toBeLessThan(500)
 }
 
-/** Every writer of the token endpoint hears within a second that it may try again; official clients keep their session then (RFC 6749 §5.2 knows no better word). */
+/**
+ * Every writer of the token endpoint hears within a second that it may try again; official clients keep their
+ * session then (RFC 6749 §5.2 knows no better word).
+ */
 const toldToTryAgain = async (shots: readonly Promise<Response>[]): Promise<void> => {
   for (const { value, ms } of await Promise.all(shots.map(timed))) {
     expect([value.status, value.headers.get('content-type'), value.headers.get('retry-after')]).toEqual([
@@ -169,7 +175,8 @@ describe('a database', () => {
   )
 
   it('with a damaged page refuses what was on it, and serves everybody else [H-S11, H-S13]', async () => {
-    // The table gets several pages; the grant in question is neither on the first, with the signing keys, nor on the last, where new records go.
+    // The table gets several pages; the grant in question is neither on the first, with the signing keys, nor
+    // on the last, where new records go.
     const many = async () => {
       for (let i = 0; i < 8; i++)
         await register(gateway, { client_uri: `https://example.com/${'x'.repeat(900)}` })
@@ -184,7 +191,8 @@ describe('a database', () => {
     const pages = Array.from({ length: file.length / 4096 }, (_, i) =>
       file.subarray(i * 4096, (i + 1) * 4096),
     )
-    // Leaves of the table (https://sqlite.org/fileformat.html §1.6), not of the index, which holds the keys of all.
+    // Leaves of the table (https://sqlite.org/fileformat.html §1.6), not of the index, which holds the keys
+    // of all.
     const damaged = pages.filter(
       (page) => page[0] === 13 && page.includes(`grant:${struck.tokens.refresh_token.slice(3, 35)}`),
     )

@@ -1,4 +1,5 @@
-// The configuration file changes while the gateway runs: what is right takes effect, what is wrong leaves everything as it was.
+// The configuration file changes while the gateway runs: what is right takes effect, what is wrong leaves
+// everything as it was.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rename } from 'node:fs/promises'
 import { createInterface } from 'node:readline'

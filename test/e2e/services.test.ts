@@ -1,4 +1,5 @@
-// Services that are added and removed from the command line while the gateway runs as two other processes on one state directory.
+// Services that are added and removed from the command line while the gateway runs as two other processes on
+// one state directory.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -202,7 +203,8 @@ it('may speak HTTP+SSE or WebSockets, and is found out either way', async () => 
     'mcp yes: Speaks MCP 2025-11-25: s 1 over WebSocket.',
     'authorization no: No upstream auth; protected only by this gateway.',
   ])
-  // Known everywhere: a call without a session is told so, by the server itself while nobody has found out which kind it is.
+  // Known everywhere: a call without a session is told so, by the server itself while nobody has found out
+  // which kind it is.
   for (const [id, status] of [
     ['old', 405],
     ['socket', 400],

@@ -1,4 +1,5 @@
-// People's accounts at upstreams, with real processes: behind a second gateway of the same kind, from the server list of the first one, and in two processes on one SQLite file.
+// People's accounts at upstreams, with real processes: behind a second gateway of the same kind, from the
+// server list of the first one, and in two processes on one SQLite file.
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

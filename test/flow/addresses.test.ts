@@ -1,4 +1,5 @@
-// Services at hosts of their own: by exact name, below a base domain, and by the encoded name of their domain. One issuer for all of them.
+// Services at hosts of their own: by exact name, below a base domain, and by the encoded name of their
+// domain. One issuer for all of them.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Fetch } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// Servers that write their answers carelessly: what can be read is passed on, and what cannot be ends the call that waits for it, and no other.
+// Servers that write their answers carelessly: what can be read is passed on, and what cannot be ends the
+// call that waits for it, and no other.
 import { describe, expect, it } from 'vitest'
 import { saidBy } from '../stdio/world.ts'
 import { begun, useWorlds } from '../stdio/worlds.ts'

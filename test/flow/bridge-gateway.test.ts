@@ -1,4 +1,5 @@
-// A service that is a command, through the whole gateway: login, token, call, and what the gateway says of it.
+// A service that is a command, through the whole gateway: login, token, call, and what the gateway says of
+// it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'

@@ -1,4 +1,5 @@
-// A client of MCP 2024-11-05 (HTTP with SSE) in front of a command: the official SDK's client at /sse, a process on standard input and output behind it.
+// A client of MCP 2024-11-05 (HTTP with SSE) in front of a command: the official SDK's client at /sse, a
+// process on standard input and output behind it.
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Client, SSEClientTransport } from '@modelcontextprotocol/client'

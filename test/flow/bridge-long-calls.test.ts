@@ -1,4 +1,5 @@
-// Calls of a command that take long: by default they may, and whoever stands between client and gateway sees a sign of life.
+// Calls of a command that take long: by default they may, and whoever stands between client and gateway sees
+// a sign of life.
 import { describe, expect, it } from 'vitest'
 import { configOf } from '../unit/config-world.ts'
 import { until } from '../stdio/world.ts'

@@ -1,4 +1,5 @@
-// What whoever runs the gateway sees of services that are commands: their health, their processes, and what those wrote to standard error.
+// What whoever runs the gateway sees of services that are commands: their health, their processes, and what
+// those wrote to standard error.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
 import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// A server on standard input and output, as clients of 2025 and before meet it: sessions on one HTTP endpoint.
+// A server on standard input and output, as clients of 2025 and before meet it: sessions on one HTTP
+// endpoint.
 import { describe, expect, it } from 'vitest'
 import { textOf } from '../runtimes/revisions.ts'
 import { eventsOf, saidBy, until } from '../stdio/world.ts'

@@ -1,4 +1,5 @@
-// One process for everybody, where the operator says so: sessions of many people on it, none of which hears anything of another.
+// One process for everybody, where the operator says so: sessions of many people on it, none of which hears
+// anything of another.
 import { describe, expect, it } from 'vitest'
 import { eventsOf, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
 import { useWorlds } from '../stdio/worlds.ts'

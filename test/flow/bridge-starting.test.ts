@@ -1,4 +1,5 @@
-// A command that takes long to start: its callers hear so on an event stream once some seconds have passed, and what fails before that keeps its own status.
+// A command that takes long to start: its callers hear so on an event stream once some seconds have passed,
+// and what fails before that keeps its own status.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -280,7 +281,8 @@ describe.each([
       () => undefined,
     )
     let looks = 0
-    // Time moves slower than the condition is looked at, so that the start never runs out of its own time on a busy machine.
+    // Time moves slower than the condition is looked at, so that the start never runs out of its own time on
+    // a busy machine.
     const heard = (): boolean => {
       if (looks++ % 10 === 0) house.advance(1000)
       return answer !== undefined

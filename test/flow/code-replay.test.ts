@@ -1,4 +1,5 @@
-// A code that is used twice (OAuth 2.1 §4.1.3): within two seconds by one impatient client, later by somebody who stole it. Measured at the resource, with moved time.
+// A code that is used twice (OAuth 2.1 §4.1.3): within two seconds by one impatient client, later by somebody
+// who stole it. Measured at the resource, with moved time.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// From an upstream's refusal to its sign-in: where everything about it is found, who we are there, and whose answer is believed.
+// From an upstream's refusal to its sign-in: where everything about it is found, who we are there, and whose
+// answer is believed.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { callbackId, callbackPathOf } from '../../src/kit/urls.ts'
 import { connectAt, logInThrough, through } from '../runtimes/connecting.ts'

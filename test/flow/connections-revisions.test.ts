@@ -1,4 +1,5 @@
-// What an upstream speaks is learned from what it says to somebody it knows: refusals, outages and silence are no verdict on its revision or its transport.
+// What an upstream speaks is learned from what it says to somebody it knows: refusals, outages and silence
+// are no verdict on its revision or its transport.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { connectAt, linkIn, logInThrough } from '../runtimes/connecting.ts'

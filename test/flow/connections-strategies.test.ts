@@ -1,4 +1,5 @@
-// What a server is shown instead of the caller's token, by the operator's choice: nothing, who is calling, an assertion, one secret for all, or a token of the person's or the gateway's.
+// What a server is shown instead of the caller's token, by the operator's choice: nothing, who is calling, an
+// assertion, one secret for all, or a token of the person's or the gateway's.
 import { createLocalJWKSet, decodeJwt, exportPKCS8, generateKeyPair, jwtVerify } from 'jose'
 import type { JSONWebKeySet } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

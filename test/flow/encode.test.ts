@@ -1,4 +1,5 @@
-// The URL generator: a server's domain in, its encoded host out, as JSON and as a page. Encoding a domain makes nothing reachable.
+// The URL generator: a server's domain in, its encoded host out, as JSON and as a page. Encoding a domain
+// makes nothing reachable.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { signInAs } from '../runtimes/administrator.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
@@ -72,7 +73,8 @@ describe.each(runtimes)('%s', (_, open) => {
       registered: false,
       services: [],
     })
-    // A domain too long for a label, and one that stands for nobody because each of its servers has a name of its own.
+    // A domain too long for a label, and one that stands for nobody because each of its servers has a name of
+    // its own.
     expect(await json(`?domain=${'a'.repeat(40)}.com`)).toMatchObject({
       host: 'long-enc.root.localhost',
       registered: true,
@@ -157,7 +159,8 @@ describe.each(runtimes)('%s', (_, open) => {
       const { browser } = await signInAs(at, person)
       expect((await browser.go(`${at.origin}/`)).body.includes('href="/encode"')).toBe(found)
     }
-    // What is opened in a browser names the endpoint that the clients on its page speak to, whichever of the two it was.
+    // What is opened in a browser names the endpoint that the clients on its page speak to, whichever of the
+    // two it was.
     const opened = await house.fetch(`${house.origin}/jira/sse`, { headers: { accept: 'text/html' } })
     expect([
       opened.status,

@@ -1,4 +1,5 @@
-// Where a server's endpoint is: the URL as the operator wrote it, `/mcp` and then `/` for one without a path, and where a redirect within the origin leads.
+// Where a server's endpoint is: the URL as the operator wrote it, `/mcp` and then `/` for one without a path,
+// and where a redirect within the origin leads.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'

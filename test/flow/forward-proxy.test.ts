@@ -1,4 +1,5 @@
-// A network that lets nothing out but through a forward proxy: every connection of the gateway takes it, and the guard against private addresses stays.
+// A network that lets nothing out but through a forward proxy: every connection of the gateway takes it, and
+// the guard against private addresses stays.
 import { readFileSync } from 'node:fs'
 import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'

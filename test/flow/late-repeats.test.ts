@@ -1,4 +1,5 @@
-// The thief who keeps step with a client, and the client that lost an answer, at a whole gateway: its callers' addresses are those that its runtime knows.
+// The thief who keeps step with a client, and the client that lost an answer, at a whole gateway: its
+// callers' addresses are those that its runtime knows.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { type Client, logIn, refresh } from '../runtimes/login.ts'

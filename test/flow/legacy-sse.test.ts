@@ -1,4 +1,5 @@
-// Clients and servers of MCP 2024-11-05 (HTTP with SSE) through the gateway, in each combination with those of Streamable HTTP. The clients are the official SDK's.
+// Clients and servers of MCP 2024-11-05 (HTTP with SSE) through the gateway, in each combination with those
+// of Streamable HTTP. The clients are the official SDK's.
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
@@ -187,7 +188,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
     expect(liar.heard.slice(before).map(({ method }) => method)).toEqual(['GET'])
   })
 
-  it('one person’s sessions at a server on a line are bounded, and one that is ended makes room', async () => {
+  it('one person’s sessions at a server on a connection are bounded, and one that is ended makes room', async () => {
     const caller = callerOf(
       house,
       `${house.origin}/old/mcp`,
@@ -265,7 +266,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
   })
 })
 
-it('a session on a line is unknown in every other process, and after a restart, so that its client begins anew [H-M16]', async () => {
+it('a session on a connection is unknown in every other process, and after a restart, so that its client begins anew [H-M16]', async () => {
   const legacy = await openLegacyUpstream()
   // Nothing says what the server speaks: only the process that began the session has found out.
   const twins = createTwins(legacy.url)

@@ -1,4 +1,5 @@
-// What servers are shown of a caller's right, whichever transport either side speaks: the operator's token, the person's own, another one when it is refused, or the question to the person.
+// What servers are shown of a caller's right, whichever transport either side speaks: the operator's token,
+// the person's own, another one when it is refused, or the question to the person.
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'

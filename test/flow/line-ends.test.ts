@@ -1,4 +1,5 @@
-// Whatever a client holds open ends within five seconds when its grant is revoked, its token expires, or its service goes: streams of both transports, subscriptions and sockets.
+// Whatever a client holds open ends within five seconds when its grant is revoked, its token expires, or its
+// service goes: streams of both transports, subscriptions and sockets.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { runtimes, type RuntimeGateway } from '../runtimes/runtimes.ts'
@@ -130,7 +131,8 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
     const from = Date.now()
     gone.abort()
     await until(() => calling === before, 'the end of the call at the server')
-    // workerd alone hears of it when it writes on, at the next heartbeat; Cloudflare's network tells it at once (enable_request_signal).
+    // workerd alone hears of it when it writes on, at the next heartbeat; Cloudflare's network tells it at
+    // once (enable_request_signal).
     expect(Date.now() - from).toBeLessThan(name === 'in workerd' ? 3000 : 1000)
     await expect(call.text()).rejects.toThrow()
   }, 15_000)
@@ -142,7 +144,7 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
       await new Promise((resolve) => setImmediate(resolve))
   }
 
-  it('at a server on a line ends when the service is removed, or is another one now [H-U10]', async () => {
+  it('at a server on a connection ends when the service is removed, or is another one now [H-U10]', async () => {
     const open = { auth_required: false }
     await supplied('passing_old', { url: legacy.url, transport: 'sse', ...open })
     await supplied('passing_sock', { url: sock.url, ...open })

@@ -1,4 +1,5 @@
-// What streams owe their two ends, whichever transport: each message at once, a heartbeat when there is none, an end for the server when the client has left, and no more than is read.
+// What streams owe their two ends, whichever transport: each message at once, a heartbeat when there is none,
+// an end for the server when the client has left, and no more than is read.
 import type { ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -21,7 +22,7 @@ const event = (value: unknown): string =>
   `data: ${JSON.stringify({ jsonrpc: '2.0', ...(value as object) })}\n\n`
 const step = (n: number) => ({ method: 'notifications/message', params: { level: 'info', data: n } })
 
-/** A client on a line. */
+/** A client on a connection. */
 interface Liner {
   /** Everything that came, as text. */
   heard(): string
@@ -138,7 +139,8 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
     return { liner, answer: held[0]! }
   }
 
-  // workerd alone hears of a client that left when it writes on, at the next heartbeat; Cloudflare's network tells it at once (enable_request_signal).
+  // workerd alone hears of a client that left when it writes on, at the next heartbeat; Cloudflare's network
+  // tells it at once (enable_request_signal).
   const soon = name === 'in workerd' ? 3500 : 1000
 
   it.each(lines)(

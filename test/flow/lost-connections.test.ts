@@ -1,4 +1,5 @@
-// A kept connection that the server closes just when a call is sent: asked again on a fresh one where that may be done (RFC 9110 §9.2.2), else told as it is.
+// A kept connection that the server closes just when a call is sent: asked again on a fresh one where that
+// may be done (RFC 9110 §9.2.2), else told as it is.
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type AskedFor, type ByteUpstream, openByteUpstream, whole } from '../runtimes/byte-upstream.ts'
@@ -31,7 +32,10 @@ describe.each([
   let house: TestGateway
   let upstream: ByteUpstream
   let caller: Caller
-  /** Whether the next request finds its connection closed: one that has answered before, or any, where fetch keeps them as it likes. */
+  /**
+   * Whether the next request finds its connection closed: one that has answered before, or any, where fetch
+   * keeps them as it likes.
+   */
   let closing = false
   let any = false
   let heard: AskedFor[] = []

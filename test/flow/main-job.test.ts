@@ -1,4 +1,5 @@
-// The main job: a client that knows one URL ends with a tool call that reaches the MCP server as the person who allowed it.
+// The main job: a client that knows one URL ends with a tool call that reaches the MCP server as the person
+// who allowed it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// The authorization server over real HTTP: discovery as clients walk it, registration, tokens for every kind of client, and giving them up.
+// The authorization server over real HTTP: discovery as clients walk it, registration, tokens for every kind
+// of client, and giving them up.
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'

@@ -1,4 +1,5 @@
-// What belongs to one hop is said in one way: to the server what every server takes, to the client what every client takes.
+// What belongs to one hop is said in one way: to the server what every server takes, to the client what every
+// client takes.
 import type { ServerResponse } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// A gateway whose issuer is https, reached over plain http: nothing is served there, and browsers learn to come by https (RFC 6797, RFC 9700 §2.6).
+// A gateway whose issuer is https, reached over plain http: nothing is served there, and browsers learn to
+// come by https (RFC 6797, RFC 9700 §2.6).
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Fetch } from '../runtimes/browser.ts'
 import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'

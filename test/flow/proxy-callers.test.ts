@@ -1,4 +1,5 @@
-// Who calls: identity at the upstream, sessions and their owners, limits for one person, pages of other origins, and the record.
+// Who calls: identity at the upstream, sessions and their owners, limits for one person, pages of other
+// origins, and the record.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -78,7 +78,8 @@ describe.each(runtimes)('%s', (house_, open) => {
   it('refuses an unknown revision in the words of the first gateway, and passes a known or a missing one unchanged [C2] [H-J14]', async () => {
     for (const version of ['1999-01-01', '2025-06-19', 'x']) {
       const all = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']
-      // A client that sends Mcp-Method names a revision on each request, and may try again only with one that can be named so.
+      // A client that sends Mcp-Method names a revision on each request, and may try again only with one that
+      // can be named so.
       for (const [fields, supported] of [
         [{}, all],
         [{ 'mcp-method': 'tools/call' }, ['2026-07-28']],
@@ -272,7 +273,8 @@ describe.each(runtimes)('%s', (house_, open) => {
     leaving.abort()
     await reader.read().catch(() => undefined)
     await until(() => {
-      // workerd alone hears of it when it writes on; Cloudflare's network tells it at once (enable_request_signal).
+      // workerd alone hears of it when it writes on; Cloudflare's network tells it at once
+      // (enable_request_signal).
       if (house_ === 'in workerd' && !closed) proxied.held[0]!.write(': still here\n\n')
       return closed
     }, 'the upstream to notice')

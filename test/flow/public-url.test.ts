@@ -1,4 +1,5 @@
-// What the gateway is called: one issuer, further names that it was told of, and nothing that a request says of it.
+// What the gateway is called: one issuer, further names that it was told of, and nothing that a request says
+// of it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Fetch } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// What an operator finds in the log of a request that was refused: one line, its code, why, and whose request it was, the same on every runtime.
+// What an operator finds in the log of a request that was refused: one line, its code, why, and whose request
+// it was, the same on every runtime.
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { askModern, beginLegacy, lastOf } from '../runtimes/revisions.ts'

@@ -1,5 +1,5 @@
-// A server that comes to speak another transport under the same URL: what its answers to earlier callers showed is not
-// believed for ever, so nobody has to restart the gateway.
+// A server that comes to speak another transport under the same URL: what its answers to earlier callers
+// showed is not believed for ever, so nobody has to restart the gateway.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// Which revision a server speaks is judged by its message, whatever it came in: HTTP 200 with an error, an event stream, a stream without its blank line.
+// Which revision a server speaks is judged by its message, whatever it came in: HTTP 200 with an error, an
+// event stream, a stream without its blank line.
 import type { ServerResponse } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

@@ -1,4 +1,5 @@
-// What servers rarely do, between the revisions: a URL to open first, an elicitation outside a call, abandoned calls, values that only one revision has; and commands.
+// What servers rarely do, between the revisions: a URL to open first, an elicitation outside a call,
+// abandoned calls, values that only one revision has; and commands.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { askModern, beginLegacy, lastOf, textOf } from '../runtimes/revisions.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
@@ -253,7 +254,7 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
       for (const line of socket.open) line.terminate()
       await until(() => sse.streams.size + socket.open.size === 0, 'the end of the lines')
       let again = ''
-      // A call on a line whose end is still on its way here is lost with it; the next begins another.
+      // A call on a connection whose end is still on its way here is lost with it; the next begins another.
       for (let tries = 0; tries < 20 && again === ''; tries++)
         again = JSON.stringify(
           (await lastOf(await askModern(caller, 'tools/call', { name: 'whoami', arguments: {} }))).result ??

@@ -1,5 +1,5 @@
-// Modern clients at legacy servers and legacy clients at modern servers, in every runtime. The clients are the official SDK; the servers are the reference server, limited to
-// one of the two.
+// Modern clients at legacy servers and legacy clients at modern servers, in every runtime. The clients are
+// the official SDK; the servers are the reference server, limited to one of the two.
 import { Client, SSEClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { askModern, type RevisionWorld, openRevisionWorld, textOf } from '../runtimes/revisions.ts'

@@ -1,4 +1,5 @@
-// What an administrator adds over HTTP: looked at step by step, kept, served and removed without a restart; a URL, or a command where the operator allows it.
+// What an administrator adds over HTTP: looked at step by step, kept, served and removed without a restart; a
+// URL, or a command where the operator allows it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Outbound } from '../../src/ports/runtime.ts'
 import { type Administrator, signInAs } from '../runtimes/administrator.ts'

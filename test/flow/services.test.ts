@@ -1,4 +1,5 @@
-// Services that come and go while the gateway runs: by an administrator, seen by every process, and nothing else restarts.
+// Services that come and go while the gateway runs: by an administrator, seen by every process, and nothing
+// else restarts.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Browser, createBrowser, type Page } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'

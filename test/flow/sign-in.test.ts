@@ -1,4 +1,5 @@
-// People sign in: with a password, and through a real OpenID provider over HTTP, on the way to an MCP client's consent page and for themselves.
+// People sign in: with a password, and through a real OpenID provider over HTTP, on the way to an MCP
+// client's consent page and for themselves.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openIdProvider, providerConfig, signInAtProvider } from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'

@@ -1,4 +1,5 @@
-// A server that is silent before its answer: a caller that takes event streams gets one that is kept alive, and what comes of the call on it.
+// A server that is silent before its answer: a caller that takes event streams gets one that is kept alive,
+// and what comes of the call on it.
 import { gzipSync } from 'node:zlib'
 import type { ServerResponse } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'

@@ -1,4 +1,5 @@
-// What a thief of the database would hold: nothing that opens a door. And what the reference says of it: all of it.
+// What a thief of the database would hold: nothing that opens a door. And what the reference says of it: all
+// of it.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'

@@ -1,4 +1,5 @@
-// Two processes of one gateway on one file: their clocks differ, their keys change under load, one learns the new secret before the other.
+// Two processes of one gateway on one file: their clocks differ, their keys change under load, one learns the
+// new secret before the other.
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {

@@ -1,4 +1,5 @@
-// WebSocket through the gateway on a real socket: clients and servers of it, and each with those of Streamable HTTP.
+// WebSocket through the gateway on a real socket: clients and servers of it, and each with those of
+// Streamable HTTP.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ClientOptions } from 'ws'

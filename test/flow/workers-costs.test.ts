@@ -1,4 +1,5 @@
-// What a call, a login and a stream cost on Workers, in calls to Durable Objects: the numbers of docs/reference/workers.md.
+// What a call, a login and a stream cost on Workers, in calls to Durable Objects: the numbers of
+// docs/reference/workers.md.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { createBrowser } from '../runtimes/browser.ts'

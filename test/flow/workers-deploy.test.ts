@@ -1,4 +1,5 @@
-// What is deployed: the bundle that wrangler makes of wrangler.jsonc as it is shipped, its bindings, and the same Worker under `npm run dev`.
+// What is deployed: the bundle that wrangler makes of wrangler.jsonc as it is shipped, its bindings, and the
+// same Worker under `npm run dev`.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import {
   copyFileSync,

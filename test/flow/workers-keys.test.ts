@@ -1,4 +1,5 @@
-// A Worker whose secret was changed: everything it keeps is closed to it. It says so, writes nothing, and goes on when the secret is back.
+// A Worker whose secret was changed: everything it keeps is closed to it. It says so, writes nothing, and
+// goes on when the secret is back.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

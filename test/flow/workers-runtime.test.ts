@@ -1,4 +1,5 @@
-// What the Workers runtime does to requests that Node does not: it cuts off work with its caller, runs many isolates, and has no process to keep anything in.
+// What the Workers runtime does to requests that Node does not: it cuts off work with its caller, runs many
+// isolates, and has no process to keep anything in.
 import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'

@@ -1,4 +1,5 @@
-// What is counted against guessing, over the isolates of a Worker and over the lives of its objects; and how many passwords one isolate checks at a time.
+// What is counted against guessing, over the isolates of a Worker and over the lives of its objects; and how
+// many passwords one isolate checks at a time.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

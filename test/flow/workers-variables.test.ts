@@ -1,4 +1,5 @@
-// The names of variables that deployments of the gateways before this one have set, and what a Worker keeps at rest with them.
+// The names of variables that deployments of the gateways before this one have set, and what a Worker keeps
+// at rest with them.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

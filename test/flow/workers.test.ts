@@ -1,4 +1,5 @@
-// What a deployment to Workers says and does before and beyond what every house does: the public URL, and what it lacks.
+// What a deployment to Workers says and does before and beyond what every house does: the public URL, and
+// what it lacks.
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ask } from '../runtimes/ask.ts'

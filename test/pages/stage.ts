@@ -14,7 +14,10 @@ export const stateNames: readonly string[] = Object.keys(states)
 export interface Stage {
   /** Origin of the pages: `/{state}` shows a state, a form is answered with the way back to the client. */
   readonly gateway: string
-  /** Origin of the client: `/` connects in a popup, `/callback` hears the answer, `/frame` frames the consent page. */
+  /**
+   * Origin of the client: `/` connects in a popup, `/callback` hears the answer, `/frame` frames the consent
+   * page.
+   */
   readonly client: string
   /** Forms that were sent, oldest first. */
   readonly posts: readonly { readonly path: string; readonly origin: string | null; readonly body: string }[]

@@ -1,4 +1,5 @@
-// An OpenID provider that lies, one lie per path: `{url}/{lie}` is an issuer of its own. Run as a process; `{url}/{lie}/heard` tells what it was asked.
+// An OpenID provider that lies, one lie per path: `{url}/{lie}` is an issuer of its own. Run as a process;
+// `{url}/{lie}/heard` tells what it was asked.
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,4 +1,5 @@
-// The mock provider of `node scripts/mock-idp.ts` as tests use it: a real oidc-provider in another process, and a person who signs in at its page.
+// The mock provider of `node scripts/mock-idp.ts` as tests use it: a real oidc-provider in another process,
+// and a person who signs in at its page.
 import { type RunningProvider, runProvider } from './process.ts'
 
 export interface Account {
@@ -23,8 +24,9 @@ const fieldsOf = (cookies: ReadonlyMap<string, string>): string =>
   [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
 
 /**
- * Signs in (or cancels) at the provider, starting from the URL to which the gateway sent the browser; answers the URL of the gateway's callback.
- * `cookies` is the browser's jar at the provider: keep it to come back with a live session there.
+ * Signs in (or cancels) at the provider, starting from the URL to which the gateway sent the browser; answers
+ * the URL of the gateway's callback. `cookies` is the browser's jar at the provider: keep it to come back
+ * with a live session there.
  */
 export const signInAtProvider = async (
   url: string,

@@ -1,4 +1,5 @@
-// Tools that answer at once: every kind of content, an error, and two input schemas that a proxy must not touch.
+// Tools that answer at once: every kind of content, an error, and two input schemas that a proxy must not
+// touch.
 import type { CallToolResult, ContentBlock, McpServer } from '@modelcontextprotocol/server'
 import { fromJsonSchema } from '@modelcontextprotocol/server'
 import { z } from 'zod'

@@ -1,4 +1,5 @@
-// The reference server as one Streamable HTTP endpoint: sessions that survive a closed stream for clients of 2025, 2026-07-28 beside them.
+// The reference server as one Streamable HTTP endpoint: sessions that survive a closed stream for clients of
+// 2025, 2026-07-28 beside them.
 import type { EventStore, JSONRPCMessage } from '@modelcontextprotocol/server'
 import {
   createMcpHandler,
@@ -38,8 +39,8 @@ const createEvents = (): EventStore => {
 }
 
 /**
- * `(request) => response`; answers on loopback host names only, as a local server must. `only`: speaks 2026-07-28 and nothing
- * before, or nothing but what was before.
+ * `(request) => response`; answers on loopback host names only, as a local server must. `only`: speaks
+ * 2026-07-28 and nothing before, or nothing but what was before.
  */
 export const createReferenceEndpoint = (
   only?: 'modern' | 'legacy',

@@ -1,4 +1,5 @@
-// Tools that need input before they can answer (multi-round-trip requests, 2026-07-28), with and without sealed state.
+// Tools that need input before they can answer (multi-round-trip requests, 2026-07-28), with and without
+// sealed state.
 import type {
   CallToolResult,
   ClientCapabilities,

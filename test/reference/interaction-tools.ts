@@ -1,4 +1,5 @@
-// Tools that say something while they run: log messages, progress, list changes, a closed stream; and those that ask the client something.
+// Tools that say something while they run: log messages, progress, list changes, a closed stream; and those
+// that ask the client something.
 import type { CallToolResult, McpServer } from '@modelcontextprotocol/server'
 import { inputRequired, inputResponse } from '@modelcontextprotocol/server'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -79,7 +80,10 @@ const form = (
   requestedSchema: Parameters<typeof inputRequired.elicit>[0]['requestedSchema'],
 ) => inputRequired({ inputRequests: { form: inputRequired.elicit({ message, requestedSchema }) } })
 
-/** Tools that ask through the form on 2026-07-28 (input_required) and by a request to the client before; the SDK bridges the two. */
+/**
+ * Tools that ask through the form on 2026-07-28 (input_required) and by a request to the client before; the
+ * SDK bridges the two.
+ */
 const addAskingTools = (server: McpServer): void => {
   server.registerTool(
     'test_elicitation',

@@ -1,4 +1,5 @@
-// Prompts: plain, with arguments that complete, with an embedded resource, with an image, and one that needs input first.
+// Prompts: plain, with arguments that complete, with an embedded resource, with an image, and one that needs
+// input first.
 import type { GetPromptResult, McpServer } from '@modelcontextprotocol/server'
 import { acceptedContent, completable, inputRequired } from '@modelcontextprotocol/server'
 import { z } from 'zod'

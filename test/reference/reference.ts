@@ -1,4 +1,5 @@
-// The reference MCP server: every tool, prompt and resource that the scenarios of the MCP conformance suite name, on the MCP SDK v2, for legacy and modern clients.
+// The reference MCP server: every tool, prompt and resource that the scenarios of the MCP conformance suite
+// name, on the MCP SDK v2, for legacy and modern clients.
 import { createRequestStateCodec, McpServer } from '@modelcontextprotocol/server'
 import { addContentTools } from './content-tools.ts'
 import { addInteractionTools } from './interaction-tools.ts'
@@ -14,7 +15,10 @@ export interface ReferenceOptions {
   readonly key: Uint8Array
 }
 
-/** Tells the client of this connection; of the watched resource only when it subscribed (2025-11-25, resources, Subscriptions). */
+/**
+ * Tells the client of this connection; of the watched resource only when it subscribed (2025-11-25,
+ * resources, Subscriptions).
+ */
 const createAnnounce =
   (server: McpServer, watchers: ReadonlySet<string>) =>
   (change: Change): void => {

@@ -1,4 +1,5 @@
-// The reference server as a process: `node test/reference/server.ts [--port N] [--only modern|legacy]` on http://127.0.0.1:N/mcp, or `--stdio`.
+// The reference server as a process: `node test/reference/server.ts [--port N] [--only modern|legacy]` on
+// http://127.0.0.1:N/mcp, or `--stdio`.
 import { serve } from '@hono/node-server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
 import { randomBytes } from 'node:crypto'

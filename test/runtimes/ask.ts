@@ -1,4 +1,5 @@
-// A request under any name: what Cloudflare's network hands to a Worker, whatever address the test connects to.
+// A request under any name: what Cloudflare's network hands to a Worker, whatever address the test connects
+// to.
 import { request } from 'node:http'
 
 export interface Told {

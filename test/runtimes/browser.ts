@@ -1,4 +1,5 @@
-// A browser for flow tests: a cookie jar, redirects, and forms as the pages wrote them. No JavaScript, as the pages promise to work without.
+// A browser for flow tests: a cookie jar, redirects, and forms as the pages wrote them. No JavaScript, as the
+// pages promise to work without.
 import { sessionCookieOf } from '../../src/identity/session.ts'
 export type Fetch = (url: string, init?: RequestInit) => Promise<Response>
 
@@ -15,7 +16,10 @@ export interface Browser {
   readonly cookies: Map<string, string>
   /** The name of the cookie that says who is signed in. */
   readonly session: string
-  /** Follows redirects inside the gateway; a redirect to another origin ends the walk and is the page's `url` with status 0. */
+  /**
+   * Follows redirects inside the gateway; a redirect to another origin ends the walk and is the page's `url`
+   * with status 0.
+   */
   go(url: string, init?: RequestInit): Promise<Page>
   submit(page: Page, actionPath: string, fields: Record<string, string>): Promise<Page>
 }
@@ -60,7 +64,10 @@ const pageOf = async (url: string, response: Response): Promise<Page> => {
   }
 }
 
-/** `fetch` must not follow redirects and must answer for the gateway's origin. `cookies`: those of another gateway on the same host, whose browser this is too. */
+/**
+ * `fetch` must not follow redirects and must answer for the gateway's origin. `cookies`: those of another
+ * gateway on the same host, whose browser this is too.
+ */
 export const createBrowser = (fetch: Fetch, origin: string, cookies = new Map<string, string>()): Browser => {
   const remember = (response: Response): void => {
     for (const line of response.headers.getSetCookie()) {

@@ -1,4 +1,5 @@
-// The Worker's code as wrangler uploads it, made once for all test files that ask for it and again when anything it is made of has changed.
+// The Worker's code as wrangler uploads it, made once for all test files that ask for it and again when
+// anything it is made of has changed.
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
@@ -44,8 +45,8 @@ const forgetOld = (): void => {
 }
 
 /**
- * Builds `entry` (from the checkout) by `wrangler deploy --dry-run` with the wrangler.jsonc that is deployed; answers the path of the one JavaScript file.
- * Rejects with what wrangler printed.
+ * Builds `entry` (from the checkout) by `wrangler deploy --dry-run` with the wrangler.jsonc that is deployed;
+ * answers the path of the one JavaScript file. Rejects with what wrangler printed.
  */
 export const bundleWorker = async (entry: string, checkout = ownCheckout): Promise<string> => {
   const stamp = stampOf(entry, checkout)

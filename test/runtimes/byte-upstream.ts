@@ -1,4 +1,5 @@
-// An upstream of bytes, as no HTTP library would send them: each tool call names the answer, or the fault, that it gets.
+// An upstream of bytes, as no HTTP library would send them: each tool call names the answer, or the fault,
+// that it gets.
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 
 /** The tool a call names and who makes it, as the gateway said. */

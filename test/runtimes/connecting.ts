@@ -13,7 +13,10 @@ export const through = async (url: string): Promise<string> => {
   return location
 }
 
-/** A person's way through the upstream's own pages: from the URL the gateway sent them to, to the gateway's callback. */
+/**
+ * A person's way through the upstream's own pages: from the URL the gateway sent them to, to the gateway's
+ * callback.
+ */
 export type Way = (url: string) => Promise<string>
 
 const signedIn = async (browser: Browser, page: Page, who: Somebody): Promise<Page> =>
@@ -36,7 +39,10 @@ const onward = async (browser: Browser, page: Page, way: Way, origin: string): P
   return back.startsWith(origin) ? browser.go(back) : page
 }
 
-/** A login of a fresh client for the resource, the upstream's question included; the pages are whole where it ends in a page of the gateway. */
+/**
+ * A login of a fresh client for the resource, the upstream's question included; the pages are whole where it
+ * ends in a page of the gateway.
+ */
 export const logInThrough = async (
   house: TestGateway,
   service: string,

@@ -1,4 +1,5 @@
-// A forward proxy on loopback as companies have them: it alone knows the names, and leads each of them to a port of this machine.
+// A forward proxy on loopback as companies have them: it alone knows the names, and leads each of them to a
+// port of this machine.
 import { createServer, request as ask, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 

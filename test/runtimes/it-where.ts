@@ -1,4 +1,5 @@
-// Tests that only some houses have a use for. Elsewhere they are not declared: what is skipped counts as a failure in CI, and rightly.
+// Tests that only some houses have a use for. Elsewhere they are not declared: what is skipped counts as a
+// failure in CI, and rightly.
 import { it } from 'vitest'
 
 type Declare = (title: string, test: () => Promise<void> | void, timeout?: number) => void

@@ -1,4 +1,5 @@
-// A real MCP server of 2024-11-05 (HTTP with SSE) on loopback: whoami, a tool that asks its client, one that reports progress, and one that is never answered.
+// A real MCP server of 2024-11-05 (HTTP with SSE) on loopback: whoami, a tool that asks its client, one that
+// reports progress, and one that is never answered.
 import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -26,7 +27,10 @@ interface Message {
   readonly result?: unknown
 }
 
-/** `endpoint`: what the first event says, for servers that lie. `guard`: the challenge, or a status (0: none, and the connection is cut), for requests that it does not let in. */
+/**
+ * `endpoint`: what the first event says, for servers that lie. `guard`: the challenge, or a status (0: none,
+ * and the connection is cut), for requests that it does not let in.
+ */
 export const openLegacyUpstream = async (
   endpoint: (session: string) => string = (session) => `/messages?session=${session}`,
   guard: (headers: IncomingHttpHeaders) => string | number | undefined = () => undefined,
@@ -93,7 +97,8 @@ export const openLegacyUpstream = async (
             method: 'notifications/progress',
             params: { progressToken: params._meta?.progressToken, progress, total: 3 },
           })
-        // In a piece of its own: the SDK forgets a call's progress handler with its answer, whatever came in the same piece before it.
+        // In a piece of its own: the SDK forgets a call's progress handler with its answer, whatever came in
+        // the same piece before it.
         setTimeout(() => say({ id, result: { content: [{ type: 'text', text: 'counted' }] } }), 250)
       } else if (method === 'tools/call' && params?.name === 'never') waiting.push(id)
       else if (method === undefined)

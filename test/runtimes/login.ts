@@ -1,4 +1,5 @@
-// The whole login of an MCP client as one step: register, authorize in a browser, sign in, allow, redeem the code.
+// The whole login of an MCP client as one step: register, authorize in a browser, sign in, allow, redeem the
+// code.
 import { createHash, randomBytes } from 'node:crypto'
 import { type Browser, createBrowser, type Fetch } from './browser.ts'
 
@@ -83,7 +84,10 @@ export const authorizeUrl = (
   return { url: `${origin}/oauth/authorize?${query}`, verifier, state }
 }
 
-/** Signs in where the login page is met, allows where the consent page is met; answers the URL of the client's redirect. */
+/**
+ * Signs in where the login page is met, allows where the consent page is met; answers the URL of the client's
+ * redirect.
+ */
 export const allow = async (browser: Browser, url: string, who = person): Promise<URL> => {
   let page = await browser.go(url)
   if (page.status !== 0 && page.body.includes('name="password"'))

@@ -1,4 +1,5 @@
-// A house asked under any host name: the name goes into the Host header, the connection to where the house listens.
+// A house asked under any host name: the name goes into the Host header, the connection to where the house
+// listens.
 import { request } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Fetch } from './browser.ts'

@@ -1,7 +1,10 @@
 // Callers in different networks, for every test runtime: each learns the caller's address in its own way.
 import type { LoginTarget } from './login.ts'
 
-/** On Node the header counts where `trusted_proxies` lists 127.0.0.1; workerd hands on what Cloudflare's network would have written. */
+/**
+ * On Node the header counts where `trusted_proxies` lists 127.0.0.1; workerd hands on what Cloudflare's
+ * network would have written.
+ */
 export const fromNetwork = ({ origin, fetch }: LoginTarget, ip: string): LoginTarget => ({
   origin,
   fetch: (url, init) =>

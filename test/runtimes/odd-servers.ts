@@ -1,5 +1,5 @@
-// A legacy and a modern server, written by hand: on demand they do what real servers rarely do (a URL to open first, an elicitation on the GET stream, a call that never
-// ends, a login).
+// A legacy and a modern server, written by hand: on demand they do what real servers rarely do (a URL to open
+// first, an elicitation on the GET stream, a call that never ends, a login).
 import type { ServerResponse } from 'node:http'
 import { openUpstream, type Upstream } from './upstream.ts'
 

@@ -24,7 +24,10 @@ export interface PosternProcess {
   /** Every line of standard output and standard error so far. */
   readonly lines: string[]
   readonly fetch: (url: string, init?: RequestInit) => Promise<Response>
-  /** Ends it with a signal (default SIGINT, which waits for no client to come back) and answers its exit code (null when the signal killed it). */
+  /**
+   * Ends it with a signal (default SIGINT, which waits for no client to come back) and answers its exit code
+   * (null when the signal killed it).
+   */
   end(signal?: NodeJS.Signals): Promise<number | null>
 }
 

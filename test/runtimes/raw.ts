@@ -14,8 +14,8 @@ const statusesIn = (text: string): number[] =>
   [...text.matchAll(/HTTP\/1\.[01] (\d{3})/g)].map((match) => Number(match[1]))
 
 /**
- * Sends the bytes and resolves when the server closes, or when `enough` says so of what came, or after two seconds of silence.
- * `end` closes our side after the last byte.
+ * Sends the bytes and resolves when the server closes, or when `enough` says so of what came, or after two
+ * seconds of silence. `end` closes our side after the last byte.
  */
 export const sendRaw = (
   port: number,

@@ -1,4 +1,5 @@
-// An MCP server with an authorization server of its own, both in one place, that says yes to everybody and whatever a test has it say instead.
+// An MCP server with an authorization server of its own, both in one place, that says yes to everybody and
+// whatever a test has it say instead.
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,4 +1,5 @@
-// The reference server as a modern server (2026-07-28 only) and as a legacy server (2025-11-25 and earlier). Both record what they receive.
+// The reference server as a modern server (2026-07-28 only) and as a legacy server (2025-11-25 and earlier).
+// Both record what they receive.
 import { serve } from '@hono/node-server'
 import { createMcpHandler } from '@modelcontextprotocol/server'
 import { randomBytes, randomUUID } from 'node:crypto'

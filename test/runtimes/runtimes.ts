@@ -1,4 +1,5 @@
-// The runtimes in which every flow and attack runs: in process, behind a node socket, in workerd. One configuration, one set of tests.
+// The runtimes in which every flow and attack runs: in process, behind a node socket, in workerd. One
+// configuration, one set of tests.
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -125,7 +126,8 @@ export const openInProcess = async (options: TestGatewayOptions): Promise<Runtim
         ...init,
         headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) },
       })
-      // As a runtime holds a request while it is answered: its signal follows the caller's no longer than it lives.
+      // As a runtime holds a request while it is answered: its signal follows the caller's no longer than it
+      // lives.
       init?.signal?.addEventListener('abort', () => void request, { once: true })
       return gateway.handle(request, quietVisit(count++, init), fetch)
     },
@@ -184,11 +186,17 @@ const logOf = (lines: readonly string[]): LogLine[] =>
   })
 
 export interface WorkerGateway extends RuntimeGateway {
-  /** What the Worker is asked beside its work: `__slow?ms=`, `__limit?calls=`, `__calls` (test/workers/entry.ts). */
+  /**
+   * What the Worker is asked beside its work: `__slow?ms=`, `__limit?calls=`, `__calls`
+   * (test/workers/entry.ts).
+   */
   tell(what: string): Promise<unknown>
 }
 
-/** The Workers door in workerd, with its Durable Objects; the code is what a deployment would upload, but for a clock that moves. */
+/**
+ * The Workers door in workerd, with its Durable Objects; the code is what a deployment would upload, but for
+ * a clock that moves.
+ */
 export const openInWorkerd = async (options: TestGatewayOptions): Promise<WorkerGateway> => {
   const workerd = await startWorkerd({
     vars: { POSTERN_CONFIG: { log_level: 'debug', ...configOf(options) } },

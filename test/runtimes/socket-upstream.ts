@@ -1,4 +1,5 @@
-// A real MCP server behind a WebSocket on loopback: it answers every request with what it was told in the handshake.
+// A real MCP server behind a WebSocket on loopback: it answers every request with what it was told in the
+// handshake.
 import type { IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
@@ -15,7 +16,10 @@ export interface SocketUpstream {
   close(): Promise<void>
 }
 
-/** `autoPong: false` plays a peer that has vanished. `allows`: of a handshake's Authorization; the others are answered 401. */
+/**
+ * `autoPong: false` plays a peer that has vanished. `allows`: of a handshake's Authorization; the others are
+ * answered 401.
+ */
 export const openSocketUpstream = async ({
   autoPong = true,
   allows = () => true,

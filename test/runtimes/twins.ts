@@ -1,4 +1,5 @@
-// Two gateways of one issuer on one SQLite file, as two processes would be, each with a clock and secrets of its own; requests reach them as a balancer would send them.
+// Two gateways of one issuer on one SQLite file, as two processes would be, each with a clock and secrets of
+// its own; requests reach them as a balancer would send them.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
-// workerd as a process of its own, with a Worker, its Durable Objects on disk, and nothing between it and the test.
+// workerd as a process of its own, with a Worker, its Durable Objects on disk, and nothing between it and the
+// test.
 import { spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -32,7 +33,9 @@ export interface Workerd {
   readonly pid: number
   /** Every line the Worker and the runtime wrote so far. */
   readonly lines: readonly string[]
-  /** Ends the process; SIGTERM lets it finish what it answers, which an open stream never is. Default SIGKILL. */
+  /**
+   * Ends the process; SIGTERM lets it finish what it answers, which an open stream never is. Default SIGKILL.
+   */
   close(signal?: NodeJS.Signals): Promise<void>
 }
 
@@ -50,7 +53,10 @@ interface WranglerConfig {
   }
 }
 
-/** JSON with its comments; no string in that file holds two slashes but the schema's name, which has none before it. */
+/**
+ * JSON with its comments; no string in that file holds two slashes but the schema's name, which has none
+ * before it.
+ */
 const readWranglerConfig = (checkout: string): WranglerConfig =>
   JSON.parse(
     readFileSync(join(checkout, 'wrangler.jsonc'), 'utf8').replaceAll(/^\s*\/\/.*$/gm, ''),
@@ -81,7 +87,10 @@ const code = (
   compatibilityDate = ${quoted(wrangler.compatibility_date)},
   compatibilityFlags = [${wrangler.compatibility_flags.map(quoted).join(', ')}],`
 
-/** workerd's own configuration language (workerd.capnp). Loopback is the internet of a test, and a request says in `X-Scheme` whether it came by https. */
+/**
+ * workerd's own configuration language (workerd.capnp). Loopback is the internet of a test, and a request
+ * says in `X-Scheme` whether it came by https.
+ */
 const configuration = (
   options: WorkerdOptions,
   wrangler: WranglerConfig,

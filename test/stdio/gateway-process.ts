@@ -1,4 +1,5 @@
-// Stands for a gateway that dies without a word: starts servers that would outlive it, says which, and waits to be killed.
+// Stands for a gateway that dies without a word: starts servers that would outlive it, says which, and waits
+// to be killed.
 import { openWorld, saidBy } from './world.ts'
 
 const [sandbox = 'none'] = process.argv.slice(2)

@@ -1,6 +1,8 @@
-// A small MCP server on standard input and output that does what it is told, well or badly: each tool is one behaviour, each flag another nature.
-// Flags: --modern (speaks 2026-07-28 too), --modern-only, --mute (answers nothing), --deaf (reads nothing), --touchy (ends on a request before initialize),
-// --murmur (complains at its start), --ignore (leaves unknown requests alone), --stubborn (outlives its input and SIGTERM), --slow=<ms> (takes its time to start), --crash (ends at once).
+// A small MCP server on standard input and output that does what it is told, well or badly: each tool is one
+// behaviour, each flag another nature. Flags: --modern (speaks 2026-07-28 too), --modern-only, --mute
+// (answers nothing), --deaf (reads nothing), --touchy (ends on a request before initialize), --murmur
+// (complains at its start), --ignore (leaves unknown requests alone), --stubborn (outlives its input and
+// SIGTERM), --slow=<ms> (takes its time to start), --crash (ends at once).
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
@@ -101,7 +103,10 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
     say({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: 'first' }] } })
     return args
   },
-  /** Says what it is told, with its call's id in the place of @ID; and then, after a while, answers if it is to. */
+  /**
+   * Says what it is told, with its call's id in the place of @ID; and then, after a while, answers if it is
+   * to.
+   */
   utter: async ({ text = '', base64 = '', answer }, { id }) => {
     process.stdout.write(
       Buffer.from(
@@ -142,7 +147,8 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
         method: 'notifications/progress',
         params: { progressToken: token, progress: step, total: steps },
       })
-    // The SDK's client forgets who wanted to hear of progress once the answer is there, whatever waits in its own queue.
+    // The SDK's client forgets who wanted to hear of progress once the answer is there, whatever waits in its
+    // own queue.
     if (slowly) await later(50)
     return { token }
   },

@@ -1,4 +1,5 @@
-// A bridge over real processes without a gateway in front: any number of people and clients, and a clock that tests move.
+// A bridge over real processes without a gateway in front: any number of people and clients, and a clock that
+// tests move.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { randomFillSync } from 'node:crypto'
 import { tmpdir } from 'node:os'
@@ -110,7 +111,10 @@ export const saidBy = (message: Told['message'] | undefined): Record<string, unk
 }
 
 export interface StdioClient {
-  /** One HTTP request; what is refused comes back as the hall would draw it, with the refusal's code in `x-refusal`. */
+  /**
+   * One HTTP request; what is refused comes back as the hall would draw it, with the refusal's code in
+   * `x-refusal`.
+   */
   fetch(
     method: string,
     body?: unknown,

@@ -1,4 +1,5 @@
-// The page about the architecture says what is so: its list of steps is the array that decides, its records are those that are stored, and its files exist.
+// The page about the architecture says what is so: its list of steps is the array that decides, its records
+// are those that are stored, and its files exist.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'

@@ -1,11 +1,15 @@
-// scripts/bootstrap.mjs in a clone with a make-believe npm: what it installs, when it does not, and what it leaves alone.
+// scripts/bootstrap.mjs in a clone with a make-believe npm: what it installs, when it does not, and what it
+// leaves alone.
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { root, runNode, type Outcome } from './tree.ts'
 
-/** Installs like npm: replaces node_modules, writes down how it was called, and finishes with its own lock file. */
+/**
+ * Installs like npm: replaces node_modules, writes down how it was called, and finishes with its own lock
+ * file.
+ */
 const npm = `
 import { appendFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 const args = process.argv.slice(2)

@@ -1,4 +1,5 @@
-// Conventions that lint has no rule for: what the core may not say, how files are named, and that each says what it is for.
+// Conventions that lint has no rule for: what the core may not say, how files are named, and that each says
+// what it is for.
 import { basename } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { codeOf, sourcesIn } from './sources.ts'

@@ -11,7 +11,10 @@ const pinnedName = /'linux-x64': '([^']+)'/.exec(readRoot('bin/postern.mjs'))?.[
 const platform = `${process.platform}-${process.arch}`
 const nameHere = new RegExp(`'${platform}': '([^']+)'`).exec(readRoot('bin/postern.mjs'))?.[1] ?? pinnedName
 
-/** Makes this Node say that it is an old one; the Node that the launcher starts is told the same and does not ask. */
+/**
+ * Makes this Node say that it is an old one; the Node that the launcher starts is told the same and does not
+ * ask.
+ */
 const pretendOld = [
   '--import',
   `data:text/javascript,${encodeURIComponent("Object.defineProperty(process.versions, 'node', { value: '20.20.2' })")}`,

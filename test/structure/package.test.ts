@@ -1,4 +1,5 @@
-// What the package promises whoever installs it: exact versions, no install script in production, one idea of the oldest Node.
+// What the package promises whoever installs it: exact versions, no install script in production, one idea of
+// the oldest Node.
 import { describe, expect, it } from 'vitest'
 import { readRoot, sourcesIn } from './sources.ts'
 

@@ -1,4 +1,5 @@
-// Keeps requirements, hostile cases and tests together: no test cites an id that does not exist, and none that is due stands without a test.
+// Keeps requirements, hostile cases and tests together: no test cites an id that does not exist, and none
+// that is due stands without a test.
 import { describe, expect, it } from 'vitest'
 import { hostile } from '../hostile.ts'
 import * as cases from '../hostile-due.ts'

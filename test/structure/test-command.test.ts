@@ -1,4 +1,5 @@
-// The README's second command as a stranger runs it: a clone of its own, and a machine without Chromium and bubblewrap.
+// The README's second command as a stranger runs it: a clone of its own, and a machine without Chromium and
+// bubblewrap.
 import { execFile } from 'node:child_process'
 import { cp, mkdir, mkdtemp, realpath, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -53,7 +54,8 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
         POSTERN_NGINX: nowhere,
         npm_config_update_notifier: 'false',
       }
-      // Nothing is run, so the files may share what they import, and Node may strip the types: a third of the time.
+      // Nothing is run, so the files may share what they import, and Node may strip the types: a third of the
+      // time.
       const cheaply = ['--no-isolate', '--experimental.viteModuleRunner=false']
       execFile(
         'npm',

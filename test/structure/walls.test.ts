@@ -1,4 +1,5 @@
-// The walls stand: who may import whom, as a table, held against what lint says about every cell of it; and every other rule, broken once on purpose.
+// The walls stand: who may import whom, as a table, held against what lint says about every cell of it; and
+// every other rule, broken once on purpose.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,5 @@
-// Files of MCP clients as they lie on people's disks: every shape is taken, or one sentence says what cannot be.
+// Files of MCP clients as they lie on people's disks: every shape is taken, or one sentence says what cannot
+// be.
 import { describe, expect, it } from 'vitest'
 import type { Environment } from '../../src/config/environment-names.ts'
 import { loadConfig } from '../../src/config/load.ts'

@@ -1,4 +1,5 @@
-// Durations in the configuration, key by key: text with units, a bare number as before, and one sentence for anything else.
+// Durations in the configuration, key by key: text with units, a bare number as before, and one sentence for
+// anything else.
 import { describe, expect, it } from 'vitest'
 import { explain } from '../../src/config/docs.ts'
 import { type DurationUnit, durationText, parseDuration } from '../../src/config/durations.ts'

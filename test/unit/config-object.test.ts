@@ -1,4 +1,5 @@
-// A configuration that is an object already, as a Worker has it: what it means is what the same JSON text means.
+// A configuration that is an object already, as a Worker has it: what it means is what the same JSON text
+// means.
 import { describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
 import { type Fault, faultText } from '../../src/config/tree.ts'

@@ -1,4 +1,5 @@
-// Every configuration name that the documents of other gateways print: it works, or refuses the start, or is answered with the key that takes its place.
+// Every configuration name that the documents of other gateways print: it works, or refuses the start, or is
+// answered with the key that takes its place.
 import { describe, expect, it } from 'vitest'
 import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
 

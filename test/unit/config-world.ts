@@ -1,4 +1,5 @@
-// Loading a configuration from text, as the tests of configuration do it: what comes out, as lines people would read.
+// Loading a configuration from text, as the tests of configuration do it: what comes out, as lines people
+// would read.
 import type { Environment, SecretFile } from '../../src/config/environment-names.ts'
 import type { Flags } from '../../src/config/flags.ts'
 import { type Loaded, loadConfig } from '../../src/config/load.ts'

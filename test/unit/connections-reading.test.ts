@@ -1,4 +1,5 @@
-// What upstreams and their authorization servers say, read: challenges, metadata, token answers, and whose host is whose.
+// What upstreams and their authorization servers say, read: challenges, metadata, token answers, and whose
+// host is whose.
 import { describe, expect, it } from 'vitest'
 import { marginOf } from '../../src/connections/access-tokens.ts'
 import { accountName, onwardPath } from '../../src/connections/account-page.ts'

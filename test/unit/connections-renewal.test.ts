@@ -1,4 +1,5 @@
-// Renewing kept tokens: one request among processes, the successor kept before it is used, and what becomes of an account when a process dies in between.
+// Renewing kept tokens: one request among processes, the successor kept before it is used, and what becomes
+// of an account when a process dies in between.
 import { describe, expect, it } from 'vitest'
 import { type AccountTokens, createAccessTokens } from '../../src/connections/access-tokens.ts'
 import { type Account, accountIn, createAccountStore, withAccount } from '../../src/connections/accounts.ts'

@@ -1,4 +1,5 @@
-// Connections to upstreams: used again while that is safe, never for two at once, and only with whom the certificate names.
+// Connections to upstreams: used again while that is safe, never for two at once, and only with whom the
+// certificate names.
 import { readFileSync } from 'node:fs'
 import { createServer as createHttps } from 'node:https'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'

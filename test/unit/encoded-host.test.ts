@@ -32,7 +32,8 @@ describe('the label of a domain', () => {
 
   it('stands for nothing when it is written otherwise [H-K12]', () => {
     const label = 'nvrxaltborwgc43tnfqw4ltdn5wq'
-    // Bits behind the last byte, padding, capitals, no suffix, foreign digits, nothing; an address, a name with userinfo, a URL.
+    // Bits behind the last byte, padding, capitals, no suffix, foreign digits, nothing; an address, a name
+    // with userinfo, a URL.
     const encoded = ['gezdolrqfyyc4mi', 'pbahs', 'nb2hi4dthixs64dfoixg63th'].map((text) => `${text}-enc`)
     for (const text of [
       `${label.slice(0, -1)}r-enc`,

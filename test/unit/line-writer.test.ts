@@ -1,4 +1,5 @@
-// The writer of the log, as the standard output of a process of its own: what its reader gets, whatever the reader does.
+// The writer of the log, as the standard output of a process of its own: what its reader gets, whatever the
+// reader does.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'

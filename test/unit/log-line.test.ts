@@ -1,4 +1,5 @@
-// Lines of the log: one shape on every runtime, nothing secret in them, and an audit trail that no level silences.
+// Lines of the log: one shape on every runtime, nothing secret in them, and an audit trail that no level
+// silences.
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createAudit } from '../../src/audit/audit.ts'
 import { logLine, logText } from '../../src/kit/log.ts'

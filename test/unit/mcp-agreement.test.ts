@@ -1,4 +1,5 @@
-// Header and body of one request, judged as the reference server judges them: the SDK's own handler is the oracle.
+// Header and body of one request, judged as the reference server judges them: the SDK's own handler is the
+// oracle.
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -285,7 +286,8 @@ describe('any combination of the standard headers and envelopes', () => {
           }
           const [mine, reference] = [ours(one), await theirs(one)]
           if (mine) expect([mine.code, reference.status]).toEqual([reference.code, 400])
-          // A revision of the past in the envelope is for its server to refuse: no published rule says that a gateway must.
+          // A revision of the past in the envelope is for its server to refuse: no published rule says that a
+          // gateway must.
           else if (claim !== '2025-11-25')
             expect([-32020, -32022].includes(reference.code ?? 0) && reference.status === 400).toBe(false)
         },

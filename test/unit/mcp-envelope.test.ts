@@ -108,7 +108,8 @@ describe('a message that parsers read differently', () => {
     '[{"id":1,"method":"ping"},{"id":2,"method":"ping","method":"tools/call"}]',
     ' \n[ {"id":2,"method":"tools/call","params":{"name":"a","name":"b"}}]',
   ]
-  // Pairs that Go's encoding/json, Java's and .NET's case-insensitive readers or Python's models by alias take for one member.
+  // Pairs that Go's encoding/json, Java's and .NET's case-insensitive readers or Python's models by alias
+  // take for one member.
   const folded = [
     '{"id":1,"method":"tools/call","params":{"name":"a"},"param\u017f":{"name":"b"}}',
     '{"id":1,"method":"tools/call","params":{"name":"a"},"param\\u017f":{"name":"b"}}',

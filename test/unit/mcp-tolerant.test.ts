@@ -1,4 +1,5 @@
-// Messages that a careless server writes: what is recovered, what looks like an answer, and what is a log line.
+// Messages that a careless server writes: what is recovered, what looks like an answer, and what is a log
+// line.
 import { describe, expect, it } from 'vitest'
 import {
   answerLike,

@@ -1,4 +1,5 @@
-// Headers that repeat a body; results, errors and capabilities translated between legacy and modern revisions.
+// Headers that repeat a body; results, errors and capabilities translated between legacy and modern
+// revisions.
 import { describe, expect, it } from 'vitest'
 import {
   decodeHeaderValue,

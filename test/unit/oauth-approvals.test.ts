@@ -1,4 +1,5 @@
-// Which clients hear their errors by redirect: those that a person has allowed something, at that redirect URI.
+// Which clients hear their errors by redirect: those that a person has allowed something, at that redirect
+// URI.
 import { describe, expect, it } from 'vitest'
 import { ask, decide, register, toConsent } from './oauth-steps.ts'
 import { createWorld, type World } from './oauth-world.ts'

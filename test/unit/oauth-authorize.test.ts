@@ -1,4 +1,5 @@
-// The authorization endpoint: where an error may be shown, what is asked of a request, and what goes back to the client.
+// The authorization endpoint: where an error may be shown, what is asked of a request, and what goes back to
+// the client.
 import { describe, expect, it } from 'vitest'
 import { approved, ask, authorizeQuery, cookiesOf, decide, register, toConsent } from './oauth-steps.ts'
 import { createWorld, get, origin, post, resource, run } from './oauth-world.ts'

@@ -1,4 +1,5 @@
-// The question to the person: shown in one browser, answered once, from our own page, and remembered only for the very same question.
+// The question to the person: shown in one browser, answered once, from our own page, and remembered only for
+// the very same question.
 import { describe, expect, it } from 'vitest'
 import { ask, cookiesOf, decide, register, toConsent, type Asked, type Registered } from './oauth-steps.ts'
 import { ana, createWorld, get, origin, post, resource, run, type World } from './oauth-world.ts'

@@ -1,4 +1,5 @@
-// A client metadata document that this gateway cannot reach: the app is not blamed, the operator reads why, and may have apps register instead.
+// A client metadata document that this gateway cannot reach: the app is not blamed, the operator reads why,
+// and may have apps register instead.
 import { describe, expect, it } from 'vitest'
 import { ask, exchange } from './oauth-steps.ts'
 import { createWorld } from './oauth-world.ts'

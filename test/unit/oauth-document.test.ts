@@ -1,4 +1,5 @@
-// Client ID Metadata Documents: a URL that describes its client is believed as far as its host vouches for it, on every leg, and costs one small fetch at most.
+// Client ID Metadata Documents: a URL that describes its client is believed as far as its host vouches for
+// it, on every leg, and costs one small fetch at most.
 import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { freshnessOf } from '../../src/oauth/client-id-document.ts'

@@ -1,4 +1,5 @@
-// Signing keys: one set for all processes, rotated without a failure, kept in memory when the store is gone. And the rule of refresh generations, alone.
+// Signing keys: one set for all processes, rotated without a failure, kept in memory when the store is gone.
+// And the rule of refresh generations, alone.
 import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify, type JSONWebKeySet } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { createKeyRing } from '../../src/kit/keyring.ts'

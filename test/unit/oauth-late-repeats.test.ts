@@ -1,4 +1,5 @@
-// Late repeats of a refresh token: a lost answer and a thief look alike until one of them shows itself. Time and networks are moved, never waited for.
+// Late repeats of a refresh token: a lost answer and a thief look alike until one of them shows itself. Time
+// and networks are moved, never waited for.
 import { describe, expect, it } from 'vitest'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import type { Grant } from '../../src/oauth/grants.ts'

@@ -1,4 +1,5 @@
-// What clients read first: one document, true in every field, wherever they look for it, and one per protected address.
+// What clients read first: one document, true in every field, wherever they look for it, and one per
+// protected address.
 import { describe, expect, it } from 'vitest'
 import { routeTable } from '../../src/routes.ts'
 import { type OAuthEndpoint, endpoints } from '../../src/oauth/endpoints.ts'

@@ -1,4 +1,5 @@
-// Dynamic registration: what real clients send is accepted, what is echoed is enforced, and nobody registers more than they should.
+// Dynamic registration: what real clients send is accepted, what is echoed is enforced, and nobody registers
+// more than they should.
 import { describe, expect, it } from 'vitest'
 import { ask, codeFor, exchange, logIn, refresh, register } from './oauth-steps.ts'
 import { createWorld, get, origin, post, postJson, run, type World } from './oauth-world.ts'

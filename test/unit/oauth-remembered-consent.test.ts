@@ -1,4 +1,5 @@
-// For whom a remembered answer stands: whoever proves who it is, or holds an https domain. Any program can take the name of a public client on this computer (RFC 8252 §8.6).
+// For whom a remembered answer stands: whoever proves who it is, or holds an https domain. Any program can
+// take the name of a public client on this computer (RFC 8252 §8.6).
 import { describe, expect, it } from 'vitest'
 import { ask, cookiesOf, decide, register, type Registered, toConsent } from './oauth-steps.ts'
 import { createWorld, get, resource, run, type World } from './oauth-world.ts'
@@ -9,7 +10,9 @@ const begin = async (options?: Parameters<typeof createWorld>[0]): Promise<World
   world.signIn()
   return world
 }
-/** The page that the same request shows again, opened by hand; a redirect with a code when nobody is asked. */
+/**
+ * The page that the same request shows again, opened by hand; a redirect with a code when nobody is asked.
+ */
 const again = async (
   world: World,
   client: Pick<Registered, 'id' | 'redirectUri'>,

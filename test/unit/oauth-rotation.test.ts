@@ -1,4 +1,5 @@
-// Which generation of a refresh token answers the one that was presented: the rule alone, with time and networks as plain values.
+// Which generation of a refresh token answers the one that was presented: the rule alone, with time and
+// networks as plain values.
 import { describe, expect, it } from 'vitest'
 import {
   type LateRepeat,

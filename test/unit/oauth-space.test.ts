@@ -1,4 +1,5 @@
-// What strangers may make the store hold: a registration lives as long as it is told, and a flood of newcomers ends before the store does.
+// What strangers may make the store hold: a registration lives as long as it is told, and a flood of
+// newcomers ends before the store does.
 import { describe, expect, it } from 'vitest'
 import { createLimit, paces } from '../../src/policy/rate-limit.ts'
 import type { Limit } from '../../src/ports/modules.ts'

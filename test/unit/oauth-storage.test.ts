@@ -1,4 +1,5 @@
-// What the authorization server does to its store, and what the store can do to it: outages, lost answers, altered records, and a thief with a dump.
+// What the authorization server does to its store, and what the store can do to it: outages, lost answers,
+// altered records, and a thief with a dump.
 import { describe, expect, it } from 'vitest'
 import { type KeyRing, createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
@@ -131,7 +132,9 @@ describe('a record', () => {
 
 describe('never', () => {
   const now = Date.UTC(2026, 0, 1)
-  /** A world in which somebody is logged in, and the same store in the hands of a gateway with another secret. */
+  /**
+   * A world in which somebody is logged in, and the same store in the hands of a gateway with another secret.
+   */
   const lockedOut = async (sealing?: Uint8Array<ArrayBuffer>) => {
     const shared = createMemoryStore({ now: () => now })
     const [right, wrong] = await Promise.all(

@@ -1,4 +1,5 @@
-// Registrations that another reader of the same bytes would understand otherwise, and clients that send a right secret in another way than they registered.
+// Registrations that another reader of the same bytes would understand otherwise, and clients that send a
+// right secret in another way than they registered.
 import { describe, expect, it } from 'vitest'
 import { register, type Registered } from './oauth-steps.ts'
 import { createWorld, origin, post, run, type World } from './oauth-world.ts'

@@ -1,4 +1,5 @@
-// The token endpoint: codes that are spent once and only by who may, refreshes that are idempotent, and errors that keep clients logged in.
+// The token endpoint: codes that are spent once and only by who may, refreshes that are idempotent, and
+// errors that keep clients logged in.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
-// The authorization server alone: a store, a clock that is a number, clients' documents on a web of the test's own, and a browser that is a cookie jar.
+// The authorization server alone: a store, a clock that is a number, clients' documents on a web of the
+// test's own, and a browser that is a cookie jar.
 import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { encodeBase64url } from '../../src/kit/bytes.ts'
 import { type KeyRing, createKeyRing } from '../../src/kit/keyring.ts'
@@ -77,7 +78,9 @@ export type WebPage =
   | 'down'
   | 'refused'
 
-/** A web the test writes: pages by URL, and every request made. Obeys `maxBytes` as the guarded outbound does. */
+/**
+ * A web the test writes: pages by URL, and every request made. Obeys `maxBytes` as the guarded outbound does.
+ */
 const createWeb = () => {
   const pages = new Map<string, WebPage>()
   const asked: string[] = []

@@ -12,7 +12,8 @@ const refused = { code: 'outbound.refused' }
 const failed = { code: 'outbound.failed' }
 const listeners = createListeners()
 const { listen, serve } = listeners
-// Self-signed for cimd.example, cimd.test, claude.ai, chatgpt.com, vscode.dev, localhost and 127.0.0.1; trusted by tests alone.
+// Self-signed for cimd.example, cimd.test, claude.ai, chatgpt.com, vscode.dev, localhost and 127.0.0.1;
+// trusted by tests alone.
 const [key, cert] = ['key', 'cert'].map((name) =>
   readFileSync(join(import.meta.dirname, '../data/tls', `${name}.pem`), 'utf8'),
 ) as [string, string]

@@ -1,4 +1,5 @@
-// Where the guarded outbound function lets the gateway be sent, and where never: real listeners, a resolver of our own.
+// Where the guarded outbound function lets the gateway be sent, and where never: real listeners, a resolver
+// of our own.
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type Lookup, createOutbound, globalAddresses } from '../../src/node/outbound.ts'
 import type { Outbound } from '../../src/ports/runtime.ts'

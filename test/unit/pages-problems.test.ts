@@ -3,7 +3,10 @@ import { expect, test } from 'vitest'
 import { refusals } from '../../src/kit/refusal.ts'
 import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 
-/** Refusals that only programs see: token and registration endpoints, MCP calls, authorization errors that always go back by redirect, and a Worker that has no pages yet. */
+/**
+ * Refusals that only programs see: token and registration endpoints, MCP calls, authorization errors that
+ * always go back by redirect, and a Worker that has no pages yet.
+ */
 const programsOnly =
   /^(gateway|token|grant|code|refresh|scope|registration|mcp|rpc|upstream(?=\.(?!credential))|origin|session|service|encode|line|upgrade|process)\.|^(admin\.form|calls\.(?:limited|bytes)|request\.origin|request\.encoding|request\.accept|client\.auth|pkce\.verifier|resource\.mismatch|consent\.denied)$/
 

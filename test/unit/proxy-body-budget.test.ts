@@ -1,4 +1,5 @@
-// What callers' unfinished calls may keep in memory: a share for each caller, a half for people, a half for strangers.
+// What callers' unfinished calls may keep in memory: a share for each caller, a half for people, a half for
+// strangers.
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Principal } from '../../src/ports/people.ts'

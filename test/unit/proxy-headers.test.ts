@@ -1,4 +1,5 @@
-// What an upstream may read: every field the caller wrote is judged in every spelling, and the gateway's own words cannot be imitated.
+// What an upstream may read: every field the caller wrote is judged in every spelling, and the gateway's own
+// words cannot be imitated.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -13,7 +14,10 @@ const read = createRequestHeaders(new Set(['x-team']))
 const namesOf = (flat: readonly string[]): string[] =>
   flat.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
 
-/** Names that carry an identity or an authority somewhere: those of the seeds, of proxies and of identity-aware load balancers. */
+/**
+ * Names that carry an identity or an authority somewhere: those of the seeds, of proxies and of
+ * identity-aware load balancers.
+ */
 const identityNames = [
   ...[
     'X-User-Id',

@@ -1,4 +1,5 @@
-// Connections for servers that somebody added from elsewhere: to public addresses alone, whatever the resolver says by then.
+// Connections for servers that somebody added from elsewhere: to public addresses alone, whatever the
+// resolver says by then.
 import { afterEach, expect, it } from 'vitest'
 import {
   type PoolUser,

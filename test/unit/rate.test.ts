@@ -1,4 +1,5 @@
-// The pace limits: what counts against whom, what each kind of caller may do, and when a refused one may try again.
+// The pace limits: what counts against whom, what each kind of caller may do, and when a refused one may try
+// again.
 import { describe, expect, it } from 'vitest'
 import { createCounts, createLimit, paces } from '../../src/policy/rate-limit.ts'
 

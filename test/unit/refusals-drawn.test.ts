@@ -1,4 +1,5 @@
-// Every refusal on every surface: whoever reads it can name its code and its request, and nobody but the operator reads why.
+// Every refusal on every surface: whoever reads it can name its code and its request, and nobody but the
+// operator reads why.
 import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/config/schema.ts'
 import { Refusal, type RefusalCode, refusals } from '../../src/kit/refusal.ts'

@@ -1,4 +1,5 @@
-// The reader of upstream answers: every way of cutting the bytes reads the same, and whatever is not plainly HTTP is refused.
+// The reader of upstream answers: every way of cutting the bytes reads the same, and whatever is not plainly
+// HTTP is refused.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {

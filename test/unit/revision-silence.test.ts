@@ -1,4 +1,5 @@
-// Servers that hold the stream of a response open without writing to it: the silence has a limit, and any byte starts it again.
+// Servers that hold the stream of a response open without writing to it: the silence has a limit, and any
+// byte starts it again.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { utf8 } from '../../src/kit/bytes.ts'
 import { type Refusal, rpcErrorText } from '../../src/kit/refusal.ts'

@@ -1,4 +1,5 @@
-// Why a command did not start, or ended, in words: for the caller without details, for the operator with what to do.
+// Why a command did not start, or ended, in words: for the caller without details, for the operator with what
+// to do.
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

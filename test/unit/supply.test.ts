@@ -1,4 +1,5 @@
-// Services that another process added: seen by whatever comes next, also where no timer runs between requests.
+// Services that another process added: seen by whatever comes next, also where no timer runs between
+// requests.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

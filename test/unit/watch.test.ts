@@ -1,4 +1,5 @@
-// When somebody who holds something open is cut off: by a look every two seconds, or by what the storage tells; and never by one look that fails.
+// When somebody who holds something open is cut off: by a look every two seconds, or by what the storage
+// tells; and never by one look that fails.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Principal } from '../../src/ports/people.ts'
 import type { Address, Service } from '../../src/ports/services.ts'

@@ -1,6 +1,7 @@
-// The Worker as it is deployed, with a clock that a test moves, and services that come and go as if somebody typed them at the gateway's own computer:
-// POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes of the store take>, /__limit?calls=<calls to objects that one invocation may make>, /__calls for
-// the calls to objects since it was last asked, POST /__service?id=<id> with the service, or null to remove it.
+// The Worker as it is deployed, with a clock that a test moves, and services that come and go as if somebody
+// typed them at the gateway's own computer: POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes
+// of the store take>, /__limit?calls=<calls to objects that one invocation may make>, /__calls for the calls
+// to objects since it was last asked, POST /__service?id=<id> with the service, or null to remove it.
 import { waitUntil } from 'cloudflare:workers'
 import type { Timer } from '../../src/ports/runtime.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
@@ -21,7 +22,10 @@ const slowly = async <T>(work: () => Promise<T>): Promise<T> => {
   return work()
 }
 const now = (): number => Date.now() + ahead
-/** Looks at the moved clock again and again, because a timer runs in the request that started it and nowhere else. */
+/**
+ * Looks at the moved clock again and again, because a timer runs in the request that started it and nowhere
+ * else.
+ */
 const lookMs = 25
 const timer: Timer = (ms, run) => {
   const due = now() + ms

@@ -1,4 +1,5 @@
-// What no Worker in this place can do without: the caller's fields and body read, sixteen fields sent, an answer's fields and its short body read. It judges nothing.
+// What no Worker in this place can do without: the caller's fields and body read, sixteen fields sent, an
+// answer's fields and its short body read. It judges nothing.
 export { SessionObject } from './no-sessions.ts'
 export { RecordObject } from '../../src/worker/storage-object.ts'
 

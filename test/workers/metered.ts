@@ -1,4 +1,5 @@
-// The bindings STORE and SESSION_OBJECTS as the platform meters them: every call to an object is counted, and one invocation may make no more than a limit.
+// The bindings STORE and SESSION_OBJECTS as the platform meters them: every call to an object is counted, and
+// one invocation may make no more than a limit.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { WorkerEnvironment } from '../../src/worker/configuration.ts'
 

@@ -1,4 +1,5 @@
-// Where the store of a Worker makes its objects: answers, for the options in the query, what it asks of the platform's namespace.
+// Where the store of a Worker makes its objects: answers, for the options in the query, what it asks of the
+// platform's namespace.
 import { createObjectStore } from '../../src/worker/storage.ts'
 import { noTimer } from '../runtimes/clock.ts'
 

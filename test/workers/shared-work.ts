@@ -1,4 +1,5 @@
-// Work that several requests share, begun by one whose caller hangs up (kit/single-flight.ts in workerd). `/begin` starts it and streams on; `/join` shares it.
+// Work that several requests share, begun by one whose caller hangs up (kit/single-flight.ts in workerd).
+// `/begin` starts it and streams on; `/join` shares it.
 import { DurableObject, waitUntil } from 'cloudflare:workers'
 import { createSingleFlight } from '../../src/kit/single-flight.ts'
 

@@ -1,4 +1,5 @@
-// The Store of the Workers house behind one address, for the contract that every backend keeps: POST { space, call, args }. Its clock stands still unless it is moved.
+// The Store of the Workers house behind one address, for the contract that every backend keeps: POST { space,
+// call, args }. Its clock stands still unless it is moved.
 import { Refusal } from '../../src/kit/refusal.ts'
 import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
 import { createObjectStore } from '../../src/worker/storage.ts'

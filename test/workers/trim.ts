@@ -1,4 +1,5 @@
-// What tests hide from the callers of services whose id begins with `trimmed`: whatever has `hidden` in its name, and one entry of each server that has no such name.
+// What tests hide from the callers of services whose id begins with `trimmed`: whatever has `hidden` in its
+// name, and one entry of each server that has no such name.
 import type { TrimFor } from '../../src/proxy/lists.ts'
 
 const alsoHidden = ['never', 'mirrored', 'test_error_handling']

@@ -1,5 +1,5 @@
-// What the rules look at: the configuration as written, with defaults, minus everything already at fault, so that one mistake is told once
-// and hides no other.
+// What the rules look at: the configuration as written, with defaults, minus everything already at fault, so
+// that one mistake is told once and hides no other.
 import { parseDuration } from '../durations.ts'
 import { shapeAt } from '../shape.ts'
 import { type Fault, type Origin, type Path, type Tree, isBranch, keyText, printable } from '../tree.ts'
@@ -7,7 +7,10 @@ import { type Fault, type Origin, type Path, type Tree, isBranch, keyText, print
 export interface RawConfig {
   /** Whether something was written there, right or wrong, or misspelt. */
   has(...path: Path): boolean
-  /** Whether the key at the path was written under another name, which is told as a fault: what is missing is missing because of it. */
+  /**
+   * Whether the key at the path was written under another name, which is told as a fault: what is missing is
+   * missing because of it.
+   */
   misspelt(...path: Path): boolean
   /** Whether the path, or one above it, is at fault already. */
   lost(...path: Path): boolean
@@ -28,7 +31,10 @@ export interface RawConfig {
   readonly production: boolean
   /** The revisions of MCP that there are; undefined when nobody said. */
   readonly revisions: readonly string[] | undefined
-  /** Whether the gateway's public URL is this computer: every relaxation for development asks this and nothing else. */
+  /**
+   * Whether the gateway's public URL is this computer: every relaxation for development asks this and nothing
+   * else.
+   */
   readonly loopback: boolean
   /** Whether the gateway runs on Cloudflare Workers: no files, no processes, no port of its own. */
   readonly workers: boolean
@@ -133,7 +139,8 @@ export const createReport = (
   const at = (path: Path, part: 'key' | 'value'): Origin => {
     const found = tree.nearest(path)
     if (!found) return none
-    // The value's own place only where the value itself is written; otherwise the key that should have held it.
+    // The value's own place only where the value itself is written; otherwise the key that should have held
+    // it.
     return found.path.length === path.length && part === 'value' ? found.written.value : found.written.key
   }
   return {

@@ -1,4 +1,5 @@
-// Where the gateway is and who may speak to it from elsewhere: host, public URL, further names, proxies, origins.
+// Where the gateway is and who may speak to it from elsewhere: host, public URL, further names, proxies,
+// origins.
 import ipaddr from 'ipaddr.js'
 import { type Encodable, encodedHosts, isDomain, mostDomainBytes } from '../../kit/encoded-hosts.ts'
 import { isLoopbackHost, isLoopbackUrl, urlOf } from '../hosts.ts'
@@ -41,7 +42,9 @@ const issuerWritten = (report: Report, written: string, url: URL): void => {
     report.warn(path, `has a trailing slash, which is ignored: write "${url.origin}"`)
 }
 
-/** On localhost nothing stands between a client and the gateway, so the port must be the one it listens on. */
+/**
+ * On localhost nothing stands between a client and the gateway, so the port must be the one it listens on.
+ */
 const issuerPort = (draft: RawConfig, report: Report, written: string, url: URL): void => {
   if (draft.workers) return
   const port = draft.number('port')

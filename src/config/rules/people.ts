@@ -5,7 +5,10 @@ import { issuerOf, knownIssuers } from '../schema.ts'
 import { type Path, keyText } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 
-/** Identity providers at which anybody in the world may make an account: to be let in by one of them says nothing about a person. */
+/**
+ * Identity providers at which anybody in the world may make an account: to be let in by one of them says
+ * nothing about a person.
+ */
 const openIssuers =
   /^https:\/\/(?:accounts\.google\.com|(?:login\.microsoftonline\.com|sts\.windows\.net)\/(?:common|consumers|organizations|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/.*)?|gitlab\.com|appleid\.apple\.com|www\.facebook\.com|(?:api\.)?login\.yahoo\.com|www\.linkedin\.com(?:\/oauth)?|id\.twitch\.tv\/oauth2|slack\.com|discord\.com|login\.salesforce\.com|access\.line\.me|www\.paypal\.com|bitbucket\.org|oauth\.telegram\.org|orcid\.org)\/?$/i
 
@@ -86,7 +89,9 @@ const allowLists = (draft: RawConfig, report: Report, id: string): void => {
   }
 }
 
-/** To believe any address that anybody wrote into an account of their own is to let everybody in as anybody. */
+/**
+ * To believe any address that anybody wrote into an account of their own is to let everybody in as anybody.
+ */
 const trustedAddresses = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'email_verified']
   if (draft.text(...path) !== 'trust' || !admitsEverybody(draft, id)) return
@@ -173,7 +178,10 @@ const localUsers: Rule = (draft, report) => {
   }
 }
 
-/** The built-in person signs in with a link from the terminal, on this computer only; a public gateway needs somebody real. */
+/**
+ * The built-in person signs in with a link from the terminal, on this computer only; a public gateway needs
+ * somebody real.
+ */
 const aWayIn: Rule = (draft, report) => {
   if (draft.loopback || draft.keys('oauth_providers').length > 0 || draft.positions('local_users').length > 0)
     return
@@ -209,7 +217,8 @@ const redirect = (value: string): string | undefined => {
   if (url.username || url.password) return 'must not contain a username or password'
   if (url.protocol === 'http:' && !isLoopbackHost(url.hostname))
     return 'must use https; http is allowed only for localhost, 127.0.0.1 and [::1]. On a home network, serve the app over https with a tunnel or a certificate from your own CA: see docs/guide/production.md#on-a-home-network'
-  // What is left is judged as every request is: one that it could never match would be found out by the first person who signs in.
+  // What is left is judged as every request is: one that it could never match would be found out by the first
+  // person who signs in.
   return judgeRedirectUri(value) === undefined
     ? 'is not a valid redirect URI: use https, http on localhost, 127.0.0.1 or [::1], or an app scheme such as com.example.app:/callback, in ASCII and in normalized form'
     : undefined
@@ -281,7 +290,8 @@ export const clientRules: readonly Rule[] = [clients]
 
 // Secrets that protect nothing: sample text, short ones, one secret for two purposes.
 
-// Words of sample secrets in documents, ours and other people's. Long enough that a random secret does not hold one by chance.
+// Words of sample secrets in documents, ours and other people's. Long enough that a random secret does not
+// hold one by chance.
 const samples =
   /change.?(me|in.?prod|this|it)|your.(jwt|dev|own|secret|session|random|super|key|client|password)|replace.?(me|this)|example|sample|placeholder|insert.?(your|here)|super.?secret|secret.?key|dev.?secret|my.?secret|test.?secret|production.?secret|at.?least.?32|random.?string|development|0123456789|abcdefghij|password|<.*>/i
 
@@ -296,7 +306,10 @@ export const weakness = (secret: string): string | undefined => {
   return new Set(secret).size < 8 ? 'repeats a few characters and is easy to guess' : undefined
 }
 
-/** A weak root secret in a development configuration is set aside and a generated one used; everywhere else it is a fault, and so it is on Workers, which generate none. */
+/**
+ * A weak root secret in a development configuration is set aside and a generated one used; everywhere else it
+ * is a fault, and so it is on Workers, which generate none.
+ */
 export const setsRootAside = (draft: Pick<RawConfig, 'text' | 'flag' | 'loopback' | 'workers'>): boolean => {
   const root = draft.text('session_secret')
   return (

@@ -6,7 +6,8 @@ import { clientRules, peopleRules, secretRules } from './people.ts'
 import { commandRules, serviceRules } from './services.ts'
 import { upstreamRules } from './upstream-auth.ts'
 
-// Lifetimes that contradict one another, storage that does not survive, and revisions of MCP that nobody published.
+// Lifetimes that contradict one another, storage that does not survive, and revisions of MCP that nobody
+// published.
 
 const lifetimes: Rule = (draft, report) => {
   const [access, refresh, client] = [
@@ -47,7 +48,8 @@ const revisions: Rule = (draft, report) => {
 
 export const limitRules: readonly Rule[] = [lifetimes, storage, revisions]
 
-// Keys that a gateway on Cloudflare Workers reads and does nothing with, because the platform decides what they are about.
+// Keys that a gateway on Cloudflare Workers reads and does nothing with, because the platform decides what
+// they are about.
 
 const unused: Readonly<Record<string, string>> = {
   host: 'Cloudflare accepts the requests',

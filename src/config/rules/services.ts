@@ -18,7 +18,9 @@ const ids: Rule = (draft, report) => {
       report.key(['mcp_services', id], `cannot be named "${id}": /${id} is one of the gateway’s own paths`)
 }
 
-/** Whether a call to that URL would come back to this gateway, by its public URL or by the port it listens on. */
+/**
+ * Whether a call to that URL would come back to this gateway, by its public URL or by the port it listens on.
+ */
 const isSelf = (draft: RawConfig, url: URL): boolean => {
   const issuer = urlOf(draft.text('issuer') ?? '')
   if (issuer && issuer.origin === url.origin) return true
@@ -132,7 +134,8 @@ const defaultService: Rule = (draft, report) => {
 
 export const serviceRules: readonly Rule[] = [ids, services, defaultService]
 
-// Services that are commands: either a command or a URL, for people who are known, with keys that mean something.
+// Services that are commands: either a command or a URL, for people who are known, with keys that mean
+// something.
 
 const onlyWithCommand = Object.keys(commandKeys).filter((key) => key !== 'command')
 /** What a URL has and a command has not. */
@@ -218,8 +221,9 @@ export const commandRules: readonly Rule[] = [commands]
 // What the value of a configured header may hold, in words.
 
 /**
- * What is wrong with a value that is sent as it stands; undefined when nothing is. It may be a secret, so the character is counted and not shown.
- * RFC 9110 §5.5 has no control characters in a field value, and no runtime sends what Latin-1 (ISO 8859-1) cannot say.
+ * What is wrong with a value that is sent as it stands; undefined when nothing is. It may be a secret, so the
+ * character is counted and not shown. RFC 9110 §5.5 has no control characters in a field value, and no
+ * runtime sends what Latin-1 (ISO 8859-1) cannot say.
  */
 export const headerValueFault = (value: string): string | undefined => {
   const at = [...value].findIndex((char) => /[\u0000-\u001f\u007f]|[^\u0000-\u00ff]/.test(char))

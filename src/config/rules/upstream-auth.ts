@@ -101,7 +101,8 @@ const urls = (draft: RawConfig, report: Report, path: readonly string[]): void =
 
 const clientId = (draft: RawConfig, report: Report, path: readonly string[]): void => {
   const there = (name: string): boolean => draft.has(...path, name)
-  // A secret for whichever server the upstream names today would be a gift to whoever changes that name (MCP: credentials belong to their issuer).
+  // A secret for whichever server the upstream names today would be a gift to whoever changes that name (MCP:
+  // credentials belong to their issuer).
   if (there('client_id') && !there('issuer') && !there('token_endpoint'))
     report.key(
       [...path, 'client_id'],

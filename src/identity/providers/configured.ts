@@ -13,7 +13,10 @@ export interface ProvidersDeps {
 
 type Settings = Config['oauth_providers'][string]
 
-/** In the order of the configuration. Throws RangeError for `local`, which names the people of this gateway itself. */
+/**
+ * In the order of the configuration. Throws RangeError for `local`, which names the people of this gateway
+ * itself.
+ */
 export const createProviders = ({
   runtime,
   config,

@@ -21,7 +21,9 @@ const short = (value: unknown, length: number = most.text): string | undefined =
     ? value
     : undefined
 
-/** Plain addresses only: one `@`, no quotes, no space. What needs more to be read could be read in two ways. */
+/**
+ * Plain addresses only: one `@`, no quotes, no space. What needs more to be read could be read in two ways.
+ */
 const plainEmail = (value: unknown): string | undefined => {
   const email = short(value, 254)
   return email && /^[^@\s"(),:;<>[\\\]]+@[^@\s"(),:;<>[\\\]]+$/.test(email) ? email : undefined
@@ -34,11 +36,17 @@ const verified = (claims: Claims): boolean =>
 /** Microsoft's own word for it: the tenant has proven that the address's domain is its own. */
 const ownedDomain = (claims: Claims): boolean => [true, 'true', 1, '1'].includes(claims['xms_edov'] as string)
 
-/** Microsoft Entra, one tenant by its id or domain: that tenant's administrators, and nobody else, give out its addresses. */
+/**
+ * Microsoft Entra, one tenant by its id or domain: that tenant's administrators, and nobody else, give out
+ * its addresses.
+ */
 const oneTenant =
   /^https:\/\/login\.microsoftonline\.com\/(?!(?:common|organizations|consumers|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/|$))[^/]+\/v2\.0\/?$/i
 
-/** Whether an address counts of which the provider does not say that it is verified: what is written, else only where the provider is the authority for its addresses. */
+/**
+ * Whether an address counts of which the provider does not say that it is verified: what is written, else
+ * only where the provider is the authority for its addresses.
+ */
 const trusts = ({
   issuer,
   email_verified: written,
@@ -58,8 +66,8 @@ const own = (value: unknown, name: string): unknown =>
     : undefined
 
 /**
- * A claim by its name or by its path: `groups`, `cognito:groups`, `https://example.com/roles`, `realm_access.roles`. A name may hold dots itself, so the longest name
- * that is there comes first.
+ * A claim by its name or by its path: `groups`, `cognito:groups`, `https://example.com/roles`,
+ * `realm_access.roles`. A name may hold dots itself, so the longest name that is there comes first.
  */
 export const claimAt = (value: unknown, path: string): unknown => {
   const whole = own(value, path)
@@ -103,7 +111,10 @@ export interface Unverified {
   readonly said: unknown
 }
 
-/** The address with the word that it is verified, both from one source: never one from each. The signed token wins. */
+/**
+ * The address with the word that it is verified, both from one source: never one from each. The signed token
+ * wins.
+ */
 const addressOf = (
   { claims, userinfo = {} }: TokenClaims,
   settings: PersonSettings,
@@ -116,7 +127,10 @@ const addressOf = (
   return counts(source, settings) ? { email } : { unverified: { email, said: source['email_verified'] } }
 }
 
-/** `claims` as validated by the caller; `sub` is checked there (OpenID Connect Core §5.7: issuer and `sub` are the only key). */
+/**
+ * `claims` as validated by the caller; `sub` is checked there (OpenID Connect Core §5.7: issuer and `sub` are
+ * the only key).
+ */
 export const personFrom = (
   sent: TokenClaims,
   provider: string,
@@ -145,7 +159,8 @@ export const unverifiedWords = ({ email, said }: Unverified, provider: string): 
   `the provider does not say that ${email} is verified (email_verified ${said === undefined ? 'is absent' : `is ${JSON.stringify(said).slice(0, 40)}`}); ` +
   `if it gives out only addresses that it has checked, set oauth_providers.${provider}.email_verified: trust`
 
-// Beyond ASCII, lower-casing maps different letters onto one (U+212A becomes k): such text equals only itself.
+// Beyond ASCII, lower-casing maps different letters onto one (U+212A becomes k): such text equals only
+// itself.
 const folded = (text: string): string => (/^[\x21-\x7E]+$/.test(text) ? text.toLowerCase() : text)
 
 /** Whether a list that the operator wrote admits this folded value; `*` admits everybody. */
@@ -154,8 +169,8 @@ const admits = (list: readonly string[] | undefined, value: string | undefined):
   list.some((entry) => entry === '*' || (value !== undefined && folded(entry) === value))
 
 /**
- * Why a person may not come in; undefined when they may. Every rule that is written must hold, and an empty list admits nobody. `unverified`: why there is no
- * address.
+ * Why a person may not come in; undefined when they may. Every rule that is written must hold, and an empty
+ * list admits nobody. `unverified`: why there is no address.
  */
 export const denialOf = (person: Person, rules: Rules, unverified?: string): DeniedReason | undefined => {
   const { groups } = person

@@ -23,7 +23,9 @@ export interface ProviderRequestOptions {
   readonly [oauth.allowInsecureRequests]: boolean
 }
 
-/** Library options for one step of a sign-in: every request is guarded, and all of them share nine seconds. */
+/**
+ * Library options for one step of a sign-in: every request is guarded, and all of them share nine seconds.
+ */
 export const guardedFetch = (
   outbound: Outbound,
   now: () => number,
@@ -58,7 +60,10 @@ export interface ProviderMetadata {
   verify(as: oauth.AuthorizationServer, response: Response, guarded: ProviderRequestOptions): Promise<void>
 }
 
-/** The issuer as the provider spells it, which is what its tokens say. Throws `provider.issuer` where that is another one. */
+/**
+ * The issuer as the provider spells it, which is what its tokens say. Throws `provider.issuer` where that is
+ * another one.
+ */
 const publishedIssuer = async (response: Response, issuer: string): Promise<URL> => {
   const document: unknown =
     response.status === 200
@@ -90,7 +95,8 @@ export const createProviderMetadata = (issuer: string, now: () => number): Provi
     return as
   }
 
-  // The library keeps keys per metadata object; a copy has none, so that a `kid` of a rotated key is looked up at once, but at most every 30 s.
+  // The library keeps keys per metadata object; a copy has none, so that a `kid` of a rotated key is looked
+  // up at once, but at most every 30 s.
   const withoutKeys = (as: oauth.AuthorizationServer): oauth.AuthorizationServer | undefined => {
     if (now() < refetchedAt + refetchMs) return undefined
     refetchedAt = now()

@@ -105,7 +105,8 @@ const reasonOfProcessing = (thrown: oauth.OperationProcessingError, step: OpenId
     if (code === oauth.RESPONSE_IS_NOT_JSON)
       return ['provider.unreachable', `${responseText(cause)}, expected JSON`]
   }
-  // Everything else that a response can make the library or WebCrypto throw is a response that cannot be believed.
+  // Everything else that a response can make the library or WebCrypto throw is a response that cannot be
+  // believed.
   return [broken.has(code) ? 'provider.unreachable' : 'provider.untrusted', `${message}${detailOf(cause)}`]
 }
 
@@ -124,7 +125,10 @@ export const reasonOf = (thrown: unknown, step: OpenIdStep): Reason => {
   return ['provider.untrusted', thrown instanceof Error ? thrown.message : String(thrown)]
 }
 
-/** The refusal for anything that was thrown while talking to the provider. Its prose is for the log alone, never for a page. */
+/**
+ * The refusal for anything that was thrown while talking to the provider. Its prose is for the log alone,
+ * never for a page.
+ */
 export const providerRefusal = (thrown: unknown, { provider, step, retry }: OpenIdRequest): Refusal => {
   const [code, why] = reasonOf(thrown, step)
   const detail = thrown instanceof Refusal && !thrown.code.startsWith('outbound.') ? thrown.detail : {}

@@ -1,4 +1,5 @@
-// Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, and an ID token whose signature is always checked.
+// Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, and an ID token whose signature is always
+// checked.
 import * as oauth from 'oauth4webapi'
 import type { ProviderConfig } from '../../config/schema.ts'
 import { encodeBase64url } from '../../kit/bytes.ts'
@@ -40,7 +41,10 @@ const browserUrl = (endpoint: string | undefined, issuer: string): URL => {
   throw new Refusal('provider.untrusted', 'authorization_endpoint is not an http(s) URL')
 }
 
-/** How to ask for a fresh sign-in or another account in the values this provider understands (OpenID Connect Core §3.1.2.1). */
+/**
+ * How to ask for a fresh sign-in or another account in the values this provider understands (OpenID Connect
+ * Core §3.1.2.1).
+ */
 const promptFor = (again: 'login' | 'switch', as: oauth.AuthorizationServer): string => {
   const listed = as['prompt_values_supported']
   const known = Array.isArray(listed) ? listed : as.issuer === google ? ['select_account'] : ['login']
@@ -48,7 +52,10 @@ const promptFor = (again: 'login' | 'switch', as: oauth.AuthorizationServer): st
   return wanted.find((value) => known.includes(value)) ?? 'login'
 }
 
-/** What the library leaves to its caller (OpenID Connect Core §3.1.3.7): we trust no audience but ourselves, and no token from the future. */
+/**
+ * What the library leaves to its caller (OpenID Connect Core §3.1.3.7): we trust no audience but ourselves,
+ * and no token from the future.
+ */
 const claimsOf = (tokens: oauth.TokenEndpointResponse, clientId: string, nowMs: number): oauth.IDToken => {
   const claims = oauth.getValidatedIdTokenClaims(tokens)
   if (!claims) throw new Refusal('provider.untrusted', 'ID token missing')
@@ -90,7 +97,10 @@ interface TokenAnswer {
   readonly accessToken: string
 }
 
-/** The ID token's claims, completed by userinfo (OpenID Connect Core §5.3) where it lacks the address or the groups. */
+/**
+ * The ID token's claims, completed by userinfo (OpenID Connect Core §5.3) where it lacks the address or the
+ * groups.
+ */
 const completed = async (
   as: oauth.AuthorizationServer,
   client: oauth.Client,

@@ -30,15 +30,19 @@ export interface IdentityProvider {
   /** What the button says. */
   readonly name: string
   /**
-   * Where to send the browser, and what must be kept until it returns. `state` is ours; nothing of the client that asked for this sign-in is passed on.
-   * `retry`: the path by which the person tries again, for refusals. Throws `provider.unreachable` or `provider.untrusted`.
+   * Where to send the browser, and what must be kept until it returns. `state` is ours; nothing of the client
+   * that asked for this sign-in is passed on. `retry`: the path by which the person tries again, for
+   * refusals. Throws `provider.unreachable` or `provider.untrusted`.
    */
   begin(options: {
     readonly state: string
     readonly again?: 'login' | 'switch' | undefined
     readonly retry: string
   }): Promise<{ readonly url: string; readonly secrets: RoundTripSecrets }>
-  /** The person whom the provider authenticated. Throws `provider.denied`, `provider.unreachable` or `provider.untrusted`. */
+  /**
+   * The person whom the provider authenticated. Throws `provider.denied`, `provider.unreachable` or
+   * `provider.untrusted`.
+   */
   finish(options: {
     readonly params: URLSearchParams
     readonly state: string

@@ -1,4 +1,5 @@
-// Connections to upstreams: one request at a time on each, kept open between requests, the most recently used first.
+// Connections to upstreams: one request at a time on each, kept open between requests, the most recently used
+// first.
 import { type LookupFunction, Socket, connect as connectPlain, isIP } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { isAddress, refusedHost } from '../../kit/addresses.ts'
@@ -15,16 +16,20 @@ import {
   feedEnd,
 } from './response-parser.ts'
 
-// Connections that may only go to public addresses, whatever a name resolves to at that moment: for servers that were added over the network.
+// Connections that may only go to public addresses, whatever a name resolves to at that moment: for servers
+// that were added over the network.
 
-/** Throws `outbound.refused` for an address literal that is not public, and for a local host name. Literals are never looked up, so this is their only check. */
+/**
+ * Throws `outbound.refused` for an address literal that is not public, and for a local host name. Literals
+ * are never looked up, so this is their only check.
+ */
 export const refusePrivateHost = (host: string): void => {
   if (refusedHost(host)) throw new Refusal('outbound.refused', `${host} is not a public host`)
 }
 
 /**
- * The lookup of one connection. The connection goes to the addresses that it returns, so a name that points elsewhere than when its server was added leads nowhere
- * (DNS rebinding). Its error is the `Refusal` itself.
+ * The lookup of one connection. The connection goes to the addresses that it returns, so a name that points
+ * elsewhere than when its server was added leads nowhere (DNS rebinding). Its error is the `Refusal` itself.
  */
 export const publicLookup =
   (lookup: Lookup = systemLookup): LookupFunction =>
@@ -41,7 +46,10 @@ export const publicLookup =
     )
   }
 
-/** Whether that host is only reachable for servers added on the gateway's own computer. A name that does not resolve is not one of these. */
+/**
+ * Whether that host is only reachable for servers added on the gateway's own computer. A name that does not
+ * resolve is not one of these.
+ */
 export const isPrivateHost = async (host: string, lookup: Lookup = systemLookup): Promise<boolean> => {
   if (refusedHost(host)) return true
   if (isAddress(host)) return false
@@ -101,7 +109,10 @@ export const open = (
   }).on('data', deliver)
 }
 
-/** A connection through the forward proxy. A name that must be on public addresses is resolved and checked before the proxy gets it. */
+/**
+ * A connection through the forward proxy. A name that must be on public addresses is resolved and checked
+ * before the proxy gets it.
+ */
 export const openByProxy = async (
   { tls, host, port, lookup, session }: UpstreamAddress,
   proxy: ForwardProxy,
@@ -120,9 +131,15 @@ export const openByProxy = async (
   })
 }
 
-/** What is told about the response on a connection. `failed` comes instead of the end, at most once; nothing follows either. */
+/**
+ * What is told about the response on a connection. `failed` comes instead of the end, at most once; nothing
+ * follows either.
+ */
 export interface PoolUser extends AnswerSink {
-  /** Everything delivered at once has been reported, and the end was not part of it. Earlier pieces are invalid after this call. */
+  /**
+   * Everything delivered at once has been reported, and the end was not part of it. Earlier pieces are
+   * invalid after this call.
+   */
   turn(): void
   failed(error: Error & { readonly code?: string }): void
 }
@@ -153,7 +170,10 @@ export interface Pool extends UpstreamAddress {
   sweep: NodeJS.Timeout | undefined
 }
 
-/** A free connection is closed after this time (ms), unless the server announced a shorter one. Node servers wait 5 s, most others longer. */
+/**
+ * A free connection is closed after this time (ms), unless the server announced a shorter one. Node servers
+ * wait 5 s, most others longer.
+ */
 const idleMs = 4000
 const mostIdle = 256
 /** Idle time (ms) that a server is assumed to allow before anything is known about it. */
@@ -334,7 +354,8 @@ export const take = (pool: Pool, user: PoolUser, reuse: Reuse = 'any'): Connecti
     connection = pool.free.pop()
   }
   if (connection && reuse === 'safe' && time - (connection.freeSince ?? time) > pool.proven * safePart) {
-    // Left for a request that may be sent twice, or for the server to close, which shows how long the server waits.
+    // Left for a request that may be sent twice, or for the server to close, which shows how long the server
+    // waits.
     pool.free.push(connection)
     connection = undefined
   }

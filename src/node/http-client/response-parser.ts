@@ -1,7 +1,9 @@
-// Parses HTTP/1.1 responses from a socket, one at a time (RFC 9112 §6, §7). It is strict, because a mistake here could give one caller the response to another.
+// Parses HTTP/1.1 responses from a socket, one at a time (RFC 9112 §6, §7). It is strict, because a mistake
+// here could give one caller the response to another.
 import { trimWhitespace } from '../../kit/http.ts'
 
-// The head of a response (RFC 9112 §4, §5). Whatever two parsers could read differently is an error, never a guess.
+// The head of a response (RFC 9112 §4, §5). Whatever two parsers could read differently is an error, never a
+// guess.
 
 /** The fields that frame the message, values as sent; a field sent twice is joined with a comma. */
 export interface Framing {

@@ -1,11 +1,16 @@
-// The environment of a server's process: a home directory of its own and a few variables. Nothing of the gateway's, and nothing of another service's.
+// The environment of a server's process: a home directory of its own and a few variables. Nothing of the
+// gateway's, and nothing of another service's.
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ProcessPlan } from '../../ports/runtime.ts'
 
-// npm's network settings are passed on to stdio servers, whose home is not the operator's: without them npx would wait for the wrong registry.
+// npm's network settings are passed on to stdio servers, whose home is not the operator's: without them npx
+// would wait for the wrong registry.
 
-/** Settings for the registry and the network. Tokens, passwords and keys of npm have other names and are not passed on. */
+/**
+ * Settings for the registry and the network. Tokens, passwords and keys of npm have other names and are not
+ * passed on.
+ */
 const passedVariables = new Set(
   'registry proxy https-proxy http-proxy noproxy cafile strict-ssl maxsockets fetch-retries fetch-timeout prefer-offline offline'.split(
     ' ',
@@ -14,7 +19,9 @@ const passedVariables = new Set(
 const scoped = /^@[a-z0-9][a-z0-9._~-]*:registry$/
 const largest = 65_536
 
-/** A value that contains or refers to a secret is not passed on: `https://name:password@proxy`, `${TOKEN}`. */
+/**
+ * A value that contains or refers to a secret is not passed on: `https://name:password@proxy`, `${TOKEN}`.
+ */
 const isOpen = (value: string): boolean =>
   value !== '' && value.length < 2000 && !/\/\/[^/?#]*@|\$\{|_auth|token/i.test(value)
 
@@ -48,7 +55,10 @@ const ofVariables = (env: Environment): (readonly [string, string])[] =>
       : [],
   )
 
-/** As variables `npm_config_…`. As in npm, the gateway's own environment takes precedence over the user's `.npmrc`. */
+/**
+ * As variables `npm_config_…`. As in npm, the gateway's own environment takes precedence over the user's
+ * `.npmrc`.
+ */
 export const npmSettings = (env: Environment): Record<string, string> => {
   const file =
     env['NPM_CONFIG_USERCONFIG'] ??

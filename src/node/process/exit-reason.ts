@@ -1,4 +1,5 @@
-// Why a server's process did not start, or ended: for the caller without details, for the operator with its last error output.
+// Why a server's process did not start, or ended: for the caller without details, for the operator with its
+// last error output.
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, isAbsolute, join, resolve } from 'node:path'
 import type { ProcessEnd } from '../../ports/runtime.ts'

@@ -165,7 +165,8 @@ export const createStdoutReader = (events: StdoutEvents, budget: LineBudget): St
   }
 }
 
-// The tail of a process's standard error, for the operator: whole lines, without the secrets from its configuration.
+// The tail of a process's standard error, for the operator: whole lines, without the secrets from its
+// configuration.
 
 const keptCharacters = 65_536
 /** A longer line is taken in pieces. */
@@ -187,7 +188,10 @@ interface Concealer {
   conceal(text: string): string
 }
 
-/** Servers print keys that were refused, and more people read logs than configurations. Paths are kept, because operators look for them. */
+/**
+ * Servers print keys that were refused, and more people read logs than configurations. Paths are kept,
+ * because operators look for them.
+ */
 const createConcealer = (env: Readonly<Record<string, string>>): Concealer => {
   const secrets = Object.entries(env)
     .flatMap(([name, value]) => value.split(/\r?\n/).map((line) => [name, line.trim()] as const))
@@ -199,7 +203,10 @@ const createConcealer = (env: Readonly<Record<string, string>>): Concealer => {
   }
 }
 
-/** `report` gets whole lines, as many as came together. `env`: the configured environment, whose values are replaced by their names. */
+/**
+ * `report` gets whole lines, as many as came together. `env`: the configured environment, whose values are
+ * replaced by their names.
+ */
 export const createStderrTail = (
   env: Readonly<Record<string, string>>,
   report: (text: string) => void,

@@ -1,4 +1,5 @@
-// The reaper, a process of its own. It reads which processes run. When its input ends while some still run, the gateway is dead, and the reaper ends them.
+// The reaper, a process of its own. It reads which processes run. When its input ends while some still run,
+// the gateway is dead, and the reaper ends them.
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { anythingLeft, signalAll } from './supervise.ts'

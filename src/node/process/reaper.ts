@@ -1,4 +1,5 @@
-// The reaper outlives the gateway by a few seconds: if the gateway dies suddenly, it ends the processes that the gateway left. The gateway names them through a pipe.
+// The reaper outlives the gateway by a few seconds: if the gateway dies suddenly, it ends the processes that
+// the gateway left. The gateway names them through a pipe.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -1,4 +1,5 @@
-// The file system of an isolated server: mounts of what it may see at the real paths, the links that lead there, and masks over what is hidden.
+// The file system of an isolated server: mounts of what it may see at the real paths, the links that lead
+// there, and masks over what is hidden.
 import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Link, foldersBetween, resolvePath, within } from './sandbox-paths.ts'
@@ -81,8 +82,8 @@ const isLink = (path: string): string | undefined =>
   lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined
 
 /**
- * A readable folder with hidden files is mounted entry by entry, without them. A mount over such a file is not enough:
- * it ends when an editor replaces the file (rename(2)), and the new file would be visible.
+ * A readable folder with hidden files is mounted entry by entry, without them. A mount over such a file is
+ * not enough: it ends when an editor replaces the file (rename(2)), and the new file would be visible.
  */
 const withoutFiles = (draft: Draft, folder: string, { files, folders }: Hidden): void => {
   const entries = readdirSync(folder).map((name) => join(folder, name))

@@ -1,4 +1,5 @@
-// Paths as the kernel resolves them: what isolation shows or hides is decided by where a path really leads, and not by how it is spelled.
+// Paths as the kernel resolves them: what isolation shows or hides is decided by where a path really leads,
+// and not by how it is spelled.
 import { existsSync, lstatSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, delimiter, dirname, isAbsolute, join, resolve, sep } from 'node:path'
@@ -58,7 +59,8 @@ export const foldersBetween = (outer: string, inner: string): readonly string[] 
   return folders
 }
 
-// Home directories of the people and services of this computer. A server is not shown one as a whole because a program lies in it.
+// Home directories of the people and services of this computer. A server is not shown one as a whole because
+// a program lies in it.
 
 /** Accounts of people begin here; those below are the system's own and `nobody`'s. */
 const firstPerson = 1000
@@ -101,9 +103,13 @@ export const homeDirectories = (own: string = homedir()): readonly string[] => {
 export const containsHome = (folder: string, homes: readonly string[]): boolean =>
   homes.some((home) => within(home, folder))
 
-// What an isolated server needs to read apart from the system: its program, the program's interpreter, and the paths in its arguments and variables.
+// What an isolated server needs to read apart from the system: its program, the program's interpreter, and
+// the paths in its arguments and variables.
 
-/** The package of a program or script: the nearest folder above with a `package.json`, or its own folder; the whole `node_modules` where it is in one. */
+/**
+ * The package of a program or script: the nearest folder above with a `package.json`, or its own folder; the
+ * whole `node_modules` where it is in one.
+ */
 const packageOf = (file: string): string => {
   const parts = file.split(sep)
   const modules = parts.indexOf('node_modules')
@@ -139,7 +145,10 @@ export interface ReadablePathsInput {
   readonly program: string
   readonly path: string
   readonly cwd: string
-  /** What the server itself may change. Links in there are not followed, because the server could have made them. */
+  /**
+   * What the server itself may change. Links in there are not followed, because the server could have made
+   * them.
+   */
   readonly writable: readonly string[]
   /** Home directories of this computer. */
   readonly homes: readonly string[]
@@ -165,7 +174,10 @@ export const isSteered = (path: string, writable: readonly string[]): boolean =>
   )
 }
 
-/** The widest path around a file that may be visible: its package, its folder, or the file and the modules beside it. */
+/**
+ * The widest path around a file that may be visible: its package, its folder, or the file and the modules
+ * beside it.
+ */
 const around = (file: string, homes: readonly string[]): readonly string[] => {
   const folder = [packageOf(file), dirname(file)].find((place) => !isBroad(place, homes))
   return folder === undefined
@@ -205,7 +217,10 @@ const ofPath = (path: string): readonly string[] =>
     .filter(isAbsolute)
     .map((folder) => (basename(dirname(folder)) === 'node_modules' ? dirname(folder) : folder))
 
-/** Paths that the server needs, without those that the operator named. None of them is as wide as a home directory. */
+/**
+ * Paths that the server needs, without those that the operator named. None of them is as wide as a home
+ * directory.
+ */
 export const readablePlaces = (input: ReadablePathsInput): readonly string[] => {
   const { plan, path, homes, writable } = input
   // Certificates, configuration and key files are often named by a variable.

@@ -1,4 +1,5 @@
-// Isolation with bubblewrap: a server sees the system's programs (read-only), its own home and the paths that the operator names; no other files and no other processes.
+// Isolation with bubblewrap: a server sees the system's programs (read-only), its own home and the paths that
+// the operator names; no other files and no other processes.
 import { spawnSync } from 'node:child_process'
 import { type FSWatcher, existsSync, statSync, watch, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -180,7 +181,10 @@ const writablePlaces = (plan: ProcessPlan): readonly string[] => {
   return [...new Set(outer.map((place) => resolvePath(place).real))]
 }
 
-/** The arguments of bubblewrap for a server, or why it cannot be isolated as configured. Throws the file system's error. */
+/**
+ * The arguments of bubblewrap for a server, or why it cannot be isolated as configured. Throws the file
+ * system's error.
+ */
 export const layOutSandbox = (input: SandboxInput): Sandbox | Forbidden => {
   const { plan, program, path, home, cwd, secrets } = input
   const hidden = hiddenOf(secrets)
@@ -216,12 +220,16 @@ export const layOutSandbox = (input: SandboxInput): Sandbox | Forbidden => {
   }
 }
 
-// Detects replaced files. A mask over a file ends when the file is replaced (rename(2)), and a process that could then read it must end.
+// Detects replaced files. A mask over a file ends when the file is replaced (rename(2)), and a process that
+// could then read it must end.
 
 const inode = (file: string): bigint | undefined =>
   statSync(file, { bigint: true, throwIfNoEntry: false })?.ino
 
-/** Calls `replaced` once, as soon as one of the files is replaced or removed. Watches until the returned function is called. */
+/**
+ * Calls `replaced` once, as soon as one of the files is replaced or removed. Watches until the returned
+ * function is called.
+ */
 export const watchReplaced = (files: readonly string[], replaced: () => void): (() => void) => {
   const watchers: FSWatcher[] = []
   const stop = (): void => {

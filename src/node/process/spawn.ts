@@ -1,4 +1,5 @@
-// Starts stdio servers on Node: without a shell, with a home directory and a process group of their own. Each is watched until it ends, and ended with everything it started.
+// Starts stdio servers on Node: without a shell, with a home directory and a process group of their own. Each
+// is watched until it ends, and ended with everything it started.
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, realpathSync } from 'node:fs'

@@ -1,4 +1,5 @@
-// A started process until nothing of it is left: its output, its standard error, its end, and the end of everything it started.
+// A started process until nothing of it is left: its output, its standard error, its end, and the end of
+// everything it started.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import type { Writable } from 'node:stream'
@@ -14,7 +15,8 @@ import {
 } from './output.ts'
 import type { OrphanReaper } from './reaper.ts'
 
-// Ends a process and everything it started: its group, and on Linux every process that carries its mark after leaving the group.
+// Ends a process and everything it started: its group, and on Linux every process that carries its mark after
+// leaving the group.
 
 /** Processes anywhere that carry the mark in their environment; empty where there is no /proc. */
 export const processesOf = (mark: string): readonly number[] => {
@@ -60,7 +62,10 @@ export const signalAll = (leader: number, mark: string, signal: NodeJS.Signals):
   for (const pid of processesOf(mark)) signalTo(pid, signal)
 }
 
-/** The state and the group of a process, from proc_pid_stat(5); its name, which comes before, may hold anything. */
+/**
+ * The state and the group of a process, from proc_pid_stat(5); its name, which comes before, may hold
+ * anything.
+ */
 const isRunningIn = (pid: string, group: number): boolean => {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
@@ -72,7 +77,10 @@ const isRunningIn = (pid: string, group: number): boolean => {
   }
 }
 
-/** A process that has ended keeps its group until its parent collects it, which the first process of a container may never do. */
+/**
+ * A process that has ended keeps its group until its parent collects it, which the first process of a
+ * container may never do.
+ */
 const isGroupRunning = (leader: number): boolean => {
   if (process.platform === 'win32' || !signalTo(-leader, 0)) return false
   if (process.platform !== 'linux') return true
@@ -89,12 +97,18 @@ export const anythingLeft = (leader: number, mark: string): boolean =>
 
 /** Unread bytes beyond which a process gets no more input. */
 const mostUnread = 16_777_216
-/** After its input ended, a process has this long to end by itself; then after SIGTERM; then it is killed. Together well below ten seconds. */
+/**
+ * After its input ended, a process has this long to end by itself; then after SIGTERM; then it is killed.
+ * Together well below ten seconds.
+ */
 const closeMs = 2000
 const termMs = 2500
 const killMs = 3000
 const lookMs = 50
-/** A process that it started may keep its output open for ever. Everything that it wrote before it ended is in the pipe already. */
+/**
+ * A process that it started may keep its output open for ever. Everything that it wrote before it ended is in
+ * the pipe already.
+ */
 const drainMs = 500
 
 const later = (ms: number): Promise<void> => new Promise((done) => void setTimeout(done, ms))
@@ -160,7 +174,10 @@ const createInput = (stdin: Writable): Input => {
   }
 }
 
-/** Ends the input of a process, and then the process and everything it started. Each step is taken only while anything is left. */
+/**
+ * Ends the input of a process, and then the process and everything it started. Each step is taken only while
+ * anything is left.
+ */
 const end = async (
   pid: number | undefined,
   mark: string,
@@ -219,7 +236,9 @@ const listen = (
   })
 }
 
-/** Supervises a process that was spawned with three pipes and, except on Windows, as the leader of a group. */
+/**
+ * Supervises a process that was spawned with three pipes and, except on Windows, as the leader of a group.
+ */
 const supervise = (
   child: ChildProcessWithoutNullStreams,
   options: SupervisedProcess,

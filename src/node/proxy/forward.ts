@@ -1,4 +1,5 @@
-// The fast way of a proxied call on Node: raw request in, decision, upstream, raw response out. No web objects where nobody needs them.
+// The fast way of a proxied call on Node: raw request in, decision, upstream, raw response out. No web
+// objects where nobody needs them.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Head, ReadBody, Refuse } from '../../ports/call.ts'
@@ -29,7 +30,10 @@ export interface Forward {
     context: RequestContext,
     located: LocatedAddress,
   ): void
-  /** Ends the streams that clients hold open with GET, and the idle upstream connections; calls that are going finish. */
+  /**
+   * Ends the streams that clients hold open with GET, and the idle upstream connections; calls that are going
+   * finish.
+   */
   close(): void
 }
 

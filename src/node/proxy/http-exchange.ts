@@ -1,4 +1,5 @@
-// Calls to upstreams over HTTP: pooled connections for each origin, bounded in number, and one exchange for each call.
+// Calls to upstreams over HTTP: pooled connections for each origin, bounded in number, and one exchange for
+// each call.
 import { isLostConnection, networkReason } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Admission, Upstream } from '../../ports/call.ts'
@@ -77,7 +78,10 @@ class Exchange implements PoolUser, ResponseSource {
     sink.fail(call.fault(error instanceof SyntaxError ? 'answer' : other, networkReason(error)))
   }
 
-  /** Once more on a fresh connection, where the kept one was lost before a byte of an answer came and the request may be sent twice (RFC 9110 §9.2.2). */
+  /**
+   * Once more on a fresh connection, where the kept one was lost before a byte of an answer came and the
+   * request may be sent twice (RFC 9110 §9.2.2).
+   */
   private again(): boolean {
     const { connection, text, lane, call } = this
     if (!call.repeatable || text === '' || connection?.freeSince === undefined) return false
@@ -103,7 +107,10 @@ class Exchange implements PoolUser, ResponseSource {
   }
 }
 
-/** More than this at once to one origin are refused, not queued: an upstream that hangs fills its own lane alone. */
+/**
+ * More than this at once to one origin are refused, not queued: an upstream that hangs fills its own lane
+ * alone.
+ */
 const mostCalls = 1024
 const mostStreams = 16_384
 export interface Upstreams {

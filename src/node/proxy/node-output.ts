@@ -1,4 +1,5 @@
-// Where an answer goes on Node: the response of the socket, as one write when it is there at once, unbuffered otherwise, with back-pressure and an honest end.
+// Where an answer goes on Node: the response of the socket, as one write when it is there at once, unbuffered
+// otherwise, with back-pressure and an honest end.
 import type { ServerResponse } from 'node:http'
 import { fieldOf } from '../../kit/http.ts'
 import type { Admission, Answer } from '../../ports/call.ts'
@@ -9,7 +10,10 @@ const smallPiece = 16_384
 
 const bodiless = (status: number): boolean => status === 204 || status === 304
 
-/** Whoever takes nothing of an answer for this long (ms) gets no more of it. Streams of events are for those who wait. */
+/**
+ * Whoever takes nothing of an answer for this long (ms) gets no more of it. Streams of events are for those
+ * who wait.
+ */
 const stalledMs = 29_000
 
 /** What an error is drawn as. `admitted`: the call, where it had been let in. */
@@ -51,7 +55,10 @@ export class NodeOutput implements ResponseOutput {
     return this.over || this.put(piece, false)
   }
 
-  /** Pieces lie in memory that the next read overwrites; what Node may still have to send is a copy. As text a small one travels in one write with its head. */
+  /**
+   * Pieces lie in memory that the next read overwrites; what Node may still have to send is a copy. As text a
+   * small one travels in one write with its head.
+   */
   private put(piece: Piece, withHead: boolean): boolean {
     const { response } = this
     let taken: boolean
@@ -86,7 +93,8 @@ export class NodeOutput implements ResponseOutput {
     if (this.over) return
     this.over = true
     if (body !== undefined) this.bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length
-    // Complete before its first byte was sent: the length is known, whatever the framing on the other side was.
+    // Complete before its first byte was sent: the length is known, whatever the framing on the other side
+    // was.
     const framed = bodiless(status) || fieldOf(headers, 'content-length') !== undefined
     response.writeHead(
       status,

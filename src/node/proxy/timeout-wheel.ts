@@ -1,11 +1,13 @@
-// Time limits of many exchanges with one timer: a list walked ten times a second costs less than a timer for every call.
+// Time limits of many exchanges with one timer: a list walked ten times a second costs less than a timer for
+// every call.
 import type { Deadlines, Timed } from '../../ports/response.ts'
 import type { Timer } from '../../ports/runtime.ts'
 
 const tickMs = 100
 
 export const createTimeoutWheel = (now: () => number, timer: Timer): Deadlines => {
-  // Not a Set: as entries come and go it leaves tables behind that hold on to one another and to every finished call, until the next full collection.
+  // Not a Set: as entries come and go it leaves tables behind that hold on to one another and to every
+  // finished call, until the next full collection.
   const items: Timed[] = []
   let ticking = false
   const tick = (): void => {

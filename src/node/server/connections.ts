@@ -1,4 +1,5 @@
-// Shuts servers down in order: no new connections, every call in flight to its end, and no connection closed while its client is about to use it.
+// Shuts servers down in order: no new connections, every call in flight to its end, and no connection closed
+// while its client is about to use it.
 import { readFileSync } from 'node:fs'
 import type { Server, ServerResponse } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
@@ -12,8 +13,9 @@ export interface Drain {
   /** Must be called for each server before it listens. */
   watch(server: Server): void
   /**
-   * Stops listening and resolves with true when all connections have ended by themselves, with false when the rest was cut off after `graceMs`. The request handler
-   * marks requests that begin meanwhile as the last of their connection.
+   * Stops listening and resolves with true when all connections have ended by themselves, with false when the
+   * rest was cut off after `graceMs`. The request handler marks requests that begin meanwhile as the last of
+   * their connection.
    */
   drain(times: DrainTimes): Promise<boolean>
 }
@@ -21,8 +23,9 @@ export interface Drain {
 export interface DrainTimes {
   readonly graceMs: number
   /**
-   * How long an idle connection stays open (default: not at all). Its client may just be sending a request, which gets a response with `Connection: close`. Closing at
-   * once would lose requests that a client must not repeat by itself (RFC 9110 §9.2.2).
+   * How long an idle connection stays open (default: not at all). Its client may just be sending a request,
+   * which gets a response with `Connection: close`. Closing at once would lose requests that a client must
+   * not repeat by itself (RFC 9110 §9.2.2).
    */
   readonly lingerMs?: number
 }
@@ -36,8 +39,9 @@ export const answerOn = (socket: Socket): ServerResponse | undefined =>
   (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 
 /**
- * A connection that the system has accepted but not handed over dies with the listening socket. So the socket is closed after a turn of the event loop that accepted
- * everything there was and had next to nothing else to do.
+ * A connection that the system has accepted but not handed over dies with the listening socket. So the socket
+ * is closed after a turn of the event loop that accepted everything there was and had next to nothing else to
+ * do.
  */
 const quietTurn = async (): Promise<void> => {
   for (let turn = 0; turn < mostTurns; turn++) {
@@ -94,8 +98,9 @@ export const createDrain = (): Drain => {
 // Binds the gateway's address; `localhost` means both loopback addresses.
 
 /**
- * Clients differ in which of the two they try first for `localhost` (RFC 6761 §6.3, RFC 8305 §4), and some try only one. With only one bound, any other user of this
- * computer could bind the other one and receive what is sent there.
+ * Clients differ in which of the two they try first for `localhost` (RFC 6761 §6.3, RFC 8305 §4), and some
+ * try only one. With only one bound, any other user of this computer could bind the other one and receive
+ * what is sent there.
  */
 const addressesOf = (host: string): readonly string[] =>
   host.toLowerCase() === 'localhost' ? ['127.0.0.1', '::1'] : [host]
@@ -138,7 +143,10 @@ const bindAll = async (hosts: readonly string[], wanted: number, create: () => S
   return port
 }
 
-/** Creates a server for each address of the host, binds them all to one port, and returns the port. Rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOTFOUND), which names the address. */
+/**
+ * Creates a server for each address of the host, binds them all to one port, and returns the port. Rejects
+ * with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOTFOUND), which names the address.
+ */
 export const listen = async (host: string, port: number, create: () => Server): Promise<number> => {
   const hosts = addressesOf(host)
   for (let tries = 1; ; tries++) {
@@ -159,13 +167,19 @@ const least = 64
 /** For the database, the log and idle upstream connections. */
 const kept = 400
 
-/** From the limits of the process (proc_pid_limits(5)). A proxied call needs two files: the client's connection and the upstream's. */
+/**
+ * From the limits of the process (proc_pid_limits(5)). A proxied call needs two files: the client's
+ * connection and the upstream's.
+ */
 export const limitFor = (limits: string): number => {
   const [, files] = /^Max open files\s+(\d+)/m.exec(limits) ?? []
   return files === undefined ? most : Math.max(least, Math.min(most, Math.floor((Number(files) - kept) / 2)))
 }
 
-/** Without this limit, a server that ran out of files could reach neither its database nor an upstream for the clients it already serves. */
+/**
+ * Without this limit, a server that ran out of files could reach neither its database nor an upstream for the
+ * clients it already serves.
+ */
 export const connectionLimit = (): number => {
   try {
     return limitFor(readFileSync('/proc/self/limits', 'utf8'))
@@ -174,12 +188,16 @@ export const connectionLimit = (): number => {
   }
 }
 
-// Eviction: a full server closes an idle connection for each new one, so that no number of idle connections keeps clients out.
+// Eviction: a full server closes an idle connection for each new one, so that no number of idle connections
+// keeps clients out.
 
 /** The connections of one network, the oldest first. */
 type Network = Set<Socket>
 
-/** The oldest connection without any request, else the oldest between two requests. Connections with a response in progress, and upgraded ones, stay. */
+/**
+ * The oldest connection without any request, else the oldest between two requests. Connections with a
+ * response in progress, and upgraded ones, stay.
+ */
 const idleOf = (
   network: Network,
   silent: ReadonlySet<Socket>,
@@ -194,8 +212,9 @@ const idleOf = (
 }
 
 /**
- * Holds a server to `most` connections. The network with the most connections loses one first; a network is an IPv4 address or a /64. When all have a response in
- * progress, the new connection is closed. `nameOf`: the network of an address.
+ * Holds a server to `most` connections. The network with the most connections loses one first; a network is
+ * an IPv4 address or a /64. When all have a response in progress, the new connection is closed. `nameOf`: the
+ * network of an address.
  */
 export const evictIdle = (
   server: Server,
@@ -206,7 +225,8 @@ export const evictIdle = (
   const silent = new Set<Socket>()
   const upgraded = new Set<Socket>()
   let open = 0
-  // Many may come in one turn of the event loop, before closed ones are gone. Connections without a request use no upstream connection, so there are files for them.
+  // Many may come in one turn of the event loop, before closed ones are gone. Connections without a request
+  // use no upstream connection, so there are files for them.
   server.maxConnections = most * 2
   server.on('request', ({ socket }) => void silent.delete(socket))
   server.on('upgrade', ({ socket }) => {
@@ -250,7 +270,9 @@ const graceMs = 4000
 
 const pathOf = (url: string): string => url.split('?', 1)[0] as string
 
-/** `answers`: the responses in progress. `locate`: how paths were resolved before the services were removed. */
+/**
+ * `answers`: the responses in progress. `locate`: how paths were resolved before the services were removed.
+ */
 export const endStreamsOfRemoved = (
   answers: () => Iterable<ServerResponse>,
   gone: readonly Service[],

@@ -1,11 +1,15 @@
-// Refuses, before routing, requests that Node's parser accepts and no request to the gateway needs (RFC 9112 §3.2, §6.1, §11).
+// Refuses, before routing, requests that Node's parser accepts and no request to the gateway needs (RFC 9112
+// §3.2, §6.1, §11).
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { isHost, isRoutablePath } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { connectionLimit, evictIdle } from './connections.ts'
 
-/** For `createServer`. A head may take 15 s and 16 KiB, a body 30 s, both including the delay of a busy machine. Responses may stream for ever. */
+/**
+ * For `createServer`. A head may take 15 s and 16 KiB, a body 30 s, both including the delay of a busy
+ * machine. Responses may stream for ever.
+ */
 export const serverOptions: ServerOptions = {
   headersTimeout: 12_000,
   requestTimeout: 27_000,
@@ -38,16 +42,24 @@ const refuseSocket = (socket: Duplex, status: string): void => {
 }
 
 const waiting = new WeakSet<IncomingMessage>()
-/** Connections whose last request was malformed: nothing else that came on them is answered (RFC 9112 §11.2). */
+/**
+ * Connections whose last request was malformed: nothing else that came on them is answered (RFC 9112 §11.2).
+ */
 const refused = new WeakSet<Duplex>()
 
-/** `Expect: 100-continue`: tells the client to send its body, once the caller has been let in (RFC 9110 §10.1.1). Nothing for a client that does not wait. */
+/**
+ * `Expect: 100-continue`: tells the client to send its body, once the caller has been let in (RFC 9110
+ * §10.1.1). Nothing for a client that does not wait.
+ */
 export const proceed = (request: IncomingMessage, response: ServerResponse): void => {
   if (waiting.delete(request) && !response.headersSent) response.writeContinue()
 }
 
 interface Hardening {
-  /** Beyond this number an idle connection is closed for each new one. Default: as many as the process has files for. */
+  /**
+   * Beyond this number an idle connection is closed for each new one. Default: as many as the process has
+   * files for.
+   */
   readonly maxConnections?: number
   /** The network that an address belongs to; default: kit/addresses.ts. */
   readonly networkOf?: (address: string) => string
@@ -70,7 +82,8 @@ export const protectServer = (server: Server, options: Hardening = {}): void => 
     refused.add(request.socket)
     response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end()
   })
-  // Without a listener Node would answer an upgrade as if it had not been asked for; what follows on the socket is not HTTP any more.
+  // Without a listener Node would answer an upgrade as if it had not been asked for; what follows on the
+  // socket is not HTTP any more.
   server.on('upgrade', (request, socket, head) => {
     // The response to HEAD has no body, and HEAD starts no handshake.
     if (request.method === 'HEAD' || !options.upgrade?.(request, socket, head))
@@ -122,7 +135,10 @@ const wellFormed = (host: string): boolean => {
 /** Routable paths: clients call the same few. */
 const seenPaths = new Set<string>()
 
-/** A path that a URL parser would change is never a path of the gateway, and a proxy in front may have taken it for another one. */
+/**
+ * A path that a URL parser would change is never a path of the gateway, and a proxy in front may have taken
+ * it for another one.
+ */
 export const isRoutable = (target: string): boolean => {
   const query = target.indexOf('?')
   const path = query === -1 ? target : target.slice(0, query)
@@ -148,7 +164,8 @@ const isHealthProbe = ({ httpVersionMinor, method, url = '' }: IncomingMessage):
   httpVersionMinor === 0 && method !== 'POST' && healthPaths.has(url)
 
 const targetFault = (url: string): Refusal | undefined => {
-  // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL parsers (WHATWG URL, special schemes).
+  // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL
+  // parsers (WHATWG URL, special schemes).
   if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\'))
     return new Refusal('request.malformed', `request target ${url.slice(0, 80)}`)
   return /[^\x21-\x7e]|#/.test(url)

@@ -1,4 +1,5 @@
-// The gateway's files with secrets and data: access is limited to their owner, with a warning where it was not.
+// The gateway's files with secrets and data: access is limited to their owner, with a warning where it was
+// not.
 import { chmodSync, statSync } from 'node:fs'
 
 /** The mode bits that let other users read or write. */
@@ -23,7 +24,10 @@ export const exposedAmong = (paths: readonly string[]): readonly ExposedFile[] =
     return (mode & mayRead) === 0 ? [] : [{ path, mode: mode.toString(8).padStart(3, '0') }]
   })
 
-/** Closes the files to other users, and returns those that others could read until now. Where the system does not allow the change, they stay as they are. */
+/**
+ * Closes the files to other users, and returns those that others could read until now. Where the system does
+ * not allow the change, they stay as they are.
+ */
 export const closeToOthers = (paths: readonly string[]): readonly ExposedFile[] => {
   const exposed = exposedAmong(paths)
   for (const path of paths) {

@@ -10,10 +10,14 @@ import { closeToOthers } from './file-modes.ts'
 
 export interface SqliteOptions {
   /**
-   * What a commit survives (default `normal`). `normal`: any end of the process, including kill -9; a power cut may undo the last commits. `full`: a power cut too, at one fsync per commit.
+   * What a commit survives (default `normal`). `normal`: any end of the process, including kill -9; a power
+   * cut may undo the last commits. `full`: a power cut too, at one fsync per commit.
    */
   readonly synchronous?: 'normal' | 'full'
-  /** How long an operation waits for another process's lock, ms, without blocking the event loop. Default 700: a client gets the error within a second. */
+  /**
+   * How long an operation waits for another process's lock, ms, without blocking the event loop. Default 700:
+   * a client gets the error within a second.
+   */
   readonly busyTimeoutMs?: number
 }
 
@@ -36,7 +40,10 @@ const longestPauseMs = 20
 const isLock = (error: unknown): boolean =>
   (((error as { readonly errcode?: number }).errcode ?? 0) & 0xff) === 5
 
-/** SQLite and file system errors become a Refusal that says what is wrong with the storage. Any other error stays a fault. */
+/**
+ * SQLite and file system errors become a Refusal that says what is wrong with the storage. Any other error
+ * stays a fault.
+ */
 const unavailable = (path: string, error: unknown): unknown => {
   const {
     code = '',
@@ -52,7 +59,10 @@ const unavailable = (path: string, error: unknown): unknown => {
     : error
 }
 
-/** Only the owner may access the file and its folder, whatever the umask; SQLite gives the -wal and -shm files the mode of the database. */
+/**
+ * Only the owner may access the file and its folder, whatever the umask; SQLite gives the -wal and -shm files
+ * the mode of the database.
+ */
 const claim = (path: string): void => {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   closeSync(openSync(path, 'a', 0o600))
@@ -76,7 +86,10 @@ const openDatabase = (path: string, synchronous: 'normal' | 'full'): DatabaseSyn
   }
 }
 
-/** Opens or creates the database with its table. Throws `Refusal('storage.unavailable')` when the path cannot be used. */
+/**
+ * Opens or creates the database with its table. Throws `Refusal('storage.unavailable')` when the path cannot
+ * be used.
+ */
 export const openSqlite = (
   path: string,
   { synchronous = 'normal' }: Pick<SqliteOptions, 'synchronous'> = {},
@@ -118,8 +131,9 @@ export const openSqlite = (
 }
 
 /**
- * A Store on the file at `path`. If the file is removed, moved or replaced while open, the storage is unavailable until the file is back: data written to a file
- * without a name is lost with the process, and another file must not be combined with this one's journal.
+ * A Store on the file at `path`. If the file is removed, moved or replaced while open, the storage is
+ * unavailable until the file is back: data written to a file without a name is lost with the process, and
+ * another file must not be combined with this one's journal.
  */
 export const openSqliteStore = (
   path: string,

@@ -13,7 +13,10 @@ const pauseMs = 30_000
 /** While more are expired: some thousand records a second, a few milliseconds of the event loop at a time. */
 const soonMs = 50
 
-/** Sweeps until the returned function is called. It does not keep the process running, and survives outages of the storage. */
+/**
+ * Sweeps until the returned function is called. It does not keep the process running, and survives outages of
+ * the storage.
+ */
 export const startSweeping = (store: Pick<SweptStore, 'sweep'>, log: Log): (() => void) => {
   let timer: NodeJS.Timeout | undefined
   let stopped = false
@@ -42,7 +45,10 @@ interface StoreDeps {
   readonly log: Log
 }
 
-/** Throws `Refusal('storage.unavailable')` when the state directory cannot hold the database. There is no fallback store. */
+/**
+ * Throws `Refusal('storage.unavailable')` when the state directory cannot hold the database. There is no
+ * fallback store.
+ */
 export const openStore = ({
   config,
   stateDir,

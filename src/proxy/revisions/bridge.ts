@@ -1,5 +1,6 @@
-// The revision bridge: legacy clients at modern servers, and modern clients at legacy servers. Calls of a client that speaks what its server speaks never come here, except
-// the first, by which the gateway learns what the server speaks.
+// The revision bridge: legacy clients at modern servers, and modern clients at legacy servers. Calls of a
+// client that speaks what its server speaks never come here, except the first, by which the gateway learns
+// what the server speaks.
 import { metaKeys } from '../../mcp/envelope.ts'
 import { type Rpc, kindOf, messagesToWrite, metaOf } from '../../mcp/json-rpc.ts'
 import { isModern, publishedVersions } from '../../mcp/revisions.ts'
@@ -46,7 +47,10 @@ export interface RevisionBridge {
   upstream(call: IdentifiedCall): Upstream | undefined
 }
 
-/** The server as Streamable HTTP, whatever its transport. Undefined for services in this process, which speak every revision. */
+/**
+ * The server as Streamable HTTP, whatever its transport. Undefined for services in this process, which speak
+ * every revision.
+ */
 const directUpstreamOf = (
   service: Service,
   { runtime, reachOf, endpointOf }: RevisionBridgeDeps,
@@ -88,7 +92,10 @@ interface BridgedServer extends Server {
   readonly modern: ModernClient
   /** Undefined for servers that are not stdio servers. */
   readonly attend: Attend | undefined
-  /** Sessions of a stdio server whose ids look like the gateway's: the id was sent before it was known what the server speaks. */
+  /**
+   * Sessions of a stdio server whose ids look like the gateway's: the id was sent before it was known what
+   * the server speaks.
+   */
   readonly stdioSessions: Set<string>
 }
 
@@ -199,7 +206,10 @@ const settleSession = async (
   stdioSessions.add(session)
 }
 
-/** Dispatches a POST. If a process must start first, the caller is told so on an event stream, and gets the response on it. */
+/**
+ * Dispatches a POST. If a process must start first, the caller is told so on an event stream, and gets the
+ * response on it.
+ */
 const post = async (server: BridgedServer, caller: Caller, body: string): Promise<Response> => {
   const { attend, runtime } = server
   const messages = messagesToWrite(body)

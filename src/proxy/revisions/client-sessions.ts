@@ -1,4 +1,5 @@
-// Sessions of legacy clients at a modern server, which has none: what the client sent with `initialize`, sealed in the store for its person and client.
+// Sessions of legacy clients at a modern server, which has none: what the client sent with `initialize`,
+// sealed in the store for its person and client.
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { createRecords } from '../../kit/records.ts'
 import { Refusal } from '../../kit/refusal.ts'
@@ -27,7 +28,10 @@ export interface ClientSession {
 }
 
 export interface ClientSessions {
-  /** Stores a session. Returns its id, which may be given. If the owner has too many, the one used longest ago ends. */
+  /**
+   * Stores a session. Returns its id, which may be given. If the owner has too many, the one used longest ago
+   * ends.
+   */
   begin(session: Omit<ClientSession, 'writtenAt'>, id?: string): Promise<string>
   /** Throws `session.unknown` for a session that is not this owner's. */
   find(id: string, owner: string): Promise<ClientSession>

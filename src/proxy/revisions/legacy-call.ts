@@ -1,4 +1,5 @@
-// One request of a legacy client at a modern server: the client is asked for the input that the server requires, and the request is sent again with its responses.
+// One request of a legacy client at a modern server: the client is asked for the input that the server
+// requires, and the request is sent again with its responses.
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal, type RefusalCode, rpcError } from '../../kit/refusal.ts'
 import {
@@ -35,7 +36,10 @@ import {
 // Requests of the gateway to legacy clients. Each response comes with a POST of its own.
 
 export interface Elicitations {
-  /** Sends the request, and waits for the response. Rejects when the caller leaves, or does not respond in time. */
+  /**
+   * Sends the request, and waits for the response. Rejects when the caller leaves, or does not respond in
+   * time.
+   */
   ask(call: LegacyCall, request: Rpc): Promise<Rpc>
   /** A response of the client; dropped if it is to no request in this session. */
   respond(sessionId: string, response: Rpc): void
@@ -81,7 +85,8 @@ export const createElicitations = ({ runtime }: Server): Elicitations => {
   }
 }
 
-// `Mcp-Param-*` headers, which modern servers require and legacy clients do not send: from the server's list of tools, kept as long as the server says.
+// `Mcp-Param-*` headers, which modern servers require and legacy clients do not send: from the server's list
+// of tools, kept as long as the server says.
 
 export interface ToolHeaders {
   /** Headers of this `tools/call`. `refresh`: the known list is outdated. */
@@ -202,7 +207,10 @@ const attempt = async (
   return answer
 }
 
-/** Sends the request with its `Mcp-Param-*` headers; once more with those of a fresh list if the server says that they do not match. */
+/**
+ * Sends the request with its `Mcp-Param-*` headers; once more with those of a fresh list if the server says
+ * that they do not match.
+ */
 const attemptWithHeaders = async (call: LegacyCall, input: Rpc): Promise<Rpc | Response> => {
   if (call.message['method'] !== 'tools/call') return attempt(call, input, [])
   const answer = await attempt(call, input, await call.toolHeaders.headersOf(call, false))
@@ -227,7 +235,10 @@ const urlElicitationError = (call: LegacyCall, requests: readonly Rpc[]): string
   })
 }
 
-/** The client's responses to the input requests, by key; or the text of the response to the call, if there are none. */
+/**
+ * The client's responses to the input requests, by key; or the text of the response to the call, if there are
+ * none.
+ */
 const inputResponses = async (
   call: LegacyCall,
   inputRequests: Readonly<Record<string, unknown>>,

@@ -1,4 +1,5 @@
-// Legacy clients at a modern server: the gateway answers `initialize` and has the session, and each request is one of its own at the server.
+// Legacy clients at a modern server: the gateway answers `initialize` and has the session, and each request
+// is one of its own at the server.
 import { Refusal, type RefusalCode } from '../../kit/refusal.ts'
 import { type Rpc, keyOf, kindOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
@@ -25,9 +26,15 @@ import {
 } from './upstream-request.ts'
 
 export interface LegacyClient {
-  /** Answers `initialize`. A Response without a session is the server's to the caller, for example 401. Undefined: it is not a modern server. */
+  /**
+   * Answers `initialize`. A Response without a session is the server's to the caller, for example 401.
+   * Undefined: it is not a modern server.
+   */
   begin(caller: Caller, message: Rpc): Promise<Response | undefined>
-  /** Answers a POST in a session: one message, or several where the revision has batches. Rejects with `Refusal`. */
+  /**
+   * Answers a POST in a session: one message, or several where the revision has batches. Rejects with
+   * `Refusal`.
+   */
   post(caller: Caller, sessionId: string, messages: readonly Rpc[], batch: boolean): Promise<Response>
   get(caller: Caller, sessionId: string): Promise<Response>
   delete(caller: Caller, sessionId: string): Promise<Response>
@@ -134,7 +141,9 @@ const changeSubscription = async (
   return emptyResult(message)
 }
 
-/** The response to a request that the gateway answers itself; undefined for requests that the server answers. */
+/**
+ * The response to a request that the gateway answers itself; undefined for requests that the server answers.
+ */
 const ownResponse = async (
   state: State,
   sessionId: string,
@@ -167,7 +176,9 @@ const ownResponse = async (
 
 const nameOf = (sessionId: string, id: unknown): string => `${sessionId}\n${keyOf(id)}`
 
-/** Resolves to undefined if the client cancels the request: it has no response then (2025-11-25 cancellation). */
+/**
+ * Resolves to undefined if the client cancels the request: it has no response then (2025-11-25 cancellation).
+ */
 const runRequest = async (
   state: State,
   {

@@ -1,5 +1,6 @@
-// One call of a modern client in its session at a legacy server. Requests of the server to the client become input requests (2026-07-28 multi-round-trip requests), and the
-// call waits at the server until the client tries again with the responses.
+// One call of a modern client in its session at a legacy server. Requests of the server to the client become
+// input requests (2026-07-28 multi-round-trip requests), and the call waits at the server until the client
+// tries again with the responses.
 import { Refusal, rpcError } from '../../kit/refusal.ts'
 import { metaKeys } from '../../mcp/envelope.ts'
 import { paramHeadersOf } from '../../mcp/headers.ts'
@@ -51,7 +52,10 @@ export interface ModernCall {
   answer: Rpc | undefined
   done: boolean
   readonly abort: AbortController
-  /** Keeps the call until the client's next attempt. Returns the request state of that attempt; undefined if the caller has too many calls that wait. */
+  /**
+   * Keeps the call until the client's next attempt. Returns the request state of that attempt; undefined if
+   * the caller has too many calls that wait.
+   */
   readonly hold: (call: ModernCall) => string | undefined
   /** Ends what the call holds in its session. */
   onOver: () => void
@@ -265,7 +269,10 @@ const setLogLevel = async (call: ModernCall): Promise<void> => {
   await post(call, { id: `${id}-level`, method: 'logging/setLevel', params: { level } })
 }
 
-/** Whether the server does not know the session: 404, or 400 from some SDKs (2025-11-25 transports, session management). */
+/**
+ * Whether the server does not know the session: 404, or 400 from some SDKs (2025-11-25 transports, session
+ * management).
+ */
 const isSessionLost = async (response: Response, { initialized }: UpstreamSession): Promise<boolean> =>
   initialized.id !== undefined &&
   (response.status === 404 || (response.status === 400 && /session/i.test(await response.clone().text())))
@@ -323,7 +330,10 @@ export const receive = (call: ModernCall, message: Rpc): boolean => {
   return true
 }
 
-/** The client left, or did not come back. For legacy servers, a closed connection is no cancellation (2025-11-25 transports). */
+/**
+ * The client left, or did not come back. For legacy servers, a closed connection is no cancellation
+ * (2025-11-25 transports).
+ */
 export const cancelCall = (call: ModernCall): void => {
   if (call.done) return
   post(call, {

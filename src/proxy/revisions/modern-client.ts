@@ -1,4 +1,5 @@
-// Modern clients at a legacy server: they send no `initialize` and have no session, so the gateway has both at the server.
+// Modern clients at a legacy server: they send no `initialize` and have no session, so the gateway has both
+// at the server.
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { metaKeys } from '../../mcp/envelope.ts'
@@ -23,7 +24,10 @@ import { openSubscription } from './subscriptions.ts'
 import type { Caller, Server } from './upstream-request.ts'
 import { type UpstreamSession, type UpstreamSessions, createUpstreamSessions } from './upstream-sessions.ts'
 
-/** Calls that wait for the client's next attempt. The request state is a secret that is good once, for the same person, client and request. */
+/**
+ * Calls that wait for the client's next attempt. The request state is a secret that is good once, for the
+ * same person, client and request.
+ */
 interface PendingInputRequests {
   /** Returns the state; undefined if the caller has too many calls that wait. */
   hold(call: ModernCall): string | undefined
@@ -74,7 +78,10 @@ const createPendingInputRequests = ({ runtime, lasting }: Server): PendingInputR
 }
 
 export interface ModernClient {
-  /** The session for calls of this client. A Response is the server's to the caller, for example 401. Undefined: it is not a legacy server. */
+  /**
+   * The session for calls of this client. A Response is the server's to the caller, for example 401.
+   * Undefined: it is not a legacy server.
+   */
   begin(caller: Caller, message: Rpc): Promise<UpstreamSession | Response | undefined>
   /** Responds to one message, in that session if there is one. Rejects with `Refusal`. */
   handle(caller: Caller, message: Rpc, session?: UpstreamSession): Promise<Response>
@@ -84,7 +91,10 @@ interface State {
   readonly server: Server
   readonly sessions: UpstreamSessions
   readonly pending: PendingInputRequests
-  /** Calls of a session that can require input, the latest last. Requests of the server outside a call go to the latest. */
+  /**
+   * Calls of a session that can require input, the latest last. Requests of the server outside a call go to
+   * the latest.
+   */
   readonly askable: WeakMap<UpstreamSession, Set<ModernCall>>
 }
 
@@ -103,7 +113,10 @@ const beginSession = (
   )
 }
 
-/** Listens on the GET stream for requests that belong to this call. Before the call is sent: what the server asks while nobody listens is lost. */
+/**
+ * Listens on the GET stream for requests that belong to this call. Before the call is sent: what the server
+ * asks while nobody listens is lost.
+ */
 const listenFor = async ({ askable }: State, call: ModernCall): Promise<() => void> => {
   const { stream, capabilities } = call.session
   if (!stream || !mayRequireInput.has(call.method) || Object.keys(capabilities).length === 0)
@@ -160,7 +173,10 @@ const discover = (state: State, caller: Caller, session: UpstreamSession, messag
   })
 }
 
-/** Throws `mcp.headers` if the `Mcp-Param-*` headers do not match the arguments (streamable-http, server validation). */
+/**
+ * Throws `mcp.headers` if the `Mcp-Param-*` headers do not match the arguments (streamable-http, server
+ * validation).
+ */
 const checkParamHeaders = ({ headers }: Caller, session: UpstreamSession, message: Rpc): void => {
   const { name, arguments: args } = paramsOf(message)
   const expected = session.paramHeaders.get(String(name)) ?? []

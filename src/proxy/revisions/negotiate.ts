@@ -1,4 +1,5 @@
-// Version negotiation (2026-07-28 basic/versioning, backward compatibility): the first call of a client is sent as it came, and the response shows what the server speaks.
+// Version negotiation (2026-07-28 basic/versioning, backward compatibility): the first call of a client is
+// sent as it came, and the response shows what the server speaks.
 import { createParser } from 'eventsource-parser'
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
@@ -11,7 +12,10 @@ import { type Caller, type Server, discard, isForCaller, sendModern } from './up
 
 type Generation = 'legacy' | 'modern'
 
-/** What is known of a server, from the calls of one person with one client. It expires, because servers are replaced. */
+/**
+ * What is known of a server, from the calls of one person with one client. It expires, because servers are
+ * replaced.
+ */
 export interface NegotiatedVersions {
   /** Undefined: not known. */
   speaks(owner: string, generation: Generation): boolean | undefined
@@ -42,7 +46,10 @@ export const createNegotiatedVersions = (now: () => number): NegotiatedVersions 
   }
 }
 
-/** What one response shows: whether the server speaks the generation of the request, or undefined, and the response as it came. */
+/**
+ * What one response shows: whether the server speaks the generation of the request, or undefined, and the
+ * response as it came.
+ */
 export interface Negotiation {
   readonly speaks?: boolean | undefined
   readonly response: Response
@@ -50,8 +57,8 @@ export interface Negotiation {
 
 const maxBytes = 67_108_864
 /**
- * A stream that is silent for this long (ms) is not waited for. In the middle of an event, all data has come: some servers leave out the blank line at its end.
- * Before the first event it may be a subscription.
+ * A stream that is silent for this long (ms) is not waited for. In the middle of an event, all data has come:
+ * some servers leave out the blank line at its end. Before the first event it may be a subscription.
  */
 const silentMs = 1000
 
@@ -102,7 +109,10 @@ const readFirst = async (server: Server, response: Response): Promise<FirstMessa
 const codeOf = (message: Rpc | undefined): unknown =>
   isRecord(message?.['error']) ? message['error']['code'] : undefined
 
-/** stdio servers of legacy revisions and transports without a session refuse what a legacy server over HTTP would respond with an error to. */
+/**
+ * stdio servers of legacy revisions and transports without a session refuse what a legacy server over HTTP
+ * would respond with an error to.
+ */
 const asLegacyResponse = (error: unknown): Response => {
   if (error instanceof Refusal && (error.code === 'mcp.legacy' || error.code === 'session.missing'))
     return Response.json(
@@ -132,7 +142,10 @@ const modernCodes: ReadonlySet<unknown> = new Set([-32_020, -32_021])
 /** Errors that mean that the server did not act, so that the request may be sent again. */
 const rejectedCodes: ReadonlySet<unknown> = new Set([-32_700, -32_600, -32_601, -32_602, -32_000, -32_001])
 
-/** A legacy result of a server that needs no session, as a modern one. The server has acted, so the request is not sent again. */
+/**
+ * A legacy result of a server that needs no session, as a modern one. The server has acted, so the request is
+ * not sent again.
+ */
 const asModernResult = (request: Rpc, message: Rpc, result: Rpc): Response => {
   const { _meta, ...translated } = toModern(String(request['method']), result, {})
   const { [serverInfoKey]: _none, ...meta } = isRecord(_meta) ? _meta : {}

@@ -1,4 +1,5 @@
-// The response to one POST of a client: a JSON message, or an event stream if there is more than one message or the first takes long.
+// The response to one POST of a client: a JSON message, or an event stream if there is more than one message
+// or the first takes long.
 import { type ResponseWriter, createResponseWriter } from '../../mcp/response-writer.ts'
 import { stdioResponse } from '../fetch.ts'
 import type { Server } from './upstream-request.ts'
@@ -24,7 +25,10 @@ const streamAfterMs = 1000
 export const jsonResponse = (message: object, headers: Readonly<Record<string, string>> = {}): Response =>
   Response.json(message, { headers: { 'cache-control': 'no-store', ...headers } })
 
-/** Opens the stream of a response that takes long, and writes comments while it is silent. `wrote`: something else was written. */
+/**
+ * Opens the stream of a response that takes long, and writes comments while it is silent. `wrote`: something
+ * else was written.
+ */
 const startKeepAlive = (
   { runtime, keepAliveMs }: Server,
   { open, comment }: Pick<ResponseWriter, 'open' | 'comment'>,

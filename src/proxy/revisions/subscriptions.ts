@@ -1,5 +1,5 @@
-// Notifications that belong to no call: `subscriptions/listen` of modern clients at a legacy server, and the GET stream of legacy clients at a modern server
-// (2026-07-28 basic/patterns/subscriptions).
+// Notifications that belong to no call: `subscriptions/listen` of modern clients at a legacy server, and the
+// GET stream of legacy clients at a modern server (2026-07-28 basic/patterns/subscriptions).
 import { Refusal } from '../../kit/refusal.ts'
 import { createEventWriter } from '../../kit/sse.ts'
 import { type Id, type Rpc, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
@@ -160,7 +160,10 @@ export const openSubscription = async (
 
 /** The GET streams of legacy clients, by session id. */
 export interface ClientStreams {
-  /** Opens a stream. `load`: the session as it is stored now. Throws `request.method` if the server has no notifications. */
+  /**
+   * Opens a stream. `load`: the session as it is stored now. Throws `request.method` if the server has no
+   * notifications.
+   */
   open(id: string, caller: Caller, load: () => Promise<ClientSession>): Promise<Response>
   /** The session subscribes to other resources now. */
   changed(id: string): void
@@ -181,7 +184,10 @@ const withoutSubscriptionId = (message: Rpc): Rpc => {
   return { ...message, params: { ...params, ...(Object.keys(meta).length > 0 ? { _meta: meta } : {}) } }
 }
 
-/** Undefined if the session wants no notifications at the moment: the stream is silent until it subscribes to something. */
+/**
+ * Undefined if the session wants no notifications at the moment: the stream is silent until it subscribes to
+ * something.
+ */
 const listen = async (
   server: Server,
   { changes, subscribed, clientInfo, capabilities }: ClientSession,

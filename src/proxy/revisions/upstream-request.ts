@@ -28,7 +28,10 @@ export interface Caller {
   readonly sessionId?: (() => string | undefined) | undefined
 }
 
-/** One request of Streamable HTTP to the server, whatever its transport. Rejects with `upstream.*` and with network errors. */
+/**
+ * One request of Streamable HTTP to the server, whatever its transport. Rejects with `upstream.*` and with
+ * network errors.
+ */
 export type DirectUpstream = (
   request: Request,
   about: Pick<Caller, 'principal' | 'asked' | 'refused' | 'sessionId'>,
@@ -43,7 +46,10 @@ export interface Server {
   >
   readonly direct: DirectUpstream
   readonly keepAliveMs: number
-  /** False where nothing outlives the request that created it (Workers): no call can wait, and no stream of the server can be read. */
+  /**
+   * False where nothing outlives the request that created it (Workers): no call can wait, and no stream of
+   * the server can be read.
+   */
   readonly lasting: boolean
 }
 
@@ -72,7 +78,9 @@ export interface UpstreamRequest {
   readonly body?: string
   /** Default: the caller's. */
   readonly signal?: AbortSignal
-  /** The request is the gateway's own, so it outlives the caller's; the server may be silent for this long. */
+  /**
+   * The request is the gateway's own, so it outlives the caller's; the server may be silent for this long.
+   */
   readonly ownMs?: number
   /** True while the server waits for the client: its silence is no error then. */
   readonly waits?: () => boolean
@@ -94,7 +102,10 @@ const headersFor = (caller: Headers, fields: readonly Field[]): Headers => {
   return headers
 }
 
-/** A Request that is aborted with the signal. By itself it follows the signal only as long as somebody holds the Request. */
+/**
+ * A Request that is aborted with the signal. By itself it follows the signal only as long as somebody holds
+ * the Request.
+ */
 export const abortableRequest = (
   url: string,
   init: RequestInit & { readonly signal: AbortSignal },
@@ -143,7 +154,10 @@ const createSilenceLimit = (
   }
 }
 
-/** The response, whose body fails when the server is silent for too long. Any byte counts, comments included; the time that the reader takes does not. */
+/**
+ * The response, whose body fails when the server is silent for too long. Any byte counts, comments included;
+ * the time that the reader takes does not.
+ */
 const limited = (response: Response, silence: SilenceLimit): Response => {
   if (!response.body) return response
   const reader = response.body.getReader()
@@ -216,7 +230,10 @@ export const sendModern = async (
   return { id, response }
 }
 
-/** Responses that are about the caller, or from a server in trouble: they say nothing about what the server speaks, and are the caller's to see. */
+/**
+ * Responses that are about the caller, or from a server in trouble: they say nothing about what the server
+ * speaks, and are the caller's to see.
+ */
 export const isForCaller = ({ status }: Response): boolean =>
   [401, 403, 407, 408, 429].includes(status) || status >= 500 || (status >= 300 && status < 400)
 

@@ -1,4 +1,5 @@
-// Sessions at legacy servers for modern clients, which have none: one for each person, client and set of client capabilities, never shared with anybody else.
+// Sessions at legacy servers for modern clients, which have none: one for each person, client and set of
+// client capabilities, never shared with anybody else.
 import { type Records, createRecords } from '../../kit/records.ts'
 import { type SingleFlight, createSingleFlight } from '../../kit/single-flight.ts'
 import { isEventStream } from '../../kit/sse.ts'
@@ -103,7 +104,10 @@ type Listener = (message: Rpc) => boolean
 
 /** The GET stream of a session: open while anybody listens, and opened again when it breaks. */
 export interface UpstreamStream {
-  /** Calls the listener with every message from now on. Resolves once the stream is open, or the server turns out to have none, to the function that ends it. */
+  /**
+   * Calls the listener with every message from now on. Resolves once the stream is open, or the server turns
+   * out to have none, to the function that ends it.
+   */
   listen(listener: Listener): Promise<() => void>
   readonly busy: boolean
   close(): void
@@ -113,7 +117,10 @@ export interface UpstreamStream {
 const openMs = 3000
 const reopenMs = [0, 1000, 2000, 5000, 15_000, 30_000] as const
 
-/** Reads the stream until the signal aborts. Resolves to true if the server has no stream (2025-11-25 transports, listening for messages). */
+/**
+ * Reads the stream until the signal aborts. Resolves to true if the server has no stream (2025-11-25
+ * transports, listening for messages).
+ */
 const readStream = async (
   server: Server,
   open: () => Promise<Response>,
@@ -341,7 +348,8 @@ export const createUpstreamSessions = (server: Server): UpstreamSessions => {
     async get(caller, clientInfo, capabilities) {
       sweep(state)
       if (caller.owner === '') {
-        // Callers cannot be told apart, so each call has a session of its own, and the server cannot ask anything in it.
+        // Callers cannot be told apart, so each call has a session of its own, and the server cannot ask
+        // anything in it.
         const about = await initialize(server, caller, clientInfo, {})
         return about === undefined || about instanceof Response
           ? about

@@ -1,4 +1,5 @@
-// A client on a connection (an event stream with POSTs beside it, or a WebSocket) in front of a service as Streamable HTTP: one session there for each connection here.
+// A client on a connection (an event stream with POSTs beside it, or a WebSocket) in front of a service as
+// Streamable HTTP: one session there for each connection here.
 import { utf8 } from '../../kit/bytes.ts'
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
@@ -24,7 +25,8 @@ import { refusalResponse } from '../error-response.ts'
 import type { MakeCall } from '../fetch-handler.ts'
 import { refusalOf } from './server-sse.ts'
 
-// A message that came on a connection, as a call of its own at the service's Streamable HTTP address: every check, credential, second try and record of a call holds for it too.
+// A message that came on a connection, as a call of its own at the service's Streamable HTTP address: every
+// check, credential, second try and record of a call holds for it too.
 
 export interface InternalCallsDeps {
   readonly makeCall: MakeCall
@@ -57,7 +59,10 @@ export const claimedVersion = (message: Rpc | undefined): string | undefined => 
   return typeof claim === 'string' ? claim : undefined
 }
 
-/** What a request of 2026-07-28 says beside its body (SEP-2243): a connection has no header fields, so they are written for it. */
+/**
+ * What a request of 2026-07-28 says beside its body (SEP-2243): a connection has no header fields, so they
+ * are written for it.
+ */
 const mirrored = (message: Rpc, version: string): string[] =>
   standardHeaders(String(message['method']), paramsOf(message)).flatMap(([name, value]) => [
     name,

@@ -1,4 +1,5 @@
-// Clients of 2024-11-05 (transports, HTTP with SSE): an event stream that names where to POST, messages taken with 202, answers on the stream.
+// Clients of 2024-11-05 (transports, HTTP with SSE): an event stream that names where to POST, messages taken
+// with 202, answers on the stream.
 import { Refusal } from '../../kit/refusal.ts'
 import { createEventWriter } from '../../kit/sse.ts'
 import { type ParsedMessages, messagesOf } from '../../mcp/json-rpc.ts'
@@ -35,14 +36,20 @@ interface Session {
   readonly client: ClientMessages
 }
 
-/** Where messages are POSTed, below the address of the stream: under the same resource, so the same token opens it. */
+/**
+ * Where messages are POSTed, below the address of the stream: under the same resource, so the same token
+ * opens it.
+ */
 export const messagePath = '/message'
 
 /** The session that a request to it names. */
 export const sessionIn = (query: string): string => new URLSearchParams(query).get('sessionId') ?? ''
 
 export interface ClientSse {
-  /** Where an admitted call at an HTTP+SSE address goes. Throws `request.method`, `route.unknown`, `session.unknown` and `calls.limited`. */
+  /**
+   * Where an admitted call at an HTTP+SSE address goes. Throws `request.method`, `route.unknown`,
+   * `session.unknown` and `calls.limited`.
+   */
   upstream(call: IdentifiedCall): Upstream
 }
 

@@ -1,4 +1,5 @@
-// Clients on a WebSocket: the handshake passes the steps of a connection before it is answered, and each message those of a call.
+// Clients on a WebSocket: the handshake passes the steps of a connection before it is answered, and each
+// message those of a call.
 import { utf8 } from '../../kit/bytes.ts'
 import { aboutRequest, refusalOf } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
@@ -21,7 +22,8 @@ import {
   createUpstreamSocket,
 } from './websocket-relay.ts'
 
-// A client's WebSocket and what is behind it: a WebSocket server, message for message, or any other server by one session of Streamable HTTP.
+// A client's WebSocket and what is behind it: a WebSocket server, message for message, or any other server by
+// one session of Streamable HTTP.
 
 export interface TunnelDeps extends UpstreamSocketDeps, MessagesDeps {
   readonly watch: Revalidation
@@ -54,7 +56,9 @@ const createPace = (now: () => number): (() => boolean) => {
   }
 }
 
-/** The message of a frame. Throws `mcp.parse` and `mcp.invalid`; a frame has one message, so an array is none. */
+/**
+ * The message of a frame. Throws `mcp.parse` and `mcp.invalid`; a frame has one message, so an array is none.
+ */
 const read = (text: string): Envelope => {
   const envelope = readEnvelope(utf8(text))
   if (envelope.batch) throw new Refusal('mcp.invalid', 'an array in a frame')
@@ -66,7 +70,8 @@ const endsAccess = (refusal: Refusal): boolean =>
   refusal.row.status === 401 || refusal.code.startsWith('token.')
 
 /**
- * Takes each message of the client to the WebSocket server, in order, once it has been judged. `bytes` of what waits are counted for the caller. Throws `calls.bytes`.
+ * Takes each message of the client to the WebSocket server, in order, once it has been judged. `bytes` of
+ * what waits are counted for the caller. Throws `calls.bytes`.
  */
 const createDirect = (
   deps: TunnelDeps,
@@ -223,7 +228,10 @@ export interface AdmitSocketDeps extends TunnelDeps {
   readonly connections: ConnectionSteps
 }
 
-/** Resolves when the server behind is there, so that the handshake may be answered with 101. Rejects with `Refusal`. */
+/**
+ * Resolves when the server behind is there, so that the handshake may be answered with 101. Rejects with
+ * `Refusal`.
+ */
 export type AdmitSocket = (head: Head) => Promise<Tunnel>
 
 /** `…/ws` is another name of `…/mcp` for clients that want a path of their own. */

@@ -1,5 +1,6 @@
-// The steps of admit.ts for connections, which carry messages by themselves: some when one is opened, and some for each message to a server on a WebSocket. Any other
-// message becomes a call of its own (client-messages.ts), which passes all of them.
+// The steps of admit.ts for connections, which carry messages by themselves: some when one is opened, and
+// some for each message to a server on a WebSocket. Any other message becomes a call of its own
+// (client-messages.ts), which passes all of them.
 import { Refusal } from '../../kit/refusal.ts'
 import { type Envelope, type Message, metaKeys } from '../../mcp/envelope.ts'
 import { encodeHeaderValue } from '../../mcp/headers.ts'
@@ -18,13 +19,19 @@ export interface ConnectionSteps {
   resolve(head: Head): Promise<Call>
   /** Token and permit. */
   enter(call: Call): Promise<PermittedCall>
-  /** For each message on it. Resolves with what gives back the permit of a request, and rejects with the refusal of a message that the server must not hear. */
+  /**
+   * For each message on it. Resolves with what gives back the permit of a request, and rejects with the
+   * refusal of a message that the server must not hear.
+   */
   messages(connection: ResolvedRequest): (envelope: Envelope) => Promise<() => void>
 }
 
 const noBody: ReadBody = () => Promise.reject(new Refusal('request.malformed', 'a connection has no body'))
 
-/** A message on a WebSocket has no header fields: what would stand there is what the message itself claims, so that it must be whole, and of a revision that is let through. */
+/**
+ * A message on a WebSocket has no header fields: what would stand there is what the message itself claims, so
+ * that it must be whole, and of a revision that is let through.
+ */
 const claimed = (message: Message | undefined) => {
   const claim = message?.meta?.[metaKeys.version]
   return typeof claim === 'string' && isModern(claim)

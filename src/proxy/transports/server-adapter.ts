@@ -1,4 +1,5 @@
-// A server that may be reached by HTTP+SSE or a WebSocket, as Streamable HTTP: which of its calls go through this adapter, and what it does with them.
+// A server that may be reached by HTTP+SSE or a WebSocket, as Streamable HTTP: which of its calls go through
+// this adapter, and what it does with them.
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Connect } from '../../mcp/transport.ts'
@@ -21,7 +22,10 @@ import {
 import { createRemoteServer } from './session-location.ts'
 
 export interface ServerAdapter {
-  /** One admitted request of Streamable HTTP; its URL is of no account. Rejects with `upstream.*` and `session.*`. */
+  /**
+   * One admitted request of Streamable HTTP; its URL is of no account. Rejects with `upstream.*` and
+   * `session.*`.
+   */
   readonly ask: SessionEndpoint
   /** The sessions on a connection alone, whatever is known of the server. */
   readonly server: SessionEndpoint
@@ -38,7 +42,10 @@ export interface ServerAdapterDeps {
   readonly keepAliveMs: number
 }
 
-/** Errors by which a server of 2026-07-28 shows that it is one: it heard us, and another transport would not help (SH Backward Compatibility). */
+/**
+ * Errors by which a server of 2026-07-28 shows that it is one: it heard us, and another transport would not
+ * help (SH Backward Compatibility).
+ */
 const modernCodes = new Set([-32_020, -32_021, -32_022, -32_602])
 
 const isModernError = (text: string): boolean => {
@@ -50,7 +57,10 @@ const isModernError = (text: string): boolean => {
   }
 }
 
-/** What a server has shown is believed this long: servers are replaced, and one caller's call may have shown it. */
+/**
+ * What a server has shown is believed this long: servers are replaced, and one caller's call may have shown
+ * it.
+ */
 const learnedMs = 600_000
 const mayBeLegacy = new Set([400, 404, 405])
 
@@ -107,7 +117,10 @@ const createSend = (url: string, fetch: Fetch, endpoint: Endpoint | undefined) =
   }
 }
 
-/** How a session connects to the server. For HTTP+SSE, the GET that opens the stream may be led elsewhere as well. */
+/**
+ * How a session connects to the server. For HTTP+SSE, the GET that opens the stream may be led elsewhere as
+ * well.
+ */
 const createConnect = (
   { url, publicOnly }: HttpUpstream,
   service: string,
@@ -136,7 +149,10 @@ interface Unknown {
   readonly learn: (transport: Transport) => void
 }
 
-/** POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25 transports, Backwards Compatibility). */
+/**
+ * POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25
+ * transports, Backwards Compatibility).
+ */
 const createFind =
   ({ send, server, learn }: Unknown): SessionEndpoint =>
   async (request, about) => {

@@ -1,4 +1,5 @@
-// The transport to a server of 2024-11-05: GET opens its event stream, the `endpoint` event says where messages are POSTed (MCP 2024-11-05 transports, HTTP with SSE).
+// The transport to a server of 2024-11-05: GET opens its event stream, the `endpoint` event says where
+// messages are POSTed (MCP 2024-11-05 transports, HTTP with SSE).
 import { readBounded } from '../../kit/http.ts'
 import { isLostConnection, networkReason } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
@@ -39,7 +40,10 @@ export const headersFor = (flat: readonly string[], more: Readonly<Record<string
   return headers
 }
 
-/** What a status that is no success means to the caller; the same as in every other answer of an upstream. `authenticate`: its WWW-Authenticate fields. */
+/**
+ * What a status that is no success means to the caller; the same as in every other answer of an upstream.
+ * `authenticate`: its WWW-Authenticate fields.
+ */
 export const refusalOf = (
   status: number,
   service: string,

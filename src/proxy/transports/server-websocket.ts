@@ -1,4 +1,5 @@
-// The transport to a server behind a WebSocket: one JSON-RPC message in each text frame, subprotocol `mcp` (the custom transport that SDKs and bridges share).
+// The transport to a server behind a WebSocket: one JSON-RPC message in each text frame, subprotocol `mcp`
+// (the custom transport that SDKs and bridges share).
 import { Refusal } from '../../kit/refusal.ts'
 import { messagesOf } from '../../mcp/json-rpc.ts'
 import type { Connect } from '../../mcp/transport.ts'
@@ -6,7 +7,8 @@ import type { Timer } from '../../ports/runtime.ts'
 import type { ConnectSocket, TextSocket } from '../../ports/transport.ts'
 import { refusalOf } from './server-sse.ts'
 
-// The heartbeat of a WebSocket: a ping at each beat, and an end when two beats brought nothing (RFC 6455 §5.5.2), because a peer that vanished closes nothing.
+// The heartbeat of a WebSocket: a ping at each beat, and an end when two beats brought nothing (RFC 6455
+// §5.5.2), because a peer that vanished closes nothing.
 
 export interface Heartbeat {
   /** The peer was heard. */
@@ -27,8 +29,9 @@ const answers = (text: string): boolean =>
   )
 
 /**
- * `socket`: once it is there. `dead`: called at most once, after the socket has been cut. Where the runtime sends no ping frames the ping is that of MCP (2025-11-25
- * utilities, Ping): idle sockets are cut on the way otherwise. Who never answered one of those may not know them, and is left alone.
+ * `socket`: once it is there. `dead`: called at most once, after the socket has been cut. Where the runtime
+ * sends no ping frames the ping is that of MCP (2025-11-25 utilities, Ping): idle sockets are cut on the way
+ * otherwise. Who never answered one of those may not know them, and is left alone.
  */
 export const createHeartbeat = (
   timer: Timer,

@@ -23,7 +23,10 @@ export interface SessionEndpointDeps {
   readonly most: number
 }
 
-/** Answers one request of a Streamable HTTP client, which has been let in already. `id`: of the session, should it open one. Rejects with `Refusal`. */
+/**
+ * Answers one request of a Streamable HTTP client, which has been let in already. `id`: of the session,
+ * should it open one. Rejects with `Refusal`.
+ */
 export type SessionEndpoint = (request: Request, about: SessionCall, id?: string) => Promise<Response>
 
 /** Largest message of a server, bytes. */
@@ -46,7 +49,10 @@ export const connectionIdOf = (session: string): string | undefined =>
 export const opensSession = (text: string): boolean =>
   messagesOf(text).some(({ message }) => message['method'] === 'initialize')
 
-/** Opens the connection of a session, while its owner has not too many, and closes it when the service is removed. */
+/**
+ * Opens the connection of a session, while its owner has not too many, and closes it when the service is
+ * removed.
+ */
 const createConnections = ({
   runtime: { now, timer },
   service,

@@ -1,4 +1,5 @@
-// Clients of HTTP+SSE where this process keeps no session: each request goes to the session object. There it is judged in full; here, whether it may have one.
+// Clients of HTTP+SSE where this process keeps no session: each request goes to the session object. There it
+// is judged in full; here, whether it may have one.
 import { Refusal } from '../../kit/refusal.ts'
 import type { Head } from '../../ports/call.ts'
 import type { SessionLocation, SessionLocations, SessionCall } from '../../ports/transport.ts'
@@ -41,7 +42,10 @@ const until = (response: Response, over: () => void): Response => {
   return new Response(body, { status: response.status, headers: response.headers })
 }
 
-/** Undefined for every request that no session of that kind is about; most are seen to be none of these by their path alone. Rejects as the decision about a call does. */
+/**
+ * Undefined for every request that no session of that kind is about; most are seen to be none of these by
+ * their path alone. Rejects as the decision about a call does.
+ */
 export const createSessionLocation = ({
   sessionLocations,
   connections,
@@ -65,7 +69,8 @@ export const createSessionLocation = ({
   return (head, request) => (/\/sse(?:[/?]|$)/.test(head.target) ? ask(head, request) : undefined)
 }
 
-// Sessions of a server on a connection where this process keeps none: each request goes to the session object.
+// Sessions of a server on a connection where this process keeps none: each request goes to the session
+// object.
 
 export interface RemoteServerDeps {
   readonly sessionLocations: SessionLocations

@@ -1,4 +1,5 @@
-// The server's side of a client's WebSocket: another WebSocket, each message to which has passed the steps of a call, or a session of Streamable HTTP.
+// The server's side of a client's WebSocket: another WebSocket, each message to which has passed the steps of
+// a call, or a session of Streamable HTTP.
 import { Refusal } from '../../kit/refusal.ts'
 import type { Envelope } from '../../mcp/envelope.ts'
 import { cancelledId, isResponse, keyOf, messagesOf } from '../../mcp/json-rpc.ts'
@@ -116,7 +117,10 @@ const overSocket = async (
   }
 }
 
-/** As in a call over HTTP: what a refused handshake was shown is followed by another credential, once, or by the question to the person. */
+/**
+ * As in a call over HTTP: what a refused handshake was shown is followed by another credential, once, or by
+ * the question to the person.
+ */
 const connect = async (
   upstream: HttpUpstream,
   deps: UpstreamSocketDeps,
@@ -195,7 +199,10 @@ interface Pending {
 }
 
 export interface Messages {
-  /** Rejects with the refusal of a message that the server must not hear. `text`: of a notification, for the request that it cancels. */
+  /**
+   * Rejects with the refusal of a message that the server must not hear. `text`: of a notification, for the
+   * request that it cancels.
+   */
   admit(envelope: Envelope, text: string): Promise<void>
   /** Something that the server said. */
   heard(text: string): void
