@@ -29,7 +29,7 @@ const lookMs = 1000
 /** A server that waits for its client waits this long: there may be a person to ask. */
 const askMs = 600_000
 
-interface SweeperOptions extends Pick<BridgeOptions, 'timeoutMs' | 'sleepMs' | 'keepAliveMs'> {
+interface SweeperOptions extends Pick<BridgeOptions, 'timeoutMs' | 'sleepMs' | 'keepAliveMs' | 'holdMs'> {
   readonly sessions: StreamableHttp
   readonly stateless: StatelessEndpoint
   readonly sharedProcess: SharedProcess | undefined
@@ -48,7 +48,9 @@ interface Sweeper {
 
 const createSweeper = (options: SweeperOptions): Sweeper => {
   const { sessions, stateless, sharedProcess, pool, starting, now, timer } = options
-  const { timeoutMs, sleepMs, keepAliveMs } = options
+  const { timeoutMs, sleepMs, keepAliveMs, holdMs } = options
+  // Streams that are to be closed early are closed in time, however short that is.
+  const everyMs = holdMs > 0 ? Math.min(tickMs, Math.max(10, holdMs / 2)) : tickMs
   let cancel: (() => void) | undefined
   let lookedAt = 0
   let commentedAt = now()
@@ -74,14 +76,14 @@ const createSweeper = (options: SweeperOptions): Sweeper => {
     if (pool.size === 0) stop()
   }
   const again = (): void => {
-    cancel = timer(tickMs, again)
+    cancel = timer(everyMs, again)
     tick()
   }
   return {
     tick,
     stop,
     run() {
-      cancel ??= timer(tickMs, again)
+      cancel ??= timer(everyMs, again)
     },
   }
 }

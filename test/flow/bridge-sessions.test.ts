@@ -1,6 +1,7 @@
 // A server on standard input and output, as clients of 2025 and before meet it: sessions on one HTTP
 // endpoint.
 import { describe, expect, it } from 'vitest'
+import { timer } from '../../src/node/runtime.ts'
 import { textOf } from '../runtimes/revisions.ts'
 import { eventsOf, saidBy, until } from '../stdio/world.ts'
 import { useWorlds } from '../stdio/worlds.ts'
@@ -208,6 +209,17 @@ describe('a client of 2025 or before', () => {
         await eventsOf(await ana.fetch('GET', undefined, { ...ana.session, 'last-event-id': id })).rest()
       )[0]?.message.id
     expect(answer).toBe(5)
+  })
+
+  it('is let go of in time, however short that is: calls are looked at twice as often', async () => {
+    const waits = new Set<number>()
+    const startTimer: typeof timer = (ms, run) => {
+      waits.add(ms)
+      return timer(ms, run)
+    }
+    const ana = world({ bridge: { holdMs: 40 }, startTimer }).client('ana')
+    await ana.initialize()
+    expect([...waits].filter((ms) => ms <= 100)).toEqual([20])
   })
 
   it('sends batches where its revision has them, and only there [C4]', async () => {

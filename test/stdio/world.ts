@@ -29,6 +29,8 @@ export interface WorldOptions {
   readonly privateFiles?: readonly string[]
   /** Time passes by `advance` alone. */
   readonly still?: boolean
+  /** Instead of real timers. */
+  readonly startTimer?: typeof timer
   /** Instead of real processes. */
   readonly spawn?: SpawnServer
 }
@@ -254,6 +256,7 @@ export const openWorld = ({
   spawn,
   privateFiles = [],
   still = false,
+  startTimer = timer,
   ...world
 }: WorldOptions = {}): World => {
   const stateDir = world.stateDir ?? mkdtempSync(join(tmpdir(), 'postern-stdio-'))
@@ -289,7 +292,7 @@ export const openWorld = ({
     {
       spawn: spawn ?? processes.spawn,
       now: () => (still ? 1_000_000 : Date.now()) + ahead,
-      timer,
+      timer: startTimer,
       random: (n) => randomFillSync(new Uint8Array(n)),
       digest,
       log: (level, event, fields = {}) => void log.push({ level, event, fields }),
