@@ -57,7 +57,9 @@ describe('a call', () => {
     const world = await createWorld()
     const { access } = await logIn(world)
     for (const good of [`Bearer ${access}`, `bearer ${access}`, `BEARER ${access}`])
-      await expect(world.guard([good], at(world))).resolves.toBeDefined()
+      await expect(world.guard([good], at(world))).resolves.toMatchObject({
+        person: { provider: 'local', subject: 'ana' },
+      })
     const bad = [
       'Bearer garbage',
       'bearer x',
@@ -144,7 +146,9 @@ describe('a call', () => {
     const early = await createWorld()
     const { access: fresh } = await logIn(early)
     early.clock.now -= 59_000
-    await expect(early.guard([`Bearer ${fresh}`], at(early))).resolves.toBeDefined()
+    await expect(early.guard([`Bearer ${fresh}`], at(early))).resolves.toMatchObject({
+      person: { provider: 'local', subject: 'ana' },
+    })
   })
 
   it('[H-J9, H-A17] while storage is down is never let through and never sent to log in; a call without a token is told as always', async () => {
@@ -163,7 +167,9 @@ describe('a call', () => {
     world.clock.now += 120_000
     expect((await world.signer.jwks()).keys).toHaveLength(1)
     state.down = false
-    await expect(world.guard([`Bearer ${access}`], at(world))).resolves.toBeDefined()
+    await expect(world.guard([`Bearer ${access}`], at(world))).resolves.toMatchObject({
+      person: { provider: 'local', subject: 'ana' },
+    })
   })
 
   it('[H-J16] is answered for thousands of tokens from bounded memory, and bad ones displace no good one', async () => {

@@ -111,7 +111,7 @@ describe('the signer', () => {
     expect(await signer.verify(jwt, 'JWT')).toBeUndefined()
     expect(await signer.verify(`${jwt}x`, 'at+jwt')).toBeUndefined()
     clock.now -= 59_000
-    expect(await signer.verify(jwt, 'at+jwt')).toBeDefined()
+    expect(await signer.verify(jwt, 'at+jwt')).toMatchObject({ sub: 'x' })
     clock.now -= 10_000
     expect(await signer.verify(jwt, 'at+jwt')).toBeUndefined()
     clock.now += 69_000 + hour
@@ -143,8 +143,8 @@ describe('the signer', () => {
     const jwt = await token(known)
     state.down = true
     clock.now += 10 * 60_000
-    expect(await known.verify(jwt, 'at+jwt')).toBeDefined()
-    expect(await known.verify(await token(known), 'at+jwt')).toBeDefined()
+    expect(await known.verify(jwt, 'at+jwt')).toMatchObject({ sub: 'x' })
+    expect(await known.verify(await token(known), 'at+jwt')).toMatchObject({ sub: 'x' })
     expect(logged).toContain('signing-keys.from-memory')
     const fresh = await process()
     await expect(fresh.jwks()).rejects.toMatchObject({ code: 'storage.unavailable' })
@@ -163,7 +163,7 @@ describe('the signer', () => {
     await b.jwks()
     clock.now += 61_000
     slow.waits = true
-    expect(await b.verify(jwt, 'at+jwt')).toBeDefined()
+    expect(await b.verify(jwt, 'at+jwt')).toMatchObject({ sub: 'x' })
     expect((await b.jwks()).keys).toHaveLength(1)
     slow.waits = false
     slow.answer()
@@ -185,7 +185,7 @@ describe('the signer', () => {
     await expect(token(lost)).rejects.toMatchObject({ code: 'storage.sealed' })
     expect(logged).toContain('record.unreadable')
     expect(await store.get('signing-keys')).toEqual(before)
-    expect(await (await process()).verify(jwt, 'at+jwt')).toBeDefined()
+    expect(await (await process()).verify(jwt, 'at+jwt')).toMatchObject({ sub: 'x' })
   })
 
   it('keeps the keys through a change of the root secret, and for good once a process has started with the new one [H-T9]', async () => {
@@ -193,9 +193,9 @@ describe('the signer', () => {
     const jwt = await token(await process())
     const next = random(32)
     const before = await store.get('signing-keys')
-    expect(await (await process([next, secret])).verify(jwt, 'at+jwt')).toBeDefined()
+    expect(await (await process([next, secret])).verify(jwt, 'at+jwt')).toMatchObject({ sub: 'x' })
     expect((await store.get('signing-keys'))?.value).not.toBe(before?.value)
-    expect(await (await process([next])).verify(jwt, 'at+jwt')).toBeDefined()
+    expect(await (await process([next])).verify(jwt, 'at+jwt')).toMatchObject({ sub: 'x' })
     expect(logged).toEqual([])
   })
 })

@@ -427,7 +427,7 @@ describe('registration management', () => {
     })
     await expect(
       world.guard([`Bearer ${other.access}`], world.directory.only as never),
-    ).resolves.toBeDefined()
+    ).resolves.toMatchObject({ person: { provider: 'local', subject: 'ana' } })
     expect((await refresh(world, client, token)).body['error']).toBe('invalid_client')
     expect((await exchange(world, client, code)).body['error']).toBe('invalid_client')
     expect((await manage(world, client.id, client.access)).status).toBe(404)

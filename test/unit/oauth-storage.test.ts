@@ -193,7 +193,9 @@ describe('a change of the root secret', () => {
       store: () => shared,
       keys: await createKeyRing([next, former], random),
     })
-    await expect(live(after, access)).resolves.toBeDefined()
+    await expect(live(after, access)).resolves.toMatchObject({
+      person: { provider: 'local', subject: 'ana' },
+    })
     expect((await exchange(after, client, code)).status).toBe(200)
     const rotated = await refresh(after, client, token)
     expect(rotated.status).toBe(200)

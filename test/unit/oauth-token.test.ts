@@ -211,7 +211,9 @@ describe('a refresh token', () => {
     expect((await refresh(world, client, first)).body['refresh_token']).toBe(second)
     expect((await refresh(world, client, second)).body['refresh_token']).toBe(third.body['refresh_token'])
     world.clock.now += 2_000
-    await expect(live(world, String(third.body['access_token']))).resolves.toBeDefined()
+    await expect(live(world, String(third.body['access_token']))).resolves.toMatchObject({
+      person: { provider: 'local', subject: 'ana' },
+    })
     const reused = await refresh(world, client, first)
     expect([reused.status, reused.body['error'], reused.code]).toEqual([
       400,
@@ -248,7 +250,9 @@ describe('a refresh token', () => {
     ]
     for (const bad of forged) expect((await refresh(world, client, bad)).body['error']).toBe('invalid_grant')
     expect((await refresh(world, stranger, token)).body['error']).toBe('invalid_grant')
-    await expect(live(world, access)).resolves.toBeDefined()
+    await expect(live(world, access)).resolves.toMatchObject({
+      person: { provider: 'local', subject: 'ana' },
+    })
     expect((await refresh(world, client, token)).status).toBe(200)
   })
 
@@ -301,7 +305,9 @@ describe.each([
         new Set(outcomes.filter(({ status }) => status === 400).map(({ body }) => body['error'])),
       ).toEqual(new Set(['invalid_grant']))
       const winner = outcomes.find(({ status }) => status === 200)
-      await expect(live(world, String(winner?.body['access_token']))).resolves.toBeDefined()
+      await expect(live(world, String(winner?.body['access_token']))).resolves.toMatchObject({
+        person: { provider: 'local', subject: 'ana' },
+      })
     }
   })
 
