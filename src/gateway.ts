@@ -12,18 +12,16 @@ import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
 import { transportSecurity } from './kit/http.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
-import { authorizationResponse } from './oauth/authorization-response.ts'
 import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
 import { createClientDocuments } from './oauth/client-id-document.ts'
 import { createClients } from './oauth/clients.ts'
 import { createConsent } from './oauth/consent.ts'
 import { createGrants } from './oauth/grants.ts'
-import { createIntrospect } from './oauth/introspect.ts'
-import { type OAuthEndpoint, endpoints } from './oauth/endpoints.ts'
-import { createMetadata } from './oauth/metadata.ts'
+import { createIssuedTokens } from './oauth/issued-tokens.ts'
+import { type OAuthEndpoint, createMetadata, endpoints } from './oauth/metadata.ts'
+import { authorizationResponse } from './oauth/parameters.ts'
 import { createClientConfiguration, createRegister } from './oauth/registration.ts'
-import { createRevoke } from './oauth/revoke.ts'
 import { createSigner } from './oauth/signing-keys.ts'
 import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
@@ -43,7 +41,7 @@ import { callStdio, createFetchProxy } from './proxy/fetch-handler.ts'
 import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
 import { createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
 import { createEndpoints } from './proxy/upstream-endpoint.ts'
-import { createKnownFacts } from './request-facts.ts'
+import { createKnownFacts } from './route.ts'
 import { createDirectory } from './services/directory.ts'
 import { createEncode } from './services/encode.ts'
 import { createServiceMaker, servicePlanOf } from './services/from-config.ts'
@@ -151,10 +149,7 @@ type Services = ReturnType<typeof createServices>
 const createIdentity = ({ config, runtime, issuer }: Platform, { directory }: Services) => {
   const people = createLocalPeople({ runtime, users: config.local_users })
   const providers = createProviders({ runtime, config, issuer })
-  const links = createLoginLinks({
-    runtime,
-    enabled: config.local_users.length === 0 && providers.size === 0,
-  })
+  const links = createLoginLinks({ runtime, enabled: !people.any && providers.size === 0 })
   const mayStillSignIn = createAccessRules({ people, providers, links, directory })
   const known = createKnownFacts(directory)
   const sessions = known.sessions(
@@ -293,8 +288,7 @@ const createOAuthHandlers = (
   manage: createClientConfiguration({ runtime, directory, clients, grants, record }),
   authorize: createAuthorize({ runtime, directory, find, clients, pendingRequests, sessions, limit }),
   token: createToken({ runtime, config, directory, find, clients, grants, tokens, limit, record }),
-  revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
-  introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
+  ...createIssuedTokens({ runtime, directory, clients, grants, tokens, limit, record }),
 })
 
 const createServiceHandlers = (

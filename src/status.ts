@@ -1,5 +1,5 @@
 // Health, readiness, the list of services, and the home page as JSON or HTML.
-import { isFromElsewhere } from './kit/form.ts'
+import { isFromElsewhere } from './kit/http.ts'
 import { Refusal } from './kit/refusal.ts'
 import { createSingleFlight } from './kit/single-flight.ts'
 import type { ConnectStep, Handler, Sessions } from './ports/modules.ts'

@@ -1,8 +1,7 @@
 // The services API for administrators: JSON over HTTP, with the session cookie and a CSRF token.
 import { sameText, utf8Text } from '../kit/bytes.ts'
-import { foreignSender } from '../kit/form.ts'
-import { readBounded, readMediaType } from '../kit/http.ts'
-import { personKey } from '../kit/person-key.ts'
+import { foreignSender, readBounded, readMediaType } from '../kit/http.ts'
+import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, BrowserSession, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'

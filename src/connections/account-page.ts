@@ -1,7 +1,7 @@
 // The page where people see, connect, choose and disconnect their accounts at one upstream.
 import { sameText } from '../kit/bytes.ts'
-import { type FormFields, foreignSender, readForm } from '../kit/form.ts'
-import { personKey } from '../kit/person-key.ts'
+import { type FormFields, foreignSender, readForm } from '../kit/http.ts'
+import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Audit, Handler, Limit, BrowserSession, Sessions } from '../ports/modules.ts'

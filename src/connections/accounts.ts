@@ -2,8 +2,7 @@
 // sealed once more for person, service, issuer and account, so that a fault in the record cannot send one
 // server the token of another.
 import { sealedRefusal } from '../kit/keyring.ts'
-import { personKey } from '../kit/person-key.ts'
-import { createRecords, keyMismatchOfRecord } from '../kit/records.ts'
+import { personKey, createRecords, keyMismatchOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'

@@ -2,7 +2,7 @@
 // with PKCE, `resource` and a state of this browser session.
 import type * as oauth from 'oauth4webapi'
 import { encodeBase64url } from '../kit/bytes.ts'
-import { personKey } from '../kit/person-key.ts'
+import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, BrowserSession } from '../ports/modules.ts'
 import type { Runtime, RequestContext } from '../ports/runtime.ts'

@@ -1,7 +1,7 @@
 // The error for a client when only the person can help: a sentence and the link to a page of this gateway.
 // Never a third party's link (MCP Elicitation, URL mode).
 import { encodeBase64url } from '../kit/bytes.ts'
-import { personKey } from '../kit/person-key.ts'
+import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'

@@ -2,8 +2,7 @@
 // same browser.
 import type * as oauth from 'oauth4webapi'
 import { encodeBase64url } from '../kit/bytes.ts'
-import { personKey } from '../kit/person-key.ts'
-import { createRecords } from '../kit/records.ts'
+import { personKey, createRecords } from '../kit/records.ts'
 import { Refusal, type RefusalCode } from '../kit/refusal.ts'
 import { isCallbackOf } from '../kit/urls.ts'
 import type { Audit, Sessions } from '../ports/modules.ts'

@@ -1,9 +1,8 @@
 // The handlers of sign-in: the page, its password form, the magic link, and signing out.
 import { sameText } from '../kit/bytes.ts'
-import { readForm } from '../kit/form.ts'
-import { isAskedAhead } from '../kit/http.ts'
+import { readForm, isAskedAhead } from '../kit/http.ts'
 import { logText } from '../kit/log.ts'
-import { personKey } from '../kit/person-key.ts'
+import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, DescribeFlow, Handler, Limit } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'

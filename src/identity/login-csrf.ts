@@ -1,8 +1,7 @@
 // Login CSRF protection, before there is a session: one cookie ties a sign-in to its browser, and forms prove
 // that they came from our page.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
-import { type FormFields, foreignSender, readForm } from '../kit/form.ts'
-import { trimWhitespace } from '../kit/http.ts'
+import { type FormFields, foreignSender, readForm, trimWhitespace } from '../kit/http.ts'
 import type { KeyRing } from '../kit/keyring.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'

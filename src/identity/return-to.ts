@@ -1,6 +1,6 @@
 // Where a sign-in leads: back to the authorization request that needed it, to a page of this gateway, or
 // home.
-import { personKey } from '../kit/person-key.ts'
+import { personKey } from '../kit/records.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Audit } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'

@@ -1,5 +1,6 @@
-// The few rules of HTTP fields that more than one module needs. Header lists are flat: name, value, name,
-// value…, as Node hands them over.
+// The few rules of HTTP that more than one module needs: fields, bodies, origins, paths, media types, forms,
+// redirects. Header lists are flat: name, value, name, value…, as Node hands them over.
+import { utf8Text } from './bytes.ts'
 import { Refusal } from './refusal.ts'
 
 /** Without the spaces and tabs around a field value (RFC 9110 §5.5); linear in its length. */
@@ -274,4 +275,55 @@ export const hostSpellings = (origin: string): readonly string[] => {
   return /:\d+$/.test(authority)
     ? [authority]
     : [authority, `${authority}:${origin.startsWith('https:') ? 443 : 80}`]
+}
+
+// The small forms of our own pages.
+
+/** Field name → its one value. */
+export type FormFields = ReadonlyMap<string, string>
+
+const largestForm = 16_384
+
+/**
+ * An `application/x-www-form-urlencoded` body of at most 16 KiB. Throws for another media type and for a
+ * field sent twice (which one counts would be a guess).
+ */
+export const readForm = async (request: Request): Promise<FormFields> => {
+  const type = request.headers.get('content-type') ?? ''
+  if (readMediaType(type)?.essence !== 'application/x-www-form-urlencoded') {
+    throw new Refusal('request.media-type', type.slice(0, 80))
+  }
+  const form = new Map<string, string>()
+  for (const [name, value] of new URLSearchParams(utf8Text(await readWhole(request, largestForm)))) {
+    if (form.has(name)) throw new Refusal('request.malformed', `field ${name.slice(0, 40)} sent twice`)
+    form.set(name, value)
+  }
+  return form
+}
+
+// Who sent a request that changes something: a page of this gateway, or another site with somebody's cookies.
+
+/** Whether the browser says that another site sent it (Fetch Metadata). Browsers that say nothing pass. */
+export const isFromElsewhere = (headers: Headers): boolean => {
+  const site = headers.get('sec-fetch-site')
+  return site !== null && site !== 'same-origin' && site !== 'none'
+}
+
+/**
+ * Why the sender is none of these origins (RFC 6454 §7.3: `null` is another site); undefined when it may be.
+ */
+export const foreignSender = ({ headers }: Request, origins: readonly string[]): string | undefined => {
+  const origin = headers.get('origin')
+  if (isFromElsewhere(headers)) return `Sec-Fetch-Site ${String(headers.get('sec-fetch-site')).slice(0, 40)}`
+  return origin === null || origins.includes(origin) ? undefined : `Origin ${origin.slice(0, 200)}`
+}
+
+/**
+ * 303 (never 307, which would repeat a form with its credentials: RFC 9700 §4.12), kept by no cache, telling
+ * the next site nothing.
+ */
+export const seeOther = (location: string, cookies: readonly string[] = []): Response => {
+  const headers = new Headers({ location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' })
+  for (const cookie of cookies) headers.append('set-cookie', cookie)
+  return new Response(null, { status: 303, headers })
 }

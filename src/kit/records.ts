@@ -1,4 +1,5 @@
-// Typed records in a Store, sealed by the key ring: values go in, and values come out.
+// Typed records in a Store, sealed by the key ring: values go in, and values come out. And the key of a person's
+// records.
 import {
   type KeyRing,
   type KeyMismatch,
@@ -194,3 +195,10 @@ export const createRecords = <T>(
     },
   }
 }
+
+/**
+ * The one key under which anything of a person is kept: provider and the provider's stable subject. E-mail is
+ * never a key (two accounts may share one).
+ */
+export const personKey = (person: { readonly provider: string; readonly subject: string }): string =>
+  `${person.provider}:${person.subject}`

@@ -51,7 +51,7 @@ export interface RequestFacts {
   readonly service?: string | undefined
   /** Client id, as the client said it or as it was proven. */
   readonly client?: string | undefined
-  /** Key of the person (kit/person-key.ts). */
+  /** Key of the person (kit/records.ts). */
   readonly person?: string | undefined
   /** Id of the identity provider. */
   readonly provider?: string | undefined

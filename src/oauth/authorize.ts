@@ -2,18 +2,18 @@
 // this browser, and the person is asked. The order is the security model: until the redirect URI is known to
 // be the client's, an error may only be shown to the person (RFC 6749 §4.1.2.1); afterwards it is sent to the
 // client.
+import { seeOther } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { redirectMatches, withoutQuery } from '../kit/urls.ts'
 import type { Handler, Limit, Sessions } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory, FindAddress } from '../ports/services.ts'
 import type { AuthorizationRequest, PendingRequests } from './authorization-requests.ts'
-import { seeOther, tellClient } from './authorization-response.ts'
 import { snapshotOf } from './client.ts'
 import type { Clients, FoundClient } from './clients.ts'
 import { loginPath } from './consent-request.ts'
-import { endpoints } from './endpoints.ts'
-import { one, ownNavigation, readForm, readQuery, takeSpace } from './parameters.ts'
+import { endpoints } from './metadata.ts'
+import { one, ownNavigation, readForm, readQuery, takeSpace, tellClient } from './parameters.ts'
 
 export interface AuthorizeDeps {
   readonly runtime: Pick<Runtime, 'now'>

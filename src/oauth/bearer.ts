@@ -1,13 +1,13 @@
 // The protected resource's side of a token (RFC 6750, RFC 9728 §5): one bearer token in, the principal at
 // that address out, or the challenge that tells the client what to do.
 import { decodeJwt } from 'jose'
-import { Refusal, type RefusalCode, type RequestFacts } from '../kit/refusal.ts'
+import { type RefusalCode, type RequestFacts, Refusal } from '../kit/refusal.ts'
 import type { AuthenticateBearer, Signer } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory } from '../ports/services.ts'
-import { resourceMetadataUrl } from './endpoints.ts'
 import type { Grant, Grants } from './grants.ts'
+import { resourceMetadataUrl } from './metadata.ts'
 import { type AccessClaims, accessClaimsOf, accessTokenType, subjectOf } from './tokens.ts'
 
 export interface BearerDeps {

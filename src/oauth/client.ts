@@ -7,6 +7,11 @@ import type { ClientKind, ClientView } from '../ports/pages.ts'
 /** How a client proves who it is at the token endpoint (RFC 7591 §2, OIDC Core §9). */
 export const authMethods = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const
 export type AuthMethod = (typeof authMethods)[number]
+/**
+ * Of assertions (RFC 7523 §3). Asymmetric only: with an HMAC algorithm the published key itself would be the
+ * secret.
+ */
+export const assertionAlgorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519'] as const
 
 export const grantTypes = ['authorization_code', 'refresh_token'] as const
 export type GrantType = (typeof grantTypes)[number]
@@ -37,11 +42,12 @@ export interface Client {
  */
 export type Leg = 'authorize' | 'token'
 
-export const clientView = (client: Client): ClientView => ({
-  id: client.id,
-  name: client.name,
-  kind: client.kind,
-  ...(client.host === undefined ? {} : { host: client.host }),
+/** What pages say of a client, and nothing more of it. */
+export const clientView = ({ id, name, kind, host }: ClientView): ClientView => ({
+  id,
+  name,
+  kind,
+  ...(host !== undefined && { host }),
 })
 
 /**

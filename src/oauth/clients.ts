@@ -1,142 +1,231 @@
 // Who a client is, from three sources in order of trust (configuration, metadata document, registration), and
 // how it proves that (RFC 6749 §2.3).
-import { type JSONWebKeySet, createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import type { Config } from '../config/schema.ts'
-import { decodeBase64, sameText, utf8Text } from '../kit/bytes.ts'
+import { decodeBase64, encodeBase64url, sameText, utf8Text } from '../kit/bytes.ts'
+import { type Records, createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { type Approvals, createApprovals } from './approvals.ts'
-import { type ClientDocuments, createFetchJson } from './client-id-document.ts'
-import { type AuthMethod, type Client, type Leg, grantTypes } from './client.ts'
-import { endpoints } from './endpoints.ts'
+import { type Approvals, createApprovals } from './authorization-requests.ts'
+import { assertionSubject, assertionType, createProveAssertion } from './client-assertion.ts'
+import type { ClientDocuments } from './client-id-document.ts'
+import { type AuthMethod, type Client, type ClientMetadata, type Leg, grantTypes } from './client.ts'
 import { one } from './parameters.ts'
-import {
-  type ReadRegistration,
-  type Registrations,
-  createRegistrations,
-  registeredClient,
-} from './registrations.ts'
 
-// private_key_jwt (RFC 7523 §3, OIDC Core §9): a client proves who it is by a short-lived token signed with a
-// key it published; each is good once.
+// Dynamic registrations (RFC 7591) in the store: one sealed record for each client, which expires when it is
+// unused for too long and is renewed by use.
 
-export const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
-/** Asymmetric only: with an HMAC algorithm the published key itself would be the secret. */
-export const assertionAlgorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519'] as const
+export interface Registration {
+  readonly id: string
+  readonly metadata: ClientMetadata
+  /** Digest of the client secret, for the methods that have one. */
+  readonly secretDigest?: string
+  /** Digest of the registration access token (RFC 7592 §3). */
+  readonly accessDigest: string
+  /** It was deleted, and its grants are being ended; it cannot be used for anything else. */
+  readonly ended?: true
+  /** No person has allowed this client anything yet. */
+  readonly unused?: true
+  /** Epoch ms. */
+  readonly issuedAt: number
+  readonly renewedAt: number
+}
 
-const maxAssertion = 8_192
-const maxKeySet = 65_536
-const leewayMs = 60_000
-const longestMs = 3_600_000
-const refetchMs = 30_000
+/** A registration as it was read, with the version a change must find. */
+export interface ReadRegistration {
+  readonly registration: Registration
+  readonly mark: string
+}
+
+/** A new registration, with the secrets that are returned only here. */
+export interface NewRegistration {
+  readonly registration: Registration
+  readonly secret?: string
+  readonly accessToken: string
+}
+
+export interface Registrations {
+  /** Keeps new metadata under a new id. The secrets are returned here and kept as digests. */
+  create(metadata: ClientMetadata): Promise<NewRegistration>
+  read(id: string): Promise<ReadRegistration | undefined>
+  /**
+   * New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made
+   * when the method needs one and there was none.
+   */
+  replace(
+    read: ReadRegistration,
+    metadata: ClientMetadata,
+  ): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
+  /** The same for a registration that may be ended already, to finish deleting it. */
+  readEnded(id: string): Promise<ReadRegistration | undefined>
+  /** From now on it is unknown to everything but `readEnded`. */
+  end(read: ReadRegistration): Promise<void>
+  remove(id: string): Promise<void>
+  /** A person allowed the client something: from now on its use renews it. */
+  use(read: ReadRegistration): Promise<void>
+  /** Extends the expiry of a client in use, with at most one write a day and client. */
+  renew(read: ReadRegistration): Promise<void>
+  /** Epoch seconds at which a registration ends when it is not used again; 0: never (RFC 7591 §3.2.1). */
+  expiresAt(registration: Registration): number
+  /** Whether this is the registration's access token. */
+  admits(registration: Registration, accessToken: string): boolean
+}
+
+const renewEveryMs = 86_400_000
+/** How long an interrupted DELETE can be repeated. */
+const endedMs = 86_400_000
+/** Each lost compare-and-set means that another request won, so this many in a row mean a fault. */
+const maxAttempts = 10
+const idShape = /^client_[A-Za-z0-9_-]{22}$/
+const needsSecret = (metadata: ClientMetadata): boolean =>
+  metadata.token_endpoint_auth_method === 'client_secret_basic' ||
+  metadata.token_endpoint_auth_method === 'client_secret_post'
+
+export const registeredClient = (
+  { id, metadata, secretDigest }: Registration,
+  digest: Runtime['digest'],
+): Client => ({
+  id,
+  name: metadata.client_name ?? 'Unnamed app',
+  kind: 'dynamic',
+  redirectUris: metadata.redirect_uris,
+  authMethod: metadata.token_endpoint_auth_method,
+  grantTypes: metadata.grant_types,
+  ...(secretDigest && { secretDigest }),
+  ...(metadata.jwks && { jwks: metadata.jwks }),
+  ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
+  digest: () => digest(JSON.stringify(metadata)),
+})
+
+interface Secret {
+  readonly secret?: string
+  readonly secretDigest?: string
+}
+type PutOptions = NonNullable<Parameters<Records<Registration>['put']>[2]>
+
+const createReads = (records: Records<Registration>) => {
+  const readEnded: Registrations['readEnded'] = async (id) => {
+    const kept = idShape.test(id) ? await records.get(id) : undefined
+    return kept && { registration: kept.value, mark: kept.mark }
+  }
+  const read: Registrations['read'] = async (id) => {
+    const found = await readEnded(id)
+    return found?.registration.ended ? undefined : found
+  }
+
+  /**
+   * Writes what `next` returns over the version that was read, and tries again over a newer one. Nothing is
+   * written when `next` returns undefined.
+   */
+  const change = async (
+    first: ReadRegistration,
+    next: (was: Registration) => Registration | undefined,
+    ttl: (registration: Registration) => PutOptions,
+  ): Promise<void> => {
+    let found: ReadRegistration | undefined = first
+    for (let attempt = 0; attempt < maxAttempts && found; attempt++) {
+      const changed = next(found.registration)
+      if (!changed || (await records.put(changed.id, changed, { ...ttl(changed), only: found.mark }))) return
+      found = await readEnded(changed.id)
+    }
+  }
+  return { read, readEnded, change }
+}
+
+export interface RegistrationsDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
+  /** 0: for ever. */
+  readonly lifetimeMs: number
+}
+
+const secretFor = (metadata: ClientMetadata, { random, digest }: RegistrationsDeps['runtime']): Secret => {
+  if (!needsSecret(metadata)) return {}
+  const secret = encodeBase64url(random(32))
+  return { secret, secretDigest: digest(secret) }
+}
+
+const newRegistration = (
+  metadata: ClientMetadata,
+  runtime: RegistrationsDeps['runtime'],
+): NewRegistration => {
+  const { secret, secretDigest } = secretFor(metadata, runtime)
+  const accessToken = `reg-${encodeBase64url(runtime.random(32))}`
+  const now = runtime.now()
+  const registration: Registration = {
+    id: `client_${encodeBase64url(runtime.random(16))}`,
+    metadata,
+    ...(secretDigest && { secretDigest }),
+    accessDigest: runtime.digest(accessToken),
+    unused: true,
+    issuedAt: now,
+    renewedAt: now,
+  }
+  return { registration, accessToken, ...(secret && { secret }) }
+}
 
 /**
- * Throws `client.auth` unless the assertion is this client's, for this server, now and for the first time.
+ * Whether its use extends the expiry now. The id is no secret: knowing it must not be enough to keep an
+ * unused registration alive.
  */
-export type ProveAssertion = (client: Client, assertion: string) => Promise<void>
+const renewsNow = ({ unused, renewedAt }: Registration, lifetimeMs: number, now: number): boolean =>
+  lifetimeMs > 0 && !unused && now - renewedAt >= Math.min(renewEveryMs, lifetimeMs / 4)
 
-const keySetOf = (text: string): JSONWebKeySet | undefined => {
-  try {
-    const value = JSON.parse(text) as JSONWebKeySet
-    return Array.isArray(value.keys) && value.keys.length > 0 ? value : undefined
-  } catch {
-    return undefined
-  }
-}
+export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps): Registrations => {
+  // As `client_secret_expires_at` says (RFC 7591 §3.2.1), whether a person has signed in with the client or
+  // not.
+  const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
+  const records = createRecords<Registration>(runtime, 'client:', { remembered: 256 })
+  const { read, readEnded, change } = createReads(records)
 
-const headerOf = (assertion: string): { readonly kid?: string } | undefined => {
-  try {
-    return decodeProtectedHeader(assertion)
-  } catch {
-    return undefined
-  }
-}
-
-const verifyWith = async (keys: JSONWebKeySet, assertion: string, client: Client, now: number) =>
-  jwtVerify(assertion, createLocalJWKSet(keys), {
-    algorithms: [...assertionAlgorithms],
-    issuer: client.id,
-    subject: client.id,
-    requiredClaims: ['aud', 'exp'],
-    clockTolerance: leewayMs / 1000,
-    currentDate: new Date(now),
-  }).then(
-    ({ payload }) => payload,
-    (thrown: unknown) =>
-      new Refusal(
-        'client.auth',
-        `assertion of ${client.id}: ${thrown instanceof Error ? thrown.message : 'unreadable'}`,
+  return {
+    read,
+    readEnded,
+    end: (first) =>
+      change(
+        first,
+        ({ ended, ...rest }) => (ended ? undefined : { ...rest, ended: true }),
+        () => ({ ttlMs: endedMs }),
       ),
-  )
-
-export interface AssertionDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'outbound' | 'cache' | 'defer' | 'digest'>
-  readonly directory: Directory
-}
-
-export const createProveAssertion = ({ runtime, directory }: AssertionDeps): ProveAssertion => {
-  const remote = createFetchJson({ runtime, directory })
-  const audiences = new Set(
-    directory.origins.flatMap((origin) => [
-      origin,
-      `${origin}/`,
-      `${origin}${endpoints.token.path}`,
-      `${origin}${endpoints.token.alias}`,
-    ]),
-  )
-
-  const fetchKeys = async (url: string, since: number): Promise<JSONWebKeySet> => {
-    const { text, failure } = await remote(url, {
-      maxBytes: maxKeySet,
-      staleIfDown: true,
-      since,
-      fault: (candidate) => (keySetOf(candidate) ? undefined : 'not a key set'),
-    })
-    if (failure?.kind === 'down')
-      throw new Refusal('client.document-unreachable', `keys at ${url}: ${failure.why}`, {
-        headers: { 'retry-after': '5' },
-      })
-    const keys = failure ? undefined : keySetOf(text)
-    if (!keys) throw new Refusal('client.auth', `keys at ${url}: ${failure?.why ?? 'unreadable'}`)
-    return keys
-  }
-
-  /** The client's keys. A key id we have not seen may be new: asked again, at most every 30 s. */
-  const keysOf = async (client: Client, kid: string | undefined): Promise<JSONWebKeySet> => {
-    if (client.jwks) return client.jwks
-    if (!client.jwksUri) throw new Refusal('client.auth', `${client.id} has no keys`)
-    const known = await fetchKeys(client.jwksUri, 0)
-    return kid === undefined || known.keys.some((key) => key.kid === kid)
-      ? known
-      : fetchKeys(client.jwksUri, runtime.now() - refetchMs)
-  }
-
-  return async (client, assertion) => {
-    const header = assertion.length <= maxAssertion ? headerOf(assertion) : undefined
-    if (!header) throw new Refusal('client.auth', 'the assertion is not a JWT')
-    const claims = await verifyWith(await keysOf(client, header.kid), assertion, client, runtime.now())
-    if (claims instanceof Refusal) throw claims
-    const now = runtime.now()
-    const expiresAt = (claims.exp ?? 0) * 1000
-    if (expiresAt > now + longestMs)
-      throw new Refusal('client.auth', 'the assertion lives longer than an hour')
-    if (claims.iat !== undefined && claims.iat * 1000 > now + leewayMs)
-      throw new Refusal('client.auth', 'the assertion was issued in the future')
-    // One audience (RFC 7523bis): an assertion that names several servers could be taken from one to another.
-    const audience = Array.isArray(claims.aud) && claims.aud.length === 1 ? claims.aud[0] : claims.aud
-    if (typeof audience !== 'string' || !audiences.has(audience))
-      throw new Refusal('client.auth', 'the assertion is for another server')
-    // Without an id it is known by what was signed: the signature itself has several spellings (RFC 4648
-    // §3.5; ECDSA: s and n − s).
-    const key = `jti:${runtime.digest(JSON.stringify([client.id, claims.jti ?? assertion.slice(0, assertion.lastIndexOf('.'))]))}`
-    const first = await runtime.store.put(key, '1', {
-      ttlMs: Math.max(1, expiresAt - now) + 2 * leewayMs,
-      only: 'absent',
-    })
-    if (!first) throw new Refusal('client.auth', 'the assertion was used before')
+    async create(metadata) {
+      const made = newRegistration(metadata, runtime)
+      await records.put(made.registration.id, made.registration, { ...ttl, only: 'absent' })
+      return made
+    },
+    async replace({ registration, mark }, metadata) {
+      const { secretDigest: former, ...rest } = registration
+      const { secret, secretDigest }: Secret =
+        former && needsSecret(metadata) ? { secretDigest: former } : secretFor(metadata, runtime)
+      const next: Registration = {
+        ...rest,
+        metadata,
+        ...(secretDigest && { secretDigest }),
+        renewedAt: runtime.now(),
+      }
+      const written = await records.put(next.id, next, { ...ttl, only: mark })
+      return written === undefined ? undefined : { registration: next, ...(secret && { secret }) }
+    },
+    async remove(id) {
+      await records.take(id)
+    },
+    use: (first) =>
+      change(
+        first,
+        ({ unused, ...rest }) => (unused ? { ...rest, renewedAt: runtime.now() } : undefined),
+        () => ttl,
+      ),
+    async renew({ registration, mark }) {
+      const now = runtime.now()
+      if (!renewsNow(registration, lifetimeMs, now)) return
+      // Only over the version that was read: a client deleted meanwhile stays deleted.
+      const renewed = { ...registration, renewedAt: now }
+      await records.put(renewed.id, renewed, { ...ttl, only: mark })
+    },
+    expiresAt: ({ renewedAt }) => (lifetimeMs > 0 ? Math.floor((renewedAt + lifetimeMs) / 1000) : 0),
+    admits: (registration, accessToken) => sameText(runtime.digest(accessToken), registration.accessDigest),
   }
 }
+
+// A client by its id, and its authentication.
 
 /** A client, and its registration as it was read, where it has one. */
 export interface FoundClient extends Client {
@@ -206,20 +295,6 @@ const basicCredentials = (header: string): Credentials => {
   }
 }
 
-/**
- * The subject of an assertion names the client when the form does not (RFC 7521 §4.2); it is believed only
- * once the signature holds.
- */
-const subjectOf = (assertion: string): string | undefined => {
-  const payload = decodeBase64((assertion.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))
-  try {
-    const { sub } = JSON.parse(payload ? utf8Text(payload) : '') as { readonly sub?: unknown }
-    return typeof sub === 'string' ? sub : undefined
-  } catch {
-    return undefined
-  }
-}
-
 /** What was presented. More than one method in one request is refused (RFC 6749 §2.3). */
 const credentialsOf = (request: Request, form: URLSearchParams): Credentials => {
   const header = request.headers.get('authorization') ?? ''
@@ -241,7 +316,7 @@ const credentialsOf = (request: Request, form: URLSearchParams): Credentials => 
   if (secret !== undefined) return { id, method: 'client_secret_post', secrets: [secret] }
   if (assertion === undefined) return { id, method: 'none', secrets: [] }
   if (type !== assertionType) throw unauthenticated(`client_assertion_type ${type?.slice(0, 100)}`, false)
-  return { id: id ?? subjectOf(assertion), method: 'private_key_jwt', secrets: [], assertion }
+  return { id: id ?? assertionSubject(assertion), method: 'private_key_jwt', secrets: [], assertion }
 }
 
 const holdsSecret = (

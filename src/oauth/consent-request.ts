@@ -1,15 +1,17 @@
-// The consent request: which client asks which person for what. It is established anew for the page and for
-// the answer.
+// The consent request: which client asks which person for what, and what that person allowed it before. It is
+// established anew for the page and for the answer.
+import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { judgeRedirectUri, redirectHost, redirectMatches } from '../kit/urls.ts'
-import type { DescribeFlow, BrowserSession, UpstreamStep } from '../ports/modules.ts'
-import type { ClientView, ConsentView } from '../ports/pages.ts'
+import { judgeRedirectUri, redirectHost, redirectMatches, withoutLoopbackPort } from '../kit/urls.ts'
+import type { BrowserSession, DescribeFlow, UpstreamStep } from '../ports/modules.ts'
+import type { ConsentView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { Address, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
-import { tellClient } from './authorization-response.ts'
+import { clientView } from './client.ts'
 import type { Clients, FoundClient } from './clients.ts'
-import type { RememberedConsent } from './remembered-consent.ts'
+import { tellClient } from './parameters.ts'
 
 export interface ConsentRequest {
   readonly read: StoredRequest
@@ -26,6 +28,85 @@ export interface ConsentRequest {
 export interface ConfirmedRequest extends ConsentRequest {
   readonly client: FoundClient
 }
+
+// What a person allowed before: per person, client, redirect URI and service, for the client as it described
+// itself then, and for the scopes allowed then.
+
+/** What is known of a consent request from before. */
+export interface RememberedConsent {
+  /** Scopes that this person allowed this client before. */
+  readonly scopes: readonly string[]
+  /** The client says something else of itself than when it was allowed. */
+  readonly changed: boolean
+  /** Whether the person need not be asked again for these scopes. */
+  readonly settles: boolean
+}
+
+export interface RememberedConsents {
+  recall(request: ConsentRequest): Promise<RememberedConsent>
+  /** Adds what was allowed now to what is remembered. */
+  keep(request: ConsentRequest, remembered: RememberedConsent): Promise<void>
+}
+
+interface ConsentRecord {
+  readonly client: string
+  readonly scopes: readonly string[]
+}
+
+const rememberMs = 30 * 86_400_000
+
+export interface RememberedConsentsDeps {
+  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'>
+}
+
+/**
+ * Any program on a computer can listen on a loopback port or register a scheme, and take the name of a client
+ * that does not prove who it is (RFC 8252 §8.6): its person is asked each time, and what was allowed before
+ * only shows what is new. An https redirect URI leads to whoever holds the domain.
+ */
+const isProven = ({ pending }: ConsentRequest): boolean =>
+  pending.client.proves || judgeRedirectUri(pending.redirectUri) === 'https'
+
+export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): RememberedConsents => {
+  const records = createRecords<ConsentRecord>(runtime, 'consent:', { remembered: 256 })
+  // The redirect URI counts in full where the record stands for the person, port included. Elsewhere the
+  // port, which a client may change each time, is left out.
+  const idOf = ({ person, pending, address }: ConsentRequest, proven: boolean): string => {
+    const { redirectUri } = pending
+    return runtime.digest(
+      JSON.stringify([
+        person.provider,
+        person.subject,
+        pending.client.id,
+        proven ? redirectUri : withoutLoopbackPort(redirectUri),
+        pending.resource,
+        address.service.generation ?? '',
+      ]),
+    )
+  }
+
+  return {
+    async recall(request) {
+      const { client, scopes: asked } = request.pending
+      const proven = isProven(request)
+      const kept = (await records.get(idOf(request, proven)))?.value
+      const changed = kept !== undefined && kept.client !== client.digest
+      const scopes = kept && !changed ? kept.scopes : []
+      return {
+        scopes,
+        changed,
+        settles: proven && asked.every((scope) => scopes.includes(scope)),
+      }
+    },
+    async keep(request, remembered) {
+      const { client, scopes } = request.pending
+      const record = { client: client.digest, scopes: [...new Set([...remembered.scopes, ...scopes])] }
+      await records.put(idOf(request, isProven(request)), record, { ttlMs: rememberMs })
+    },
+  }
+}
+
+// The request, as it is shown and checked.
 
 /**
  * Signing in for a pending request, and back to it; `again` asks although a session exists: for a fresh
@@ -45,13 +126,6 @@ const wrongProvider = ({ id }: PendingRequest, { service }: Address, person: Per
     },
   })
 
-export const clientOf = ({ client: { id, name, kind, host } }: PendingRequest): ClientView => ({
-  id,
-  name,
-  kind,
-  ...(host === undefined ? {} : { host }),
-})
-
 /**
  * What the person is shown. `remembered`: what they allowed before; `refreshMs`: how long the client stays
  * signed in unused.
@@ -66,7 +140,7 @@ export const consentView = (
   const { id, name, description } = address.service
   const kind = judgeRedirectUri(pending.redirectUri)
   return {
-    client: clientOf(pending),
+    client: clientView(pending.client),
     redirect: {
       uri: pending.redirectUri,
       host: redirectHost(pending.redirectUri),
@@ -136,5 +210,5 @@ export const createDescribeFlow =
     const pending = await pendingRequests.peek(id, request)
     if (!pending) return undefined
     const address = await clients.approvals.guard(() => addressOf(pending, find), pending.client)
-    return { client: clientOf(pending), address }
+    return { client: clientView(pending.client), address }
   }

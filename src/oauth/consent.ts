@@ -2,30 +2,38 @@
 // what follows from the answer, which is given once and remembered only where nobody else can use it.
 import type { Config } from '../config/schema.ts'
 import { sameText } from '../kit/bytes.ts'
+import { seeOther } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri } from '../kit/urls.ts'
-import type { Audit, ConnectStep, DescribeFlow, Handler, BrowserSession, Sessions } from '../ports/modules.ts'
+import type { Audit, BrowserSession, ConnectStep, DescribeFlow, Handler, Sessions } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
-import { authorizationResponse, seeOther, tellClient } from './authorization-response.ts'
-import { mayRefresh } from './client.ts'
+import { clientView, mayRefresh } from './client.ts'
 import type { Clients } from './clients.ts'
 import {
   type ConfirmedRequest,
   type ConsentRequest,
-  clientOf,
+  type RememberedConsents,
   confirmClient,
   consentRequestOf,
   consentView,
   createDescribeFlow,
+  createRememberedConsents,
   loginPath,
 } from './consent-request.ts'
-import { endpoints } from './endpoints.ts'
 import type { Grants } from './grants.ts'
-import { fromOurPage, one, ownNavigation, readForm, readQuery } from './parameters.ts'
-import { type RememberedConsents, createRememberedConsents } from './remembered-consent.ts'
+import { endpoints } from './metadata.ts'
+import {
+  authorizationResponse,
+  fromOurPage,
+  one,
+  ownNavigation,
+  readForm,
+  readQuery,
+  tellClient,
+} from './parameters.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 
 export interface ConsentDeps {
@@ -69,7 +77,7 @@ const respond = (
   const href = authorizationResponse(directory.issuer)(redirectUri, { ...params, state })
   const cookie = pendingRequests.forget(pending.id)
   if (judgeRedirectUri(redirectUri) !== 'native') return seeOther(href, [cookie])
-  const page = pages.goBack({ client: clientOf(pending), href })
+  const page = pages.goBack({ client: clientView(pending.client), href })
   page.headers.append('set-cookie', cookie)
   return page
 }

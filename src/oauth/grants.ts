@@ -2,57 +2,35 @@
 // state is one compare-and-set of it.
 import type { Config } from '../config/schema.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
-import { personKey } from '../kit/person-key.ts'
-import { type Records, createRecords } from '../kit/records.ts'
-import { Refusal } from '../kit/refusal.ts'
+import { type Records, createRecords, personKey } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Audit, AuditEvent, MayStillSignIn } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
-import { type Rotation, type RotationStep, movedOn, replacedNewest } from './refresh-token-rotation.ts'
 
-// Whether a grant is live, from a cache of half a second, with one read of the store for all callers that ask
-// at once.
-
-const liveForMs = 500
-const maxLive = 10_000
-
-interface GrantStatus<Grant> {
-  live(id: string): Promise<Grant | undefined>
-  /** What `live` would return from the cache; undefined when the store would have to be read. */
-  lately(id: string): Grant | undefined
-  forget(id: string): void
-}
-
-export const createGrantStatus = <Grant extends { readonly state: string }>(
-  runtime: Pick<Runtime, 'now' | 'defer'>,
-  read: (id: string) => Promise<{ readonly grant: Grant } | undefined>,
-): GrantStatus<Grant> => {
-  const { now } = runtime
-  const singleFlight = createSingleFlight(runtime)
-  const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
-  const recent = (id: string): { readonly grant: Grant | undefined } | undefined => {
-    const known = seen.get(id)
-    return known && now() - known.at < liveForMs ? known : undefined
-  }
-  const ask = async (id: string): Promise<Grant | undefined> => {
-    const at = now()
-    const found = await read(id)
-    const grant = found?.grant.state === 'live' ? found.grant : undefined
-    seen.delete(id)
-    if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
-    seen.set(id, { grant, at })
-    return grant
-  }
-  return {
-    async live(id) {
-      const known = recent(id)
-      return known ? known.grant : singleFlight(id, () => ask(id))
-    },
-    lately: (id) => recent(id)?.grant,
-    forget: (id) => void seen.delete(id),
-  }
+/** What a grant remembers of its refresh tokens. Members that 0.1.0 did not write may be absent. */
+export interface Rotation {
+  /** The newest refresh token handed out; nobody has presented it yet. */
+  readonly generation: number
+  /** When each generation was first presented, epoch ms: the newest of them, and those within the grace. */
+  readonly usedAt: Readonly<Record<number, number>>
+  /** From which network (a keyed digest). */
+  readonly usedBy?: Readonly<Record<number, string>>
+  /** The successor of a generation, where that is not the next number. */
+  readonly next?: Readonly<Record<number, number>>
+  /**
+   * Generations that were replaced before anybody used them: by which, and from which network that one was
+   * asked for.
+   */
+  readonly replaced?: Readonly<Record<number, { readonly to: number; readonly by: string }>>
+  /** When and to which network the newest was handed out. */
+  readonly handed?: { readonly at: number; readonly by: string }
+  /**
+   * The root key under which each generation was made: the same parent yields the same successor after a
+   * rotation of roots too.
+   */
+  readonly keyIds: Readonly<Record<number, string>>
 }
 
 export interface Grant extends Rotation {
@@ -122,15 +100,10 @@ export interface Grants {
   /** The code was exchanged: state `live`. False when the record changed since it was read. */
   redeem(read: ReadGrant): Promise<boolean>
   /**
-   * The newest refresh token was presented: the grant with the next one. Undefined when the record changed
-   * since it was read.
+   * A refresh token was presented: the grant with what is remembered of its refresh tokens now. False when the
+   * record changed since it was read.
    */
-  advance(read: ReadGrant, by: string): Promise<Grant | undefined>
-  /**
-   * The grant with another successor of `parent` in place of the unused one. Undefined when the record
-   * changed since it was read.
-   */
-  replace(read: ReadGrant, parent: number, by: string): Promise<Grant | undefined>
+  rotate(read: ReadGrant, rotated: Grant): Promise<boolean>
   /** Ends the grant, whatever it is at the moment. */
   revoke(id: string, reason: string): Promise<void>
   /** Removes a grant whose code was never sent. */
@@ -140,15 +113,11 @@ export interface Grants {
 }
 
 /** How long an expired code is remembered: a late request is refused as expired, not as unknown. */
-export const knownAfterMs = 600_000
-/** However often it is refreshed: after a year the person is asked again. */
-export const absoluteMs = 365 * 86_400_000
+const knownAfterMs = 600_000
+
 export interface GrantsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer' | 'digest'>
-  readonly config: Pick<
-    Config,
-    'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'
-  >
+  readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime'>
   readonly record: Audit
   readonly mayStillSignIn: MayStillSignIn
   readonly find: FindAddress
@@ -239,6 +208,43 @@ const createReads = (
   }
 }
 
+// Whether a grant is live, from a cache of half a second, with one read of the store for all callers that ask
+// at once.
+
+const liveForMs = 500
+const maxLive = 10_000
+
+type GrantStatus = Pick<Grants, 'live' | 'lately'> & { readonly forget: (id: string) => void }
+
+const createGrantStatus = (runtime: Pick<Runtime, 'now' | 'defer'>, read: Grants['read']): GrantStatus => {
+  const { now } = runtime
+  const singleFlight = createSingleFlight(runtime)
+  const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
+  const recent = (id: string): { readonly grant: Grant | undefined } | undefined => {
+    const known = seen.get(id)
+    return known && now() - known.at < liveForMs ? known : undefined
+  }
+  const ask = async (id: string): Promise<Grant | undefined> => {
+    const at = now()
+    const found = await read(id)
+    const grant = found?.grant.state === 'live' ? found.grant : undefined
+    seen.delete(id)
+    if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
+    seen.set(id, { grant, at })
+    return grant
+  }
+  return {
+    async live(id) {
+      const known = recent(id)
+      return known ? known.grant : singleFlight(id, () => ask(id))
+    },
+    lately: (id) => recent(id)?.grant,
+    forget: (id) => void seen.delete(id),
+  }
+}
+
+// The end of grants.
+
 /**
  * On Workers a page of grants is read with one call to each object and removed with another, and one
  * invocation may make 50 calls.
@@ -277,13 +283,6 @@ const createRevokeOfClient =
     return count
   }
 
-/** A grant of 0.1.0 is bound to the service of today when it is used. */
-const boundToService = async (grant: Grant, find: FindAddress): Promise<Grant> => {
-  if (grant.serviceGeneration !== undefined) return grant
-  const generation = (await find(grant.resource))?.service.generation
-  return generation === undefined ? grant : { ...grant, serviceGeneration: generation }
-}
-
 const revokedEvent = (grant: Grant, reason: string): AuditEvent => ({
   event: 'grant.revoked',
   grant: grant.id,
@@ -294,16 +293,10 @@ const revokedEvent = (grant: Grant, reason: string): AuditEvent => ({
 })
 
 export const createGrants = (deps: GrantsDeps): Grants => {
-  const { runtime, config, find } = deps
+  const { runtime, config } = deps
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
   const { live, lately, forget } = createGrantStatus(runtime, read)
-  const step = (by: string): RotationStep => ({
-    now: runtime.now(),
-    graceMs: config.refresh_grace * 1000,
-    keyId: runtime.keys.current,
-    by,
-  })
   const swap = async (grant: Grant, mark: string): Promise<boolean> =>
     (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
   const recordRevoked = (grant: Grant, reason: string): void => deps.record(revokedEvent(grant, reason))
@@ -329,25 +322,10 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       return made
     },
     redeem: ({ grant, mark }) => swap({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark),
-    async advance({ grant, mark }, by) {
-      const advanced = movedOn(await boundToService(grant, find), step(by))
-      return (await swap(advanced, mark)) ? advanced : undefined
-    },
-    async replace({ grant, mark }, parent, by) {
-      const replaced = replacedNewest(grant, parent, step(by))
-      return (await swap(replaced, mark)) ? replaced : undefined
-    },
+    rotate: ({ mark }, rotated) => swap(rotated, mark),
     async discard(id) {
       await records.take(id)
     },
     revokeOfClient: createRevokeOfClient(runtime, { forget, recordRevoked }),
   }
-}
-
-/** The refusal for a grant that cannot be refreshed any more. */
-export const endedRefusal = (grant: Grant, now: number): Refusal | undefined => {
-  if (grant.state === 'revoked') return new Refusal('refresh.revoked', grant.revokedReason ?? '')
-  if (grant.state !== 'live' || !grant.refreshable || now > grant.createdAt + absoluteMs)
-    return new Refusal('refresh.unknown', `grant is ${grant.state}`)
-  return undefined
 }

@@ -1,11 +1,16 @@
-// How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749
-// §3.1, §3.2).
+// How OAuth parameters arrive and are sent back. They arrive in bounded bodies, each parameter once, and an
+// empty one counts as absent (RFC 6749 §3.1, §3.2).
+import type { Config } from '../config/schema.ts'
 import { utf8Text } from '../kit/bytes.ts'
-import { foreignSender } from '../kit/form.ts'
-import { isUtf8, readMediaType, readWhole } from '../kit/http.ts'
-import { Refusal } from '../kit/refusal.ts'
-import type { Counted, Limit } from '../ports/modules.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import { foreignSender, isUtf8, readMediaType, readWhole } from '../kit/http.ts'
+import { type RefusalCode, type RefusalDetail, Refusal } from '../kit/refusal.ts'
+import { withParams, withoutQuery } from '../kit/urls.ts'
+import type { Audit, Counted, Limit } from '../ports/modules.ts'
+import type { RequestContext, Runtime } from '../ports/runtime.ts'
+import type { FindAddress } from '../ports/services.ts'
+import type { Client } from './client.ts'
+import type { Grant, Grants, ReadGrant } from './grants.ts'
+import { type Tokens, subjectOf } from './tokens.ts'
 
 /** Largest body of an OAuth endpoint, bytes. */
 export const maxOAuthBody = 65_536
@@ -105,3 +110,82 @@ export const noStore = { 'cache-control': 'no-store', pragma: 'no-cache' } as co
 
 export const jsonResponse = (body: unknown, status = 200): Response =>
   new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json', ...noStore } })
+
+// The authorization response (RFC 6749 §4.1.2): every response to a client's redirect URI is written here, so
+// that each names its issuer.
+
+/** Redirect URI and parameters → where the browser is sent. `iss` is added (RFC 9207 §2). */
+export const authorizationResponse =
+  (issuer: string) =>
+  (redirectUri: string, params: Readonly<Record<string, string | undefined>>): string =>
+    withParams(redirectUri, { ...params, iss: issuer })
+
+/** A refusal that is sent to the client, at a redirect URI that is known to be its own. */
+export const tellClient = (
+  { redirectUri, state }: { readonly redirectUri: string; readonly state?: string },
+  code: RefusalCode,
+  why: string,
+  detail: RefusalDetail = {},
+): Refusal =>
+  new Refusal(code, why, { ...detail, redirect: { uri: redirectUri, ...(state !== undefined && { state }) } })
+
+// The request and the response that all grants of the token endpoint have in common.
+
+export interface GrantDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'keys' | 'digest'>
+  readonly config: Pick<Config, 'refresh_grace' | 'refresh_late_repeat'>
+  readonly find: FindAddress
+  readonly grants: Grants
+  readonly tokens: Tokens
+  readonly record: Audit
+}
+
+/** A token request of an authenticated client. */
+export interface TokenRequest {
+  readonly client: Client
+  readonly form: URLSearchParams
+  /**
+   * The grant that the presented code or token names, read while the client was; as `grants.read` where it
+   * must be read again.
+   */
+  readonly first: (id: string) => Promise<ReadGrant | undefined>
+  readonly context: RequestContext
+  /** Whose grant it is about, as soon as that is known. */
+  readonly about: (grant: Grant) => void
+}
+
+export type GrantHandler = (request: TokenRequest) => Promise<Response>
+
+/** What the audit trail keeps of a grant. */
+export const factsOf = (grant: Grant, { context }: TokenRequest) => ({
+  grant: grant.id,
+  client: grant.clientId,
+  person: subjectOf(grant),
+  resource: grant.resource,
+  ip: context.ip,
+  request_id: context.requestId,
+})
+
+/** RFC 8707 §2.2: the same resource again, under whichever address of its service, or none. */
+export const sameResource = async (form: URLSearchParams, grant: Grant, find: FindAddress): Promise<void> => {
+  const asked = form.getAll('resource').filter(Boolean)
+  const service = asked.length > 0 ? (await find(grant.resource))?.service.id : undefined
+  for (const named of asked)
+    if (service === undefined || (await find(named))?.service.id !== service)
+      throw new Refusal('resource.mismatch', withoutQuery(named))
+}
+
+/** RFC 6749 §5.1. A member without a value is left out: clients throw their session away over a null. */
+export const tokenResponse = (
+  tokens: Tokens,
+  access: string,
+  scopes: readonly string[],
+  refresh: string | undefined,
+): Response =>
+  jsonResponse({
+    access_token: access,
+    token_type: 'Bearer',
+    expires_in: tokens.expiresIn,
+    ...(refresh !== undefined && { refresh_token: refresh }),
+    scope: scopes.join(' '),
+  })

@@ -5,14 +5,13 @@ import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { parseStrictJson, strictText } from '../kit/strict-json.ts'
 import type { Audit, Handler, Limit } from '../ports/modules.ts'
-import type { Runtime, RequestContext } from '../ports/runtime.ts'
+import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type ClientMetadata, judgeClientMetadata } from './client.ts'
-import type { Clients } from './clients.ts'
-import { endpoints } from './endpoints.ts'
+import type { Clients, ReadRegistration, Registration, Registrations } from './clients.ts'
 import type { Grants } from './grants.ts'
+import { endpoints } from './metadata.ts'
 import { jsonResponse, maxOAuthBody, mediaTypeOf, noStore, onlyMethod, takeSpace } from './parameters.ts'
-import type { ReadRegistration, Registration, Registrations } from './registrations.ts'
 
 export interface RegisterDeps {
   readonly directory: Pick<Directory, 'issuer'>

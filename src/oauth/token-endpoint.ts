@@ -1,16 +1,116 @@
-// The token endpoint (RFC 6749 §3.2): parse, count, authenticate the client, load, check everything, and only
-// then use up what was presented, in one atomic write.
+// The token endpoint (RFC 6749 §3.2) and the grant that every client has, the authorization code: parse, count,
+// authenticate the client, load, check everything, and only then use up what was presented, in one atomic write.
+import { sameText } from '../kit/bytes.ts'
 import { aboutRequest } from '../kit/log.ts'
-import { Refusal, type RequestFacts } from '../kit/refusal.ts'
+import { type RequestFacts, Refusal } from '../kit/refusal.ts'
+import { withoutQuery } from '../kit/urls.ts'
 import type { Handler, Limit } from '../ports/modules.ts'
 import type { Directory } from '../ports/services.ts'
 import type { Clients } from './clients.ts'
-import { createAuthorizationCodeGrant } from './grant-authorization-code.ts'
 import { createRefreshTokenGrant } from './grant-refresh-token.ts'
 import type { Grant } from './grants.ts'
-import { one, onlyMethod, paceKey, readForm } from './parameters.ts'
-import type { GrantHandler, GrantDeps } from './token-request.ts'
+import {
+  type GrantDeps,
+  type GrantHandler,
+  type TokenRequest,
+  factsOf,
+  one,
+  onlyMethod,
+  paceKey,
+  readForm,
+  sameResource,
+  tokenResponse,
+} from './parameters.ts'
 import { subjectOf } from './tokens.ts'
+
+// grant_type=authorization_code (RFC 6749 §4.1.3): one compare-and-set both spends the code and makes the grant
+// live.
+
+/**
+ * Two exchanges of one code at the same moment come from one client that sent it twice; a later one means
+ * that the code leaked (RFC 9700 §2.1.1).
+ */
+const racingMs = 2_000
+
+const verifierShape = /^[A-Za-z0-9\-._~]{43,128}$/
+
+/** A token request for a code, its parameters read. */
+interface CodeExchange {
+  readonly request: TokenRequest
+  readonly redirectUri: string | undefined
+  /** Of the code_verifier that was sent (RFC 7636 §4.6); undefined when that has not the shape of one. */
+  readonly challenge: string | undefined
+}
+
+/**
+ * The code was used before. A request with the right verifier, whatever else it says, means that the code or
+ * the client was stolen, so the tokens of the first use are revoked (OAuth 2.1 §4.1.3).
+ */
+const endReplayed = async (
+  { runtime, grants, record }: GrantDeps,
+  grant: Grant,
+  request: TokenRequest,
+): Promise<void> => {
+  if (grant.state !== 'live' || runtime.now() - (grant.redeemedAt ?? 0) <= racingMs) return
+  await grants.revoke(grant.id, 'code_replayed')
+  record({
+    event: 'code.replayed',
+    ...factsOf(grant, request),
+    ...(request.client.id !== grant.clientId && { sent_by: request.client.id }),
+  })
+}
+
+/** Throws unless this code of this grant may be exchanged so, now. */
+const check = async (
+  deps: GrantDeps,
+  grant: Grant,
+  { request, redirectUri, challenge }: CodeExchange,
+): Promise<void> => {
+  const { client, form } = request
+  const proven = challenge !== undefined && sameText(challenge, grant.challenge)
+  if (grant.state !== 'code' && proven) await endReplayed(deps, grant, request)
+  if (grant.clientId !== client.id)
+    throw new Refusal('code.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
+  request.about(grant)
+  if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri)
+    throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
+  if (!proven) throw new Refusal('pkce.verifier', 'code_verifier does not match code_challenge')
+  if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
+  if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
+  if (deps.runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired', 'code expired')
+  await sameResource(form, grant, deps.find)
+}
+
+const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
+  const { runtime, grants, tokens, record } = deps
+  return async (request) => {
+    const { form } = request
+    const code = one(form, 'code')
+    const verifier = one(form, 'code_verifier')
+    const redirectUri = one(form, 'redirect_uri')
+    if (code === undefined)
+      throw new Refusal('request.malformed', 'code missing', { say: 'code is required.' })
+    if (verifier === undefined)
+      throw new Refusal('request.malformed', 'code_verifier missing', { say: 'code_verifier is required.' })
+    const challenge = verifierShape.test(verifier) ? runtime.digest(verifier) : undefined
+    const claim = tokens.readCode(code)
+    const read = claim && (await request.first(claim.grantId))
+    if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read)
+      throw new Refusal('code.unknown', 'code unknown')
+    const { grant } = read
+    await check(deps, grant, { request, redirectUri, challenge })
+    // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
+    const [access, refresh] = await Promise.all([
+      tokens.access(grant, grant.scopes),
+      grant.refreshable ? tokens.refresh(grant, 0) : undefined,
+    ])
+    if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'code redeemed concurrently')
+    record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
+    return tokenResponse(tokens, access, grant.scopes, refresh)
+  }
+}
+
+// The endpoint.
 
 export interface TokenDeps extends GrantDeps {
   readonly clients: Clients

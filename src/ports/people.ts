@@ -22,7 +22,7 @@ export interface Person {
 /** What a valid access token stands for at one resource. */
 export interface Principal {
   readonly person: Person
-  /** Provider and subject as one text (kit/person-key.ts), worked out once because every call asks for it. */
+  /** Provider and subject as one text (kit/records.ts), worked out once because every call asks for it. */
   readonly personKey: string
   readonly clientId: string
   /** The client's display name at the time of consent; untrusted text. */

@@ -2,7 +2,7 @@
 // protected address.
 import { describe, expect, it } from 'vitest'
 import { routeTable } from '../../src/routes.ts'
-import { type OAuthEndpoint, endpoints } from '../../src/oauth/endpoints.ts'
+import { type OAuthEndpoint, endpoints } from '../../src/oauth/metadata.ts'
 import { createWorld, get, origin, post, postJson, resource, run, type World } from './oauth-world.ts'
 
 const authorizationServer = (world: World, path: string) => run(world.handlers.authorizationServer, get(path))

@@ -3,11 +3,11 @@
 import { describe, expect, it } from 'vitest'
 import {
   type LateRepeat,
-  type Rotation,
   judgeRefresh,
   movedOn,
   replacedNewest,
-} from '../../src/oauth/refresh-token-rotation.ts'
+} from '../../src/oauth/grant-refresh-token.ts'
+import type { Rotation } from '../../src/oauth/grants.ts'
 
 const graceMs = 60_000
 const start: Rotation = { generation: 0, usedAt: {}, keyIds: { 0: 'a' } }

@@ -6,17 +6,16 @@ import { type KeyRing, createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { digest } from '../../src/node/crypto.ts'
 import { createPendingRequests } from '../../src/oauth/authorization-requests.ts'
-import { authorizationResponse } from '../../src/oauth/authorization-response.ts'
+import { authorizationResponse } from '../../src/oauth/parameters.ts'
 import { createAuthorize } from '../../src/oauth/authorize.ts'
 import { createAuthenticateBearer } from '../../src/oauth/bearer.ts'
 import { createClientDocuments } from '../../src/oauth/client-id-document.ts'
 import { createClients } from '../../src/oauth/clients.ts'
 import { createConsent } from '../../src/oauth/consent.ts'
 import { createGrants } from '../../src/oauth/grants.ts'
-import { createIntrospect } from '../../src/oauth/introspect.ts'
+import { createIssuedTokens } from '../../src/oauth/issued-tokens.ts'
 import { createMetadata } from '../../src/oauth/metadata.ts'
 import { createClientConfiguration, createRegister } from '../../src/oauth/registration.ts'
-import { createRevoke } from '../../src/oauth/revoke.ts'
 import { createSigner } from '../../src/oauth/signing-keys.ts'
 import { createToken } from '../../src/oauth/token-endpoint.ts'
 import { createTokens } from '../../src/oauth/tokens.ts'
@@ -224,8 +223,7 @@ export const createWorld = async ({
     consentPage: consent.page,
     decide: consent.decide,
     token: createToken({ runtime, config, directory, find, clients, grants, tokens, limit, record }),
-    revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
-    introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
+    ...createIssuedTokens({ runtime, directory, clients, grants, tokens, limit, record }),
   }
   const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants })
   const guard = async (...token: Parameters<typeof authenticate>) => authenticate(...token)
