@@ -1,8 +1,7 @@
 // Checks every server that a configuration names, once: identity providers, MCP servers, authorization
 // servers, key sets. Each result is one sentence.
 import type { Config } from './config/schema.ts'
-import { createProviderMetadata, guardedFetch } from './identity/providers/openid-metadata.ts'
-import { reasonOf } from './identity/providers/openid-refusals.ts'
+import { reasonOf, createProviderMetadata, guardedFetch } from './identity/providers/openid-requests.ts'
 import { utf8Text } from './kit/bytes.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'

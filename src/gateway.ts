@@ -5,8 +5,13 @@ import { type RequestHandling, createApp, createRequestHandling } from './app.ts
 import { createAudit } from './audit/audit.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
-import { createAccessRules, createLocalPeople } from './identity/local-users.ts'
-import { type LoginLinks, createLoginLinks, owner } from './identity/login-link.ts'
+import {
+  type LoginLinks,
+  createAccessRules,
+  createLocalPeople,
+  createLoginLinks,
+  owner,
+} from './identity/local-users.ts'
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'

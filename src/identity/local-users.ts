@@ -1,12 +1,12 @@
-// People whose passwords are in the configuration, and who of all people may still come in.
+// People whom the gateway itself signs in: those whose passwords are in the configuration, and without any the
+// owner, by a link. And who of all people may still come in.
 import type { Config } from '../config/schema.ts'
-import { decodeBase64url, sameText } from '../kit/bytes.ts'
+import { decodeBase64url, encodeBase64url, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { MayStillSignIn } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { type LoginLinks, owner } from './login-link.ts'
 import type { IdentityProvider } from './providers/provider.ts'
 
 export interface LocalPeople {
@@ -94,6 +94,49 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
     },
   }
 }
+
+// The magic link: a sign-in link that the terminal prints, valid once and for fifteen minutes.
+
+/** The built-in person. Exists only while neither local users nor providers are configured. */
+export const owner: Person = {
+  provider: 'local',
+  subject: 'owner',
+  login: 'owner',
+  name: 'Owner',
+  groups: ['admins'],
+}
+
+export const linkLifetimeMs = 15 * 60_000
+
+export interface LoginLinks {
+  readonly enabled: boolean
+  /** A new secret; the link is `{issuer}/?t={secret}`. */
+  mint(): Promise<string>
+  /** True for exactly one caller per secret, within fifteen minutes. */
+  redeem(secret: string): Promise<boolean>
+}
+
+export interface LoginLinksDeps {
+  readonly runtime: Pick<Runtime, 'random' | 'store' | 'digest'>
+  readonly enabled: boolean
+}
+
+/** Links in the store under `login-link:{digest}`; the secret itself is kept nowhere. */
+export const createLoginLinks = ({ runtime, enabled }: LoginLinksDeps): LoginLinks => ({
+  enabled,
+  async mint() {
+    const secret = encodeBase64url(runtime.random(32))
+    await runtime.store.put(`login-link:${runtime.digest(secret)}`, '{}', {
+      ttlMs: linkLifetimeMs,
+      only: 'absent',
+    })
+    return secret
+  },
+  async redeem(secret) {
+    if (!enabled || !/^[A-Za-z0-9_-]{43}$/.test(secret)) return false
+    return (await runtime.store.take(`login-link:${runtime.digest(secret)}`)) !== undefined
+  },
+})
 
 // Who may still come in: people stay in sessions and grants for weeks, and the configuration that admitted
 // them changes meanwhile.

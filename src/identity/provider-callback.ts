@@ -1,17 +1,23 @@
 // Sign-in at an identity provider: it begins with a form of ours, and its callback counts only in the browser
 // that sent the form.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
+import { seeOther } from '../kit/http.ts'
 import { sealedRefusal } from '../kit/keyring.ts'
 import { aboutRequest } from '../kit/log.ts'
-import { personKey, keyMismatchOfRecord } from '../kit/records.ts'
+import { keyMismatchOfRecord, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Audit, Handler, SaveProviderTokens, Limit } from '../ports/modules.ts'
+import type { Audit, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
-import type { LoginCsrf } from './login-csrf.ts'
 import type { DeniedReason, IdentityProvider, RoundTripSecrets } from './providers/provider.ts'
-import { type ReturnTarget, type CompleteSignIn, returnTargetOf, loginPath, seeOther } from './return-to.ts'
-import type { FindSignInOptions } from './sign-in-options.ts'
+import type { LoginCsrf } from './session.ts'
+import {
+  type CompleteSignIn,
+  type FindSignInOptions,
+  type ReturnTarget,
+  loginPath,
+  returnTargetOf,
+} from './sign-in-request.ts'
 
 // What is kept while a browser is away at an identity provider: `login-state:{digest of state}`, sealed, for
 // ten minutes and one return.

@@ -1,16 +1,35 @@
-// Composition of sign-in: the page, passwords, providers, the magic link, signing out.
-import type { Audit, DescribeFlow, Handler, SaveProviderTokens, Limit } from '../ports/modules.ts'
+// Sign-in: the page, passwords, the magic link, providers, signing out.
+import { sameText } from '../kit/bytes.ts'
+import { isAskedAhead, readForm, seeOther } from '../kit/http.ts'
+import { logText } from '../kit/log.ts'
+import { personKey } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Audit, DescribeFlow, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { createLinkSignIn, createSignInPage, createSignOut } from './handlers.ts'
-import type { LocalPeople } from './local-users.ts'
-import { createLoginCsrf } from './login-csrf.ts'
-import type { LoginLinks } from './login-link.ts'
+import { type LocalPeople, type LoginLinks, owner } from './local-users.ts'
 import { createProviderSignIn } from './provider-callback.ts'
 import type { IdentityProvider } from './providers/provider.ts'
-import { createCompleteSignIn } from './return-to.ts'
-import type { BrowserSessions } from './session.ts'
-import { createSignInOptions } from './sign-in-options.ts'
+import {
+  type BrowserSessions,
+  type LoginCsrf,
+  createLoginCsrf,
+  dropCookie,
+  readCookie,
+  refuseForeign,
+  setCookie,
+} from './session.ts'
+import {
+  type CompleteSignIn,
+  type FindSignInOptions,
+  type ReturnTarget,
+  type SignInOptions,
+  createCompleteSignIn,
+  createSignInOptions,
+  destination,
+  returnTargetFields,
+  returnTargetOf,
+} from './sign-in-request.ts'
 
 export interface SignInDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
@@ -42,34 +61,150 @@ export interface SignIn {
   readonly link: Handler
 }
 
+interface SignInParts extends SignInDeps {
+  readonly csrf: LoginCsrf
+  readonly optionsFor: FindSignInOptions
+  readonly completeSignIn: CompleteSignIn
+}
+
+/**
+ * Remembers for which authorization request the page was shown, so that a link opened from the terminal leads
+ * back to it.
+ */
+const pendingCookie = '__Host-postern-pending'
+const pendingMs = 600_000
+
+interface PageContent {
+  readonly target: ReturnTarget
+  readonly options: SignInOptions
+  readonly request: Request
+  readonly problem?: string
+  readonly username?: string
+}
+
+const drawPage = async (
+  { csrf, pages }: SignInParts,
+  { target, options, request, problem, username }: PageContent,
+): Promise<Response> => {
+  const binding = await csrf.bind(request)
+  const { asking, providers, password, link } = options
+  const page = pages.login({
+    ...(asking && { asking }),
+    providers: providers.map(({ id, name }) => ({ id, name })),
+    password,
+    link,
+    hidden: { csrf: binding.csrf, ...returnTargetFields(target) },
+    ...(problem !== undefined && { problem }),
+    ...(username !== undefined && { username }),
+  })
+  page.headers.append('set-cookie', binding.cookie)
+  if (link)
+    page.headers.append(
+      'set-cookie',
+      target.flow && asking ? setCookie(pendingCookie, target.flow, pendingMs) : dropCookie(pendingCookie),
+    )
+  return page
+}
+
+const signInPage =
+  (parts: SignInParts): Handler =>
+  async (request) => {
+    const target = returnTargetOf(new URL(request.url).searchParams)
+    const options = await parts.optionsFor(target, request)
+    const session = await parts.sessions.of(request)
+    const suits =
+      session !== undefined && (options.only === undefined || options.only === session.person.provider)
+    if (suits && !target.again) return seeOther(destination(target))
+    return drawPage(parts, { target, options, request })
+  }
+
+const passwordSignIn =
+  (parts: SignInParts): Handler =>
+  async (request, context) => {
+    const { runtime, people, csrf, limit, record } = parts
+    const form = await csrf.ownForm(request)
+    const target = returnTargetOf(form)
+    const options = await parts.optionsFor(target, request)
+    if (!options.password) throw new Refusal('provider.unknown', 'password sign-in is not configured')
+    const username = form.get('username') ?? ''
+    const known = await csrf.knownBrowser(request, username)
+    const account = runtime.digest(username.normalize('NFC'))
+    const guess = { account, ip: context.ip, known }
+    await limit.guess(guess)
+    const person = await people.check(username, form.get('password') ?? '', known !== undefined)
+    await limit.guessed(guess, person !== undefined)
+    if (person) {
+      const cookies = known === undefined ? [await csrf.remember(username)] : []
+      return parts.completeSignIn({ person, target, request, context, cookies })
+    }
+    record({
+      event: 'sign-in.failed',
+      provider: 'local',
+      user: logText(username, 128),
+      ip: context.ip,
+      request_id: context.requestId,
+    })
+    const problem = 'Invalid credentials. Check the username and the password, then try again.'
+    return drawPage(parts, { target, options, request, problem, username })
+  }
+
+// The magic link that the terminal prints.
+
+const linkSignIn =
+  ({ links, describeFlow, completeSignIn, limit }: SignInParts): Handler =>
+  async (request, context) => {
+    // A preview of the link (mail scanners ask by HEAD, browsers by prefetch) must not use it up.
+    if (request.method !== 'GET' || isAskedAhead(request))
+      throw new Refusal('request.method', 'login link needs GET without prefetch', {
+        headers: { allow: 'GET' },
+      })
+    await limit('sign-in-address', { ip: context.ip })
+    if (!(await links.redeem(new URL(request.url).searchParams.get('t') ?? '')))
+      throw new Refusal('login.link-spent', 'login link unknown, used or expired')
+    const flow = readCookie(request, pendingCookie)
+    const waiting = flow !== undefined && (await describeFlow(flow, request)) !== undefined
+    return completeSignIn({
+      person: owner,
+      target: waiting ? { flow } : {},
+      request,
+      context,
+      cookies: [dropCookie(pendingCookie)],
+    })
+  }
+
+// Ends a browser's session. Grants of clients are not affected: they are revoked by the client.
+
+const signOut =
+  ({ sessions, record, origins }: SignInParts): Handler =>
+  async (request, context) => {
+    refuseForeign(request, origins)
+    const form = await readForm(request)
+    const session = await sessions.of(request)
+    if (session && !sameText(form.get('csrf') ?? '', session.csrf))
+      throw new Refusal('login.form', 'csrf field missing or wrong')
+    const cookie = await sessions.end(request)
+    if (session)
+      record({
+        event: 'sign-out',
+        person: personKey(session.person),
+        ip: context.ip,
+        request_id: context.requestId,
+      })
+    return seeOther('/login', [cookie])
+  }
+
 export const createSignIn = (deps: SignInDeps): SignIn => {
-  const { runtime, sessions, people, providers, links, pages, limit, record, origins } = deps
-  const csrf = createLoginCsrf({ runtime, origins })
-  const optionsFor = createSignInOptions(deps)
-  const completeSignIn = createCompleteSignIn({ sessions, record })
+  const parts: SignInParts = {
+    ...deps,
+    csrf: createLoginCsrf(deps),
+    optionsFor: createSignInOptions(deps),
+    completeSignIn: createCompleteSignIn(deps),
+  }
   return {
-    ...createSignInPage({
-      runtime,
-      sessions,
-      people,
-      optionsFor,
-      csrf,
-      completeSignIn,
-      pages,
-      limit,
-      record,
-    }),
-    ...createProviderSignIn({
-      runtime,
-      providers,
-      optionsFor,
-      csrf,
-      completeSignIn,
-      keepTokens: deps.keepTokens,
-      limit,
-      record,
-    }),
-    link: createLinkSignIn({ links, describeFlow: deps.describeFlow, completeSignIn, limit }),
-    logout: createSignOut({ sessions, record, origins }),
+    page: signInPage(parts),
+    password: passwordSignIn(parts),
+    ...createProviderSignIn(parts),
+    link: linkSignIn(parts),
+    logout: signOut(parts),
   }
 }

@@ -102,7 +102,7 @@ interface RequestCookie {
 
 /**
  * The cookies of pending requests that a browser sent, newest first. The time in them only decides which is
- * dropped. Around them spaces and tabs alone: see identity/login-csrf.ts.
+ * dropped. Around them spaces and tabs alone: see identity/session.ts.
  */
 const requestCookies = (browser: Request): readonly RequestCookie[] =>
   (browser.headers.get('cookie') ?? '')

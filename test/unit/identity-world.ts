@@ -1,7 +1,6 @@
 // Sign-in alone: memory store, a clock that is a number, and a browser that is a cookie jar.
 import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
-import { createLocalPeople } from '../../src/identity/local-users.ts'
-import { createLoginLinks } from '../../src/identity/login-link.ts'
+import { createLoginLinks, createLocalPeople } from '../../src/identity/local-users.ts'
 import type { IdentityProvider } from '../../src/identity/providers/provider.ts'
 import { createSessions } from '../../src/identity/session.ts'
 import { createSignIn } from '../../src/identity/sign-in.ts'

@@ -9,12 +9,14 @@ import type { Runtime } from '../../ports/runtime.ts'
 import type { ClientAuthMethod } from '../../ports/services.ts'
 import { type TokenClaims, denialOf, isEnough, personFrom, unverifiedWords } from './openid-claims.ts'
 import {
-  type ProviderRequestOptions,
+  type OpenIdStep,
   type ProviderMetadata,
+  type ProviderRequestOptions,
   createProviderMetadata,
   guardedFetch,
-} from './openid-metadata.ts'
-import { type OpenIdStep, providerRefusal, skewText } from './openid-refusals.ts'
+  providerRefusal,
+  skewText,
+} from './openid-requests.ts'
 import type { IdentityProvider, RoundTripSecrets } from './provider.ts'
 
 export type OpenIdSettings = ProviderConfig

@@ -1,10 +1,14 @@
-// Where a sign-in leads: back to the authorization request that needed it, to a page of this gateway, or
-// home.
+// What a sign-in is asked for: where it leads (back to the authorization request that needed it, to a page of this
+// gateway, or home), which ways to sign in are offered for that, and its last step.
+import { seeOther } from '../kit/http.ts'
 import { personKey } from '../kit/records.ts'
 import { sameOriginPath } from '../kit/urls.ts'
-import type { Audit } from '../ports/modules.ts'
+import type { Audit, DescribeFlow } from '../ports/modules.ts'
+import type { LoginView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext } from '../ports/runtime.ts'
+import type { LocalPeople, LoginLinks } from './local-users.ts'
+import type { IdentityProvider } from './providers/provider.ts'
 import type { BrowserSessions } from './session.ts'
 
 export interface ReturnTarget {
@@ -62,14 +66,42 @@ export const loginPath = (target: ReturnTarget): string => {
 export const destination = ({ flow, returnTo }: ReturnTarget): string =>
   flow ? `/oauth/consent?flow=${flow}` : (returnTo ?? '/')
 
-// The last step of every sign-in: a fresh session, an audit event, and on to where the person was going.
+// Which ways to sign in a person is offered: all of them, or the one that the requested service insists on.
 
-/** 303 (never 307: RFC 9700 §4.12) to a path of this gateway, with cookies. */
-export const seeOther = (location: string, cookies: readonly string[] = []): Response => {
-  const headers = new Headers({ location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' })
-  for (const cookie of cookies) headers.append('set-cookie', cookie)
-  return new Response(null, { status: 303, headers })
+export interface SignInOptions {
+  readonly asking?: NonNullable<LoginView['asking']>
+  /** The provider that the service insists on. */
+  readonly only?: string
+  readonly providers: readonly IdentityProvider[]
+  readonly password: boolean
+  readonly link: boolean
 }
+
+export interface SignInOptionsDeps {
+  readonly providers: ReadonlyMap<string, IdentityProvider>
+  readonly people: LocalPeople
+  readonly links: LoginLinks
+  readonly describeFlow: DescribeFlow
+}
+
+export type FindSignInOptions = (target: ReturnTarget, request: Request) => Promise<SignInOptions>
+
+export const createSignInOptions =
+  ({ providers, people, links, describeFlow }: SignInOptionsDeps): FindSignInOptions =>
+  async (target, request) => {
+    const asking = target.flow ? await describeFlow(target.flow, request) : undefined
+    const only = asking?.address.service.provider
+    const allowed = (id: string): boolean => only === undefined || only === id
+    return {
+      ...(asking ? { asking: { client: asking.client, service: asking.address.service.name } } : {}),
+      ...(only === undefined ? {} : { only }),
+      providers: [...providers.values()].filter((provider) => allowed(provider.id)),
+      password: people.any && allowed('local'),
+      link: links.enabled && allowed('local'),
+    }
+  }
+
+// The last step of every sign-in: a fresh session, an audit event, and on to where the person was going.
 
 export interface SignedInPerson {
   readonly person: Person
