@@ -11,14 +11,14 @@ import { isAddress } from '../kit/addresses.ts'
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Answer } from '../ports/call.ts'
-import type { RequestContext } from '../ports/runtime.ts'
 import type {
   ConnectSocket,
-  TransportConnectors,
+  RequestContext,
   RuntimeTransports,
-  TextSocket,
   SocketEvents,
-} from '../ports/transport.ts'
+  TextSocket,
+  TransportConnectors,
+} from '../ports/runtime.ts'
 import { type ForwardProxies, type ForwardProxy, noProxies, openTunnel } from './forward-proxy.ts'
 import { publicLookup, refusePrivateHost } from './http-client/pool.ts'
 import { type Lookup, globalAddresses, systemLookup } from './outbound.ts'

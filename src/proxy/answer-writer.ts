@@ -5,8 +5,7 @@ import { beginsAsJson, isRpcAnswer } from '../kit/json-rpc-answer.ts'
 import { endsLine, keepAliveComment, messageEvent, onOneLine } from '../kit/sse.ts'
 import { refusalOf } from '../kit/log.ts'
 import type { Refusal } from '../kit/refusal.ts'
-import type { Admission, Answer, AnswerHead } from '../ports/call.ts'
-import type { Piece, ResponseOutput } from '../ports/response.ts'
+import type { Admission, Answer, AnswerHead, Piece, ResponseOutput } from '../ports/call.ts'
 
 /** A body on which something depends is waited for up to this size, bytes. */
 export const mostAwaited = 65_536

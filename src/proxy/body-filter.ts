@@ -2,8 +2,7 @@
 // codings undone, lists rewritten, lists heard.
 import { utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Admission, AnswerHead, ListAnswers } from '../ports/call.ts'
-import type { Piece } from '../ports/response.ts'
+import type { Admission, AnswerHead, ListAnswers, Piece } from '../ports/call.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import {
   type ListReader,

@@ -1,7 +1,7 @@
 // A server that is long away: who calls it hears so at once, instead of waiting as long as everybody before,
 // and is served again soon after it is back.
 import type { Service, ServiceState } from '../ports/services.ts'
-import type { RuntimeTransports } from '../ports/transport.ts'
+import type { RuntimeTransports } from '../ports/runtime.ts'
 
 export interface CircuitBreaker {
   /** Whether a call may go; true at once as long as there is no doubt. */

@@ -1,11 +1,9 @@
 // The whole proxied call as web standards: for Workers, for tests in process, and for places where sessions
 // stay.
 import { type RequestUrl, fieldOf, readWhole } from '../kit/http.ts'
-import type { Admission, Answer, Fetch, Head, ReadBody, Refuse } from '../ports/call.ts'
-import type { ProxiedCalls } from '../ports/response.ts'
+import type { Admission, Answer, Fetch, Head, ProxiedCalls, ReadBody, Refuse } from '../ports/call.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
-import type { LocatedAddress } from '../ports/services.ts'
-import type { StdioCall, DispatchStdio } from '../ports/stdio-call.ts'
+import type { DispatchStdio, LocatedAddress, StdioCall } from '../ports/services.ts'
 import {
   createDeadline,
   createFetchOutput,

@@ -5,8 +5,16 @@ import { fieldOf } from '../kit/http.ts'
 import { isLostConnection } from '../kit/log.ts'
 import type { PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 import { isEventStream, messageEvent } from '../kit/sse.ts'
-import type { Admission, Fetch } from '../ports/call.ts'
-import type { Deadlines, Piece, CallerHead, ResponseOutput, SendHttp, Timed } from '../ports/response.ts'
+import type {
+  Admission,
+  CallerHead,
+  Deadlines,
+  Fetch,
+  Piece,
+  ResponseOutput,
+  SendHttp,
+  Timed,
+} from '../ports/call.ts'
 import type { Timer } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { headersOf, sendResponse } from './response-sources.ts'

@@ -5,7 +5,7 @@ import { hostSpellings, isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamCredentials, Signer } from '../ports/modules.ts'
 import type { Directory, LocatedAddress, Service } from '../ports/services.ts'
-import type { RuntimeTransports } from '../ports/transport.ts'
+import type { RuntimeTransports } from '../ports/runtime.ts'
 import type {
   AddressedCall,
   ContextOf,

@@ -3,8 +3,18 @@
 import { utf8 } from '../kit/bytes.ts'
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Admission, Answer, AnswerHead, Outcome } from '../ports/call.ts'
-import type { Piece, Respond, Responding, ResponderDeps, ResponseSink, Timed } from '../ports/response.ts'
+import type {
+  Admission,
+  Answer,
+  AnswerHead,
+  Outcome,
+  Piece,
+  Respond,
+  Responding,
+  ResponseSink,
+  Timed,
+} from '../ports/call.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import {
   type AnswerWriter,
   copied,
@@ -30,7 +40,8 @@ import { sendLocal, sendStdio } from './response-sources.ts'
  * One object for a call: its functions are shared, and nothing else is made where an answer passes as it
  * came.
  */
-interface CallResponse extends ResponseSink, Timed, Responding, ResponderDeps {
+interface CallResponse extends ResponseSink, Timed, Responding {
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'decompress'>
   /** The first try, or the one that follows. */
   carry(next: Admission | Answer): void
   drained(): void
@@ -237,9 +248,15 @@ function fail(this: CallResponse, reason: unknown): void {
     this.output.abort()
     return
   }
+  const draw = (error: unknown): void => drawError(this.writer, error, call)
   const again = call.again()
-  if (again) follow.call(this, again, call).catch(() => undefined)
-  else drawError(this.writer, reason, call)
+  // Another try follows: the caller heard nothing of this one.
+  if (again)
+    again
+      .then((next) => this.carry(next))
+      .catch(draw)
+      .catch(() => undefined)
+  else draw(reason)
 }
 
 function cut(this: CallResponse): void {
@@ -256,19 +273,6 @@ function unreadable(this: CallResponse, what: 'answer' | 'message', why: string)
   if (!call) return
   if (writer.begun && answer?.events && writer.atLine) takeOver(writer)
   this.fail(call.fault(what, why))
-}
-
-/** A try that another one follows: the caller heard nothing of it. */
-async function follow(
-  this: CallResponse,
-  again: Promise<Admission | Answer>,
-  call: Admission,
-): Promise<void> {
-  try {
-    this.carry(await again)
-  } catch (error) {
-    drawError(this.writer, error, call)
-  }
 }
 
 /**
@@ -372,7 +376,7 @@ function conclude(this: CallResponse): void {
 }
 
 export const createRespond =
-  ({ runtime }: ResponderDeps): Respond =>
+  ({ runtime }: Pick<CallResponse, 'runtime'>): Respond =>
   (admitted, { output, sendHttp, deadlines, streams }) => {
     const response: CallResponse = {
       deadline: Infinity,

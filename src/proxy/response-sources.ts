@@ -4,8 +4,7 @@ import type { AbortListener, PlainResponse } from '../kit/plain-response.ts'
 import { fieldOf } from '../kit/http.ts'
 import { isLostConnection, networkReason } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Admission, Upstream } from '../ports/call.ts'
-import type { ResponseSink, ResponseSource } from '../ports/response.ts'
+import type { Admission, ResponseSink, ResponseSource, Upstream } from '../ports/call.ts'
 
 /** Header fields as a flat list. */
 export const flatOf = (headers: Headers): string[] => {

@@ -1,8 +1,7 @@
 // The steps of a probe in words, and the probe of a server on HTTP+SSE (MCP 2024-11-05) or a WebSocket.
 import { Refusal } from '../kit/refusal.ts'
 import { isEventStream } from '../kit/sse.ts'
-import type { Timer } from '../ports/runtime.ts'
-import type { TransportConnectors, TextSocket } from '../ports/transport.ts'
+import type { TextSocket, Timer, TransportConnectors } from '../ports/runtime.ts'
 
 export interface ProbeStep {
   readonly step: 'reachable' | 'mcp' | 'authorization' | 'tools'

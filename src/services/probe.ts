@@ -2,8 +2,7 @@
 // which tools does it have?
 import { utf8Text } from '../kit/bytes.ts'
 import { isEventStream } from '../kit/sse.ts'
-import type { Outbound, Timer } from '../ports/runtime.ts'
-import type { TransportConnectors } from '../ports/transport.ts'
+import type { Outbound, Timer, TransportConnectors } from '../ports/runtime.ts'
 import {
   type ProbeStep,
   type ProbedMessage,

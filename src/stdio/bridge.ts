@@ -15,7 +15,7 @@ import {
   readMessages,
 } from '../mcp/streamable-http.ts'
 import type { Log, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
-import type { Attend, DispatchStdio, StdioCall } from '../ports/stdio-call.ts'
+import type { Attend, DispatchStdio, StdioCall } from '../ports/services.ts'
 import { type StatelessEndpoint, createStatelessEndpoint } from './person-process.ts'
 import { type ProcessPool, createOwnerKeys, createPool } from './process-pool.ts'
 import { type SharedProcess, createSharedProcess } from './shared-process.ts'

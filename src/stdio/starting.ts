@@ -5,7 +5,7 @@ import { refusalOf } from '../kit/log.ts'
 import { keepAliveComment } from '../kit/sse.ts'
 import { type Rpc, isId, metaOf } from '../mcp/json-rpc.ts'
 import type { PlainResponse, Sink, Source } from '../kit/plain-response.ts'
-import type { AttendedCall, AttendedWork } from '../ports/stdio-call.ts'
+import type { AttendedCall, AttendedWork } from '../ports/services.ts'
 import { frame, streamHeaders } from '../mcp/response-writer.ts'
 
 /**

@@ -1,7 +1,7 @@
 // The Durable Object of one session: of an HTTP+SSE client, or with an HTTP+SSE or WebSocket server. It keeps
 // the session in memory between requests and stores nothing.
 import { DurableObject } from 'cloudflare:workers'
-import type { SessionLocation } from '../ports/transport.ts'
+import type { SessionLocation } from '../ports/runtime.ts'
 import type { WorkerEnvironment } from './configuration.ts'
 import type { WorkerHandler } from './handler.ts'
 import { refusalResponse, sessionId, readReport } from './sessions.ts'

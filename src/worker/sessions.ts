@@ -2,8 +2,7 @@
 // object, and how a refusal comes back.
 import { decodeBase64url, encodeBase64url, encodeHex, utf8, utf8Text } from '../kit/bytes.ts'
 import { Refusal, type RefusalCode } from '../kit/refusal.ts'
-import type { RequestContext } from '../ports/runtime.ts'
-import type { SessionLocation, LocatedCall, SessionLocations } from '../ports/transport.ts'
+import type { LocatedCall, RequestContext, SessionLocation, SessionLocations } from '../ports/runtime.ts'
 
 /**
  * What the object is told beside the request. A caller cannot set it: the header is overwritten with every

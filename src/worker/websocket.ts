@@ -1,14 +1,14 @@
 // WebSockets on Workers. The platform responds to pings and sends none.
 import type { Gateway } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { RequestContext } from '../ports/runtime.ts'
 import type {
   ConnectSocket,
-  TransportConnectors,
+  RequestContext,
   RuntimeTransports,
-  TextSocket,
   SocketEvents,
-} from '../ports/transport.ts'
+  TextSocket,
+  TransportConnectors,
+} from '../ports/runtime.ts'
 import { createSessionLocations } from './sessions.ts'
 
 /** Starts to listen on a socket, which must be accepted before it delivers messages. */

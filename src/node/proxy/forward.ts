@@ -2,8 +2,7 @@
 // objects where nobody needs them.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Refusal } from '../../kit/refusal.ts'
-import type { Head, ReadBody, Refuse } from '../../ports/call.ts'
-import type { ProxiedCalls } from '../../ports/response.ts'
+import type { Head, ProxiedCalls, ReadBody, Refuse } from '../../ports/call.ts'
 import type { RequestContext, Timer } from '../../ports/runtime.ts'
 import type { LocatedAddress } from '../../ports/services.ts'
 import type { ForwardProxies } from '../forward-proxy.ts'

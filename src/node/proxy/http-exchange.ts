@@ -2,8 +2,7 @@
 // each call.
 import { isLostConnection, networkReason } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import type { Admission, Upstream } from '../../ports/call.ts'
-import type { ResponseSink, ResponseSource, SendHttp } from '../../ports/response.ts'
+import type { Admission, ResponseSink, ResponseSource, SendHttp, Upstream } from '../../ports/call.ts'
 import { type ForwardProxies, noProxies } from '../forward-proxy.ts'
 import {
   type Connection,

@@ -2,8 +2,7 @@
 // otherwise, with back-pressure and an honest end.
 import type { ServerResponse } from 'node:http'
 import { fieldOf } from '../../kit/http.ts'
-import type { Admission, Answer } from '../../ports/call.ts'
-import type { Piece, CallerHead, ResponseOutput } from '../../ports/response.ts'
+import type { Admission, Answer, CallerHead, Piece, ResponseOutput } from '../../ports/call.ts'
 
 /** Up to this size a piece is joined with its head. */
 const smallPiece = 16_384

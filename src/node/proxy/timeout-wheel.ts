@@ -1,6 +1,6 @@
 // Time limits of many exchanges with one timer: a list walked ten times a second costs less than a timer for
 // every call.
-import type { Deadlines, Timed } from '../../ports/response.ts'
+import type { Deadlines, Timed } from '../../ports/call.ts'
 import type { Timer } from '../../ports/runtime.ts'
 
 const tickMs = 100

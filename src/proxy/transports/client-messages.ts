@@ -18,8 +18,7 @@ import {
   versionOf,
 } from '../../mcp/json-rpc.ts'
 import type { Admission, Fetch, Head, ReadBody } from '../../ports/call.ts'
-import type { Log, Timer } from '../../ports/runtime.ts'
-import type { RuntimeTransports } from '../../ports/transport.ts'
+import type { Log, RuntimeTransports, Timer } from '../../ports/runtime.ts'
 import type { BodyBudget } from '../caller-limits.ts'
 import { refusalResponse } from '../error-response.ts'
 import type { MakeCall } from '../fetch-handler.ts'

@@ -3,8 +3,7 @@
 import { Refusal } from '../../kit/refusal.ts'
 import { messagesOf } from '../../mcp/json-rpc.ts'
 import type { Connect } from '../../mcp/transport.ts'
-import type { Timer } from '../../ports/runtime.ts'
-import type { ConnectSocket, TextSocket } from '../../ports/transport.ts'
+import type { ConnectSocket, TextSocket, Timer } from '../../ports/runtime.ts'
 import { refusalOf } from './server-sse.ts'
 
 // The heartbeat of a WebSocket: a ping at each beat, and an end when two beats brought nothing (RFC 6455

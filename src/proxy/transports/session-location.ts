@@ -2,7 +2,7 @@
 // is judged in full; here, whether it may have one.
 import { Refusal } from '../../kit/refusal.ts'
 import type { Head } from '../../ports/call.ts'
-import type { SessionLocation, SessionLocations, SessionCall } from '../../ports/transport.ts'
+import type { SessionLocation, SessionLocations, SessionCall } from '../../ports/runtime.ts'
 import { messagePath, sessionIn } from './client-sse.ts'
 import type { ConnectionSteps } from './connection-steps.ts'
 import { type SessionEndpoint, idleMs, connectionIdOf, opensSession, tooMany } from './session-endpoint.ts'
