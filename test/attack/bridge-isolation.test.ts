@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { findProgram, inCI } from '../../scripts/system-programs.mjs'
-import { processesOf } from '../../src/node/process/supervise.ts'
+import { processesOf } from '../../src/node/process/reaper.ts'
 import { isAlive, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
 import { begun, useWorlds } from '../stdio/worlds.ts'
 

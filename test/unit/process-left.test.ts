@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { anythingLeft } from '../../src/node/process/supervise.ts'
+import { anythingLeft } from '../../src/node/process/reaper.ts'
 
 const started = (...[command, ...args]: [string, ...string[]]): ChildProcess => {
   const child = spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'ignore'] })

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { npmSettings } from '../../src/node/process/environment.ts'
+import { npmSettings } from '../../src/node/process/spawn.ts'
 
 const homeWith = (npmrc: string): string => {
   const home = mkdtempSync(join(tmpdir(), 'postern-npm-'))

@@ -1,10 +1,67 @@
 // The file system of an isolated server: mounts of what it may see at the real paths, the links that lead
 // there, and masks over what is hidden.
 import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { type Link, foldersBetween, resolvePath, within } from './sandbox-paths.ts'
+import { dirname, join, resolve, sep } from 'node:path'
 
-export interface WantedMounts {
+// Paths as the kernel resolves them: what isolation shows or hides is decided by where a path really leads,
+// and not by how it is spelled.
+
+export const within = (path: string, folder: string): boolean =>
+  path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
+
+export interface Link {
+  readonly at: string
+  readonly target: string
+}
+
+interface Resolved {
+  /** The path without symbolic links; of a path that does not exist, as far as it does. */
+  readonly real: string
+  /** The links on the way, in the order in which they are followed. */
+  readonly links: readonly Link[]
+}
+
+/** As many as the kernel follows. */
+const mostLinks = 40
+
+const linkAt = (path: string): string | undefined => {
+  try {
+    return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Follows every symbolic link of a path, and says which. */
+export const resolvePath = (path: string): Resolved => {
+  const links: Link[] = []
+  const rest = resolve(path).split(sep).filter(Boolean)
+  let at: string = sep
+  while (rest.length > 0) {
+    const next = join(at, rest.shift() as string)
+    const target = links.length < mostLinks ? linkAt(next) : undefined
+    if (target === undefined) {
+      at = next
+      continue
+    }
+    links.push({ at: next, target })
+    const led = resolve(at, target).split(sep).filter(Boolean)
+    rest.unshift(...led)
+    at = sep
+  }
+  return { real: at, links }
+}
+
+/** Every folder between the two, without them, the outer one first. */
+const foldersBetween = (outer: string, inner: string): readonly string[] => {
+  const folders: string[] = []
+  for (let at = dirname(inner); at !== outer && within(at, outer); at = dirname(at)) folders.unshift(at)
+  return folders
+}
+
+// The mounts.
+
+interface WantedMounts {
   /** Programs and libraries of the system. */
   readonly system: readonly string[]
   /** Home directories: only what is named is visible in them. */
@@ -26,7 +83,7 @@ export interface Hidden {
   readonly files: readonly string[]
 }
 
-export interface Mounts {
+interface Mounts {
   /** Arguments of bubblewrap. */
   readonly args: readonly string[]
   /** What would be visible without the masks. */
@@ -78,9 +135,6 @@ const bindAll = (draft: Draft, flag: '--ro-bind' | '--bind', places: readonly st
   }
 }
 
-const isLink = (path: string): string | undefined =>
-  lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined
-
 /**
  * A readable folder with hidden files is mounted entry by entry, without them. A mount over such a file is
  * not enough: it ends when an editor replaces the file (rename(2)), and the new file would be visible.
@@ -92,7 +146,7 @@ const withoutFiles = (draft: Draft, folder: string, { files, folders }: Hidden):
   for (const file of files) if (dirname(file) === folder) draft.masked.add(file)
   draft.args.push('--tmpfs', folder)
   for (const entry of kept) {
-    const target = isLink(entry)
+    const target = linkAt(entry)
     draft.args.push(...(target === undefined ? ['--ro-bind', entry, entry] : ['--symlink', target, entry]))
   }
   draft.masks.push(folder)
@@ -109,7 +163,7 @@ const hideFiles = (
     if (![...later, ...write].every((place) => !within(file, place)) || !shows(draft, file)) continue
     draft.masked.add(file)
     if (folder !== '/' && readdirSync(folder).length <= mostEntries) withoutFiles(draft, folder, hidden)
-    else if (isLink(file) === undefined) draft.args.push('--ro-bind', empty, file)
+    else if (linkAt(file) === undefined) draft.args.push('--ro-bind', empty, file)
   }
 }
 

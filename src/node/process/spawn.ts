@@ -2,15 +2,141 @@
 // is watched until it ends, and ended with everything it started.
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, realpathSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import crossSpawn from 'cross-spawn'
 import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../../ports/runtime.ts'
-import { environmentFor, homeFor } from './environment.ts'
 import { findCommand, isolationNote } from './exit-reason.ts'
-import { createOrphanReaper } from './reaper.ts'
+import { createOrphanReaper, markName } from './reaper.ts'
 import { type Isolation, type Sandbox, findBubblewrap, layOutSandbox, watchReplaced } from './sandbox.ts'
 import { createSupervise, failedProcess } from './supervise.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+// The environment of a server's process: a home directory of its own and a few variables. Nothing of the
+// gateway's, and nothing of another service's.
+
+// npm's network settings are passed on to stdio servers, whose home is not the operator's: without them npx
+// would wait for the wrong registry.
+
+/**
+ * Settings for the registry and the network. Tokens, passwords and keys of npm have other names and are not
+ * passed on.
+ */
+const passedVariables = new Set(
+  'registry proxy https-proxy http-proxy noproxy cafile strict-ssl maxsockets fetch-retries fetch-timeout prefer-offline offline'.split(
+    ' ',
+  ),
+)
+const scoped = /^@[a-z0-9][a-z0-9._~-]*:registry$/
+const largest = 65_536
+
+/**
+ * A value that contains or refers to a secret is not passed on: `https://name:password@proxy`, `${TOKEN}`.
+ */
+const isOpen = (value: string): boolean =>
+  value !== '' && value.length < 2000 && !/\/\/[^/?#]*@|\$\{|_auth|token/i.test(value)
+
+const nameOf = (key: string): string | undefined => {
+  const name = key.trim().toLowerCase()
+  if (scoped.test(name)) return name
+  const usual = name.replaceAll('_', '-')
+  return passedVariables.has(usual) ? usual : undefined
+}
+
+const readText = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8').slice(0, largest)
+  } catch {
+    return ''
+  }
+}
+
+const ofFile = (path: string): (readonly [string, string])[] =>
+  readText(path)
+    .split(/\r?\n/)
+    .flatMap((line) => {
+      const [, key = '', value = ''] = /^\s*([^;#=\s][^=]*?)\s*=\s*(.*?)\s*$/.exec(line) ?? []
+      return key === '' ? [] : [[key, value.replace(/^(["'])(.*)\1$/, '$2')] as const]
+    })
+
+const ofVariables = (env: Environment): (readonly [string, string])[] =>
+  Object.entries(env).flatMap(([name, value]) =>
+    /^npm_config_/i.test(name) && value !== undefined
+      ? [[name.slice('npm_config_'.length), value] as const]
+      : [],
+  )
+
+/**
+ * As variables `npm_config_…`. As in npm, the gateway's own environment takes precedence over the user's
+ * `.npmrc`.
+ */
+export const npmSettings = (env: Environment): Record<string, string> => {
+  const file =
+    env['NPM_CONFIG_USERCONFIG'] ??
+    env['npm_config_userconfig'] ??
+    (env['HOME'] === undefined ? undefined : join(env['HOME'], '.npmrc'))
+  const settings: Record<string, string> = {}
+  for (const [key, value] of [...(file === undefined ? [] : ofFile(file)), ...ofVariables(env)]) {
+    const name = nameOf(key)
+    if (name !== undefined && isOpen(value))
+      settings[`npm_config_${name.startsWith('@') ? name : name.replaceAll('-', '_')}`] = value
+  }
+  return settings
+}
+
+/** Passed on unchanged. */
+const inherited = ['PATH', 'LANG', 'LC_ALL', 'TZ']
+/** Most programs on Windows need these. */
+const inheritedOnWindows = [
+  'SystemRoot',
+  'SystemDrive',
+  'ComSpec',
+  'PATHEXT',
+  'windir',
+  'NUMBER_OF_PROCESSORS',
+  'PROCESSOR_ARCHITECTURE',
+]
+
+/** `<state>/processes/<service>/<owner>`, created when missing, with access for its owner only. */
+const homeFor = (stateDir: string, { service, owner }: Pick<ProcessPlan, 'service' | 'owner'>): string => {
+  const home = join(stateDir, 'processes', service, owner)
+  mkdirSync(home, { recursive: true, mode: 0o700 })
+  return home
+}
+
+const environmentFor = (
+  own: Environment,
+  home: string,
+  mark: string,
+  configured: Readonly<Record<string, string>>,
+  platform: string,
+): Record<string, string> => {
+  const env: Record<string, string> = {}
+  for (const name of platform === 'win32' ? [...inherited, ...inheritedOnWindows] : inherited) {
+    const value =
+      own[name] ??
+      Object.entries(own).find(
+        ([other]) => platform === 'win32' && other.toLowerCase() === name.toLowerCase(),
+      )?.[1]
+    if (value !== undefined) env[name] = value
+  }
+  env['HOME'] = home
+  Object.assign(env, npmSettings(own))
+  if (platform === 'win32')
+    Object.assign(env, {
+      USERPROFILE: home,
+      APPDATA: join(home, 'AppData', 'Roaming'),
+      LOCALAPPDATA: join(home, 'AppData', 'Local'),
+      TEMP: home,
+      TMP: home,
+    })
+  Object.assign(env, configured)
+  env[markName] = mark
+  return env
+}
+
+// Starting a process.
 
 export interface NodeSpawn {
   readonly spawn: SpawnServer
@@ -24,7 +150,7 @@ export interface NodeSpawnOptions {
   readonly stateDir: string
   /** The configuration and the files it was read from, also absent ones: isolated servers never see them. */
   readonly privateFiles?: readonly string[]
-  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly env?: Environment
   readonly platform?: string
 }
 
@@ -46,7 +172,7 @@ const refuse = (say: string, why: string): Prepared => ({
 interface SpawnContext {
   readonly stateDir: string
   readonly privateFiles: readonly string[]
-  readonly env: Readonly<Record<string, string | undefined>>
+  readonly env: Environment
   readonly platform: string
   readonly isolation: () => Isolation
 }

@@ -1,10 +1,8 @@
 // A started process until nothing of it is left: its output, its standard error, its end, and the end of
 // everything it started.
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
-import { readFileSync, readdirSync } from 'node:fs'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { Writable } from 'node:stream'
 import type { ProcessEnd, ProcessEvents, ServerProcess } from '../../ports/runtime.ts'
-import { markName } from './environment.ts'
 import { stderrReason, endOf } from './exit-reason.ts'
 import {
   type StderrTail,
@@ -13,87 +11,7 @@ import {
   createLineBudget,
   createStdoutReader,
 } from './output.ts'
-import type { OrphanReaper } from './reaper.ts'
-
-// Ends a process and everything it started: its group, and on Linux every process that carries its mark after
-// leaving the group.
-
-/** Processes anywhere that carry the mark in their environment; empty where there is no /proc. */
-export const processesOf = (mark: string): readonly number[] => {
-  const wanted = `${markName}=${mark}`
-  let names: string[]
-  try {
-    names = readdirSync('/proc')
-  } catch {
-    return []
-  }
-  return names.flatMap((name) => {
-    const pid = Number(name)
-    if (!Number.isInteger(pid) || pid === process.pid) return []
-    try {
-      return readFileSync(`/proc/${name}/environ`, 'latin1').split('\0').includes(wanted) ? [pid] : []
-    } catch {
-      // Gone meanwhile, or somebody else's.
-      return []
-    }
-  })
-}
-
-/** False when there is no such process. */
-export const signalTo = (pid: number, signal: NodeJS.Signals | 0): boolean => {
-  try {
-    return process.kill(pid, signal)
-  } catch {
-    return false
-  }
-}
-
-/** Signals the group that the process leads, and processes of the mark outside the group. */
-export const signalAll = (leader: number, mark: string, signal: NodeJS.Signals): void => {
-  if (process.platform === 'win32') {
-    // There are no groups to signal; the tree is ended as a whole.
-    spawn('taskkill', ['/PID', String(leader), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).on(
-      'error',
-      () => undefined,
-    )
-    return
-  }
-  signalTo(-leader, signal)
-  for (const pid of processesOf(mark)) signalTo(pid, signal)
-}
-
-/**
- * The state and the group of a process, from proc_pid_stat(5); its name, which comes before, may hold
- * anything.
- */
-const isRunningIn = (pid: string, group: number): boolean => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const [state, , itsGroup] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return Number(itsGroup) === group && state !== 'Z' && state !== 'X'
-  } catch {
-    // Gone meanwhile.
-    return false
-  }
-}
-
-/**
- * A process that has ended keeps its group until its parent collects it, which the first process of a
- * container may never do.
- */
-const isGroupRunning = (leader: number): boolean => {
-  if (process.platform === 'win32' || !signalTo(-leader, 0)) return false
-  if (process.platform !== 'linux') return true
-  try {
-    return readdirSync('/proc').some((name) => /^\d+$/.test(name) && isRunningIn(name, leader))
-  } catch {
-    return true
-  }
-}
-
-/** Whether anything of the group or the mark still runs. */
-export const anythingLeft = (leader: number, mark: string): boolean =>
-  isGroupRunning(leader) || processesOf(mark).length > 0
+import { type OrphanReaper, anythingLeft, signalAll } from './reaper.ts'
 
 /** Unread bytes beyond which a process gets no more input. */
 const mostUnread = 16_777_216
