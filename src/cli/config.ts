@@ -11,7 +11,7 @@ import { type Fault, printable } from '../config/tree.ts'
 import { type Check, checkConnections } from '../connection-checks.ts'
 import { createOutbound } from '../node/outbound.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
-import { type ExposedFile, exposedAmong, exposedText, secretFiles } from '../node/storage/file-modes.ts'
+import { type ExposedFile, exposedAmong, exposedText, secretFiles } from '../node/file-modes.ts'
 import { type ConfigurationRequest, forwardProxies, loadOrThrow, privateFilesOf } from './configuration.ts'
 import { ConfigError, UsageError, faultData, print, printJson, printWarnings, programName } from './output.ts'
 

@@ -36,7 +36,7 @@ import {
   keyMismatchOf,
 } from '../kit/keyring.ts'
 import type { Store } from '../ports/store.ts'
-import { closeToOthers } from './storage/file-modes.ts'
+import { closeToOthers } from './file-modes.ts'
 
 // The key ring's algorithms with node:crypto, which runs at once. WebCrypto runs on a thread pool, which
 // takes half of the time of a token request.

@@ -10,8 +10,8 @@ import type { ForwardProxies } from './forward-proxy.ts'
 import { type Lookup, createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
 import { type NodeSpawn, createNodeSpawn } from './process/spawn.ts'
-import { closeToOthers, closedText, secretFiles } from './storage/file-modes.ts'
-import { openStore } from './storage/store.ts'
+import { closeToOthers, closedText, secretFiles } from './file-modes.ts'
+import { openStore } from './store.ts'
 import { createTransports } from './websocket.ts'
 
 /** Keeps the process running until it fires or is cancelled: somebody waits for what it does. */

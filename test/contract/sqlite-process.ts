@@ -1,5 +1,5 @@
 // The other process of the SQLite contract: opens the file it is given and races when told to.
-import { openSqliteStore } from '../../src/node/storage/sqlite.ts'
+import { openSqliteStore } from '../../src/node/store.ts'
 import type { Mark } from '../../src/ports/store.ts'
 
 interface Race {

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { openSqlite, openSqliteStore } from '../../src/node/storage/sqlite.ts'
+import { openSqlite, openSqliteStore } from '../../src/node/store.ts'
 import { type SqlDriver, createSqlStore } from '../../src/stores/sql.ts'
 import { storeContract } from './store.ts'
 

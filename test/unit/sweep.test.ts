@@ -1,6 +1,6 @@
 // Expired records leave by themselves.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { startSweeping } from '../../src/node/storage/store.ts'
+import { startSweeping } from '../../src/node/store.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 
 beforeEach(() => void vi.useFakeTimers())

@@ -1,14 +1,20 @@
-// The driver of stores/sql.ts on node:sqlite: one file, shared by any number of processes on this computer.
+// The store on Node: in memory, or on node:sqlite in one file that any number of processes on this computer
+// share. Expired records are swept while it is open.
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Refusal } from '../../kit/refusal.ts'
-import type { SweptStore } from '../../ports/store.ts'
-import { type SqlDriver, type SqlValue, createSqlStore, schema } from '../../stores/sql.ts'
+import type { Config } from '../config/schema.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Log } from '../ports/runtime.ts'
+import type { Store, SweptStore } from '../ports/store.ts'
+import { createMemoryStore } from '../stores/memory.ts'
+import { type SqlDriver, type SqlValue, createSqlStore, schema } from '../stores/sql.ts'
 import { closeToOthers } from './file-modes.ts'
 
-export interface SqliteOptions {
+// The driver of stores/sql.ts.
+
+interface SqliteOptions {
   /**
    * What a commit survives (default `normal`). `normal`: any end of the process, including kill -9; a power
    * cut may undo the last commits. `full`: a power cut too, at one fsync per commit.
@@ -23,7 +29,7 @@ export interface SqliteOptions {
 
 type Rows = readonly object[]
 
-export interface SqliteDriver extends SqlDriver {
+interface SqliteDriver extends SqlDriver {
   all(sql: string, values: readonly SqlValue[]): Rows
   /** Undefined, with nothing done, when another process holds the lock. */
   unlessLocked(sql: string, values: readonly SqlValue[]): Rows | undefined
@@ -163,5 +169,70 @@ export const openSqliteStore = (
       { now },
     ),
     close: () => driver.close(),
+  }
+}
+
+// Expired records are deleted in small batches between requests. Only disk space depends on when.
+
+const batch = 200
+const pauseMs = 30_000
+/** While more are expired: some thousand records a second, a few milliseconds of the event loop at a time. */
+const soonMs = 50
+
+/**
+ * Sweeps until the returned function is called. It does not keep the process running, and survives outages of
+ * the storage.
+ */
+export const startSweeping = (store: Pick<SweptStore, 'sweep'>, log: Log): (() => void) => {
+  let timer: NodeJS.Timeout | undefined
+  let stopped = false
+  const after = (ms: number): void => {
+    if (!stopped) timer = setTimeout(() => void sweep(), ms).unref()
+  }
+  const sweep = (): Promise<void> =>
+    store.sweep(batch).then(
+      (gone) => after(gone === batch ? soonMs : pauseMs),
+      (error: unknown) => {
+        log('warn', 'sweep.failed', { why: String(error) })
+        after(pauseMs)
+      },
+    )
+  after(pauseMs)
+  return () => {
+    stopped = true
+    clearTimeout(timer)
+  }
+}
+
+// The configured store.
+
+interface StoreDeps {
+  readonly config: Pick<Config, 'storage'>
+  readonly stateDir: string
+  readonly now: () => number
+  readonly log: Log
+}
+
+/**
+ * Throws `Refusal('storage.unavailable')` when the state directory cannot hold the database. There is no
+ * fallback store.
+ */
+export const openStore = ({
+  config,
+  stateDir,
+  now,
+  log,
+}: StoreDeps): { readonly store: Store; readonly close: () => void } => {
+  const { store, close } =
+    config.storage.type === 'memory'
+      ? { store: createMemoryStore({ now }), close: () => undefined }
+      : openSqliteStore(join(stateDir, 'postern.db'), { now })
+  const stopSweeping = startSweeping(store, log)
+  return {
+    store,
+    close() {
+      stopSweeping()
+      close()
+    },
   }
 }
