@@ -5,10 +5,11 @@ import { type RequestUrl, requestUrl } from '../kit/http.ts'
 import { levelOf, refusedFields } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Fetch } from '../ports/call.ts'
-import type { Log, RequestContext, SessionLocation, Timer } from '../ports/runtime.ts'
+import type { Log, RequestContext, Timer } from '../ports/runtime.ts'
 import { type WorkerEnvironment, type MissingSetting, isLoopback } from './configuration.ts'
 import { createGateways, createReport, mostLoopback } from './gateways.ts'
 import { createLog } from './log.ts'
+import type { FindSession } from './sessions.ts'
 import { upgrade } from './websocket.ts'
 
 // Responses while there is no gateway yet. They tell the operator what is missing, and contain no challenge
@@ -94,11 +95,8 @@ export interface WorkerHandlerOptions {
 
 export interface WorkerHandler {
   fetch(request: Request, env: WorkerEnvironment): Promise<Response>
-  /**
-   * The session with that id at the gateway that serves `url`, for the session's Durable Object. Rejects
-   * where there is no gateway.
-   */
-  session(env: WorkerEnvironment, url: URL, id: string): Promise<SessionLocation>
+  /** For the Durable Objects of sessions. */
+  readonly session: FindSession
 }
 
 const fetchUpstream: Fetch = Object.assign(

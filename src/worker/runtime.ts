@@ -3,13 +3,15 @@
 import { hash } from 'node:crypto'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { Config } from '../config/schema.ts'
+import { refusedHost } from '../kit/addresses.ts'
 import { utf8 } from '../kit/bytes.ts'
+import { atOrigin } from '../kit/http.ts'
 import { type KeyRing, createKeyRing, fitOf, sealedRefusal } from '../kit/keyring.ts'
-import type { Runtime, Timer } from '../ports/runtime.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Outbound, OutboundOptions, Runtime, Timer } from '../ports/runtime.ts'
 import type { Store } from '../ports/store.ts'
 import type { WorkerEnvironment } from './configuration.ts'
 import { createLog } from './log.ts'
-import { createOutbound } from './outbound.ts'
 import { behindRateLimit, createPasswords } from './passwords.ts'
 import { createCache, openStore } from './storage.ts'
 import { createTransports } from './websocket.ts'
@@ -36,18 +38,13 @@ const sealingOnlyWhereItFits = (ring: KeyRing, store: Store): KeyRing => {
   }
 }
 
-interface Around {
-  readonly random: (n: number) => Uint8Array<ArrayBuffer>
-  readonly store: Store
-}
-
-export const openKeys = async (
+const openKeys = async (
   secret: string,
   {
     previous_secrets: previous,
     token_encryption_key: sealing,
   }: Pick<Config, 'previous_secrets' | 'token_encryption_key'>,
-  { random, store }: Around,
+  { random, store }: Pick<Runtime, 'random' | 'store'>,
 ): Promise<KeyRing> => {
   const ring = await createKeyRing(
     [secret, ...previous].map(utf8),
@@ -57,10 +54,80 @@ export const openKeys = async (
   return sealingOnlyWhereItFits(ring, store)
 }
 
-export const digest = (text: string): string => hash('sha256', text, 'base64url')
+// Guarded outbound fetch. The platform reaches only the public internet; private address literals and local
+// host names are refused here as well.
+
+const publicOnly =
+  'A Worker reaches only public https addresses. For a server on a private network, run the gateway on Node.'
+
+const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> => {
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const part of response.body ?? []) {
+    size += (part as Uint8Array).length
+    if (size > maxBytes) throw new Refusal('outbound.failed', `more than ${maxBytes} bytes`)
+    parts.push(part as Uint8Array)
+  }
+  const whole = new Uint8Array(size)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
+/** Throws `outbound.refused` where the URL may not be fetched. `origins`: as of `OutboundOptions`. */
+const judge = (raw: string, origins: readonly string[]): URL => {
+  const url = URL.canParse(raw) ? new URL(raw) : undefined
+  if (!url || url.username || url.password) throw new Refusal('outbound.refused', 'not a plain URL')
+  if (!atOrigin(url, origins) && (url.protocol !== 'https:' || refusedHost(url.hostname)))
+    throw new Refusal('outbound.refused', url.origin, { say: publicOnly })
+  return url
+}
+
+const exchange = async (
+  url: URL,
+  {
+    method = 'GET',
+    headers = {},
+    body,
+    timeoutMs = 5000,
+    maxBytes = 1_048_576,
+    headOnly = false,
+  }: OutboundOptions,
+) => {
+  const response = await fetch(url, {
+    method,
+    headers,
+    redirect: 'manual',
+    signal: AbortSignal.timeout(timeoutMs),
+    ...(body === undefined ? {} : { body }),
+  })
+  if (headOnly) await response.body?.cancel()
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: headOnly ? new Uint8Array() : await readAtMost(response, maxBytes),
+  }
+}
+
+const outbound: Outbound = async (raw, options = {}) => {
+  const url = judge(raw, options.origins ?? [])
+  try {
+    return await exchange(url, options)
+  } catch (error) {
+    if (error instanceof Refusal) throw error
+    throw new Refusal('outbound.failed', `${url.origin}: ${String(error)}`)
+  }
+}
+
+// The runtime.
+
+const digest = (text: string): string => hash('sha256', text, 'base64url')
 
 /** On Workers a timer belongs to the request that started it, and ends with it. */
-export const timer: Timer = (ms, run) => {
+const timer: Timer = (ms, run) => {
   const timeout = setTimeout(run, ms)
   return () => clearTimeout(timeout)
 }
@@ -99,7 +166,7 @@ export const createWorkerRuntime = async ({
     now,
     timer: startTimer,
     random,
-    outbound: createOutbound({ allowOrigins: [] }),
+    outbound,
     transports: createTransports(
       jurisdiction ? env.SESSION_OBJECTS.jurisdiction(jurisdiction) : env.SESSION_OBJECTS,
       url.href,

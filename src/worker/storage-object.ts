@@ -1,18 +1,72 @@
-// The Durable Object of the store: one shard of the records. Each operation is one SQL statement on its
-// database.
+// The Durable Object of the store: one shard of the records, or all counts of one kind. Each operation on
+// records is one SQL statement on its database.
 import { DurableObject } from 'cloudflare:workers'
-import type { CountAction, Entry, ListOptions, Mark, PutOptions, SweptStore } from '../ports/store.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type {
+  CountAction,
+  CountStore,
+  Entry,
+  ListOptions,
+  Mark,
+  PutOptions,
+  Subscribe,
+  SweptStore,
+} from '../ports/store.ts'
+import { createSharedCounts } from '../session-gateway.ts'
 import { type SqlDriver, createSqlStore } from '../stores/sql.ts'
-import { createCountObject } from './counts.ts'
 
-// The messages between a subscriber and the object that has its record.
+// Counts that all isolates share (policy/rate-limit.ts). Each kind is in one Durable Object, so that another
+// isolate or data centre gives no further attempts.
+
+/** As many as the counts keep in memory of one kind. */
+const mostRows = 50_000
+
+const ledgerOf = (sql: SqlStorage, now: () => number): CountStore => {
+  sql.exec(
+    'CREATE TABLE IF NOT EXISTS counts (of TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (of, key)) WITHOUT ROWID',
+  )
+  return {
+    load: (of) =>
+      sql
+        .exec<{ key: string; used: number; until: number }>(
+          'SELECT key, used, until FROM counts WHERE of = ? AND until > ? ORDER BY until LIMIT ?',
+          of,
+          now(),
+          mostRows,
+        )
+        .toArray()
+        .map(({ key, used, until }) => [key, used, until] as const),
+    save: (of, key, used, until) =>
+      void sql.exec(
+        'INSERT OR REPLACE INTO counts (of, key, used, until) VALUES (?, ?, ?, ?)',
+        of,
+        key,
+        used,
+        until,
+      ),
+  }
+}
+
+/** For the object. Its counts are stored, because the platform ends an idle object. */
+const createCountObject = (sql: SqlStorage, now: () => number) => {
+  const act = createSharedCounts({ now, ledger: ledgerOf(sql, now) })
+  return {
+    act,
+    /** Returns whether rows are left. */
+    sweep(): boolean {
+      sql.exec('DELETE FROM counts WHERE until <= ?', now())
+      return sql.exec('SELECT 1 FROM counts LIMIT 1').toArray().length > 0
+    },
+  }
+}
+
+// The object.
 
 /** What a subscriber sends regularly, and what the platform responds without waking the object. */
-export const [alive, living] = ['alive?', 'alive']
+const [alive, living] = ['alive?', 'alive']
 
 /** The URL of a WebSocket on which an object reports every change of a record. */
-export const followUrl = (key: string): string =>
-  `https://records.invalid/follow?key=${encodeURIComponent(key)}`
+const followUrl = (key: string): string => `https://records.invalid/follow?key=${encodeURIComponent(key)}`
 
 /** Expired records are absent at once and deleted within the hour. */
 const sweepMs = 3_600_000
@@ -137,3 +191,87 @@ export class RecordObject extends DurableObject {
     if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + inMs)
   }
 }
+
+// A subscriber hears of changes of a record at its object: one hibernating WebSocket instead of a read every
+// few seconds.
+
+/** How often the connection is checked. The platform responds without waking the object. */
+const beatMs = 15_000
+
+const unavailable = (why: string): Refusal =>
+  new Refusal('storage.unavailable', why, { headers: { 'retry-after': '1' } })
+
+interface SubscribeOptions {
+  readonly objectOf: (key: string) => Fetcher
+  /** Longest wait for the connection, ms. */
+  readonly timeoutMs: number
+}
+
+/** The open socket. One that opens after the timeout is closed. */
+const dial = async ({ objectOf, timeoutMs }: SubscribeOptions, key: string): Promise<WorkerSocket> => {
+  const opening = objectOf(key)
+    .fetch(new Request(followUrl(key), { headers: { upgrade: 'websocket' } }))
+    .then(({ webSocket, status }) => {
+      if (!webSocket) throw unavailable(`the object answered ${status}`)
+      webSocket.accept()
+      return webSocket
+    })
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), timeoutMs)
+  })
+  try {
+    const socket = await Promise.race([opening, late])
+    if (socket) return socket
+    opening.then(
+      (tooLate) => tooLate.close(1000, ''),
+      () => undefined,
+    )
+    throw unavailable(`no connection within ${timeoutMs} ms`)
+  } catch (error) {
+    throw error instanceof Refusal
+      ? error
+      : unavailable(error instanceof Error ? error.message : String(error))
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+export const createSubscribe =
+  (options: SubscribeOptions): Subscribe =>
+  async (key, heard) => {
+    const socket = await dial(options, key)
+    let over = false
+    let answered = true
+    const stop = (): void => {
+      if (over) return
+      over = true
+      clearInterval(timer)
+      try {
+        socket.close(1000, '')
+      } catch {
+        // Closed already.
+      }
+    }
+    const lost = (): void => {
+      if (over) return
+      stop()
+      heard('lost')
+    }
+    const timer = setInterval(() => {
+      if (!answered) return lost()
+      answered = false
+      try {
+        socket.send(alive)
+      } catch {
+        lost()
+      }
+    }, beatMs)
+    socket.addEventListener('message', ({ data }) => {
+      answered = true
+      if (data !== living && !over) heard('changed')
+    })
+    socket.addEventListener('close', lost)
+    socket.addEventListener('error', lost)
+    return stop
+  }

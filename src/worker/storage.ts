@@ -3,14 +3,22 @@
 import { markerKey } from '../kit/keyring.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
-import type { Cache, SharedCounts, Store, Subscribe } from '../ports/store.ts'
+import type { Cache, CountAction, SharedCounts, Store, Subscribe } from '../ports/store.ts'
 import { createMemoryCache } from '../stores/memory.ts'
 import { createBoundedStore } from '../stores/timeout.ts'
 import type { WorkerEnvironment } from './configuration.ts'
-import { countNameOf } from './counts.ts'
-import { shardOf, shards } from './shard.ts'
-import type { RecordObject } from './storage-object.ts'
-import { createSubscribe } from './subscribe.ts'
+import { type RecordObject, createSubscribe } from './storage-object.ts'
+
+// Which Durable Object has a key. This must never change: existing records would not be found.
+
+const shards = 16
+
+/** FNV-1a over the characters. Only the load depends on its spread. */
+export const shardOf = (key: string): number => {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
+  return (hash >>> 0) % shards
+}
 
 const unavailable = (error: unknown): Refusal =>
   new Refusal('storage.unavailable', error instanceof Error ? error.message : String(error), {
@@ -65,6 +73,13 @@ const storeOf = (object: Object): Store => ({
       .slice(0, limit)
   },
 })
+
+/**
+ * All counts about passwords are in one object; each kind of record that anonymous callers create has its
+ * own.
+ */
+const countNameOf = ([first]: readonly CountAction[]): string =>
+  first && 'kind' in first && first.kind.startsWith('kept-') ? first.kind : 'sign-in'
 
 /** Longest wait for a count, ms: as for a record however far away. */
 const countMs = 3000

@@ -8,7 +8,7 @@ import { createServiceRecords } from '../../src/services/registry.ts'
 import { type WorkerEnvironment, readConfiguration } from '../../src/worker/configuration.ts'
 import { createWorkerHandler } from '../../src/worker/handler.ts'
 import { createWorkerRuntime } from '../../src/worker/runtime.ts'
-import { createSessionObject } from '../../src/worker/session-object.ts'
+import { createSessionObject } from '../../src/worker/sessions.ts'
 import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
 import { trim } from './trim.ts'
 import { invocation, limitCalls, metered, takeCalls } from './metered.ts'
@@ -52,9 +52,7 @@ export class RecordObject extends Deployed {
 
 const handler = createWorkerHandler({ now, timer, trim })
 
-export const SessionObject = createSessionObject({
-  session: (env, url, id) => handler.session(metered(env), url, id),
-})
+export const SessionObject = createSessionObject((env, url, id) => handler.session(metered(env), url, id))
 
 const supply = async (
   env: WorkerEnvironment,

@@ -1,13 +1,13 @@
 // The Worker as it is deployed, in a place whose STORE binding is away for the first two requests.
 import type { WorkerEnvironment } from '../../src/worker/configuration.ts'
 import { createWorkerHandler } from '../../src/worker/handler.ts'
-import { createSessionObject } from '../../src/worker/session-object.ts'
+import { createSessionObject } from '../../src/worker/sessions.ts'
 
 export { RecordObject } from '../../src/worker/storage-object.ts'
 
 const handler = createWorkerHandler({ now: () => Date.now() })
 
-export const SessionObject = createSessionObject(handler)
+export const SessionObject = createSessionObject(handler.session)
 let requests = 0
 
 export default {

@@ -2,7 +2,7 @@
 // call, args }. Its clock stands still unless it is moved.
 import { Refusal } from '../../src/kit/refusal.ts'
 import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
-import { createObjectStore } from '../../src/worker/storage.ts'
+import { createObjectStore, shardOf } from '../../src/worker/storage.ts'
 import { noTimer } from '../runtimes/clock.ts'
 
 export { SessionObject } from './no-sessions.ts'
@@ -44,6 +44,7 @@ const perform = async (
   namespace: DurableObjectNamespace<RecordObject>,
 ): Promise<unknown> => {
   if (call === 'advance') return void (time += Number(args[0]))
+  if (call === 'shardOf') return shardOf(String(args[0]))
   const [shard, ...rest] = args
   const object = namespace.getByName(`${space}-${String(shard)}`)
   if (call === 'inside') return object.inside()
