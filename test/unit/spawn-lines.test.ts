@@ -1,6 +1,6 @@
 // Lines of standard output, however the pipe cuts them.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createLineBudget, createStdoutReader } from '../../src/node/process/output.ts'
+import { createLineBudget, createStdoutReader } from '../../src/node/process/supervise.ts'
 
 const budgets = { shared: createLineBudget() }
 const heard = () => {

@@ -5,11 +5,17 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import crossSpawn from 'cross-spawn'
-import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../../ports/runtime.ts'
+import type {
+  ProcessEnd,
+  ProcessEvents,
+  ProcessPlan,
+  ServerProcess,
+  SpawnServer,
+} from '../../ports/runtime.ts'
 import { findCommand, isolationNote } from './exit-reason.ts'
 import { createOrphanReaper, markName } from './reaper.ts'
 import { type Isolation, type Sandbox, findBubblewrap, layOutSandbox, watchReplaced } from './sandbox.ts'
-import { createSupervise, failedProcess } from './supervise.ts'
+import { createLineBudget, supervise } from './supervise.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -154,20 +160,37 @@ export interface NodeSpawnOptions {
   readonly platform?: string
 }
 
-/** What is spawned, or why it cannot be. */
-type Prepared =
-  | {
-      readonly program: string
-      readonly args: readonly string[]
-      readonly env: Record<string, string>
-      readonly cwd: string
-      readonly sandbox: Sandbox | undefined
-    }
-  | { readonly end: ProcessEnd }
+interface PreparedCommand {
+  readonly program: string
+  readonly args: readonly string[]
+  readonly env: Record<string, string>
+  readonly cwd: string
+  readonly sandbox: Sandbox | undefined
+}
 
-const refuse = (say: string, why: string): Prepared => ({
+/** Why nothing was started. */
+interface NotStarted {
+  readonly end: ProcessEnd
+}
+
+const refuse = (say: string, why: string): NotStarted => ({
   end: { kind: 'refused', say: `The MCP server could not be started: ${say}.`, why },
 })
+
+/** A process that never started. Its end is reported later, like any other. */
+const failedProcess = ({ end }: NotStarted, events: ProcessEvents): ServerProcess => {
+  queueMicrotask(() => events.ended(end))
+  return {
+    pid: undefined,
+    send: () => false,
+    pause: () => undefined,
+    resume: () => undefined,
+    conceal: (text) => text,
+    stderr: () => '',
+    complaint: () => '',
+    stop: () => Promise.resolve(),
+  }
+}
 
 interface SpawnContext {
   readonly stateDir: string
@@ -178,7 +201,7 @@ interface SpawnContext {
 }
 
 /** Throws when the home directory or the isolation cannot be set up. */
-const prepare = (plan: ProcessPlan, mark: string, context: SpawnContext): Prepared => {
+const prepare = (plan: ProcessPlan, mark: string, context: SpawnContext): PreparedCommand | NotStarted => {
   const { stateDir, privateFiles, env, platform } = context
   const home = realpathSync(homeFor(resolve(stateDir), plan))
   const cwd = plan.cwd === undefined ? home : resolve(plan.cwd)
@@ -214,6 +237,23 @@ const prepare = (plan: ProcessPlan, mark: string, context: SpawnContext): Prepar
   }
 }
 
+/** Undefined when no file descriptor is free: there is a process object without pipes then. */
+const start = (
+  { program, args, env, cwd, sandbox }: PreparedCommand,
+  platform: string,
+): ChildProcessWithoutNullStreams | undefined => {
+  const child = crossSpawn(program, [...args], {
+    cwd: sandbox ? '/' : cwd,
+    env,
+    stdio: 'pipe',
+    detached: platform !== 'win32',
+    windowsHide: true,
+  })
+  if (child.stdin != null) return child as ChildProcessWithoutNullStreams
+  child.on('error', () => undefined)
+  return undefined
+}
+
 export const createNodeSpawn = ({
   stateDir,
   privateFiles = [],
@@ -225,26 +265,24 @@ export const createNodeSpawn = ({
   const context = { stateDir, privateFiles, env, platform, isolation }
   const reaper = createOrphanReaper()
   const running = new Set<ServerProcess>()
-  const supervise = createSupervise()
+  const budget = createLineBudget()
   return {
     isolation,
     spawn(plan, events) {
       const mark = randomBytes(12).toString('hex')
-      let prepared: Prepared
+      let prepared: PreparedCommand | NotStarted
       try {
         prepared = prepare(plan, mark, context)
       } catch (error) {
         prepared = refuse('its home directory or isolation could not be set up', String(error))
       }
-      if ('end' in prepared) return failedProcess(prepared.end, events)
+      if ('end' in prepared) return failedProcess(prepared, events)
       const { sandbox } = prepared
-      const child = crossSpawn(prepared.program, [...prepared.args], {
-        cwd: sandbox ? '/' : prepared.cwd,
-        env: prepared.env,
-        stdio: 'pipe',
-        detached: platform !== 'win32',
-        windowsHide: true,
-      })
+      const child = start(prepared, platform)
+      if (!child) {
+        const why = `${plan.command}: too many open files (EMFILE): raise the limit with ulimit -n`
+        return failedProcess(refuse('too many open files', why), events)
+      }
       const unwatch =
         sandbox &&
         watchReplaced(sandbox.watched, () => {
@@ -256,11 +294,12 @@ export const createNodeSpawn = ({
         running.delete(supervised)
         events.ended(end)
       }
-      const supervised = supervise(child as ChildProcessWithoutNullStreams, {
+      const supervised = supervise(child, {
         command: plan.command,
         mark,
         env: plan.env,
         events: { ...events, ended },
+        budget,
         // bubblewrap ends its processes with the gateway, so they need no reaper.
         ...(sandbox ? { reaper: undefined, isolation: isolationNote(sandbox.masked) } : { reaper }),
       })
