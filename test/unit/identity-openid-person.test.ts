@@ -1,6 +1,7 @@
 // Who an OpenID provider vouches for, and whom the operator's lists admit.
 import { describe, expect, test } from 'vitest'
-import { denialOf, claimAt, personFrom, unverifiedWords } from '../../src/identity/providers/openid-claims.ts'
+import { claimAt, personFrom, unverifiedWords } from '../../src/identity/providers/openid.ts'
+import { denialOf } from '../../src/identity/providers/provider.ts'
 
 const settings = { issuer: 'https://idp.test', groups_claim: 'groups' }
 const said = (claims: Record<string, unknown>, more: object = {}) =>

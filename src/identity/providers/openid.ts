@@ -1,13 +1,13 @@
-// Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, and an ID token whose signature is always
-// checked.
+// Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, an ID token whose signature is always checked, and
+// the person whom its claims describe.
 import * as oauth from 'oauth4webapi'
 import type { ProviderConfig } from '../../config/schema.ts'
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
+import type { Person } from '../../ports/people.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { ClientAuthMethod } from '../../ports/services.ts'
-import { type TokenClaims, denialOf, isEnough, personFrom, unverifiedWords } from './openid-claims.ts'
 import {
   type OpenIdStep,
   type ProviderMetadata,
@@ -17,17 +17,166 @@ import {
   providerRefusal,
   skewText,
 } from './openid-requests.ts'
-import type { IdentityProvider, RoundTripSecrets } from './provider.ts'
-
-export type OpenIdSettings = ProviderConfig
+import { type IdentityProvider, type RoundTripSecrets, denialOf } from './provider.ts'
 
 export interface OpenIdDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>
   readonly id: string
-  readonly settings: OpenIdSettings
+  readonly settings: ProviderConfig
   /** The one callback of this gateway. */
   readonly redirectUri: string
 }
+
+// From the claims of the provider to a person.
+
+type Claims = Readonly<Record<string, unknown>>
+
+/** What decides how the provider's word is read. */
+type PersonSettings = Pick<ProviderConfig, 'groups_claim' | 'email_verified' | 'issuer'>
+
+const most = { text: 256, groups: 500, url: 2048 } as const
+
+const short = (value: unknown, length: number = most.text): string | undefined =>
+  typeof value === 'string' && value !== '' && value.length <= length && !/\p{Cc}/u.test(value)
+    ? value
+    : undefined
+
+/**
+ * Plain addresses only: one `@`, no quotes, no space. What needs more to be read could be read in two ways.
+ */
+const plainEmail = (value: unknown): string | undefined => {
+  const email = short(value, 254)
+  return email && /^[^@\s"(),:;<>[\\\]]+@[^@\s"(),:;<>[\\\]]+$/.test(email) ? email : undefined
+}
+
+// Some providers send the boolean as text; nothing else means yes (OpenID Connect Core §5.1).
+const verified = (claims: Claims): boolean =>
+  claims['email_verified'] === true || claims['email_verified'] === 'true'
+
+/** Microsoft's own word for it: the tenant has proven that the address's domain is its own. */
+const ownedDomain = (claims: Claims): boolean => [true, 'true', 1, '1'].includes(claims['xms_edov'] as string)
+
+/**
+ * Microsoft Entra, one tenant by its id or domain: that tenant's administrators, and nobody else, give out
+ * its addresses.
+ */
+const oneTenant =
+  /^https:\/\/login\.microsoftonline\.com\/(?!(?:common|organizations|consumers|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/|$))[^/]+\/v2\.0\/?$/i
+
+/**
+ * Whether an address counts of which the provider does not say that it is verified: what is written, else
+ * only where the provider is the authority for its addresses.
+ */
+const trusts = ({ issuer, email_verified: written }: PersonSettings): boolean =>
+  (written ?? (oneTenant.test(issuer) ? 'trust' : 'claim')) === 'trust'
+
+/** When the provider says that an address is not verified, that is final. */
+const counts = (claims: Claims, settings: PersonSettings): boolean => {
+  if (verified(claims)) return true
+  if (claims['email_verified'] !== undefined && claims['email_verified'] !== null) return false
+  return trusts(settings) || (oneTenant.test(settings.issuer) && ownedDomain(claims))
+}
+
+const own = (value: unknown, name: string): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, name)
+    ? (value as Claims)[name]
+    : undefined
+
+/**
+ * A claim by its name or by its path: `groups`, `cognito:groups`, `https://example.com/roles`,
+ * `realm_access.roles`. A name may hold dots itself, so the longest name that is there comes first.
+ */
+export const claimAt = (value: unknown, path: string): unknown => {
+  const whole = own(value, path)
+  if (whole !== undefined) return whole
+  for (let dot = path.lastIndexOf('.'); dot > 0; dot = path.lastIndexOf('.', dot - 1)) {
+    const found = claimAt(own(value, path.slice(0, dot)), path.slice(dot + 1))
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+const groupsOf = (value: unknown): readonly string[] => {
+  const list = Array.isArray(value) ? value : [value]
+  return [...new Set(list.map((entry) => short(entry)).filter((entry) => entry !== undefined))].slice(
+    0,
+    most.groups,
+  )
+}
+
+const httpsUrl = (value: unknown): string | undefined => {
+  const url = short(value, most.url)
+  return url && URL.canParse(url) && new URL(url).protocol === 'https:' ? url : undefined
+}
+
+/** What the provider said: in the signed token, and in userinfo where that was asked. */
+interface TokenClaims {
+  readonly claims: Claims
+  readonly userinfo?: Claims
+}
+
+/** Whether the signed token alone says all that is asked of a person. */
+const isEnough = (claims: Claims, settings: PersonSettings): boolean => {
+  const addressed =
+    claims['email'] !== undefined && (claims['email_verified'] !== undefined || counts(claims, settings))
+  return addressed && claimAt(claims, settings.groups_claim) !== undefined
+}
+
+/** An address that does not count, and what the provider says of it. */
+interface Unverified {
+  readonly email: string
+  readonly said: unknown
+}
+
+/**
+ * The address with the word that it is verified, both from one source: never one from each. The signed token
+ * wins.
+ */
+const addressOf = (
+  { claims, userinfo = {} }: TokenClaims,
+  settings: PersonSettings,
+): { readonly email?: string; readonly unverified?: Unverified } => {
+  const complete =
+    claims['email'] !== undefined && (claims['email_verified'] !== undefined || counts(claims, settings))
+  const source = complete || userinfo['email'] === undefined ? claims : userinfo
+  const email = plainEmail(source['email'])
+  if (email === undefined) return {}
+  return counts(source, settings) ? { email } : { unverified: { email, said: source['email_verified'] } }
+}
+
+/**
+ * `claims` as validated by the caller; `sub` is checked there (OpenID Connect Core §5.7: issuer and `sub` are
+ * the only key).
+ */
+export const personFrom = (
+  sent: TokenClaims,
+  provider: string,
+  settings: PersonSettings,
+): { readonly person: Person; readonly unverified?: Unverified } => {
+  const all = { ...sent.userinfo, ...sent.claims }
+  const { email, unverified } = addressOf(sent, settings)
+  const login = short(all['preferred_username'])
+  const name = short(all['name'])
+  const avatar = httpsUrl(all['picture'])
+  const groups = claimAt(sent.claims, settings.groups_claim) ?? claimAt(sent.userinfo, settings.groups_claim)
+  const person = {
+    provider,
+    subject: sent.claims['sub'] as string,
+    groups: groupsOf(groups),
+    ...(login ? { login } : {}),
+    ...(email ? { email } : {}),
+    ...(name ? { name } : {}),
+    ...(avatar ? { avatar } : {}),
+  }
+  return { person, ...(unverified && { unverified }) }
+}
+
+/** Why an address does not count, and what the operator may do about it. */
+export const unverifiedWords = ({ email, said }: Unverified, provider: string): string =>
+  `the provider does not say that ${email} is verified (email_verified ${said === undefined ? 'is absent' : `is ${JSON.stringify(said).slice(0, 40)}`}); ` +
+  `if it gives out only addresses that it has checked, set oauth_providers.${provider}.email_verified: trust`
+
+// The round trip.
 
 const toleranceSeconds = 60
 const google = 'https://accounts.google.com'
@@ -107,7 +256,7 @@ const completed = async (
   as: oauth.AuthorizationServer,
   client: oauth.Client,
   { claims, accessToken }: TokenAnswer,
-  settings: OpenIdSettings,
+  settings: ProviderConfig,
   guarded: ProviderRequestOptions,
 ): Promise<TokenClaims> => {
   if (isEnough(claims, settings) || as.userinfo_endpoint === undefined) return { claims }

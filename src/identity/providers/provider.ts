@@ -1,4 +1,6 @@
-// What an identity provider is to the sign-in: somewhere to send the browser, and a person that comes back.
+// What an identity provider is to the sign-in: somewhere to send the browser, and a person that comes back. And
+// whether the operator's rules let that person in.
+import type { ProviderConfig } from '../../config/schema.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
 import type { Person } from '../../ports/people.ts'
 
@@ -51,4 +53,48 @@ export interface IdentityProvider {
   }): Promise<AuthenticatedPerson>
   /** Why this person may not come in; undefined when they may. */
   denied(person: Person): DeniedReason | undefined
+}
+
+type Rules = Pick<ProviderConfig, 'allowed_emails' | 'allowed_domains' | 'allowed_groups'>
+
+// Beyond ASCII, lower-casing maps different letters onto one (U+212A becomes k): such text equals only
+// itself.
+const folded = (text: string): string => (/^[\x21-\x7E]+$/.test(text) ? text.toLowerCase() : text)
+
+/** Whether a list that the operator wrote admits this folded value; `*` admits everybody. */
+const admits = (list: readonly string[] | undefined, value: string | undefined): boolean =>
+  list === undefined ||
+  list.some((entry) => entry === '*' || (value !== undefined && folded(entry) === value))
+
+/**
+ * Why a person may not come in; undefined when they may. Every rule that is written must hold, and an empty
+ * list admits nobody. `unverified`: why there is no address.
+ */
+export const denialOf = (person: Person, rules: Rules, unverified?: string): DeniedReason | undefined => {
+  const { groups } = person
+  const email = person.email === undefined ? undefined : folded(person.email)
+  const why = (key: string): string =>
+    person.email === undefined
+      ? `${key}: ${unverified ?? 'the provider sent no email address'}`
+      : `${key}: ${person.email} is not in it`
+  if (!admits(rules.allowed_emails, email))
+    return {
+      why: why('allowed_emails'),
+      hint:
+        email === undefined
+          ? 'Accounts with a verified email address.'
+          : 'Accounts on the administrator’s list.',
+    }
+  if (!admits(rules.allowed_domains, email?.slice(email.indexOf('@') + 1)))
+    return {
+      why: why('allowed_domains'),
+      hint: `Accounts with a verified email address at ${rules.allowed_domains?.join(', ')}.`,
+    }
+  const allowed = rules.allowed_groups
+  if (allowed && !allowed.some((group) => group === '*' || groups.includes(group)))
+    return {
+      why: `allowed_groups: none of its groups (${groups.slice(0, 20).join(', ') || 'the provider sent none; see groups_claim'}) is in it`,
+      hint: 'Members of the groups that the administrator allowed.',
+    }
+  return undefined
 }
