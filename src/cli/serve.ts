@@ -202,18 +202,6 @@ const afterwardsMs = 1_500
 const openState = (path: string): boolean =>
   openStateDirectory(path) || !['root.key', 'postern.db'].some((name) => existsSync(join(path, name)))
 
-/** Log lines wait until the first line, which programs read, has been printed. */
-const holdUntilReleased = (log: Log): { readonly log: Log; release(): void } => {
-  let held: Parameters<Log>[] | undefined = []
-  return {
-    log: (...line) => (held ? void held.push(line) : log(...line)),
-    release() {
-      for (const line of held ?? []) log(...line)
-      held = undefined
-    },
-  }
-}
-
 /** Returns the exit code. */
 const shutDown = async (
   { listening, runtime, gateway }: StartedGateway,
@@ -237,8 +225,10 @@ const shutDown = async (
 export const start = async (options: StartOptions): Promise<void> => {
   const { config, stateDir, tty, logLevel, source } = options
   const fresh = openState(stateDir)
-  const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
-  const { log, release } = holdUntilReleased(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
+  // Until the first line, which programs read, has been printed.
+  const held = true
+  const nodeLog = tty ? createTerminalLog(logLevel, held) : createJsonLog(logLevel, held)
+  const log = options.showStderr ? withStderr(nodeLog.log, nodeLog.stderr) : nodeLog.log
   let ending = false
   const up = await startGateway({
     config,
@@ -249,7 +239,6 @@ export const start = async (options: StartOptions): Promise<void> => {
     env: options.env,
     draining: () => ending,
   }).catch(async (error: unknown) => {
-    release()
     await nodeLog.end()
     throw error
   })
@@ -278,7 +267,7 @@ export const start = async (options: StartOptions): Promise<void> => {
     command: options.command,
     readyMs: Math.round(performance.now()),
   })
-  release()
+  nodeLog.release()
   for (const message of options.warnings) log('warn', 'config.warning', { message })
   const signal = await asked
   ending = true

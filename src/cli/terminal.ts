@@ -144,7 +144,7 @@ export const inForeground = (): boolean => {
  * reach the terminal.
  */
 export const withStderr =
-  (log: Log, write: (text: string) => void = (text) => void process.stderr.write(text)): Log =>
+  (log: Log, write: (text: string) => void): Log =>
   (level, event, fields, audit) => {
     const text = event === 'process.stderr' ? fields?.['text'] : undefined
     if (typeof text === 'string')

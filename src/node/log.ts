@@ -15,6 +15,8 @@ const { SonicBoom } = sonicBoom
 export interface LineWriter {
   /** The text ends with a line feed. */
   write(line: string): void
+  /** Lines that were held are written from now on. */
+  release(): void
   /**
    * Writes the rest; resolves when it is written, or when the reader does not take it in time. Later lines
    * are dropped.
@@ -41,7 +43,8 @@ const finish = (stream: InstanceType<typeof SonicBoom>): Promise<void> =>
     stream.end()
   })
 
-export const createLineWriter = (fd: number): LineWriter => {
+/** `held`: nothing is written before `release` or `end`. */
+export const createLineWriter = (fd: number, held = false): LineWriter => {
   // Writing to a file takes less time than handing the write to a thread.
   const stream = new SonicBoom({ fd, sync: fstatSync(fd).isFile(), maxLength: mostHeld })
   let gathered = ''
@@ -49,6 +52,7 @@ export const createLineWriter = (fd: number): LineWriter => {
   let ended: Promise<void> | undefined
 
   const send = (): void => {
+    if (held) return
     if (!ended && gathered !== '') stream.write(gathered)
     gathered = ''
   }
@@ -73,7 +77,11 @@ export const createLineWriter = (fd: number): LineWriter => {
       gathered += line
       if (gathered.length >= pieceSize) send()
     },
+    release() {
+      held = false
+    },
     end() {
+      held = false
       send()
       ended ??= finish(stream)
       return ended
@@ -83,13 +91,36 @@ export const createLineWriter = (fd: number): LineWriter => {
 
 export interface NodeLog {
   readonly log: Log
+  /** Text for standard error that is not an event. */
+  stderr(text: string): void
+  /** What was held is written from now on. */
+  release(): void
   /** Writes what is left before the process ends; bounded in time. */
   end(): Promise<void>
 }
 
-/** One JSON line per event, written in large pieces by a writer that never blocks. */
-export const createJsonLog = (least: LogLevel): NodeLog => {
-  const writer = createLineWriter(1)
+/** Standard error, `held` or not. */
+const createStderr = (held: boolean): Pick<NodeLog, 'stderr' | 'release'> => {
+  let waiting = held ? '' : undefined
+  return {
+    stderr(text) {
+      if (waiting === undefined) process.stderr.write(text)
+      else waiting += text
+    },
+    release() {
+      if (waiting) process.stderr.write(waiting)
+      waiting = undefined
+    },
+  }
+}
+
+/**
+ * One JSON line per event, written in large pieces by a writer that never blocks. `held`: nothing is written
+ * before `release` or `end`.
+ */
+export const createJsonLog = (least: LogLevel, held = false): NodeLog => {
+  const writer = createLineWriter(1, held)
+  const { stderr, release } = createStderr(held)
   let time = 0
   let ts = ''
   return {
@@ -102,7 +133,15 @@ export const createJsonLog = (least: LogLevel): NodeLog => {
       }
       writer.write(`${logLine({ level, ts, event, fields, audit })}\n`)
     },
-    end: () => writer.end(),
+    stderr,
+    release() {
+      release()
+      writer.release()
+    },
+    end() {
+      release()
+      return writer.end()
+    },
   }
 }
 
@@ -148,12 +187,20 @@ const wordsOf = (event: string, fields: LogFields): string =>
  * For a terminal: one short line per event of the level. A terminal keeps no audit trail, so audit events
  * have no exception here.
  */
-export const createTerminalLog = (least: LogLevel): NodeLog => ({
-  log: (level, event, fields = {}, audit = false) => {
-    if (logOrder[level] < logOrder[least]) return
-    // A refused call already has a line of its own.
-    if (audit && event === 'call' && fields['refusal'] !== undefined) return
-    process.stderr.write(`${signs[level]} ${event} ${wordsOf(event, fields)}\n`)
-  },
-  end: () => Promise.resolve(),
-})
+export const createTerminalLog = (least: LogLevel, held = false): NodeLog => {
+  const { stderr, release } = createStderr(held)
+  return {
+    log: (level, event, fields = {}, audit = false) => {
+      if (logOrder[level] < logOrder[least]) return
+      // A refused call already has a line of its own.
+      if (audit && event === 'call' && fields['refusal'] !== undefined) return
+      stderr(`${signs[level]} ${event} ${wordsOf(event, fields)}\n`)
+    },
+    stderr,
+    release,
+    end() {
+      release()
+      return Promise.resolve()
+    },
+  }
+}
