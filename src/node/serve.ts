@@ -1,15 +1,22 @@
-// The HTTP server on Node. Proxied calls take the fast path (node/proxy); everything else goes to
-// `gateway.fetch`.
+// The HTTP server on Node: it listens, tells whose each request is, and shuts down in order. Proxied calls
+// take the fast path (node/proxy); everything else goes to `gateway.fetch`.
 import { randomFillSync } from 'node:crypto'
-import { type IncomingMessage, type ServerResponse, createServer } from 'node:http'
-import { BlockList, isIP } from 'node:net'
+import { type IncomingMessage, type ServerResponse, type Server, createServer } from 'node:http'
+import { type AddressInfo, type Socket, BlockList, isIP, Server as NetServer } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import type { Gateway } from '../gateway.ts'
 import { fieldOf } from '../kit/http.ts'
 import type { RequestContext } from '../ports/runtime.ts'
+import type { Directory, Service } from '../ports/services.ts'
 import { type ForwardDeps, createForward } from './proxy/forward.ts'
-import { type DrainTimes, createDrain, listen, endStreamsOfRemoved } from './server/connections.ts'
-import { protectServer, validateRequest, isRoutable, proceed, serverOptions } from './server/request-guard.ts'
+import {
+  protectServer,
+  validateRequest,
+  isRoutable,
+  proceed,
+  serverOptions,
+  answerOn,
+} from './request-guard.ts'
 import { createUpgrade } from './websocket.ts'
 
 // Request ids: 96 random bits each, generated in batches.
@@ -104,6 +111,190 @@ export const createRequestContexts = (
   })
 }
 
+// Shuts servers down in order: no new connections, every call in flight to its end, and no connection closed
+// while its client is about to use it.
+
+export interface Drain {
+  /** The responses in progress. */
+  answers(): readonly ServerResponse[]
+  /** Must be called for each server before it listens. */
+  watch(server: Server): void
+  /**
+   * Stops listening and resolves with true when all connections have ended by themselves, with false when the
+   * rest was cut off after `graceMs`. The request handler marks requests that begin meanwhile as the last of
+   * their connection.
+   */
+  drain(times: DrainTimes): Promise<boolean>
+}
+
+export interface DrainTimes {
+  readonly graceMs: number
+  /**
+   * How long an idle connection stays open (default: not at all). Its client may just be sending a request,
+   * which gets a response with `Connection: close`. Closing at once would lose requests that a client must
+   * not repeat by itself (RFC 9110 §9.2.2).
+   */
+  readonly lingerMs?: number
+}
+
+const tickMs = 50
+const quietMs = 1
+const mostTurns = 100
+
+/**
+ * A connection that the system has accepted but not handed over dies with the listening socket. So the socket
+ * is closed after a turn of the event loop that accepted everything there was and had next to nothing else to
+ * do.
+ */
+const quietTurn = async (): Promise<void> => {
+  for (let turn = 0; turn < mostTurns; turn++) {
+    const before = performance.now()
+    await new Promise((resolve) => void setImmediate(resolve))
+    if (turn > 0 && performance.now() - before < quietMs) return
+  }
+}
+
+const stopListening = (server: Server): Promise<void> =>
+  // Not http's own close(), which would also close the connections that are between two requests.
+  new Promise((resolve) => void NetServer.prototype.close.call(server, () => resolve()))
+
+export const createDrain = (): Drain => {
+  const servers: Server[] = []
+  const sockets = new Set<Socket>()
+  const closeSilent = (): void => {
+    for (const socket of sockets) if (!answerOn(socket)) socket.destroy()
+  }
+  return {
+    answers: () => [...sockets].flatMap((socket) => answerOn(socket) ?? []),
+    watch(server) {
+      servers.push(server)
+      server.on('connection', (socket) => {
+        sockets.add(socket)
+        socket.once('close', () => sockets.delete(socket))
+      })
+    },
+    async drain({ graceMs, lingerMs = 0 }) {
+      await quietTurn()
+      const closed = Promise.all(servers.map(stopListening))
+      for (const socket of sockets) {
+        const answer = answerOn(socket)
+        if (answer && !answer.headersSent) answer.shouldKeepAlive = false
+      }
+      const began = performance.now()
+      let clean = true
+      const tick = setInterval(() => {
+        const time = performance.now() - began
+        if (time >= lingerMs) closeSilent()
+        if (time < graceMs) return
+        clean &&= sockets.size === 0
+        for (const socket of sockets) socket.destroy()
+      }, tickMs)
+      await closed
+      clearInterval(tick)
+      // Now http's own, for the timers it keeps.
+      for (const server of servers) server.close()
+      return clean
+    },
+  }
+}
+
+// Binds the gateway's address; `localhost` means both loopback addresses.
+
+/**
+ * Clients differ in which of the two they try first for `localhost` (RFC 6761 §6.3, RFC 8305 §4), and some
+ * try only one. With only one bound, any other user of this computer could bind the other one and receive
+ * what is sent there.
+ */
+const addressesOf = (host: string): readonly string[] =>
+  host.toLowerCase() === 'localhost' ? ['127.0.0.1', '::1'] : [host]
+
+/** This computer has no such address: IPv6 or, rarely, IPv4 is disabled. */
+const absent = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'])
+/** A port that is free on one address may be taken on the other. */
+const mostTries = 20
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
+
+const bind = (server: Server, host: string, port: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port }, () => {
+      server.off('error', reject)
+      resolve((server.address() as AddressInfo).port)
+    })
+  })
+
+const bindAll = async (hosts: readonly string[], wanted: number, create: () => Server): Promise<number> => {
+  const servers: Server[] = []
+  let port = wanted
+  let missing: unknown
+  for (const host of hosts) {
+    const server = create()
+    try {
+      port = await bind(server, host, port)
+      servers.push(server)
+    } catch (error) {
+      if (hosts.length > 1 && absent.has(codeOf(error))) {
+        missing = error
+        continue
+      }
+      for (const bound of servers) bound.close()
+      throw error
+    }
+  }
+  if (servers.length === 0) throw missing
+  return port
+}
+
+/**
+ * Creates a server for each address of the host, binds them all to one port, and returns the port. Rejects
+ * with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOTFOUND), which names the address.
+ */
+export const listen = async (host: string, port: number, create: () => Server): Promise<number> => {
+  const hosts = addressesOf(host)
+  for (let tries = 1; ; tries++) {
+    try {
+      return await bindAll(hosts, port, create)
+    } catch (error) {
+      if (port !== 0 || hosts.length === 1 || codeOf(error) !== 'EADDRINUSE' || tries >= mostTries)
+        throw error
+    }
+  }
+}
+
+const pathOf = (target: string): string => {
+  const query = target.indexOf('?')
+  return query === -1 ? target : target.slice(0, query)
+}
+
+// Ends what is open of a removed service: streams at once, calls without a response after a moment.
+
+/** Streams of a removed service end within five seconds; this is the limit for its calls. */
+const removedMs = 4000
+
+/**
+ * `answers`: the responses in progress. `locate`: how paths were resolved before the services were removed.
+ */
+const endStreamsOfRemoved = (
+  answers: () => Iterable<ServerResponse>,
+  gone: readonly Service[],
+  locate: Directory['locate'],
+): void => {
+  const dead = new Set(gone)
+  const isOf = ({ req }: ServerResponse): boolean => {
+    const service = locate(pathOf(req.url ?? '/'), fieldOf(req.rawHeaders, 'host'))?.address.service
+    return service !== undefined && dead.has(service)
+  }
+  const going = [...answers()].filter(isOf)
+  // Cut off, never ended in order: an incomplete response must not look complete.
+  for (const answer of going) if (answer.headersSent) answer.destroy()
+  const waiting = going.filter((answer) => !answer.destroyed)
+  if (waiting.length > 0)
+    setTimeout(() => waiting.forEach((answer) => answer.writableEnded || answer.destroy()), removedMs).unref()
+}
+
+// The server.
+
 export interface ListeningServer {
   readonly port: number
   /** Gives the server its gateway. Earlier requests wait for it. */
@@ -129,11 +320,6 @@ interface ServeOptions {
 
 /** How often this process checks whether another one added or removed a service. */
 const watchMs = 400
-
-const pathOf = (target: string): string => {
-  const query = target.indexOf('?')
-  return query === -1 ? target : target.slice(0, query)
-}
 
 type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
 type UpgradeHandler = NonNullable<NonNullable<Parameters<typeof protectServer>[1]>['upgrade']>

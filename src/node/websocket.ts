@@ -22,7 +22,7 @@ import type {
 import { type ForwardProxies, type ForwardProxy, noProxies, openTunnel } from './forward-proxy.ts'
 import { publicLookup, refusePrivateHost } from './http-client/pool.ts'
 import { type Lookup, globalAddresses, systemLookup } from './outbound.ts'
-import { validateRequest } from './server/request-guard.ts'
+import { validateRequest } from './request-guard.ts'
 
 /** Unsent bytes beyond which the sender has to wait. */
 const mostUnsentBytes = 1_048_576

@@ -5,7 +5,7 @@ import { Agent, createServer, get, type IncomingMessage, type Server } from 'nod
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
-import { protectServer, serverOptions } from '../../src/node/server/request-guard.ts'
+import { protectServer, serverOptions } from '../../src/node/request-guard.ts'
 import { until } from '../runtimes/proxied.ts'
 
 const servers: Server[] = []

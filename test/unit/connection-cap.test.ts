@@ -1,6 +1,6 @@
 // The cap on connections, from what the system lets the process open.
 import { expect, test } from 'vitest'
-import { limitFor } from '../../src/node/server/connections.ts'
+import { limitFor } from '../../src/node/request-guard.ts'
 
 const limits = (files: number | string): string =>
   `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        0                    unlimited            bytes     \nMax open files            ${files}                 524288               files     \n`

@@ -11,7 +11,7 @@ import {
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type Drain, createDrain } from '../../src/node/server/connections.ts'
+import { type Drain, createDrain } from '../../src/node/serve.ts'
 
 let server: Server
 let drain: Drain

@@ -1,16 +1,27 @@
 // The fast way of a proxied call on Node: raw request in, decision, upstream, raw response out. No web
 // objects where nobody needs them.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { fieldOf } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import type { Head, ProxiedCalls, ReadBody, Refuse } from '../../ports/call.ts'
+import type {
+  Head,
+  ReadBody,
+  Refuse,
+  Admission,
+  Answer,
+  ProxiedCalls,
+  Piece,
+  CallerHead,
+  ResponseOutput,
+  Deadlines,
+  Timed,
+} from '../../ports/call.ts'
 import type { RequestContext, Timer } from '../../ports/runtime.ts'
 import type { LocatedAddress } from '../../ports/services.ts'
 import type { ForwardProxies } from '../forward-proxy.ts'
 import type { Lookup } from '../outbound.ts'
-import { proceed } from '../server/request-guard.ts'
+import { proceed } from '../request-guard.ts'
 import { createUpstreams } from './http-exchange.ts'
-import { NodeOutput } from './node-output.ts'
-import { createTimeoutWheel } from './timeout-wheel.ts'
 
 export interface ForwardDeps extends ProxiedCalls {
   readonly refuse: Refuse
@@ -97,6 +108,165 @@ const readBody = (
     })
     proceed(request, response)
   })
+
+// Where an answer goes: the response of the socket, as one write when it is there at once, unbuffered
+// otherwise, with back-pressure and an honest end.
+
+/** Up to this size a piece is joined with its head. */
+const smallPiece = 16_384
+
+const latin1 = (piece: Uint8Array): string =>
+  Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength).toString('latin1')
+
+const bodiless = (status: number): boolean => status === 204 || status === 304
+
+/**
+ * Whoever takes nothing of an answer for this long (ms) gets no more of it. Streams of events are for those
+ * who wait.
+ */
+const stalledMs = 29_000
+
+/** What an error is drawn as. `admitted`: the call, where it had been let in. */
+type Draw = (error: unknown, admitted: Admission | undefined, gone: boolean) => Answer
+
+class NodeOutput implements ResponseOutput {
+  bytes = 0
+  admitted: Admission | undefined
+  reader: { drained(): void; left(): void } | undefined
+  readonly stallMs = stalledMs
+  private over = false
+  private draining = false
+  private readonly response: ServerResponse
+  private readonly draw: Draw
+
+  constructor(response: ServerResponse, draw: Draw) {
+    this.response = response
+    this.draw = draw
+    response.on('close', () => this.reader?.left())
+  }
+
+  get gone(): boolean {
+    return this.response.destroyed
+  }
+
+  get ready(): boolean {
+    return !this.response.writableNeedDrain
+  }
+
+  begin(head: CallerHead, piece: Piece | undefined): boolean {
+    if (this.over) return true
+    this.response.writeHead(head.status, head.headers as string[])
+    if (piece !== undefined) return this.put(piece, true)
+    this.response.flushHeaders()
+    return true
+  }
+
+  write(piece: Piece): boolean {
+    return this.over || this.put(piece, false)
+  }
+
+  /**
+   * Pieces lie in memory that the next read overwrites; what Node may still have to send is a copy. As text a
+   * small one travels in one write with its head.
+   */
+  private put(piece: Piece, withHead: boolean): boolean {
+    const { response } = this
+    let taken: boolean
+    if (typeof piece === 'string') {
+      this.bytes += Buffer.byteLength(piece)
+      taken = response.write(piece)
+    } else {
+      this.bytes += piece.length
+      taken =
+        withHead && piece.length <= smallPiece
+          ? response.write(latin1(piece), 'latin1')
+          : response.write(Buffer.from(piece))
+    }
+    if (!taken && !this.draining) {
+      this.draining = true
+      response.once('drain', () => {
+        this.draining = false
+        this.reader?.drained()
+      })
+    }
+    return taken
+  }
+
+  end(): void {
+    if (this.over) return
+    this.over = true
+    this.response.end()
+  }
+
+  whole({ status, headers }: CallerHead, body: Piece | undefined): void {
+    const { response } = this
+    if (this.over) return
+    this.over = true
+    if (body !== undefined) this.bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+    // Complete before its first byte was sent: the length is known, whatever the framing on the other side
+    // was.
+    const framed = bodiless(status) || fieldOf(headers, 'content-length') !== undefined
+    response.writeHead(
+      status,
+      (framed ? headers : [...headers, 'Content-Length', String(this.bytes)]) as string[],
+    )
+    if (body === undefined || bodiless(status)) response.end()
+    else if (typeof body === 'string') response.end(body)
+    else if (body.length <= smallPiece) response.end(latin1(body), 'latin1')
+    else response.end(Buffer.from(body))
+  }
+
+  abort(): void {
+    if (this.over) return
+    this.over = true
+    this.response.destroy()
+  }
+
+  fail(error: unknown): void {
+    const { response } = this
+    const answer = this.draw(error, this.admitted, response.destroyed)
+    if (!response.headersSent && !response.destroyed) this.whole(answer, answer.body)
+  }
+}
+
+// Time limits of many calls with one timer: a list walked ten times a second costs less than a timer for
+// every call.
+
+const tickMs = 100
+
+const createTimeoutWheel = (now: () => number, timer: Timer): Deadlines => {
+  // Not a Set: as entries come and go it leaves tables behind that hold on to one another and to every
+  // finished call, until the next full collection.
+  const items: Timed[] = []
+  let ticking = false
+  const tick = (): void => {
+    const time = now()
+    // From the end: whoever leaves meanwhile is replaced by one that has been visited.
+    for (let i = items.length - 1; i >= 0; i--) {
+      const item = items[i]
+      if (!item) continue
+      if (item.deadline <= time) item.late()
+      else if (item.comment <= time) item.idle()
+    }
+    ticking = items.length > 0
+    if (ticking) timer(tickMs, tick)
+  }
+  return {
+    add(item) {
+      item.at = items.push(item) - 1
+      if (ticking) return
+      ticking = true
+      timer(tickMs, tick)
+    },
+    delete({ at }) {
+      const last = items.pop()
+      if (!last || at >= items.length) return
+      items[at] = last
+      last.at = at
+    },
+    sooner: () => undefined,
+  }
+}
 
 export const createForward = ({
   admit,

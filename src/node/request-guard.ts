@@ -1,10 +1,12 @@
-// Refuses, before routing, requests that Node's parser accepts and no request to the gateway needs (RFC 9112
-// §3.2, §6.1, §11).
+// What protects the HTTP server: requests that Node's parser accepts and no request to the gateway needs are
+// refused before routing (RFC 9112 §3.2, §6.1, §11), and connections are limited in number.
+import { readFileSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { isHost, isRoutablePath } from '../../kit/http.ts'
-import { Refusal } from '../../kit/refusal.ts'
-import { connectionLimit, evictIdle } from './connections.ts'
+import { networkOf } from '../kit/addresses.ts'
+import { isHost, isRoutablePath } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
 
 /**
  * For `createServer`. A head may take 15 s and 16 KiB, a body 30 s, both including the delay of a busy
@@ -53,6 +55,112 @@ const refused = new WeakSet<Duplex>()
  */
 export const proceed = (request: IncomingMessage, response: ServerResponse): void => {
   if (waiting.delete(request) && !response.headersSent) response.writeContinue()
+}
+
+/** The response in progress on a connection, as node:http notes it on the socket. */
+export const answerOn = (socket: Socket): ServerResponse | undefined =>
+  (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
+
+// The connection limit: as many as the process can serve with the files that it may have open.
+
+/** More than one process can use. */
+const mostConnections = 20_000
+const leastConnections = 64
+/** For the database, the log and idle upstream connections. */
+const keptFiles = 400
+
+/**
+ * From the limits of the process (proc_pid_limits(5)). A proxied call needs two files: the client's
+ * connection and the upstream's.
+ */
+export const limitFor = (limits: string): number => {
+  const [, files] = /^Max open files\s+(\d+)/m.exec(limits) ?? []
+  return files === undefined
+    ? mostConnections
+    : Math.max(leastConnections, Math.min(mostConnections, Math.floor((Number(files) - keptFiles) / 2)))
+}
+
+/**
+ * Without this limit, a server that ran out of files could reach neither its database nor an upstream for the
+ * clients it already serves.
+ */
+const connectionLimit = (): number => {
+  try {
+    return limitFor(readFileSync('/proc/self/limits', 'utf8'))
+  } catch {
+    return mostConnections
+  }
+}
+
+// Eviction: a full server closes an idle connection for each new one, so that no number of idle connections
+// keeps clients out.
+
+/** The connections of one network, the oldest first. */
+type Network = Set<Socket>
+
+/**
+ * The oldest connection without any request, else the oldest between two requests. Connections with a
+ * response in progress, and upgraded ones, stay.
+ */
+const idleOf = (
+  network: Network,
+  silent: ReadonlySet<Socket>,
+  upgraded: ReadonlySet<Socket>,
+): Socket | undefined => {
+  let idle: Socket | undefined
+  for (const socket of network) {
+    if (silent.has(socket)) return socket
+    if (idle === undefined && !upgraded.has(socket) && !answerOn(socket)) idle = socket
+  }
+  return idle
+}
+
+/**
+ * Holds a server to `most` connections. The network with the most connections loses one first; a network is
+ * an IPv4 address or a /64. When all have a response in progress, the new connection is closed. `nameOf`: the
+ * network of an address.
+ */
+const evictIdle = (server: Server, most: number, nameOf: (address: string) => string = networkOf): void => {
+  const networks = new Map<string, Network>()
+  const silent = new Set<Socket>()
+  const upgraded = new Set<Socket>()
+  let open = 0
+  // Many may come in one turn of the event loop, before closed ones are gone. Connections without a request
+  // use no upstream connection, so there are files for them.
+  server.maxConnections = most * 2
+  server.on('request', ({ socket }) => void silent.delete(socket))
+  server.on('upgrade', ({ socket }) => {
+    silent.delete(socket)
+    upgraded.add(socket)
+  })
+  const leastNeeded = (): Socket | undefined => {
+    for (const network of [...networks.values()].toSorted((a, b) => b.size - a.size)) {
+      const idle = idleOf(network, silent, upgraded)
+      if (idle) return idle
+    }
+    return undefined
+  }
+  const forget = (socket: Socket, name: string): void => {
+    const network = networks.get(name)
+    if (!network?.delete(socket)) return
+    if (network.size === 0) networks.delete(name)
+    open--
+    silent.delete(socket)
+    upgraded.delete(socket)
+  }
+  server.on('connection', (socket) => {
+    const name = nameOf(socket.remoteAddress ?? '')
+    const network = networks.get(name) ?? new Set()
+    networks.set(name, network.add(socket))
+    silent.add(socket)
+    open++
+    socket.once('close', () => forget(socket, name))
+    if (open <= most) return
+    const closing = leastNeeded() ?? socket
+    // It no longer counts: many may come before its close event.
+    forget(closing, nameOf(closing.remoteAddress ?? ''))
+    closing.destroy()
+  })
 }
 
 interface Hardening {
