@@ -2,8 +2,7 @@
 // call that waits for it.
 import { Refusal } from '../kit/refusal.ts'
 import { type Id, type Rpc, forWriting, kindOf, oneLine, paramsOf, readLine, withId } from './json-rpc.ts'
-import { isRecord } from './json.ts'
-import { answerLike, createTolerantReader, repairAnswer } from './tolerant-json.ts'
+import { isRecord, answerLike, createTolerantReader, repairAnswer } from './json.ts'
 
 export interface CallEvents {
   /** The message is on its way, on a transport that tells when the server has taken it. */
