@@ -2,7 +2,6 @@
 // a runtime to serve.
 import { createIsAdmin, createServicesApi } from './admin/services-api.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
-import { createAudit } from './audit/audit.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
 import {
@@ -16,6 +15,7 @@ import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
 import { transportSecurity } from './kit/http.ts'
+import { createAudit } from './kit/log.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
@@ -109,7 +109,7 @@ const createPlatform = ({ config, runtime, issuer, aliases = [], trim }: Gateway
     issuer,
     origins,
     trim,
-    record: createAudit({ log: runtime.log }),
+    record: createAudit(runtime.log),
     limit: createLimit({
       now: () => runtime.now(),
       loopback: isLoopback(issuer),

@@ -71,6 +71,27 @@ export const logLine = ({ level, ts, event, fields, audit }: LogEvent): string =
   return `{"level":"${level}","ts":"${ts}",${mark}${facts === '}' ? '' : ','}${facts}`
 }
 
+// The audit trail: what happened, for the people who answer for it.
+
+/** Events that tell of an attack or a loss stand out. */
+const grave = new Set([
+  'refresh.reuse',
+  'code.replayed',
+  'session.foreign',
+  'callback.other-browser',
+  'sign-in.failed',
+])
+
+/** As `Log` and `Audit` of ports. */
+type WriteEvent = (level: 'info' | 'warn', event: string, fields: LogFields, audit: true) => void
+type AuditEvent = LogFields & { readonly event: string }
+
+/** One function, one event a line. */
+export const createAudit =
+  (log: WriteEvent) =>
+  (event: AuditEvent): void =>
+    log(grave.has(event.event) ? 'warn' : 'info', event.event, event, true)
+
 // Text from elsewhere on its way into the log: without what could drive a terminal, without credentials, and
 // no longer than is read.
 

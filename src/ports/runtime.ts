@@ -85,7 +85,7 @@ export type SpawnServer = (plan: ProcessPlan, events: ProcessEvents) => ServerPr
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 /**
  * One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. `audit`:
- * the event belongs to the audit trail, which is not the log and does not depend on its level (audit/audit.ts
+ * the event belongs to the audit trail, which is not the log and does not depend on its level (kit/log.ts
  * alone says so).
  */
 export type Log = (

@@ -1,8 +1,7 @@
 // Lines of the log: one shape on every runtime, nothing secret in them, and an audit trail that no level
 // silences.
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { createAudit } from '../../src/audit/audit.ts'
-import { logLine, logText } from '../../src/kit/log.ts'
+import { createAudit, logLine, logText } from '../../src/kit/log.ts'
 import { createTerminalLog } from '../../src/node/log.ts'
 import type { LogLevel } from '../../src/ports/runtime.ts'
 import { createLog } from '../../src/worker/log.ts'
@@ -40,7 +39,7 @@ describe('the log of a Worker', () => {
     vi.spyOn(console, 'log').mockImplementation((line: string) => void lines.push(line))
     const log = createLog(least, () => Date.parse(ts))
     for (const level of levels) log(level, `at-${level}`, { token: 'x' })
-    createAudit({ log })({ event: 'call', status: 200 })
+    createAudit(log)({ event: 'call', status: 200 })
     return lines
   }
 
