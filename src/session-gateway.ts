@@ -6,7 +6,7 @@ import type { Refuse } from './ports/call.ts'
 import type { Directory } from './ports/services.ts'
 import type { CountAction, CountStore } from './ports/store.ts'
 import type { SessionLocation } from './ports/runtime.ts'
-import { createFetchProxy, headOf } from './proxy/fetch-handler.ts'
+import { createFetchProxy, headOf } from './proxy/fetch.ts'
 import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
 import type { ServicesRefresh } from './services/live.ts'
 

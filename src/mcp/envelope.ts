@@ -1,4 +1,5 @@
-// What the gateway reads of a message: its kind, method, name and id. Everything else is passed through.
+// What the gateway reads of a message: its kind, method, name and id, and whether it may be sent twice.
+// Everything else is passed through.
 import { Refusal } from '../kit/refusal.ts'
 import { isRecord, parseStrictJson } from './json.ts'
 
@@ -105,4 +106,65 @@ export const hasRequest = (envelope: Envelope | undefined): boolean => {
   const messages = envelope?.messages ?? []
   for (let i = 0; i < messages.length; i++) if (messages[i]?.kind === 'request') return true
   return false
+}
+
+// Which requests may be sent once more when the connection was lost before an answer came.
+
+/**
+ * Methods of MCP that change nothing, or the same once more: they may be sent again when nobody knows whether
+ * they arrived.
+ */
+const repeatableMethods: ReadonlySet<string | undefined> = new Set([
+  'initialize',
+  'ping',
+  'server/discover',
+  'tools/list',
+  'prompts/list',
+  'prompts/get',
+  'resources/list',
+  'resources/templates/list',
+  'resources/read',
+  'resources/subscribe',
+  'resources/unsubscribe',
+  'completion/complete',
+  'logging/setLevel',
+  'tasks/list',
+  'tasks/get',
+  'notifications/initialized',
+  'notifications/cancelled',
+  'notifications/roots/list_changed',
+])
+
+/**
+ * RFC 9110 §9.2.2 for the methods of HTTP, and MCP for what a POST carries. `tools`: those whose calls may be
+ * repeated.
+ */
+export const isRepeatable = (
+  httpMethod: string,
+  envelope: Envelope | undefined,
+  tools: ReadonlySet<string> | undefined,
+): boolean => {
+  if (httpMethod !== 'POST') return true
+  if (!envelope) return false
+  const { messages } = envelope
+  for (let i = 0; i < messages.length; i++) {
+    const { method, name } = messages[i] as Envelope['messages'][number]
+    const again =
+      method === 'tools/call'
+        ? name !== undefined && tools?.has(name) === true
+        : repeatableMethods.has(method)
+    if (!again) return false
+  }
+  return messages.length > 0
+}
+
+/** The same of a body that the gateway sends by itself. */
+export const isRepeatableText = (httpMethod: string, body: string | undefined): boolean => {
+  if (httpMethod !== 'POST') return true
+  try {
+    const message: unknown = JSON.parse(body ?? '')
+    return isRecord(message) && repeatableMethods.has(message['method'] as string | undefined)
+  } catch {
+    return false
+  }
 }

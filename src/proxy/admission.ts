@@ -1,121 +1,24 @@
 // The admission itself: what the upstream will read, and what follows from its answer.
 import { fieldOf } from '../kit/http.ts'
-import { refusalOf } from '../kit/log.ts'
-import { Refusal, type RefusalCode, type ReportRefused } from '../kit/refusal.ts'
-import { hasRequest, rpcIdOf } from '../mcp/envelope.ts'
-import type { Admission, Answer, Outcome, Upstream, UpstreamFault } from '../ports/call.ts'
-import type { Audit } from '../ports/modules.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { hasRequest, isRepeatable, rpcIdOf } from '../mcp/envelope.ts'
+import type { Admission, Answer, Upstream } from '../ports/call.ts'
 import type { Log } from '../ports/runtime.ts'
-import type { AdmittedCall, AuthenticatedCall, IdentifiedCall, ReadCall } from './admitted-call.ts'
-import { callEvent } from './audit.ts'
-import type { Cors } from './cors.ts'
-import { refusalResponse } from './error-response.ts'
+import type { AdmittedCall } from './admitted-call.ts'
+import type { McpSessions } from './callers.ts'
 import { type TrimFor, createLists, withoutCoding } from './lists.ts'
-import { type Relayed, accepted, createRelay, eventStream, orSessionLost } from './response-headers.ts'
-import { isRepeatable } from './retry.ts'
+import { type Finish, faultOf, refusedOn, refusedOutcome } from './outcome.ts'
+import type { Cors } from './resolve.ts'
+import { type Relayed, accepted, createRelay, eventStream, orSessionLost } from './client-response.ts'
 import type { Revalidation } from './revalidate.ts'
-import type { McpSessions } from './session-owner.ts'
 import type { CredentialAttempt, CredentialRecovery } from './upstream-credential.ts'
 import { mayMove, mostMoves } from './upstream-endpoint.ts'
-
-// How a call ends, in the words of refusals and of the trail.
-
-const faultWords = {
-  timeout: ['upstream.timeout', (name: string) => `Request to ${name} timed out`],
-  unreachable: ['upstream.unreachable', (name: string) => `Cannot connect to ${name}`],
-  closed: [
-    'upstream.closed',
-    (name: string) =>
-      `${name} closed the connection before it answered. The request may have been carried out.`,
-  ],
-  busy: ['upstream.busy', undefined],
-  answer: ['upstream.answer', undefined],
-  message: [
-    'upstream.message',
-    (name: string) => `${name} answered with something that is not a JSON-RPC message.`,
-  ],
-} as const
-
-/** Why an upstream gave no answer. */
-export const faultOf = (
-  { address: { service }, context }: AdmittedCall,
-  what: UpstreamFault,
-  why: string,
-): Refusal => {
-  const [code, words] = faultWords[what]
-  // Where it is is the operator's to know: callers may be strangers, and the address an internal one.
-  return new Refusal(
-    code,
-    `${service.id} at ${context.target.shown}: ${why}`,
-    words === undefined ? {} : { say: words(service.name) },
-  )
-}
-
-/** The refusal of a call to a server that is known to be away; nothing was sent there. */
-export const awayOf = ({ address, context, envelope }: ReadCall): Refusal => {
-  const { service } = address
-  const say = faultWords.unreachable[1](service.name)
-  return new Refusal(
-    'upstream.unreachable',
-    `${service.id} at ${context.target.shown}: no response to recent calls or to a probe`,
-    { say, rpcId: rpcIdOf(envelope), headers: { 'retry-after': '2' } },
-  )
-}
-
-const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>([
-  'upstream.timeout',
-  'upstream.unreachable',
-  'upstream.closed',
-])
-
-/** How a call ended that was answered without the upstream's word. */
-export const refusedOutcome = (error: unknown): Outcome => {
-  const { code, row, why } = refusalOf(error)
-  return { result: 'failed', status: row.status, code, why, bytesOut: 0 }
-}
-
-/**
- * A message taken for a line is written down as the call that is made of it; the line's own listening and its
- * farewell are nobody's calls.
- */
-const isHalf = ({ head, address }: IdentifiedCall, { status }: Outcome): boolean =>
-  head.within
-    ? head.method !== 'POST'
-    : address.transport === 'sse' && head.method === 'POST' && status === 202
-
-/** How the caller of a call that streams already is told that one of its messages was refused. */
-export const refusedOn =
-  (log: Log, call: AuthenticatedCall): ReportRefused =>
-  (refusal, id) =>
-    refusalResponse(log, refusal, { id, head: call.head, admitted: call })
-
-/** Frees the caller's place and writes the record; once for a call. */
-export type Finish = (call: IdentifiedCall, outcome: Outcome) => void
-
-export const createFinish =
-  ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
-  (call, { answeredAt, ...outcome }) => {
-    call.permit()
-    call.holding.release()
-    if (answeredAt === undefined && silent.has(outcome.code))
-      call.context.health?.missed(now() - call.startedAt)
-    if (isHalf(call, outcome)) return
-    const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
-    record(
-      callEvent(call, call.envelope, {
-        ...outcome,
-        firstByteMs,
-        durationMs: now() - call.startedAt,
-        bytesIn: call.body?.byteLength ?? 0,
-      }),
-    )
-  }
 
 // What an upstream's answer says: that the server is there, and of MCP sessions, which is kept before the
 // caller hears it.
 
 /** Undefined when there is nothing to wait for. */
-export const noteResponse = (
+const noteResponse = (
   sessions: McpSessions,
   { context, principal, session, address, head: { method } }: AdmittedCall,
   head: Relayed,
@@ -134,7 +37,7 @@ export const noteResponse = (
 // (RFC 9110 §15.5.2).
 
 /** The upstream, with `heard` told of status and fields when it refuses what it was shown. */
-export const noticing = (
+const noticing = (
   upstream: Upstream,
   heard: (status: number, rawHeaders: readonly string[]) => void,
 ): Upstream => {
@@ -177,24 +80,24 @@ const movedTo = (
 }
 
 /** Where this try goes. `heard`: told of what a server on a connection refuses. */
-export const upstreamFor = (
+const upstreamFor = (
   { call: { upstream }, moved }: CredentialAttempt,
   heard: (status: number, rawHeaders: readonly string[]) => void,
 ): Upstream =>
   moved && upstream.kind === 'http' ? { ...upstream, path: moved.path } : noticing(upstream, heard)
 
 /** Ends a try that another one follows; nobody is told of it. */
-export const superseded = (service: string, status: number): Refusal =>
+const superseded = (service: string, status: number): Refusal =>
   new Refusal('upstream.credential', `${service} answered ${status}`)
 
-export interface NextTryDeps {
+interface NextTryDeps {
   readonly recovery: CredentialRecovery
   readonly finish: Finish
   readonly admit: (tried: CredentialAttempt, fields: readonly string[]) => Admission
 }
 
 /** Undefined, at once: the answer stands. */
-export type NextTry = (
+type NextTry = (
   tried: CredentialAttempt,
   fields: readonly string[],
   upstream: Upstream,
@@ -202,7 +105,7 @@ export type NextTry = (
   rawHeaders: readonly string[],
 ) => Promise<Admission | Answer> | undefined
 
-export const createNextTry = ({ recovery, finish, admit }: NextTryDeps): NextTry => {
+const createNextTry = ({ recovery, finish, admit }: NextTryDeps): NextTry => {
   /**
    * The try with another credential, or what the caller is told instead. The place is kept, and the record
    * written, by whichever it is.
@@ -249,7 +152,7 @@ const spoken: Readonly<Partial<Record<string, readonly string[]>>> = {
   GET: ['Accept', 'text/event-stream'],
 }
 
-export const fieldsOf = ({
+const fieldsOf = ({
   inbound,
   modern,
   head,
@@ -276,13 +179,11 @@ export const fieldsOf = ({
   return fields
 }
 
-type Sessions = Parameters<typeof noteResponse>[0]
-
-export interface AdmissionDeps {
-  readonly runtime: { now(): number; readonly log: Parameters<typeof refusedOn>[0] }
+interface AdmissionDeps {
+  readonly runtime: { readonly log: Log }
   readonly cors: Cors
   readonly finish: Finish
-  readonly sessions: Sessions
+  readonly sessions: McpSessions
   readonly watch: Revalidation
   readonly keepAliveMs: number
   /** Flat list of fields of every answer. */

@@ -8,7 +8,6 @@ import { isModern } from '../mcp/revisions.ts'
 import type { Admission, Admit, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
 import type { Audit, AuthenticateBearer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { type Finish, awayOf, refusedOutcome } from './admission.ts'
 import type {
   AdmittedCall,
   AuthenticatedCall,
@@ -24,12 +23,10 @@ import type {
   StepResult,
   VersionedCall,
 } from './admitted-call.ts'
-import { refusedCall } from './audit.ts'
-import { checkAgreement, readRpcId, receive } from './body.ts'
-import { type BodyBudget, type TakePermit, callerKey } from './caller-limits.ts'
-import { factsOf } from './error-response.ts'
+import { type BodyBudget, type TakePermit, type McpSessions, callerKey, isGatewaySession } from './callers.ts'
+import { checkAgreement, readRpcId, receive } from './inbound-request.ts'
+import { type Finish, awayOf, refusedOutcome, refusedCall, factsOf } from './outcome.ts'
 import { type ResolveDeps, checkHost, checkPage, findService } from './resolve.ts'
-import { type McpSessions, isGatewaySession } from './session-owner.ts'
 import type { CredentialRecovery } from './upstream-credential.ts'
 
 /**

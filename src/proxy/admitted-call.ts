@@ -1,15 +1,13 @@
-// A call on its way through the steps of admit.ts: what is known of it after each of them, and whose it is.
-import { Refusal } from '../kit/refusal.ts'
+// A call on its way through the steps of admit.ts: what is known of it after each of them.
 import type { Envelope } from '../mcp/envelope.ts'
 import type { Admission, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
-import type { Audit, UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
+import type { UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
-import type { Address, JsonBody, Service } from '../ports/services.ts'
-import type { HeldBytes } from './caller-limits.ts'
-import type { CircuitBreaker } from './circuit-breaker.ts'
+import type { Address, Service, JsonBody } from '../ports/services.ts'
+import type { HeldBytes } from './callers.ts'
 import type { Identity } from './identity-headers.ts'
-import type { RequestHeaders } from './request-headers.ts'
-import type { Endpoint, Target } from './upstream-endpoint.ts'
+import type { RequestHeaders } from './inbound-request.ts'
+import type { CircuitBreaker, Endpoint, Target } from './upstream-endpoint.ts'
 
 /** Which calls of a service go to its server as they are. */
 export interface UpstreamRoute {
@@ -137,20 +135,4 @@ export type StepResult = Admission | Answer | undefined
 export interface Step<Deps, Before, After> {
   readonly name: string
   make(deps: Deps): (call: Establishing<Before, After>) => StepResult | Promise<StepResult>
-}
-
-// Whose conversations they are: a person by one client, or everybody where a service asks for no login.
-
-export const ownerOf = (principal: Principal | undefined): string =>
-  principal ? JSON.stringify([principal.personKey, principal.clientId]) : ''
-
-/** The refusal of a conversation that is somebody else's, which is written down. */
-export const foreign = (record: Audit, service: string, principal: Principal | undefined): Refusal => {
-  record({
-    event: 'session.foreign',
-    service,
-    person: principal?.personKey,
-    client: principal?.clientId,
-  })
-  return new Refusal('session.unknown', 'session belongs to another user')
 }

@@ -4,13 +4,7 @@ import { utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, AnswerHead, ListAnswers, Piece } from '../ports/call.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import {
-  type ListReader,
-  createEventReading,
-  createWholeReading,
-  mostRead,
-  unreadable,
-} from './list-answers.ts'
+import { type ListReader, createEventReading, createWholeReading, mostRead, unreadable } from './lists.ts'
 
 /** Longest answer that is kept to be learnt from, bytes. */
 const mostLearnt = 1_048_576

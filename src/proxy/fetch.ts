@@ -1,103 +1,27 @@
-// Carrying an admission out with fetch: Workers, tests in process, and the sessions of clients on a
-// connection.
+// The whole proxied call as web standards: for Workers, for tests in process, and for the sessions of clients
+// on a connection.
 import { utf8 } from '../kit/bytes.ts'
-import { fieldOf } from '../kit/http.ts'
+import { type RequestUrl, fieldOf, readWhole } from '../kit/http.ts'
 import { isLostConnection } from '../kit/log.ts'
-import type { PlainResponse, Sink, Source } from '../kit/plain-response.ts'
-import { isEventStream, messageEvent } from '../kit/sse.ts'
+import { stdioResponse } from '../kit/plain-response.ts'
 import type {
   Admission,
-  CallerHead,
-  Deadlines,
   Fetch,
+  Answer,
+  Head,
+  ReadBody,
+  Refuse,
+  Deadlines,
   Piece,
+  CallerHead,
   ResponseOutput,
   SendHttp,
   Timed,
+  ProxiedCalls,
 } from '../ports/call.ts'
-import type { Timer } from '../ports/runtime.ts'
-import type { Service } from '../ports/services.ts'
-import { headersOf, sendResponse } from './response-sources.ts'
-
-// A plain response as web standards, and the other way round.
-
-/** Bytes that wait for the reader before the writer is told that it is slow. */
-const slowBytes = 65_536
-
-export const stdioResponse = ({ status, headers, body }: PlainResponse): Response => {
-  const fields = new Headers()
-  for (let i = 0; i + 1 < headers.length; i += 2)
-    fields.append(headers[i] as string, headers[i + 1] as string)
-  if (typeof body === 'string')
-    return new Response(status === 204 || body === '' ? null : body, { status, headers: fields })
-  let source: Source | undefined
-  let slow = false
-  const stream = new ReadableStream<Uint8Array>(
-    {
-      start(controller) {
-        source = body({
-          write(text) {
-            controller.enqueue(utf8(text))
-            slow = (controller.desiredSize ?? 0) <= 0
-            return !slow
-          },
-          end: () => controller.close(),
-          cut: () => controller.error(new Error('The answer was cut off.')),
-        })
-      },
-      pull() {
-        if (!slow) return
-        slow = false
-        source?.drained()
-      },
-      cancel: () => source?.gone(),
-    },
-    { highWaterMark: slowBytes, size: (chunk) => chunk?.byteLength ?? 0 },
-  )
-  return new Response(stream, { status, headers: fields })
-}
-
-const pipe = async (
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  sink: Sink,
-  room: () => Promise<void>,
-): Promise<void> => {
-  const decoder = new TextDecoder()
-  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-    if (!sink.write(decoder.decode(piece.value, { stream: true }))) await room()
-  }
-  sink.end()
-}
-
-/** The other way round: web standards as what is left of a stream that has begun. */
-export const deliverResponse = (response: Response, sink: Sink): Source => {
-  const cut = (): void => sink.cut()
-  if (!response.body || !isEventStream(response.headers.get('content-type') ?? undefined)) {
-    response.text().then((text) => {
-      if (text !== '') sink.write(messageEvent(text))
-      sink.end()
-    }, cut)
-    return { drained: () => undefined, gone: () => undefined }
-  }
-  const reader = response.body.getReader()
-  let full = Promise.withResolvers<void>()
-  let gone = false
-  const room = (): Promise<void> => {
-    full = Promise.withResolvers<void>()
-    return full.promise
-  }
-  pipe(reader, sink, room).catch(() => {
-    if (!gone) cut()
-  })
-  return {
-    drained: () => full.resolve(),
-    gone() {
-      gone = true
-      full.resolve()
-      reader.cancel().catch(() => undefined)
-    },
-  }
-}
+import type { Timer, RequestContext, Runtime } from '../ports/runtime.ts'
+import type { Service, LocatedAddress, StdioCall, DispatchStdio } from '../ports/services.ts'
+import { headersOf, sendResponse, flatOf } from './response-sources.ts'
 
 // Header fields as web objects. On Workers making one is dearer than all the rest that is done for a call, so
 // one is kept and only what differs is set anew.
@@ -106,7 +30,7 @@ export const deliverResponse = (response: Response, sink: Sink): Source => {
  * The same fields, in an object that is good until the pool is asked again: for constructors that copy it
  * before they return, as those of Request and Response and fetch itself do (Fetch standard §5.4 to §5.6).
  */
-export type HeaderPool = (flat: readonly string[]) => Headers
+type HeaderPool = (flat: readonly string[]) => Headers
 
 /**
  * Whether each name stands there once, in any spelling; what is said of a name then replaces all that was
@@ -153,12 +77,12 @@ const bodiless = new Set([204, 205, 304])
  * Fields of what is sent to upstreams, and of what callers are told: they differ least among the calls to one
  * service.
  */
-export interface HeaderPools {
+interface HeaderPools {
   readonly sent: HeaderPool
   readonly told: HeaderPool
 }
 
-export const createHeaderPools = (): ((service: Service) => HeaderPools) => {
+const createHeaderPools = (): ((service: Service) => HeaderPools) => {
   const known = new WeakMap<Service, HeaderPools>()
   return (service) => {
     const pools = known.get(service) ?? { sent: createHeaderPool(), told: createHeaderPool() }
@@ -167,7 +91,7 @@ export const createHeaderPools = (): ((service: Service) => HeaderPools) => {
   }
 }
 
-export interface FetchOutput extends ResponseOutput {
+interface FetchOutput extends ResponseOutput {
   bytes: number
   gone: boolean
   /** Rejects with what is to be drawn in place of a response. */
@@ -177,6 +101,9 @@ export interface FetchOutput extends ResponseOutput {
   /** Called when nothing more follows. */
   forget: (() => void) | undefined
 }
+
+/** Bytes that wait for the reader before the writer is told that it is slow. */
+const slowBytes = 65_536
 
 interface ByteStream {
   readonly body: ReadableStream<Uint8Array>
@@ -206,7 +133,7 @@ const responseOf = (
     headers: pools ? pools.told(headers) : headersOf(headers),
   })
 
-export const createFetchOutput = (poolsOf: (service: Service) => HeaderPools): FetchOutput => {
+const createFetchOutput = (poolsOf: (service: Service) => HeaderPools): FetchOutput => {
   const answered = Promise.withResolvers<Response>()
   let stream: ByteStream | undefined
   const over = (): boolean => {
@@ -328,7 +255,7 @@ const plain = ({ headers, identity }: Pick<Admission, 'headers' | 'identity'>): 
 }
 
 /** `signal`: the caller's own, by which the runtime may end what is going without our doing. */
-export const createSendByFetch =
+const createSendByFetch =
   (
     poolsOf: (service: Service) => HeaderPools,
     fetchFor: (call: Admission) => Fetch,
@@ -361,3 +288,119 @@ export const createSendByFetch =
       },
     })
   }
+
+// A whole proxied call by fetch: the decision, and what it leads to.
+
+interface CallByFetch {
+  readonly head: Head
+  readonly readBody: ReadBody
+  readonly fetchFor: (admission: Admission) => Fetch
+  readonly signal: AbortSignal
+}
+
+/**
+ * Rejects with what the decision refuses, and with `upstream.*`; `admitted` is then told of the call, where
+ * it had been let in.
+ */
+export type MakeCall = (
+  call: CallByFetch,
+  admitted?: (call: Admission | undefined) => void,
+) => Promise<Response>
+
+export const createMakeCall = (
+  { admit, respond }: ProxiedCalls,
+  { now, timer }: Pick<Runtime, 'now' | 'timer'>,
+): MakeCall => {
+  const poolsOf = createHeaderPools()
+  return async ({ head, readBody, fetchFor, signal }, told) => {
+    const admitted = await admit(head, readBody)
+    const output = createFetchOutput(poolsOf)
+    const leave = (): void => output.leave(signal.reason)
+    output.forget = () => signal.removeEventListener('abort', leave)
+    signal.addEventListener('abort', leave, { once: true })
+    if (signal.aborted) leave()
+    respond(admitted, {
+      output,
+      sendHttp: createSendByFetch(poolsOf, fetchFor, signal),
+      deadlines: createDeadline(now, timer),
+    })
+    try {
+      return await output.response
+    } finally {
+      told?.(output.admitted)
+    }
+  }
+}
+
+interface FetchProxyDeps {
+  readonly makeCall: MakeCall
+  readonly refuse: Refuse
+  /**
+   * The answer of somebody else who keeps the session of this request; undefined for a request that is ours.
+   * Rejects with what the caller is refused.
+   */
+  readonly moved?: ((head: Head, request: Request) => Promise<Response | undefined> | undefined) | undefined
+}
+
+export const headOf = (
+  { method, headers }: Request,
+  { ip, requestId, plainHttp }: RequestContext,
+  { target, host }: RequestUrl,
+  located?: LocatedAddress,
+): Head => {
+  const rawHeaders = flatOf(headers)
+  // Some runtimes keep the Host in the URL alone.
+  const named = fieldOf(rawHeaders, 'host') ?? host
+  return { method, target, host: named, rawHeaders, ip, requestId, plainHttp, located }
+}
+
+const answerResponse = ({ status, headers, body }: Answer): Response =>
+  new Response(status === 204 ? null : body, { status, headers: headersOf(headers) })
+
+/** Never rejects. */
+export const createFetchProxy =
+  ({ makeCall, refuse, moved }: FetchProxyDeps) =>
+  async (request: Request, head: Head, fetch: Fetch): Promise<Response> => {
+    let last: Admission | undefined
+    try {
+      const moving = moved?.(head, request)
+      const elsewhere = moving && (await moving)
+      return (
+        elsewhere ??
+        (await makeCall(
+          {
+            head,
+            readBody: (max, grow) => readWhole(request, max, grow),
+            fetchFor: () => fetch,
+            signal: request.signal,
+          },
+          (admitted) => void (last = admitted),
+        ))
+      )
+    } catch (error) {
+      return answerResponse(
+        refuse(error, { ...head, rpcId: last?.rpcId ?? null, admitted: last, gone: request.signal.aborted }),
+      )
+    }
+  }
+
+// A call that is carried to a server without HTTP, in web terms.
+
+/** Whoever asks tells the caller that a process starts. */
+export const callStdio = async (
+  carry: DispatchStdio,
+  request: Request,
+  about: Pick<StdioCall, 'principal' | 'refused' | 'sessionId'>,
+): Promise<Response> => {
+  const body = request.method === 'POST' ? new Uint8Array(await request.arrayBuffer()) : undefined
+  return stdioResponse(
+    await carry({
+      method: request.method,
+      headers: [...request.headers].flat(),
+      body,
+      ...about,
+      attended: true,
+      signal: request.signal,
+    }),
+  )
+}

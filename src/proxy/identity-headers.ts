@@ -4,7 +4,7 @@ import { encodeBase64, utf8 } from '../kit/bytes.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Service } from '../ports/services.ts'
-import { normalName } from './request-headers.ts'
+import { normalName } from './inbound-request.ts'
 
 // How a person's data becomes a header value: printable ASCII, bounded, one value never mistaken for two
 // (docs/reference/headers.md).

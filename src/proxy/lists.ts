@@ -1,9 +1,12 @@
-// Which calls have answers with lists in them, and what is done with those.
+// Which calls have answers with lists in them, and what is done with those (MCP tools/list, resources/list,
+// resources/templates/list, prompts/list).
+import { Refusal } from '../kit/refusal.ts'
+import type { Rpc } from '../mcp/json-rpc.ts'
+import { foldName, isRecord, parseExactText } from '../mcp/json.ts'
 import type { ListAnswers, Trim, Upstream } from '../ports/call.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Service } from '../ports/services.ts'
 import type { AdmittedCall } from './admitted-call.ts'
-import { type RepeatableTools, createRepeatableTools } from './retry.ts'
 
 /** What a caller is to see of the lists of a service; undefined: all of it. */
 export type TrimFor = (call: {
@@ -30,7 +33,51 @@ const isFirstPage = (body: Uint8Array | undefined): boolean => {
   return params?.cursor === undefined
 }
 
-export interface Lists {
+// Which tools may be called once more: those that say so of themselves (MCP tool annotations).
+
+/** Tools that are remembered of one server, and the longest name among them. */
+const mostTools = 1000
+const longestName = 256
+
+interface RepeatableTools {
+  of(service: Service): ReadonlySet<string> | undefined
+  /** What the server lists. `first`: the list begins with this page, so that what was known is forgotten. */
+  learn(service: Service, tools: readonly unknown[], first: boolean): void
+  /** The server says that its tools have changed. */
+  forget(service: Service): void
+}
+
+const isAgain = ({ annotations }: Rpc): boolean =>
+  isRecord(annotations) && (annotations['readOnlyHint'] === true || annotations['idempotentHint'] === true)
+
+/**
+ * Kept for as long as the service is the one that it is; another one of the same name begins with nothing.
+ */
+const createRepeatableTools = (): RepeatableTools => {
+  const known = new WeakMap<Service, Set<string>>()
+  return {
+    of: (service) => known.get(service),
+    learn(service, tools, first) {
+      const names = (first ? undefined : known.get(service)) ?? new Set<string>()
+      const seen = new Set<unknown>()
+      for (const tool of tools) {
+        if (!isRecord(tool)) continue
+        const { name } = tool
+        if (typeof name !== 'string' || name.length > longestName) continue
+        // Of two tools of one name nobody knows which is called.
+        if (isAgain(tool) && !seen.has(name) && names.size < mostTools) names.add(name)
+        else names.delete(name)
+        seen.add(name)
+      }
+      known.set(service, names)
+    },
+    forget: (service) => void known.delete(service),
+  }
+}
+
+// What is done with the lists of a call.
+
+interface Lists {
   /** Tools whose calls may be repeated. */
   readonly tools: RepeatableTools
   /** Undefined for most calls: their answers pass as they come. */
@@ -78,3 +125,175 @@ export const withoutCoding = (fields: readonly string[]): readonly string[] => [
   'Accept-Encoding',
   'identity',
 ]
+
+// Lists on their way to the caller: rewritten where the gateway decides what is on them, and heard where it
+// wants to know.
+
+/** Longest list, or event of a stream with lists, that is read, bytes or characters. */
+export const mostRead = 8_388_608
+
+/** The members of a result that hold lists. */
+const listMembers = ['tools', 'prompts', 'resources', 'resourceTemplates'] as const
+const exactNames = new Map<string, string>(['result', ...listMembers].map((name) => [foldName(name), name]))
+
+export const unreadable = (why: string): Refusal => new Refusal('upstream.message', why)
+
+/**
+ * Some clients take a member for another that differs in case alone, and of two of a name one takes the first
+ * and another the last: what is written anew has one of each.
+ */
+const checkSpelling = (value: Readonly<Record<string, unknown>>): void => {
+  for (const name of Object.keys(value)) {
+    const meant = exactNames.get(foldName(name))
+    if (meant !== undefined && meant !== name)
+      throw unreadable(`a member ${JSON.stringify(name.slice(0, 40))}`)
+  }
+}
+
+const rewriteResult = (message: Record<string, unknown>, { trim, learn }: ListAnswers): void => {
+  const { result } = message
+  if (!isRecord(result)) throw unreadable('a result that is no object')
+  checkSpelling(result)
+  const lists = listMembers.filter((name) => Object.hasOwn(result, name))
+  for (const name of lists)
+    if (!Array.isArray(result[name])) throw unreadable(`a list of ${name} that is no array`)
+  if (lists.length === 0) return
+  if (lists.includes('tools')) learn?.(result)
+  if (trim) message['result'] = trim(result)
+}
+
+/**
+ * The message, or the batch, with its lists rewritten; undefined where it holds no result. Throws what cannot
+ * be read.
+ */
+export const rewriteLists = (text: string, lists: ListAnswers): string | undefined => {
+  let value: unknown
+  try {
+    value = parseExactText(text)
+  } catch {
+    throw unreadable('a body that is no JSON')
+  }
+  let results = 0
+  for (const message of Array.isArray(value) ? value : [value]) {
+    if (!isRecord(message)) throw unreadable('a message that is no object')
+    checkSpelling(message)
+    if (!Object.hasOwn(message, 'result')) continue
+    results++
+    rewriteResult(message, lists)
+  }
+  return results === 0 ? undefined : JSON.stringify(value)
+}
+
+// The events of a stream, each with its lines as they came (WHATWG HTML §9.2).
+
+interface EventField {
+  /** With its end. */
+  readonly raw: string
+  readonly field: string
+  readonly value: string
+}
+
+const knownFields = new Set(['data', 'event', 'id', 'retry'])
+
+const fieldOf = (text: string, end: string): EventField => {
+  const colon = text.indexOf(':')
+  const [field, rest] = colon === -1 ? [text, ''] : [text.slice(0, colon), text.slice(colon + 1)]
+  return { raw: text + end, field, value: rest.startsWith(' ') ? rest.slice(1) : rest }
+}
+
+const rewriteEvent = (lines: readonly EventField[], lists: ListAnswers): string => {
+  const raw = lines.map((line) => line.raw).join('')
+  const data = lines.filter(({ field }) => field === 'data').map(({ value }) => value)
+  const text = data.join('\n')
+  if (text === '') return raw
+  const rewritten = rewriteLists(text, lists)
+  if (rewritten === undefined) return raw
+  const others = lines.filter(({ field }) => field !== 'data').map((line) => line.raw)
+  return `${others.join('')}data: ${rewritten}\n`
+}
+
+export interface ListReader {
+  feed(bytes: Uint8Array): string
+  end(): string
+}
+
+/**
+ * What no client reads is left out: fields without a meaning, and the words of comments. Throws what cannot
+ * be read.
+ */
+export const createEventReading = (lists: ListAnswers): ListReader => {
+  const decoder = new TextDecoder()
+  let rest = ''
+  let searched = 0
+  let lines: EventField[] = []
+  let size = 0
+  const event = (): string => {
+    const said = lines
+    lines = []
+    size = 0
+    return rewriteEvent(said, lists)
+  }
+  const addField = (text: string, end: string): string => {
+    if (text === '') return event() + end
+    const read = fieldOf(text, end)
+    if (read.field === '') return `:${end}`
+    if (!knownFields.has(read.field)) return ''
+    lines.push(read)
+    size += text.length
+    return ''
+  }
+  const take = (last: boolean): string => {
+    let out = ''
+    for (;;) {
+      const at = rest.slice(searched).search(/[\r\n]/)
+      if (at === -1) break
+      const stop = searched + at
+      // The line feed that completes a carriage return may be in the next piece.
+      if (rest[stop] === '\r' && stop + 1 === rest.length && !last) break
+      const end = rest.startsWith('\r\n', stop) ? '\r\n' : (rest[stop] as string)
+      out += addField(rest.slice(0, stop), end)
+      rest = rest.slice(stop + end.length)
+      searched = 0
+    }
+    searched = rest.endsWith('\r') ? rest.length - 1 : rest.length
+    if (rest.length + size > mostRead) throw unreadable(`an event of more than ${mostRead} characters`)
+    return out
+  }
+  return {
+    feed(bytes) {
+      rest += decoder.decode(bytes, { stream: true })
+      return take(false)
+    },
+    end() {
+      rest += decoder.decode()
+      let out = take(true)
+      if (rest !== '') out += addField(rest, '\n')
+      if (lines.length === 0) return out
+      // Some servers leave out the blank line behind their last event; what was cut off is no JSON, and not
+      // told.
+      try {
+        return `${out}${event()}\n`
+      } catch {
+        return out
+      }
+    },
+  }
+}
+
+export const createWholeReading = (lists: ListAnswers): ListReader => {
+  const pieces: Uint8Array[] = []
+  let size = 0
+  return {
+    feed(bytes) {
+      size += bytes.byteLength
+      if (size > mostRead) throw unreadable(`a list of more than ${mostRead} bytes`)
+      pieces.push(bytes)
+      return ''
+    },
+    end() {
+      const decoder = new TextDecoder()
+      const text = pieces.map((piece) => decoder.decode(piece, { stream: true })).join('') + decoder.decode()
+      return text.trim() === '' ? '' : (rewriteLists(text, lists) ?? text)
+    },
+  }
+}

@@ -32,7 +32,7 @@ import {
   takeOver,
   writeComment,
   writePiece,
-} from './answer-writer.ts'
+} from './client-response.ts'
 import { type BodyFilter, createBodyFilter, isRewritten } from './body-filter.ts'
 import { sendLocal, sendStdio } from './response-sources.ts'
 

@@ -10,7 +10,7 @@ import type { UpstreamCredential, UpstreamCredentials } from '../ports/modules.t
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { AdmittedCall, AuthenticatedCall, IdentifiedCall } from './admitted-call.ts'
-import type { Cors } from './cors.ts'
+import type { Cors } from './resolve.ts'
 
 // The gateway's own `requestState` (2026-07-28, multi-round-trip requests): sealed for the person and the
 // very request, valid for minutes, and carrying whatever state the upstream's own round trip had, so that the

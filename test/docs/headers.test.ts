@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { hopByHop } from '../../src/kit/http.ts'
 import { presets } from '../../src/proxy/identity-headers.ts'
-import { droppedNames, droppedPrefixes, droppedWords } from '../../src/proxy/request-headers.ts'
+import { droppedNames, droppedPrefixes, droppedWords } from '../../src/proxy/inbound-request.ts'
 import { readRoot } from '../structure/sources.ts'
 
 const page = readRoot('docs/reference/headers.md')

@@ -12,7 +12,7 @@ import { type NodeSpawn, createNodeSpawn } from '../../src/node/process/spawn.ts
 import type { Principal } from '../../src/ports/people.ts'
 import type { ProcessPlan, SpawnServer } from '../../src/ports/runtime.ts'
 import { timer } from '../../src/node/runtime.ts'
-import { stdioResponse } from '../../src/proxy/fetch.ts'
+import { stdioResponse } from '../../src/kit/plain-response.ts'
 import { type Bridge, type BridgeOptions, createBridge } from '../../src/stdio/bridge.ts'
 
 export const serverScript = fileURLToPath(new URL('server-process.ts', import.meta.url))

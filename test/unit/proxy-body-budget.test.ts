@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Principal } from '../../src/ports/people.ts'
-import { createBodyBudget, uncountedBytes, weightOf } from '../../src/proxy/caller-limits.ts'
+import { createBodyBudget, uncountedBytes, weightOf } from '../../src/proxy/callers.ts'
 
 const person = (subject: string): Principal =>
   ({

@@ -2,8 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/config/schema.ts'
 import type { Refusal } from '../../src/kit/refusal.ts'
-import { createCors } from '../../src/proxy/cors.ts'
-import { createHostCheck } from '../../src/proxy/resolve.ts'
+import { createCors, createHostCheck } from '../../src/proxy/resolve.ts'
 import { createDirectory } from '../../src/services/directory.ts'
 
 const publicOrigin = ['https://gw.example']

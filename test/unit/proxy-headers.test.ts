@@ -8,7 +8,7 @@ import {
   droppedPrefixes,
   droppedWords,
   normalName,
-} from '../../src/proxy/request-headers.ts'
+} from '../../src/proxy/inbound-request.ts'
 
 const read = createRequestHeaders(new Set(['x-team']))
 const namesOf = (flat: readonly string[]): string[] =>

@@ -1,6 +1,6 @@
 // When a server counts as away, and when as back.
 import { beforeEach, describe, expect, it } from 'vitest'
-import { type CircuitBreaker, createCircuitBreaker } from '../../src/proxy/circuit-breaker.ts'
+import { type CircuitBreaker, createCircuitBreaker } from '../../src/proxy/upstream-endpoint.ts'
 
 let time: number
 let there: boolean

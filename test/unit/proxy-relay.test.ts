@@ -3,10 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/config/schema.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Service } from '../../src/ports/services.ts'
-import { createCors } from '../../src/proxy/cors.ts'
-import { createRefuse } from '../../src/proxy/error-response.ts'
-import { isNormalQuery } from '../../src/proxy/resolve.ts'
-import { createRelay } from '../../src/proxy/response-headers.ts'
+import { createRefuse } from '../../src/proxy/outcome.ts'
+import { createCors, isNormalQuery } from '../../src/proxy/resolve.ts'
+import { createRelay } from '../../src/proxy/client-response.ts'
 import { createTarget } from '../../src/proxy/upstream-endpoint.ts'
 
 const target = (url: string) => createTarget({ id: 'x', upstream: { kind: 'http', url } } as Service)

@@ -6,8 +6,7 @@ import type { AuditEvent } from '../../src/ports/modules.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
-import { createConcurrencyLimit } from '../../src/proxy/caller-limits.ts'
-import { createMcpSessions } from '../../src/proxy/session-owner.ts'
+import { createConcurrencyLimit, createMcpSessions } from '../../src/proxy/callers.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 
 const hour = 3_600_000

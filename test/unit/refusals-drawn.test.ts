@@ -5,8 +5,8 @@ import { parseConfig } from '../../src/config/schema.ts'
 import { Refusal, type RefusalCode, refusals } from '../../src/kit/refusal.ts'
 import { problemFor } from '../../src/pages/problem-texts.ts'
 import { createPages } from '../../src/pages/views.ts'
-import { createCors } from '../../src/proxy/cors.ts'
-import { createRefuse } from '../../src/proxy/error-response.ts'
+import { createCors } from '../../src/proxy/resolve.ts'
+import { createRefuse } from '../../src/proxy/outcome.ts'
 import { type Surface, renderRefusal } from '../../src/route.ts'
 
 const codes = Object.keys(refusals) as RefusalCode[]

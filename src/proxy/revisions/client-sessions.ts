@@ -5,7 +5,7 @@ import { createRecords } from '../../kit/records.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Rpc } from '../../mcp/json-rpc.ts'
 import type { Runtime } from '../../ports/runtime.ts'
-import { gatewaySessions } from '../session-owner.ts'
+import { gatewaySessions } from '../callers.ts'
 import type { Server } from './upstream-request.ts'
 
 export interface ClientSession {

@@ -1,7 +1,7 @@
 // The response to one POST of a client: a JSON message, or an event stream if there is more than one message
 // or the first takes long.
+import { stdioResponse } from '../../kit/plain-response.ts'
 import { type ResponseWriter, createResponseWriter } from '../../mcp/response-writer.ts'
-import { stdioResponse } from '../fetch.ts'
 import type { Server } from './upstream-request.ts'
 
 export interface PendingResponse {

@@ -18,10 +18,10 @@ import {
   versionOf,
 } from '../../mcp/json-rpc.ts'
 import type { Admission, Fetch, Head, ReadBody } from '../../ports/call.ts'
-import type { Log, RuntimeTransports, Timer } from '../../ports/runtime.ts'
-import type { BodyBudget } from '../caller-limits.ts'
-import { refusalResponse } from '../error-response.ts'
-import type { MakeCall } from '../fetch-handler.ts'
+import type { Log, Timer, RuntimeTransports } from '../../ports/runtime.ts'
+import type { BodyBudget } from '../callers.ts'
+import type { MakeCall } from '../fetch.ts'
+import { refusalResponse } from '../outcome.ts'
 import { refusalOf } from './server-sse.ts'
 
 // A message that came on a connection, as a call of its own at the service's Streamable HTTP address: every

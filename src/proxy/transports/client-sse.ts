@@ -7,7 +7,8 @@ import type { Upstream } from '../../ports/call.ts'
 import type { Audit } from '../../ports/modules.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
-import { type IdentifiedCall, foreign, ownerOf } from '../admitted-call.ts'
+import type { IdentifiedCall } from '../admitted-call.ts'
+import { foreign, ownerOf } from '../callers.ts'
 import type { Revalidation } from '../revalidate.ts'
 import {
   type MakeInternalCall,

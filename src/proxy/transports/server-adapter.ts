@@ -2,12 +2,12 @@
 // this adapter, and what it does with them.
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
+import { isRepeatableText } from '../../mcp/envelope.ts'
 import type { Connect } from '../../mcp/transport.ts'
 import type { Fetch } from '../../ports/call.ts'
 import type { Runtime, RuntimeTransports } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { ContextOf, UpstreamRoute } from '../admitted-call.ts'
-import { isRepeatableText } from '../retry.ts'
 import type { Revalidation } from '../revalidate.ts'
 import { type Endpoint, type EndpointOf, type EndpointRequest, fetchAt } from '../upstream-endpoint.ts'
 import { createServerSse } from './server-sse.ts'

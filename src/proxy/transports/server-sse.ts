@@ -7,7 +7,7 @@ import { isEventStream, readEvents } from '../../kit/sse.ts'
 import type { Connect, Transport } from '../../mcp/transport.ts'
 import type { Fetch } from '../../ports/call.ts'
 import type { Timer } from '../../ports/runtime.ts'
-import { redirectOf } from '../response-headers.ts'
+import { redirectOf } from '../client-response.ts'
 
 export interface ServerSseDeps {
   readonly timer: Timer

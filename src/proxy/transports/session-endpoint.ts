@@ -1,5 +1,6 @@
 // HTTP+SSE and WebSocket servers as Streamable HTTP: each session has a connection of its own.
 import { encodeBase64url } from '../../kit/bytes.ts'
+import { stdioResponse } from '../../kit/plain-response.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { createJsonRpcPeer } from '../../mcp/json-rpc-peer.ts'
 import { messagesOf } from '../../mcp/json-rpc.ts'
@@ -7,10 +8,9 @@ import { type StreamableHttpOptions, createStreamableHttp } from '../../mcp/stre
 import type { Connect } from '../../mcp/transport.ts'
 import type { Runtime, SessionCall } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
-import { refusedOf } from '../error-response.ts'
-import { stdioResponse } from '../fetch.ts'
+import { gatewaySessions } from '../callers.ts'
+import { refusedOf } from '../outcome.ts'
 import type { Revalidation } from '../revalidate.ts'
-import { gatewaySessions } from '../session-owner.ts'
 
 export interface SessionEndpointDeps {
   readonly runtime: Pick<Runtime, 'now' | 'timer' | 'random' | 'log'>

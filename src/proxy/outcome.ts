@@ -1,0 +1,367 @@
+// How a call ends: what its caller is told, and what is written down.
+import { fieldOf } from '../kit/http.ts'
+import { type RefusedRequest, aboutRequest, levelOf, logText, refusalOf, refusedFields } from '../kit/log.ts'
+import {
+  Refusal,
+  type RefusalCode,
+  type ReportRefused,
+  type RequestFacts,
+  rpcError,
+  rpcErrorText,
+} from '../kit/refusal.ts'
+import { type Envelope, rpcIdOf } from '../mcp/envelope.ts'
+import type { Admission, Head, Outcome, Refuse, RefusedCall, UpstreamFault } from '../ports/call.ts'
+import type { Audit, AuditEvent } from '../ports/modules.ts'
+import type { Log } from '../ports/runtime.ts'
+import type { AdmittedCall, AuthenticatedCall, IdentifiedCall, ReadCall } from './admitted-call.ts'
+import type { Cors } from './resolve.ts'
+
+// How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its
+// clients need to read it, and one line in the log.
+
+/**
+ * Refusals after which the rest of the request is not read, or not to be trusted: the connection ends (RFC
+ * 9112 §9.6).
+ */
+const closing: ReadonlySet<RefusalCode> = new Set([
+  'request.malformed',
+  'request.host',
+  'request.timeout',
+  'request.too-large',
+  'calls.bytes',
+])
+
+export const factsOf = ({ address, principal }: Pick<Admission, 'address' | 'principal'>): RequestFacts => ({
+  service: address.service.id,
+  client: principal?.clientId,
+  person: principal?.personKey,
+})
+
+/** Says in the log that a call was refused; of one that nobody waits for any more, only in detail. */
+const reportRefused = (
+  log: Log,
+  refusal: Refusal,
+  { method, target, ip, requestId, admitted, gone }: Omit<RefusedCall, 'rawHeaders'>,
+): void =>
+  log(
+    gone ? 'debug' : levelOf(refusal),
+    'refused',
+    refusedFields(refusal, {
+      ...(admitted && factsOf(admitted)),
+      method,
+      path: target.split('?', 1)[0] ?? '',
+      ip,
+      requestId,
+    }),
+  )
+
+/** The same for one message on a stream that has begun; answers what its caller reads there. */
+export const refusalResponse = (
+  log: Log,
+  refusal: Refusal,
+  {
+    id,
+    head,
+    admitted,
+  }: { readonly id: unknown; readonly head: Head; readonly admitted: RefusedCall['admitted'] },
+): string => {
+  reportRefused(log, refusal, { ...head, admitted })
+  return rpcErrorText(refusal, id, head.requestId)
+}
+
+/**
+ * An admitted call as its refusals are logged; plain data, because a session may live in another process than
+ * the one that let the call in.
+ */
+export const askedOf = (
+  { method, target, ip, requestId }: Head,
+  admitted: Pick<Admission, 'address' | 'principal'>,
+): RefusedRequest => ({
+  ...factsOf(admitted),
+  method,
+  path: target.split('?', 1)[0] ?? '',
+  ip,
+  requestId,
+})
+
+/** The same where only that is known of the call. */
+export const refusedOf =
+  (log: Log, asked: RefusedRequest): ReportRefused =>
+  (refusal, id) => {
+    log(levelOf(refusal), 'refused', refusedFields(refusal, asked))
+    return rpcErrorText(refusal, id, asked.requestId)
+  }
+
+/**
+ * For a page of a foreign origin a plain sentence. Beside a challenge (RFC 6750 §3.1) the OAuth error;
+ * everywhere else JSON-RPC.
+ */
+const bodyOf = (refusal: Refusal, requestId: string, rpcId: RefusedCall['rpcId']): string => {
+  const { code, row, say, detail } = refusal
+  if (code === 'request.origin') return say
+  const challenge = Object.keys(detail.headers ?? {}).some(
+    (name) => name.toLowerCase() === 'www-authenticate',
+  )
+  if (challenge)
+    return JSON.stringify({ error: row.oauth, error_description: say, code, request_id: requestId })
+  return JSON.stringify({
+    jsonrpc: '2.0',
+    id: detail.rpcId ?? rpcId ?? null,
+    error: rpcError(refusal, requestId),
+  })
+}
+
+export const createRefuse =
+  ({
+    cors,
+    log,
+    always,
+  }: {
+    readonly cors: Cors
+    readonly log: Log
+    /** Flat list of fields of every answer. */
+    readonly always: readonly string[]
+  }): Refuse =>
+  (error, about) => {
+    const { rawHeaders, requestId, rpcId } = about
+    const refusal = refusalOf(error)
+    reportRefused(log, refusal, about)
+    const { row, detail, code } = refusal
+    return {
+      kind: 'answer',
+      status: row.status,
+      headers: [
+        'Content-Type',
+        code === 'request.origin' ? 'text/plain; charset=utf-8' : 'application/json',
+        'Cache-Control',
+        'no-store',
+        'X-Content-Type-Options',
+        'nosniff',
+        'X-Request-Id',
+        requestId,
+        ...always,
+        // RFC 9110 §10.2.3: who finds us unable is told when to try again.
+        ...Object.entries({ ...(row.status === 503 && { 'retry-after': '1' }), ...detail.headers }).flat(),
+        // A page of that origin is told nothing, not even that it was refused.
+        ...(code === 'request.origin' ? ['Vary', 'Origin'] : cors.answer(fieldOf(rawHeaders, 'origin'))),
+        ...(closing.has(code) ? ['Connection', 'close'] : []),
+      ],
+      body: bodyOf(refusal, requestId, rpcId),
+    }
+  }
+
+// What is written down of a call: who, where, which method and name, how it ended. Never a body, a token or
+// an argument.
+
+const cut = (text: string | undefined): string | undefined =>
+  text === undefined ? undefined : text.slice(0, 256)
+
+interface CallOutcome {
+  readonly result: 'answered' | 'failed' | 'aborted' | 'refused'
+  /** HTTP status the caller saw; 0 when none was sent. */
+  readonly status: number
+  readonly code?: RefusalCode | undefined
+  readonly why?: string | undefined
+  /** Milliseconds from the request to the first byte of the answer, and to its end. */
+  readonly firstByteMs?: number | undefined
+  readonly durationMs: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/**
+ * What is written down of a WebSocket: that it was opened, each message by method and name, and how it ended.
+ */
+export const socketEvent = (
+  { head, address, principal }: AuthenticatedCall,
+  {
+    what,
+    envelope,
+    closeCode,
+    reason,
+    refusal,
+    why,
+    messages,
+    durationMs,
+  }: {
+    readonly what: 'opened' | 'message' | 'closed'
+    readonly envelope?: Envelope
+    /** RFC 6455 §7.4. */
+    readonly closeCode?: number
+    readonly reason?: string
+    /** Why the server did not hear the message. */
+    readonly refusal?: RefusalCode
+    readonly why?: string
+    readonly messages?: number
+    readonly durationMs?: number
+  },
+): AuditEvent => ({
+  event: `websocket.${what}`,
+  request_id: head.requestId,
+  ip: head.ip,
+  service: address.service.id,
+  person: principal?.personKey,
+  client: principal?.clientId,
+  grant: principal?.grantId,
+  method: cut(envelope?.messages[0]?.method),
+  name: cut(envelope?.messages[0]?.name),
+  close_code: closeCode,
+  reason,
+  refusal,
+  why: why ? logText(why) : undefined,
+  messages,
+  duration_ms: durationMs,
+})
+
+const callEvent = (
+  { head, address, principal }: AuthenticatedCall,
+  envelope: Envelope | undefined,
+  ending: CallOutcome,
+): AuditEvent => {
+  const first = envelope?.messages[0]
+  return {
+    event: 'call',
+    request_id: head.requestId,
+    ip: head.ip,
+    service: address.service.id,
+    person: principal?.personKey,
+    client: principal?.clientId,
+    grant: principal?.grantId,
+    http: head.method,
+    method: cut(first?.method),
+    name: cut(first?.name),
+    ...(envelope?.batch
+      ? {
+          batch: envelope.messages.length,
+          calls: envelope.messages.map((message) => ({
+            method: cut(message.method),
+            name: cut(message.name),
+          })),
+        }
+      : {}),
+    result: ending.result,
+    status: ending.status,
+    refusal: ending.code,
+    why: ending.why ? logText(ending.why) : undefined,
+    first_byte_ms: ending.firstByteMs,
+    duration_ms: ending.durationMs,
+    bytes_in: ending.bytesIn,
+    bytes_out: ending.bytesOut,
+  }
+}
+
+/**
+ * A call that was refused to a caller who is known: the refusal with what is known of them, and what is
+ * written down.
+ */
+export const refusedCall = (
+  call: AuthenticatedCall,
+  error: unknown,
+  now: number,
+): { readonly refusal: Refusal; readonly event: AuditEvent } => {
+  const refusal = aboutRequest(error, factsOf(call))
+  const { code, why, row } = refusal
+  const ending: CallOutcome = {
+    result: 'refused',
+    status: row.status,
+    code,
+    why,
+    durationMs: now - call.startedAt,
+    bytesIn: 0,
+    bytesOut: 0,
+  }
+  return { refusal, event: callEvent(call, undefined, ending) }
+}
+
+// A call whose server gave no answer, and the end of every call, in the words of refusals and of the trail.
+
+const faultWords = {
+  timeout: ['upstream.timeout', (name: string) => `Request to ${name} timed out`],
+  unreachable: ['upstream.unreachable', (name: string) => `Cannot connect to ${name}`],
+  closed: [
+    'upstream.closed',
+    (name: string) =>
+      `${name} closed the connection before it answered. The request may have been carried out.`,
+  ],
+  busy: ['upstream.busy', undefined],
+  answer: ['upstream.answer', undefined],
+  message: [
+    'upstream.message',
+    (name: string) => `${name} answered with something that is not a JSON-RPC message.`,
+  ],
+} as const
+
+/** Why an upstream gave no answer. */
+export const faultOf = (
+  { address: { service }, context }: AdmittedCall,
+  what: UpstreamFault,
+  why: string,
+): Refusal => {
+  const [code, words] = faultWords[what]
+  // Where it is is the operator's to know: callers may be strangers, and the address an internal one.
+  return new Refusal(
+    code,
+    `${service.id} at ${context.target.shown}: ${why}`,
+    words === undefined ? {} : { say: words(service.name) },
+  )
+}
+
+/** The refusal of a call to a server that is known to be away; nothing was sent there. */
+export const awayOf = ({ address, context, envelope }: ReadCall): Refusal => {
+  const { service } = address
+  const say = faultWords.unreachable[1](service.name)
+  return new Refusal(
+    'upstream.unreachable',
+    `${service.id} at ${context.target.shown}: no response to recent calls or to a probe`,
+    { say, rpcId: rpcIdOf(envelope), headers: { 'retry-after': '2' } },
+  )
+}
+
+const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>([
+  'upstream.timeout',
+  'upstream.unreachable',
+  'upstream.closed',
+])
+
+/** How a call ended that was answered without the upstream's word. */
+export const refusedOutcome = (error: unknown): Outcome => {
+  const { code, row, why } = refusalOf(error)
+  return { result: 'failed', status: row.status, code, why, bytesOut: 0 }
+}
+
+/**
+ * A message taken for a line is written down as the call that is made of it; the line's own listening and its
+ * farewell are nobody's calls.
+ */
+const isHalf = ({ head, address }: IdentifiedCall, { status }: Outcome): boolean =>
+  head.within
+    ? head.method !== 'POST'
+    : address.transport === 'sse' && head.method === 'POST' && status === 202
+
+/** How the caller of a call that streams already is told that one of its messages was refused. */
+export const refusedOn =
+  (log: Log, call: AuthenticatedCall): ReportRefused =>
+  (refusal, id) =>
+    refusalResponse(log, refusal, { id, head: call.head, admitted: call })
+
+/** Frees the caller's place and writes the record; once for a call. */
+export type Finish = (call: IdentifiedCall, outcome: Outcome) => void
+
+export const createFinish =
+  ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
+  (call, { answeredAt, ...outcome }) => {
+    call.permit()
+    call.holding.release()
+    if (answeredAt === undefined && silent.has(outcome.code))
+      call.context.health?.missed(now() - call.startedAt)
+    if (isHalf(call, outcome)) return
+    const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
+    record(
+      callEvent(call, call.envelope, {
+        ...outcome,
+        firstByteMs,
+        durationMs: now() - call.startedAt,
+        bytesIn: call.body?.byteLength ?? 0,
+      }),
+    )
+  }
