@@ -2,8 +2,7 @@
 // Discovery, with the fallbacks of MCP 2025-03-26 at the end.
 import type * as oauth from 'oauth4webapi'
 import { sameIssuer } from '../kit/urls.ts'
-import { metaKeys } from '../mcp/envelope.ts'
-import { publishedVersions } from '../mcp/revisions.ts'
+import { metaKeys, publishedVersions } from '../mcp/revisions.ts'
 import { type ResourceMetadata, readAuthorizationServer, readResourceMetadata } from './metadata.ts'
 import type { GuardedFetch } from './oauth-fetch.ts'
 import { type Challenge, type AuthorizedUpstream, errorFrom, readChallenge, untrusted } from './upstream.ts'

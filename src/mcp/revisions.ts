@@ -1,5 +1,4 @@
 // The published revisions of MCP, and what a gateway must know of each. No other file names a revision.
-import { metaKeys } from './envelope.ts'
 import type { Rpc } from './json-rpc.ts'
 import { isRecord } from './json.ts'
 
@@ -41,6 +40,13 @@ const urlElicitation = '2025-11-25'
  */
 export const namesUrlElicitationError = (version: string): boolean =>
   version >= urlElicitation && !isModern(version)
+
+/** Members of `params._meta` of a modern request (2026-07-28 basic/index). */
+export const metaKeys = {
+  version: 'io.modelcontextprotocol/protocolVersion',
+  client: 'io.modelcontextprotocol/clientInfo',
+  capabilities: 'io.modelcontextprotocol/clientCapabilities',
+} as const
 
 // Version negotiation with a server: legacy revisions begin with `initialize`, modern ones answer
 // `server/discover` (2026-07-28 basic/versioning).

@@ -3,7 +3,7 @@
 // words; a test holds the two together.
 import { aboutRequest } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { unsupportedVersion } from '../mcp/headers.ts'
+import { unsupportedVersion } from '../mcp/envelope.ts'
 import { isModern } from '../mcp/revisions.ts'
 import type { Admission, Admit, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
 import type { Audit, AuthenticateBearer } from '../ports/modules.ts'

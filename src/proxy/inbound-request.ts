@@ -2,8 +2,14 @@
 // behind it, and its body.
 import { hopByHop, trimWhitespace, isUtf8, readMediaType } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { type Envelope, type RpcId, envelopeOf, errorId, readEnvelope } from '../mcp/envelope.ts'
-import { validateHeaders } from '../mcp/headers.ts'
+import {
+  type Envelope,
+  type RpcId,
+  envelopeOf,
+  errorId,
+  readEnvelope,
+  validateHeaders,
+} from '../mcp/envelope.ts'
 import { readStrictJson } from '../mcp/json.ts'
 import type { Head, ReadBody } from '../ports/call.ts'
 import type { Address, JsonBody } from '../ports/services.ts'

@@ -2,9 +2,9 @@
 // the question to the person.
 import { encodeBase64url, utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { type Envelope, type Message, metaKeys } from '../mcp/envelope.ts'
+import type { Envelope, Message } from '../mcp/envelope.ts'
 import { parseExactly } from '../mcp/json.ts'
-import { isModern, namesUrlElicitationError } from '../mcp/revisions.ts'
+import { metaKeys, isModern, namesUrlElicitationError } from '../mcp/revisions.ts'
 import type { Answer } from '../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'

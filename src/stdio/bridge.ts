@@ -3,10 +3,9 @@
 import { encodeBase64url } from '../kit/bytes.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { metaKeys } from '../mcp/envelope.ts'
 import type { StartTimer } from '../mcp/incoming-messages.ts'
 import { type DescribedMessage, type Rpc, kindOf, metaOf } from '../mcp/json-rpc.ts'
-import { isModern } from '../mcp/revisions.ts'
+import { metaKeys, isModern } from '../mcp/revisions.ts'
 import {
   type StreamableHttp,
   checkRequest,

@@ -6,7 +6,7 @@ import {
   paramHeaderRefusal,
   mismatchOf,
   paramHeaders,
-} from '../mcp/headers.ts'
+} from '../mcp/param-headers.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { StartTimer } from '../mcp/incoming-messages.ts'

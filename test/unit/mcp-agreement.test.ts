@@ -5,8 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeBase64, utf8 } from '../../src/kit/bytes.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
-import { readEnvelope } from '../../src/mcp/envelope.ts'
-import { validateHeaders, decodeHeaderValue } from '../../src/mcp/headers.ts'
+import { readEnvelope, validateHeaders, decodeHeaderValue } from '../../src/mcp/envelope.ts'
 import { isModern, publishedVersions } from '../../src/mcp/revisions.ts'
 
 const handler = createMcpHandler(() => {

@@ -1,14 +1,8 @@
 // Headers that repeat a body; results, errors and capabilities translated between legacy and modern
 // revisions.
 import { describe, expect, it } from 'vitest'
-import {
-  decodeHeaderValue,
-  encodeHeaderValue,
-  isUsable,
-  paramHeaderFields,
-  paramHeadersOf,
-  standardHeaders,
-} from '../../src/mcp/headers.ts'
+import { decodeHeaderValue, encodeHeaderValue, standardHeaders } from '../../src/mcp/envelope.ts'
+import { isUsable, paramHeaderFields, paramHeadersOf } from '../../src/mcp/param-headers.ts'
 import {
   bridgedClient,
   bridgedServer,

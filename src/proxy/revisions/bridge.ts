@@ -2,9 +2,9 @@
 // client that speaks what its server speaks never come here, except the first, by which the gateway learns
 // what the server speaks.
 import { deliverResponse, stdioResponse } from '../../kit/plain-response.ts'
-import { metaKeys, isRepeatableText } from '../../mcp/envelope.ts'
+import { isRepeatableText } from '../../mcp/envelope.ts'
 import { type Rpc, kindOf, messagesToWrite, metaOf } from '../../mcp/json-rpc.ts'
-import { isModern, publishedVersions } from '../../mcp/revisions.ts'
+import { metaKeys, isModern, publishedVersions } from '../../mcp/revisions.ts'
 import type { Upstream } from '../../ports/call.ts'
 import type { Principal } from '../../ports/people.ts'
 import type { Runtime } from '../../ports/runtime.ts'

@@ -8,7 +8,7 @@ import {
   paramHeaderFields,
   paramHeadersOf,
   toolListMs,
-} from '../../mcp/headers.ts'
+} from '../../mcp/param-headers.ts'
 import { type Id, type Rpc, errorText, keyOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
 import { envelopeOf, namesUrlElicitationError } from '../../mcp/revisions.ts'

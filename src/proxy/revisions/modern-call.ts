@@ -2,10 +2,10 @@
 // input requests (2026-07-28 multi-round-trip requests), and the call waits at the server until the client
 // tries again with the responses.
 import { Refusal, rpcError } from '../../kit/refusal.ts'
-import { metaKeys } from '../../mcp/envelope.ts'
-import { paramHeadersOf } from '../../mcp/headers.ts'
 import { type Rpc, metaOf, paramsOf, statusOf } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
+import { paramHeadersOf } from '../../mcp/param-headers.ts'
+import { metaKeys } from '../../mcp/revisions.ts'
 import {
   bridgedClient,
   bridgedServer,

@@ -2,11 +2,10 @@
 // at the server.
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import { metaKeys } from '../../mcp/envelope.ts'
-import { mismatchOf, paramHeaderRefusal, paramHeaders } from '../../mcp/headers.ts'
+import { mismatchOf, paramHeaderRefusal, paramHeaders } from '../../mcp/param-headers.ts'
 import { type Id, type Rpc, kindOf, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
-import { askedVersion, ownClient } from '../../mcp/revisions.ts'
+import { metaKeys, askedVersion, ownClient } from '../../mcp/revisions.ts'
 import { bridgedClient, bridgedServer, mayRequireInput, modernResult, urlsOnly } from '../../mcp/translate.ts'
 import { canonicalRequest } from '../upstream-credential.ts'
 import {

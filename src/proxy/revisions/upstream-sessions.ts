@@ -3,7 +3,7 @@
 import { type Records, createRecords } from '../../kit/records.ts'
 import { type SingleFlight, createSingleFlight } from '../../kit/single-flight.ts'
 import { isEventStream } from '../../kit/sse.ts'
-import type { ParamHeader } from '../../mcp/headers.ts'
+import type { ParamHeader } from '../../mcp/param-headers.ts'
 import { type Rpc, isRequest } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
 import { offeredVersion } from '../../mcp/revisions.ts'

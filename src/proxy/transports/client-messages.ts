@@ -4,8 +4,7 @@ import { utf8 } from '../../kit/bytes.ts'
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { isEventStream, readEvents } from '../../kit/sse.ts'
-import { metaKeys } from '../../mcp/envelope.ts'
-import { standardHeaders } from '../../mcp/headers.ts'
+import { standardHeaders } from '../../mcp/envelope.ts'
 import {
   type Rpc,
   type ParsedMessages,
@@ -17,6 +16,7 @@ import {
   paramsOf,
   versionOf,
 } from '../../mcp/json-rpc.ts'
+import { metaKeys } from '../../mcp/revisions.ts'
 import type { Admission, Fetch, Head, ReadBody } from '../../ports/call.ts'
 import type { Log, Timer, RuntimeTransports } from '../../ports/runtime.ts'
 import type { BodyBudget } from '../callers.ts'

@@ -2,9 +2,8 @@
 // some for each message to a server on a WebSocket. Any other message becomes a call of its own
 // (client-messages.ts), which passes all of them.
 import { Refusal } from '../../kit/refusal.ts'
-import { type Envelope, type Message, metaKeys } from '../../mcp/envelope.ts'
-import { encodeHeaderValue } from '../../mcp/headers.ts'
-import { isModern } from '../../mcp/revisions.ts'
+import { type Envelope, type Message, encodeHeaderValue } from '../../mcp/envelope.ts'
+import { metaKeys, isModern } from '../../mcp/revisions.ts'
 import type { Head, ReadBody } from '../../ports/call.ts'
 import { type AdmitDeps, type Call, checkToken, createCall, readMessage, takePermit } from '../admit.ts'
 import type { PermittedCall, ResolvedRequest } from '../admitted-call.ts'
