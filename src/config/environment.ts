@@ -1,6 +1,4 @@
-// A command line split into its words, as no shell would: quotes hold words together, and nothing else is
-// understood.
-import { servicesFromList } from './client-files.ts'
+// The environment laid over the file.
 import {
   type Effective,
   type Environment,
@@ -13,19 +11,12 @@ import {
   prefix,
   secretFileVariables,
 } from './environment-names.ts'
-import { overlayProviders } from './environment-providers.ts'
+import { type SectionContext, overlayProviders, overlayServerList } from './environment-sections.ts'
 import { checkOtherNames, isServiceLink } from './other-gateways.ts'
+import { type Coerced, coerce } from './reading.ts'
 import { logLevels } from './schema.ts'
 import { type Shape, didYouMean, shapeAt } from './shape.ts'
-import { type Coerced, coerce } from './substitute.ts'
 import { type Fault, type Path, type Tree, isBranch, keyText } from './tree.ts'
-
-export const wordsOf = (line: string): readonly string[] =>
-  [...line.matchAll(/(?:"[^"]*"|'[^']*'|\S)+/g)].map(([word]) =>
-    word.replaceAll(/"([^"]*)"|'([^']*)'/g, '$1$2'),
-  )
-
-// The environment laid over the file.
 
 const about = (name: string, key: string, what: string): Fault => ({
   key,
@@ -86,11 +77,7 @@ export interface Overlay {
   readonly lost: readonly Path[]
 }
 
-interface Desk {
-  readonly tree: Tree
-  readonly values: Effective['values']
-  readonly faults: Fault[]
-  readonly warnings: Fault[]
+interface Desk extends SectionContext {
   readonly lost: Path[]
 }
 
@@ -227,9 +214,15 @@ const downstream = (desk: Desk): void => {
 }
 
 /**
- * Seed 004's container: one command line, split at spaces; quotes hold words together, and nothing else is
- * understood, because no shell ever reads it.
+ * A command line split into its words, as no shell would: quotes hold words together, and nothing else is
+ * understood.
  */
+export const wordsOf = (line: string): readonly string[] =>
+  [...line.matchAll(/(?:"[^"]*"|'[^']*'|\S)+/g)].map(([word]) =>
+    word.replaceAll(/"([^"]*)"|'([^']*)'/g, '$1$2'),
+  )
+
+/** One command line, as the container of the stdio gateway takes it. */
 const serverCommand = (desk: Desk): void => {
   const line = desk.values.get('MCP_SERVER_CMD')
   if (!line?.text?.trim()) return
@@ -252,8 +245,7 @@ export const overlayEnvironment = (
 ): Overlay => {
   const desk: Desk = { tree, values, faults: [], warnings: [], lost: [] }
   // First, so that the names made from keys find these services as any other.
-  const servers = values.get('MCP_SERVERS')
-  if (servers?.text && !referenced.has('MCP_SERVERS')) servicesFromList(tree, servers, desk)
+  overlayServerList(desk, referenced)
   fixed(desk)
   mechanical(desk)
   localUser(desk)

@@ -1,8 +1,7 @@
 // The command-line flags that set configuration keys, in one table: the parser, the loader and the
-// documentation read it. It imports nothing, so that the command line can be read before anything heavy is
-// loaded.
+// documentation read it.
 import { shapeAt } from './shape.ts'
-import { coerce } from './substitute.ts'
+import { coerce } from './reading.ts'
 import type { Fault, Path, Tree } from './tree.ts'
 
 /** Values given on the command line (or by the runtime), by key; texts are read as the key's type. */

@@ -1,5 +1,6 @@
 // Text, variables and flags in; the configuration out, or every fault at once. Touches no file and no
 // process: the runtime reads those.
+import { isLoopbackHost, isLoopbackUrl } from '../kit/addresses.ts'
 import { servicesFromClientFiles, writtenTexts } from './client-files.ts'
 import {
   type Effective,
@@ -9,15 +10,13 @@ import {
 } from './environment-names.ts'
 import { effective, overlayEnvironment } from './environment.ts'
 import { type Flags, overlayFlags } from './flags.ts'
-import { isLoopbackHost, isLoopbackUrl } from './hosts.ts'
-import { type ConfigObject, readObject } from './object.ts'
 import { issueMessages } from './messages.ts'
+import { type ConfigFile, type ConfigObject, type Read, readObject } from './reading.ts'
 import { type RawConfig, createRawConfig, createReport } from './rules/draft.ts'
 import { setsRootAside } from './rules/people.ts'
 import { rules } from './rules/rules.ts'
 import { type Config, configSchema, normalize } from './schema.ts'
 import { didYouMean, isSecret } from './shape.ts'
-import type { ConfigFile, Read } from './substitute.ts'
 import {
   type Fault,
   type Origin,
@@ -68,7 +67,7 @@ const read = async (
   if (!file) return { tree: createTree(), faults: [], lost: [] }
   return 'value' in file
     ? readObject(file, lookup, hint)
-    : (await import('./yaml.ts')).readDocument(file, lookup, hint)
+    : (await import('./document.ts')).readDocument(file, lookup, hint)
 }
 
 /** The variables `NAME_FILE` whose files are to be read before loading, with the paths they hold. */

@@ -1,7 +1,7 @@
 // The schema's findings in words people can act on. A value is repeated only when it stands literally in the
 // file, a flag or a variable of its own, and is no secret.
 import type { core } from 'zod'
-import { durationText, parseDuration } from './durations.ts'
+import { durationText, parseDuration } from './key-types.ts'
 import { type Shape, didYouMean, isSecret, rootShape, shapeAt, suggest } from './shape.ts'
 import { type Fault, type Origin, type Path, type Tree, keyText, printable } from './tree.ts'
 

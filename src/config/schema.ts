@@ -3,8 +3,7 @@
 // are in rules/. As a namespace: a bundler then leaves out what is not used, half a megabyte of languages
 // among it.
 import * as z from 'zod'
-import { duration } from './durations.ts'
-import { httpUrl, secret, serviceId, text } from './key-types.ts'
+import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import { clientKeys, localUserKeys, providerKeys } from './people-keys.ts'
 import { mcpServersKeys, serviceKeys } from './service-keys.ts'
 

@@ -1,8 +1,7 @@
 // Keys of a service: the MCP server behind it, what it learns of its users, and how the gateway signs in
 // there.
 import * as z from 'zod'
-import { duration } from './durations.ts'
-import { httpUrl, scopeWord, secret, text } from './key-types.ts'
+import { httpUrl, scopeWord, secret, text, duration } from './key-types.ts'
 
 // A stdio server: what is started, for whom, in which sandbox, and for how long.
 
@@ -305,9 +304,13 @@ export const serviceKeys = z
   })
   .describe('An MCP server behind the gateway.')
 
-// The block `mcpServers` as the schema shows it to editors; what is read of it, and of the blocks of other clients, is in client-files.ts.
+// The block `mcpServers` as the schema shows it to editors; what is read of it, and of the blocks of other
+// clients, is in client-files.ts.
 
-/** What is read of an entry. Everything else an entry may hold is a client's own business (approvals, descriptions, icons). */
+/**
+ * What is read of an entry. Everything else an entry may hold is a client's own business (approvals,
+ * descriptions, icons).
+ */
 const entry = z
   .looseObject({
     command: z.string().optional().describe('Same as `mcp_services.<id>.command`.'),

@@ -3,7 +3,7 @@
 import { distance } from 'fastest-levenshtein'
 import * as z from 'zod'
 import type { core } from 'zod'
-import type { DurationUnit } from './durations.ts'
+import type { DurationUnit } from './key-types.ts'
 import { configSchema } from './schema.ts'
 import type { Path } from './tree.ts'
 

@@ -133,6 +133,20 @@ export const isLocalName = (host: string): boolean => {
 }
 
 /**
+ * Whether a host name or address (IPv6 with or without brackets) means this computer: the names and addresses
+ * that RFC 6761 §6.3 and RFC 6890 give to loopback.
+ */
+export const isLoopbackHost = (host: string): boolean => {
+  const name = host.toLowerCase().replace(/^\[|\]$/g, '')
+  return (
+    name === 'localhost' || name.endsWith('.localhost') || name === '::1' || /^127(\.\d{1,3}){3}$/.test(name)
+  )
+}
+
+/** Whether the URL's host means this computer; false for what is no URL. */
+export const isLoopbackUrl = (text: string): boolean => isLoopbackHost(URL.parse(text)?.hostname ?? '')
+
+/**
  * Whether a URL's host is refused before any name is resolved: an address that is not global unicast, or a
  * local name.
  */

@@ -1,6 +1,6 @@
 // Variables in values.
 import { describe, expect, it } from 'vitest'
-import { substitute } from '../../src/config/substitute.ts'
+import { substitute } from '../../src/config/reading.ts'
 
 const env: Readonly<Record<string, string>> = { NAME: 'world', EMPTY: '', NESTED: '${NAME}' }
 const fill = (text: string, placeholders: readonly string[] = []) =>

@@ -1,6 +1,6 @@
 // What the rules look at: the configuration as written, with defaults, minus everything already at fault, so
 // that one mistake is told once and hides no other.
-import { parseDuration } from '../durations.ts'
+import { parseDuration } from '../key-types.ts'
 import { shapeAt } from '../shape.ts'
 import { type Fault, type Origin, type Path, type Tree, isBranch, keyText, printable } from '../tree.ts'
 

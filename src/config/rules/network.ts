@@ -2,7 +2,7 @@
 // origins.
 import ipaddr from 'ipaddr.js'
 import { type Encodable, encodedHosts, isDomain, mostDomainBytes } from '../../kit/encoded-hosts.ts'
-import { isLoopbackHost, isLoopbackUrl, urlOf } from '../hosts.ts'
+import { isLoopbackHost, isLoopbackUrl } from '../../kit/addresses.ts'
 import { didYouMean } from '../shape.ts'
 import { printable } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
@@ -67,7 +67,7 @@ const issuerPort = (draft: RawConfig, report: Report, written: string, url: URL)
 const issuer: Rule = (draft, report) => {
   if (!draft.has('issuer')) return issuerAbsent(draft, report)
   const written = draft.text('issuer')
-  const url = written === undefined ? undefined : urlOf(written)
+  const url = written === undefined ? undefined : URL.parse(written)
   if (written === undefined || !url) return
   issuerWritten(report, written, url)
   issuerPort(draft, report, written, url)
@@ -110,7 +110,7 @@ const origin = (value: string): string | undefined => {
   if (value === '*') return undefined
   if (value === 'null') return 'must not be "null": sandboxed pages and local files share that origin'
   if (value.includes('*')) return 'must be an exact origin or "*": patterns are not supported'
-  const url = urlOf(value)
+  const url = URL.parse(value)
   if (!url || !/^[a-z][a-z\d+.-]*:\/\//i.test(value))
     return 'must be an origin with a scheme and host, e.g. "https://app.example.com"'
   if (!/^https?:$/.test(url.protocol))
@@ -162,18 +162,21 @@ export const addressRules: readonly Rule[] = [issuer, hosts, proxies, cors, debu
 
 /** Host names, without port, that are the gateway's own. */
 const ownNames = (draft: RawConfig): ReadonlySet<string> => {
-  const issuer = urlOf(draft.text('issuer') ?? '')?.hostname
+  const issuer = URL.parse(draft.text('issuer') ?? '')?.hostname
   return new Set([
     ...(issuer === undefined ? [] : [issuer]),
     ...draft.texts('allowed_hosts').map(({ value }) => value.toLowerCase().replace(/:\d+$/, '')),
   ])
 }
 
-/** The Host as its origin has it: without the port that is the scheme's own, and with the issuer's where none is written. */
+/**
+ * The Host as its origin has it: without the port that is the scheme's own, and with the issuer's where none
+ * is written.
+ */
 const originOf = (draft: RawConfig, host: string): string | undefined => {
-  const issuer = urlOf(draft.text('issuer') ?? '')
+  const issuer = URL.parse(draft.text('issuer') ?? '')
   const port = issuer?.port ?? ''
-  return urlOf(
+  return URL.parse(
     `${issuer?.protocol ?? 'http:'}//${/:\d+$/.test(host) || port === '' ? host : `${host}:${port}`}`,
   )?.origin
 }
@@ -230,14 +233,14 @@ const baseDomain: Rule = (draft, report) => {
 /** A server as it will be reached, its endpoint's path included. */
 const serverOf = (draft: RawConfig, id: string): Encodable => {
   const written = draft.text('mcp_services', id, 'url') ?? ''
-  const url = urlOf(written)
+  const url = URL.parse(written)
   if (
     url?.pathname === '/' &&
     !/^[a-z]+:\/\/[^/?#]+\//i.test(written) &&
     draft.text('mcp_services', id, 'transport') === 'sse'
   )
     url.pathname = '/sse'
-  return { id, url, alias: draft.text('mcp_services', id, 'alias') }
+  return { id, url: url ?? undefined, alias: draft.text('mcp_services', id, 'alias') }
 }
 
 const apart: Rule = (draft, report) => {
@@ -269,7 +272,7 @@ const encoded: Rule = (draft, report) => {
     if (before !== undefined) report.fault(path, `is already the alias of "${printable(before)}"`)
     if (alias !== undefined) aliases.set(alias, id)
     if (alias !== undefined && root === undefined) report.warn(path, 'has no effect without `domain_root`')
-    const domain = urlOf(draft.text('mcp_services', id, 'url') ?? '')?.hostname ?? ''
+    const domain = URL.parse(draft.text('mcp_services', id, 'url') ?? '')?.hostname ?? ''
     if (root === undefined || alias !== undefined || !isDomain(domain) || domain.length <= mostDomainBytes)
       continue
     report.warn(
@@ -290,7 +293,7 @@ const circle: Rule = (draft, report) => {
   const own = new Set(hosts.map((host) => originOf(draft, host)))
   for (const id of ids) {
     const path = ['mcp_services', id, 'url']
-    const url = urlOf(draft.text(...path)?.replace(/^ws/i, 'http') ?? '')
+    const url = URL.parse(draft.text(...path)?.replace(/^ws/i, 'http') ?? '')
     if (url && (own.has(url.origin) || (root !== undefined && url.hostname.endsWith(`-enc.${root}`))))
       report.fault(
         path,

@@ -1,6 +1,6 @@
 // Who can sign in: identity providers, people with a password, and whether there is any way in at all.
 import { judgeRedirectUri } from '../../kit/urls.ts'
-import { isLoopbackHost, isLoopbackUrl, urlOf } from '../hosts.ts'
+import { isLoopbackHost, isLoopbackUrl } from '../../kit/addresses.ts'
 import { issuerOf, knownIssuers } from '../schema.ts'
 import { type Path, keyText } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
@@ -15,7 +15,7 @@ const openIssuers =
 /** Whether whoever has an account at the provider, and anybody can have one, gets in. */
 const admitsEverybody = (draft: RawConfig, id: string): boolean => {
   const issuer = issuerOf(id, draft.text('oauth_providers', id, 'issuer'))
-  return issuer !== undefined && openIssuers.test(urlOf(issuer)?.href ?? '')
+  return issuer !== undefined && openIssuers.test(URL.parse(issuer)?.href ?? '')
 }
 
 const providerIssuer = (draft: RawConfig, report: Report, id: string): void => {
@@ -33,7 +33,7 @@ const providerIssuer = (draft: RawConfig, report: Report, id: string): void => {
     return
   }
   const issuer = draft.text(...path)
-  const url = issuer === undefined ? undefined : urlOf(issuer)
+  const url = issuer === undefined ? undefined : URL.parse(issuer)
   if (issuer === undefined || !url) return
   if (/[?#]/.test(issuer) || url.username || url.password)
     report.fault(path, 'must not have a query, a fragment or a password')
@@ -208,7 +208,7 @@ export const peopleRules: readonly Rule[] = [providers, severalWaysIn, localUser
 const scripts = /^(javascript|data|vbscript|file|blob|about|view-source|filesystem|ws|wss|ftp):/i
 
 const redirect = (value: string): string | undefined => {
-  const url = urlOf(value)
+  const url = URL.parse(value)
   if (!url || value.trim() !== value)
     return 'must be an absolute URI, e.g. "https://app.example.com/callback"'
   if (value.includes('*')) return 'must be exact: wildcards are not supported'

@@ -1,5 +1,5 @@
 // Every rule that joins keys, in the order in which faults of one place are told.
-import { durationText } from '../durations.ts'
+import { durationText } from '../key-types.ts'
 import type { Rule } from './draft.ts'
 import { addressRules, hostRules } from './network.ts'
 import { clientRules, peopleRules, secretRules } from './people.ts'

@@ -1,5 +1,5 @@
 // Services: their ids, where they are, who signs in to them, what they are told.
-import { isLoopbackUrl, urlOf } from '../hosts.ts'
+import { isLoopbackUrl } from '../../kit/addresses.ts'
 import { commandKeys, currentPreset } from '../service-keys.ts'
 import { didYouMean, shapeAt } from '../shape.ts'
 import { printable } from '../tree.ts'
@@ -22,7 +22,7 @@ const ids: Rule = (draft, report) => {
  * Whether a call to that URL would come back to this gateway, by its public URL or by the port it listens on.
  */
 const isSelf = (draft: RawConfig, url: URL): boolean => {
-  const issuer = urlOf(draft.text('issuer') ?? '')
+  const issuer = URL.parse(draft.text('issuer') ?? '')
   if (issuer && issuer.origin === url.origin) return true
   // A loopback issuer names the port in use; on Workers the key `port` says nothing.
   const port = issuer && isLoopbackUrl(issuer.href) ? Number(issuer.port || 80) : draft.number('port')
@@ -31,7 +31,7 @@ const isSelf = (draft: RawConfig, url: URL): boolean => {
 
 const serviceAddress = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'url']
-  const url = urlOf(draft.text(...path) ?? '')
+  const url = URL.parse(draft.text(...path) ?? '')
   if (!url) return
   if (url.username || url.password) report.fault(path, 'must not contain a username or password')
   if (url.hash) report.fault(path, 'must not have a fragment (#…)')

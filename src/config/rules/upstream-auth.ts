@@ -1,7 +1,7 @@
 // How upstreams are signed in to: which keys go together, and to whom a credential may be shown.
 import { isOriginPattern } from '../../kit/http.ts'
 import { callbackPathOf, sameIssuer, shareCallback } from '../../kit/urls.ts'
-import { isLoopbackUrl, urlOf } from '../hosts.ts'
+import { isLoopbackUrl } from '../../kit/addresses.ts'
 import { printable } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 import { bearerFault, headerValueFault, ownHeaders, sameHeader } from './services.ts'
@@ -77,7 +77,7 @@ const urls = (draft: RawConfig, report: Report, path: readonly string[]): void =
     'revocation_endpoint',
     'redirect_uri',
   ]) {
-    const url = urlOf(draft.text(...path, key) ?? '')
+    const url = URL.parse(draft.text(...path, key) ?? '')
     if (!url) continue
     if (url.username || url.password) report.fault([...path, key], 'must not contain a username or password')
     if (url.hash) report.fault([...path, key], 'must not have a fragment (#…)')
@@ -85,7 +85,7 @@ const urls = (draft: RawConfig, report: Report, path: readonly string[]): void =
     if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback)
       report.fault([...path, key], 'must use https')
   }
-  const back = urlOf(draft.text(...path, 'redirect_uri') ?? '')
+  const back = URL.parse(draft.text(...path, 'redirect_uri') ?? '')
   if (back && !/^\/(connect\/callback(\/[\w-]+)?|(oauth\/)?callback)$/.test(back.pathname))
     report.warn(
       [...path, 'redirect_uri'],
@@ -151,7 +151,7 @@ interface Registered {
 
 /** The authorization server of the service, as far as the configuration names it. */
 const serverOf = (draft: RawConfig, path: readonly string[]): string | undefined =>
-  draft.text(...path, 'issuer') ?? urlOf(draft.text(...path, 'token_endpoint') ?? '')?.origin
+  draft.text(...path, 'issuer') ?? URL.parse(draft.text(...path, 'token_endpoint') ?? '')?.origin
 
 /** The redirect URI that the gateway uses for this authorization server where none is written. */
 const ownRedirectUri = async (draft: RawConfig, server: string): Promise<string> =>
@@ -195,7 +195,7 @@ const redirects = async (draft: RawConfig, report: Report): Promise<void> => {
       )
       continue
     }
-    if (!urlOf(redirectUri)) continue
+    if (!URL.parse(redirectUri)) continue
     const first = before.find((one) => shareCallback(one.redirectUri, redirectUri))
     if (first && !sameIssuer(first.server, server))
       report.warn(

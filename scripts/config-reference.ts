@@ -1,16 +1,13 @@
 // docs/reference/config.md, made from the schema and the tables of names and flags, so that it cannot say
 // anything else than the code.
-import { durationText } from './durations.ts'
-import { environmentNames } from './environment-names.ts'
-import { configFlags, flagName, otherFlags } from './flags.ts'
-import { otherNames } from './other-gateways.ts'
-import { reservedIds } from './rules/services.ts'
-import { type Shape, rootShape, shapeAt } from './shape.ts'
-
-const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
-
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n')
+import { searchPath } from '../src/cli/configuration.ts'
+import { durationText } from '../src/config/key-types.ts'
+import { environmentNames } from '../src/config/environment-names.ts'
+import { configFlags, flagName, otherFlags } from '../src/config/flags.ts'
+import { otherNames } from '../src/config/other-gateways.ts'
+import { reservedIds } from '../src/config/rules/services.ts'
+import { type Shape, rootShape, shapeAt } from '../src/config/shape.ts'
+import { markdownTable as table } from './harness/table.ts'
 
 const typeText = (shape: Shape): string => {
   switch (shape.kind) {
@@ -122,15 +119,6 @@ The gateway uses the file given with \`--config FILE\`. Without the flag, it use
 the first of these files that exists:
 
 `
-
-export const searchedFiles: readonly string[] = [
-  'postern.yaml',
-  'config.yaml',
-  'config.yml',
-  '~/.config/postern/config.yaml',
-  '~/.mcp-gateway/config.yaml',
-  '/etc/mcp-gateway/config.yaml',
-]
 
 const variables = `
 If \`XDG_CONFIG_HOME\` is set, it replaces \`~/.config\` in the fourth path. To get completion and checks in an editor with YAML support, begin the file with
@@ -290,7 +278,9 @@ const flagTable = (): string =>
 export const configReference = (): string =>
   [
     head,
-    searchedFiles.map((file, i) => `${i + 1}. \`${file}\``).join('\n'),
+    searchPath({})
+      .map(({ shown }, i) => `${i + 1}. \`${shown}\``)
+      .join('\n'),
     '\n',
     variables,
     durations,

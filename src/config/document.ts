@@ -1,29 +1,31 @@
-// A YAML (or JSON) file becomes a tree of values that know their line and column. What the YAML library would
-// say is said in our words: its messages quote the text, and the text holds secrets.
+// A configuration file, in YAML or JSON, becomes a tree of values that know their line and column. What the
+// libraries would say is said in our words: their messages quote the text, and the text holds secrets.
+import { type Node as JsonNode, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import {
   Document,
   type ErrorCode,
   LineCounter,
   type Node,
+  Pair,
+  Scalar,
   type YAMLError,
-  type YAMLMap,
-  type YAMLSeq,
+  YAMLMap,
+  YAMLSeq,
   isAlias,
   isMap,
   isScalar,
   isSeq,
   parseDocument,
 } from 'yaml'
-import { type JsonText, looksLikeJson, readJsonc, syntaxOf } from './json.ts'
+import { type ConfigFile, type Read, type Reading, fault, mostDepth, scalar } from './reading.ts'
 import { shapeAt } from './shape.ts'
-import { type ConfigFile, type Read, type Reading, fault, mostDepth, scalar } from './substitute.ts'
 import { type Branch, type Origin, type Path, branch, createTree, keyText } from './tree.ts'
 
 const mostBytes = 1_048_576
 const mostNodes = 50_000
 const mostSyntaxFaults = 10
 
-const syntax: Readonly<Partial<Record<ErrorCode, string>>> = {
+const yamlFaults: Readonly<Partial<Record<ErrorCode, string>>> = {
   ALIAS_PROPS: 'an alias (*name) cannot have a tag or an anchor of its own',
   BAD_ALIAS: 'an anchor or alias needs a name: &name, *name',
   BAD_DIRECTIVE: 'a line that starts with % is a YAML directive, and this one is not supported',
@@ -64,7 +66,11 @@ const syntaxFaults = (reader: Reader, errors: readonly YAMLError[]): void => {
       source.includes('${') && !/^\s*#/.test(source)
         ? ' (put ${…} in quotes inside [ ] or { }, or where it contains ": " or " #")'
         : ''
-    reader.faults.push({ key: '', origin, what: `${syntax[error.code] ?? 'this is not valid YAML'}${quote}` })
+    reader.faults.push({
+      key: '',
+      origin,
+      what: `${yamlFaults[error.code] ?? 'this is not valid YAML'}${quote}`,
+    })
     if (reader.faults.length >= mostSyntaxFaults) return
   }
 }
@@ -170,6 +176,101 @@ function scalarOf(reader: Reader, node: Node | null | undefined, path: Path, key
   const kind = value === null ? shapeAt(path)?.kind : undefined
   return kind === 'object' || kind === 'record' || kind === 'list' ? undefined : value
 }
+
+// JSON as clients write it, with comments and trailing commas, read into the nodes that a YAML file is read
+// into: the same places, and JSON's own words for what is wrong.
+
+interface JsonText {
+  readonly contents: Node | null
+  /** The first thing that is wrong; whatever comes after follows from it. */
+  readonly wrong?: { readonly offset: number; readonly what: string }
+}
+
+const jsonFaults: Readonly<Record<string, string>> = {
+  InvalidSymbol: 'this is not valid JSON: put text in double quotes',
+  InvalidNumberFormat: 'this is not a valid JSON number',
+  PropertyNameExpected: 'a key in double quotes is expected here',
+  ValueExpected: 'a value is expected here',
+  ColonExpected: 'a colon is missing before this',
+  CommaExpected: 'a comma is missing before this',
+  CloseBraceExpected: 'a closing } is missing',
+  CloseBracketExpected: 'a closing ] is missing',
+  EndOfFileExpected: 'unexpected text after the end of the object; use a single object',
+  InvalidCommentToken: 'this is not a valid comment: use // or /* … */',
+  UnexpectedEndOfComment: 'a comment is not closed: */ is missing',
+  UnexpectedEndOfString: 'a string is not closed: a double quote is missing at the end of the line',
+  UnexpectedEndOfNumber: 'a number is incomplete',
+  InvalidUnicode: '\\u needs four hexadecimal digits; write \\\\ for a backslash',
+  InvalidEscapeCharacter:
+    'this escape sequence is not valid; write \\\\ for a backslash, as in "C:\\\\Users"',
+  InvalidCharacter: 'a string contains a control character; write \\n for a line break',
+}
+
+const ranged = <T extends Node>(node: T, { offset, length }: JsonNode): T => {
+  node.range = [offset, offset + length, offset + length]
+  return node
+}
+
+const nodeOf = (json: JsonNode, text: string): Node => {
+  const { type, children = [] } = json
+  if (type === 'object') {
+    const map = ranged(new YAMLMap(), json)
+    for (const { children: [key, value] = [] } of children)
+      if (key) map.items.push(new Pair(nodeOf(key, text), value ? nodeOf(value, text) : null))
+    return map
+  }
+  if (type === 'array') {
+    const list = ranged(new YAMLSeq(), json)
+    for (const child of children) list.items.push(nodeOf(child, text))
+    return list
+  }
+  const value = ranged(new Scalar<unknown>(json.value), json)
+  if (type !== 'string') value.source = text.slice(json.offset, json.offset + json.length)
+  return value
+}
+
+/** Reads the text as JSON with comments. May throw RangeError for what is nested without end. */
+const readJsonc = (text: string): JsonText => {
+  const errors: ParseError[] = []
+  const root = parseTree(text, errors, { allowTrailingComma: true, allowEmptyContent: true })
+  const [first] = errors.toSorted((a, b) => a.offset - b.offset)
+  if (first) {
+    const ends =
+      first.offset >= text.trimEnd().length &&
+      !/^UnexpectedEnd|^Invalid/.test(printParseErrorCode(first.error))
+    return {
+      contents: null,
+      wrong: {
+        offset: first.offset,
+        what: ends
+          ? 'the file ends too early: a closing } or ] is missing'
+          : (jsonFaults[printParseErrorCode(first.error)] ?? 'this is not JSON'),
+      },
+    }
+  }
+  return { contents: root ? nodeOf(root, text) : null }
+}
+
+/** What stands before the first value: white space and comments. */
+const before = /^(?:\s|\/\/[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*/
+
+type Syntax = 'json' | 'yaml' | 'either'
+
+/** How a file is written: by its name, and by how it begins. A `{` begins both. */
+const syntaxOf = (path: string, text: string): Syntax => {
+  if (/\.(?:json|jsonc|json5)$/i.test(path)) return 'json'
+  const begin = before.exec(text)?.[0] ?? ''
+  if (text[begin.length] !== '{') return 'yaml'
+  return begin.includes('/') && !/\.ya?ml$/i.test(path) ? 'json' : 'either'
+}
+
+/**
+ * Whether a file that is neither valid JSON nor valid YAML was meant as JSON: its first key stands in double
+ * quotes.
+ */
+const looksLikeJson = (text: string): boolean => /^\s*\{\s*(?:"|\/\/|\/\*|\}|$)/.test(text)
+
+// The file, in whichever of the two it is written.
 
 interface Parsed extends Partial<Pick<JsonText, 'wrong'>> {
   readonly document: Document

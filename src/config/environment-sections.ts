@@ -1,15 +1,20 @@
-// Identity providers that a few variables describe, without a file: Google, Okta, Cloudflare Access, and
-// AUTH_TYPE, which chooses among them.
+// Sections of the configuration that a few variables describe, without a file: identity providers, and the
+// servers of MCP_SERVERS.
 import type { Effective } from './environment-names.ts'
-import { urlOf } from './hosts.ts'
-import { type Fault, type Tree, isBranch } from './tree.ts'
+import { reservedIds } from './rules/services.ts'
+import { idOf } from './service-keys.ts'
+import { shapeAt } from './shape.ts'
+import { type Branch, type Fault, type Origin, type Tree, isBranch } from './tree.ts'
 
-export interface ProviderContext {
+/** What reading the variables needs and gathers. */
+export interface SectionContext {
   readonly tree: Tree
   readonly values: Effective['values']
   readonly faults: Fault[]
   readonly warnings: Fault[]
 }
+
+// Google, Okta, Cloudflare Access, and AUTH_TYPE, which chooses among them.
 
 interface Found {
   readonly name: string
@@ -31,7 +36,7 @@ const count = (n: number): string =>
  * left to do so.
  */
 const together = (
-  { values, faults }: ProviderContext,
+  { values, faults }: SectionContext,
   referenced: ReadonlySet<string>,
   names: readonly string[],
 ): readonly Found[] | undefined => {
@@ -55,7 +60,7 @@ interface Provider {
   readonly secret: Found
 }
 
-const set = ({ tree }: ProviderContext, { id, name, issuer, client, secret }: Provider): void => {
+const set = ({ tree }: SectionContext, { id, name, issuer, client, secret }: Provider): void => {
   const path = ['oauth_providers', id]
   const by = (from: string) => ({ from: 'environment', name: from }) as const
   if (tree.get([...path, 'name']) === undefined) tree.set([...path, 'name'], name, by(client.from))
@@ -64,7 +69,7 @@ const set = ({ tree }: ProviderContext, { id, name, issuer, client, secret }: Pr
   tree.set([...path, 'client_secret'], secret.text, by(secret.from))
 }
 
-const google = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
+const google = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
   const [client, secret] = together(desk, referenced, ['GOOGLE_CLIENT_ID', 'GOOGLE_CLIENT_SECRET']) ?? []
   if (client && secret) set(desk, { id: 'google', name: 'Google', client, secret })
 }
@@ -78,7 +83,7 @@ const domainOf = (text: string): string | undefined => {
 /**
  * The issuer of the organization's own authorization server; one of a custom server is written in the file.
  */
-const okta = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
+const okta = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
   const [domain, client, secret] =
     together(desk, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
   if (!domain || !client || !secret) return
@@ -96,7 +101,7 @@ const okta = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
 }
 
 /** The application in Cloudflare Access; its issuer is its own, not the team's (Access for SaaS, OIDC). */
-const cloudflareAccess = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
+const cloudflareAccess = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
   const [team, client, secret] =
     together(desk, referenced, ['CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET']) ??
     []
@@ -118,7 +123,7 @@ const cloudflareAccess = (desk: ProviderContext, referenced: ReadonlySet<string>
 
 /** The endpoints that Cloudflare shows for such an application all lie below its issuer. */
 const issuerOf = (endpoint: string): string | undefined => {
-  const url = urlOf(endpoint)
+  const url = URL.parse(endpoint)
   if (url?.protocol !== 'https:' || url.search || url.hash) return undefined
   const path = /^(\/cdn-cgi\/access\/sso\/oidc\/[^/]+)\/(?:authorization|token|jwks|userinfo)$/.exec(
     url.pathname,
@@ -129,7 +134,7 @@ const issuerOf = (endpoint: string): string | undefined => {
 const accessUrls = ['ACCESS_AUTHORIZATION_URL', 'ACCESS_TOKEN_URL', 'ACCESS_JWKS_URL'] as const
 
 /** The same application, described by its endpoints. */
-const accessEndpoints = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
+const accessEndpoints = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
   const urls = accessUrls.flatMap((name) => (desk.values.get(name)?.text ? [name] : []))
   const [client, secret, ...endpoints] =
     together(desk, referenced, [
@@ -169,7 +174,7 @@ const size = (value: unknown): number =>
   Array.isArray(value) ? value.length : isBranch(value) ? Object.keys(value).length : 0
 
 /** AUTH_TYPE says who gets in, so a value that is not exactly what happens refuses the start. */
-const authType = ({ tree, values, faults, warnings }: ProviderContext): void => {
+const authType = ({ tree, values, faults, warnings }: SectionContext): void => {
   const type = values.get('AUTH_TYPE')
   const wanted = type?.text.trim()
   if (!type || !wanted) return
@@ -210,10 +215,134 @@ const authType = ({ tree, values, faults, warnings }: ProviderContext): void => 
  * Lays the providers that the variables describe over the tree. `referenced`: names that the file uses
  * itself.
  */
-export const overlayProviders = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
+export const overlayProviders = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
   google(desk, referenced)
   okta(desk, referenced)
   cloudflareAccess(desk, referenced)
   accessEndpoints(desk, referenced)
   if (!referenced.has('AUTH_TYPE')) authType(desk)
+}
+
+// MCP_SERVERS, the JSON list of the first gateway of this kind: remote servers, each with the OAuth client
+// that was registered for it. Each becomes a service.
+
+/** Members of an entry, and the keys of `upstream_auth` that they set. */
+const members: Readonly<Record<string, string>> = {
+  authzEndpoint: 'authorization_endpoint',
+  tokenEndpoint: 'token_endpoint',
+  clientId: 'client_id',
+  clientSecret: 'client_secret',
+  redirectUri: 'redirect_uri',
+}
+const listKeys = ['domain', 'name', 'scopes', ...Object.keys(members)]
+
+/** Passed over, one of these would restrict nobody. */
+const ownKeys: ReadonlySet<string> = new Set(
+  (shapeAt(['mcp_services', 'id'])?.names ?? []).filter(
+    (key) => !listKeys.includes(key) && key !== 'description' && key !== 'url',
+  ),
+)
+
+const scopesOf = (value: unknown): unknown => {
+  const words = typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value
+  return Array.isArray(words) && words.length === 0 ? undefined : words
+}
+
+/** `mcp.atlassian.com`, with a port or not; never a path, a user name, or an address in disguise. */
+const urlOf = (domain: unknown): string | undefined => {
+  if (typeof domain !== 'string' || !/^[a-z\d.-]+(:\d{1,5})?$/i.test(domain)) return undefined
+  // Codes and tokens travel in the open on this computer alone.
+  const url = `${/^(localhost|127\.0\.0\.1)(:|$)/i.test(domain) ? 'http' : 'https'}://${domain.toLowerCase()}`
+  return URL.canParse(url) ? url : undefined
+}
+
+const listOf = (text: string): unknown => {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+/** Writes one listed server into the tree, as the service of that ID. */
+const setListed = (tree: Tree, origin: Origin, id: string, entry: Branch): void => {
+  const set = (path: readonly string[], value: unknown): void => {
+    if (value !== undefined && value !== null && value !== '')
+      tree.set(['mcp_services', id, ...path], value, origin)
+  }
+  set(['url'], entry['url'])
+  set(['name'], entry['name'])
+  set(['upstream_auth', 'type'], 'oauth')
+  for (const [member, name] of Object.entries(members)) set(['upstream_auth', name], entry[member])
+  set(['upstream_auth', 'scopes'], scopesOf(entry['scopes']))
+}
+
+/** Says what members of a listed server have no effect there. */
+const tellMembers = (
+  { faults, warnings }: SectionContext,
+  at: Pick<Fault, 'key' | 'origin'>,
+  id: string,
+  entry: Branch,
+): void => {
+  for (const name of Object.keys(entry)) {
+    if (ownKeys.has(name))
+      faults.push({
+        ...at,
+        what: `contains ${name}, a gateway setting that has no effect here: write it as mcp_services.${id}.${name}`,
+      })
+    else if (!listKeys.includes(name))
+      warnings.push({ ...at, what: `contains an unknown member; known members: ${listKeys.join(', ')}` })
+  }
+}
+
+/**
+ * Lays the servers of the variable over the tree; what is wrong is told of the variable, and never repeats
+ * it: it holds secrets. `referenced`: names that the file uses itself.
+ */
+export const overlayServerList = (context: SectionContext, referenced: ReadonlySet<string>): void => {
+  const { tree, values, faults, warnings } = context
+  const variable = values.get('MCP_SERVERS')
+  if (!variable?.text || referenced.has('MCP_SERVERS')) return
+  const origin = { from: 'environment', name: variable.from } as const
+  const fault = (at: string, what: string): void =>
+    void faults.push({ key: `mcp_services${at}`, origin, what })
+  const list = listOf(variable.text)
+  if (!Array.isArray(list)) {
+    fault('', 'must be a JSON list of servers: [{"domain": "mcp.example.com", "name": "Example", …}]')
+    return
+  }
+  const seen = new Set<string>()
+  const adopt = (entry: Branch, at: string): void => {
+    const url = urlOf(entry['domain'])
+    const id = idOf(
+      typeof entry['name'] === 'string' && entry['name'] !== '' ? entry['name'] : String(entry['domain']),
+    )
+    if (url === undefined)
+      return fault(
+        at,
+        'needs `domain`, a host name such as "mcp.example.com", without https:// and without a path',
+      )
+    if (id === '' || seen.has(id))
+      return fault(
+        at,
+        id === ''
+          ? 'needs a name with letters or digits: its URL is derived from it'
+          : `conflicts with another entry: both would be served at /${id}/mcp`,
+      )
+    seen.add(id)
+    const key = reservedIds.has(id) ? `${id}-server` : id
+    if (key !== id)
+      warnings.push({
+        key: `mcp_services${at}`,
+        origin,
+        what: `is served at /${key}/mcp, because /${id} is one of the gateway’s own paths`,
+      })
+    setListed(tree, origin, key, { ...entry, url })
+    tellMembers(context, { key: `mcp_services${at}`, origin }, key, entry)
+  }
+  list.forEach((entry: unknown, i) =>
+    isBranch(entry)
+      ? adopt(entry, `[${i}]`)
+      : fault(`[${i}]`, 'must be an object, e.g. {"domain": "mcp.example.com", "name": "Example"}'),
+  )
 }
