@@ -1,31 +1,55 @@
-// `postern admin link`: a new one-time sign-in link for the built-in user, from the state directory of a
-// gateway.
+// Commands for whoever runs a gateway: `postern admin link`, `postern services` and `postern hash-password`.
+// They work on the state directory, whether a gateway runs there or not.
 import { text } from 'node:stream/consumers'
+import { styleText } from 'node:util'
 import { passwordFault } from '../config/rules/people.ts'
 import type { Config } from '../config/schema.ts'
-import { createGateway } from '../gateway.ts'
+import { type Gateway, createGateway } from '../gateway.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { isPrivateHost } from '../node/http-client/pool.ts'
+import { createOutbound } from '../node/outbound.ts'
 import { createPasswords, hashForWorkers } from '../node/passwords.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
-import { StartError, UsageError, print, printJson } from './output.ts'
-import { issuerOf, runningAt, stateError } from './state.ts'
+import type { ListedService } from '../services/live.ts'
+import type { Addition } from '../services/validation.ts'
+import { forwardProxies } from './configuration.ts'
+import { StartError, UsageError, print, printJson, printNote, programName } from './output.ts'
+import { issuerOf, localServices, runningAt, stateError } from './state.ts'
 
-export interface AdminLink {
-  /** The whole URL. */
-  readonly link: string
-  /** Further gateways that run on the same state directory. */
-  readonly others: readonly string[]
-}
-
-/** Throws `StartError` when the configuration has users of its own, or stores nothing on disk. */
-export const adminLink = async ({
-  config,
-  stateDir,
-}: {
+export interface AdminTarget {
   readonly config: Config
   readonly stateDir: string
-}): Promise<AdminLink> => {
-  const enabled = config.local_users.length === 0 && Object.keys(config.oauth_providers).length === 0
-  if (!enabled)
+  /** The environment, with the variables of `.env`. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly json: boolean
+}
+
+/** A gateway with the rules and records of the running one, without its socket. */
+const withGateway = async <T>(
+  { config, stateDir, env }: AdminTarget,
+  issuer: string,
+  work: (gateway: Gateway) => Promise<T>,
+): Promise<T> => {
+  const runtime = await createNodeRuntime({
+    config,
+    stateDir,
+    log: () => undefined,
+    version: '',
+    proxies: forwardProxies(env),
+  }).catch((error: unknown) => {
+    throw stateError(error)
+  })
+  try {
+    return await work(createGateway({ config, runtime, issuer }))
+  } finally {
+    await runtime.close()
+  }
+}
+
+// `postern admin link`: a new one-time sign-in link for the built-in user.
+
+const requireBuiltInUser = (config: Config): void => {
+  if (config.local_users.length > 0 || Object.keys(config.oauth_providers).length > 0)
     throw new StartError(
       'link.disabled',
       'Sign-in links exist only for the built-in user. This configuration has its own users: sign in as one of them.',
@@ -35,25 +59,227 @@ export const adminLink = async ({
       'link.memory',
       'With `storage.type: memory`, only the running gateway can create a link: press l in its terminal.',
     )
+}
+
+/**
+ * Prints the link. Throws `StartError` when the configuration has users of its own, or stores nothing on
+ * disk.
+ */
+export const printLink = async (target: AdminTarget): Promise<void> => {
+  const { config, stateDir, json } = target
+  requireBuiltInUser(config)
   const issuer = issuerOf(config, stateDir)
   if (issuer === undefined)
     throw new StartError(
       'link.port',
       'The port is chosen when the gateway starts (port 0). Start the gateway, then run this command again.',
     )
-  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' }).catch(
-    (error: unknown) => {
-      throw stateError(error)
-    },
+  const link = await withGateway(
+    target,
+    issuer,
+    async ({ directory, links }) => `${directory.issuer}/?t=${await links.mint()}`,
   )
+  const others = config.issuer === undefined ? runningAt(stateDir).filter((url) => url !== issuer) : []
+  if (json) return printJson({ sign_in_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
+  print(link)
+  if (others.length > 0)
+    printNote(
+      `${others.length + 1} gateways use this state directory. The link opens ${new URL(link).origin}, which started last. To use another one, append its ?t=… to ${others.map((url) => `${url}/`).join(' or ')}.`,
+    )
+}
+
+// `postern services`: adds and removes services in the state directory while the gateway runs. Every process
+// of the gateway sees the change within a second.
+
+/** Stands for an issuer that is not known before the gateway starts. */
+const unknownIssuer = 'http://localhost:0'
+
+/** A refusal becomes a `StartError`. */
+const withServices = async (
+  target: AdminTarget,
+  work: (gateway: Gateway) => Promise<void>,
+): Promise<void> => {
+  const { config, stateDir } = target
+  if (config.storage.type !== 'sqlite')
+    throw new StartError(
+      'services.memory',
+      'With `storage.type: memory`, this command cannot reach the running gateway. Add the service to the configuration file, which is reloaded when it changes.',
+    )
   try {
-    const gateway = createGateway({ config, runtime, issuer })
-    const others = config.issuer === undefined ? runningAt(stateDir).filter((url) => url !== issuer) : []
-    return { link: `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`, others }
-  } finally {
-    await runtime.close()
+    await withGateway(target, issuerOf(config, stateDir) ?? unknownIssuer, async (gateway) => {
+      await gateway.registry.refresh()
+      await work(gateway)
+      await gateway.bridges.close(0)
+    })
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    throw new StartError(
+      error.code,
+      error.code === 'service.unusable'
+        ? `${error.say} The service was not added; --force adds it anyway.`
+        : error.say,
+    )
   }
 }
+
+/** The URLs of a service; only the path while the port is unknown. */
+const addressesOf = ({ directory }: Gateway, id: string): readonly string[] =>
+  directory.addresses
+    .filter(({ service }) => service.id === id)
+    .flatMap(({ resource, path }) =>
+      directory.issuer !== unknownIssuer ? resource : resource.startsWith(`${unknownIssuer}/`) ? path : [],
+    )
+
+const targetOf = ({ url, command }: ListedService): string => url ?? command ?? ''
+
+/** Services that only running gateways have: the demo, and that of `postern wrap`. */
+const runningOf = ({ stateDir }: AdminTarget, services: readonly ListedService[]) =>
+  localServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
+
+export const listServices = (target: AdminTarget): Promise<void> =>
+  withServices(target, async ({ registry }) => {
+    const services = await registry.list()
+    const running = runningOf(target, services)
+    if (target.json) return printJson({ services: [...services, ...running] })
+    if (services.length + running.length === 0)
+      return print(`No services yet. Add one: ${programName(process.env)} services add <id> <url>`)
+    const rows = [
+      ...services.map((service) => [service.id, service.from, targetOf(service)]),
+      ...running.map(({ id, from, at, command }) => [
+        id,
+        from,
+        `${command === undefined ? '' : `${command} `}(running at ${at})`,
+      ]),
+    ]
+    const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+    for (const row of rows)
+      print(
+        row
+          .map((text, i) => text.padEnd(widths[i] ?? 0))
+          .join('  ')
+          .trimEnd(),
+      )
+  })
+
+export const showService = (target: AdminTarget, id: string): Promise<void> =>
+  withServices(target, async (gateway) => {
+    const services = await gateway.registry.list()
+    const own = runningOf(target, services).find((service) => service.id === id)
+    if (own) {
+      const { at, ...facts } = own
+      const shown = { ...facts, addresses: [`${at}/${id}/mcp`] }
+      if (target.json) return printJson(shown)
+      for (const [name, value] of Object.entries(shown))
+        print(`${(name === 'addresses' ? 'address' : name).padEnd(9)} ${String(value)}`)
+      return
+    }
+    const found = services.find((service) => service.id === id)
+    if (!found) throw new Refusal('service.unknown', id)
+    const addresses = addressesOf(gateway, id)
+    if (target.json) return printJson({ ...found, addresses })
+    for (const [name, value] of Object.entries({
+      ...found,
+      ...(found.addedAt === undefined ? {} : { addedAt: new Date(found.addedAt).toISOString() }),
+    }))
+      print(`${name.padEnd(9)} ${String(value)}`)
+    for (const address of addresses) print(`${'address'.padEnd(9)} ${address}`)
+  })
+
+export const removeService = (target: AdminTarget, id: string): Promise<void> =>
+  withServices(target, async (gateway) => {
+    const own = runningOf(target, await gateway.registry.list()).find((service) => service.id === id)
+    if (own)
+      throw new StartError(
+        'service.running',
+        `${id} is built into the gateway running at ${own.at} and cannot be removed. ${own.from === 'wrap' ? 'Stop that gateway instead.' : 'To replace it, configure a service and restart that gateway.'}`,
+      )
+    await gateway.registry.remove(id)
+    if (target.json) printJson({ id, removed: true })
+    else print(`Removed ${id}. Its open streams end within five seconds.`)
+  })
+
+// `postern services add`: checks a server from this computer, step by step; then every process of the gateway
+// serves it.
+
+export interface AddOptions {
+  readonly name?: string
+  readonly description?: string
+  readonly alias?: string
+  /** Without sign-in. */
+  readonly public?: boolean
+  /** Adds it even if the check fails. */
+  readonly force?: boolean
+}
+
+const marks = { yes: ['green', '✓'], no: ['red', '✗'], unknown: ['yellow', '?'] } as const
+
+const printStep = ({ result, step, say }: Parameters<NonNullable<Addition['onStep']>>[0]): void => {
+  // A server without authorization is not a failure.
+  const [colour, mark] = step === 'authorization' ? (['yellow', '·'] as const) : marks[result]
+  print(`${styleText(colour, mark)} ${say}`)
+}
+
+/** A URL, or a command and its arguments. */
+const serverOf = (
+  words: readonly string[],
+): { readonly url: string } | { readonly command: string; readonly args: readonly string[] } => {
+  const [first = '', ...rest] = words
+  if (/^(?:https?|wss?):/i.test(first)) {
+    if (rest.length > 0) throw new UsageError('Give one URL, or a command and its arguments after --.')
+    return { url: first }
+  }
+  // Anything else is taken as a URL, whose error says what is missing.
+  return rest.length === 0 && !/^[\w./@-]+$/.test(first) ? { url: first } : { command: first, args: rest }
+}
+
+/**
+ * Anyone who can run this command can connect to any address from this computer. Whether that was needed is
+ * recorded, so that a public name never leads to a private address.
+ */
+const outboundFor = async (
+  url: string | undefined,
+  { env }: AdminTarget,
+): Promise<Pick<Addition, 'anywhere'>> => {
+  const { protocol, hostname, origin } =
+    url !== undefined && URL.canParse(url) ? new URL(url) : new URL('https://nowhere.invalid')
+  const inner = protocol === 'http:' || protocol === 'ws:' || (await isPrivateHost(hostname))
+  return inner ? { anywhere: createOutbound({ allowOrigins: [origin], proxies: forwardProxies(env) }) } : {}
+}
+
+export const addService = (
+  target: AdminTarget,
+  id: string,
+  words: readonly string[],
+  { name, description, alias, public: open, force = false }: AddOptions,
+): Promise<void> =>
+  withServices(target, async (gateway) => {
+    const server = serverOf(words)
+    const url = 'url' in server ? server.url : undefined
+    const service = {
+      ...server,
+      ...(name === undefined ? {} : { name }),
+      ...(description === undefined ? {} : { description }),
+      ...(alias === undefined ? {} : { alias }),
+      ...(open ? { auth_required: false } : {}),
+    }
+    const way = await outboundFor(url, target)
+    const steps = await gateway.registry.add({
+      id,
+      service,
+      by: 'cli',
+      commands: true,
+      force,
+      ...way,
+      onStep: (step) => void (target.json || printStep(step)),
+    })
+    const [address] = addressesOf(gateway, id)
+    if (target.json) return printJson({ id, url: address, steps })
+    if (way.anywhere)
+      print(
+        `${styleText('yellow', '·')} Private or plain-HTTP address, allowed because it was added locally.`,
+      )
+    print(`${styleText('green', '✓')} ${id} is now served at ${String(address)}`)
+  })
 
 // `postern hash-password`: hashes a password from the terminal (hidden) or standard input, as a PHC string
 // for local_users.
@@ -104,7 +330,7 @@ const askHidden = async (questions: readonly string[]): Promise<readonly string[
   }
 }
 
-const read = async (): Promise<string> => {
+const readPassword = async (): Promise<string> => {
   if (!process.stdin.isTTY) return (await text(process.stdin)).replace(/\r?\n$/, '')
   const [password = '', again] = await askHidden(['Password: ', 'Repeat password: '])
   if (again !== password) throw new UsageError('The passwords do not match. Run the command again.')
@@ -119,7 +345,7 @@ export const hashPassword = async ({
   readonly json: boolean
   readonly scrypt: boolean
 }): Promise<void> => {
-  const password = await read()
+  const password = await readPassword()
   const wrong = passwordFault(password)
   if (wrong) throw new UsageError(`The password ${wrong}.`)
   // Composed (NFC), as sign-in compares it (identity/local-users.ts): keyboards differ in how they encode é.

@@ -1,18 +1,156 @@
 // Finds the configuration of this process: its file, its variables, its secret files. config/ loads it.
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import type { Environment, SecretFile } from '../config/environment-names.ts'
+import { parseEnv } from 'node:util'
+import { type Environment, type SecretFile, isSecretName } from '../config/environment-names.ts'
 import { wordsOf } from '../config/environment.ts'
 import type { Flags } from '../config/flags.ts'
-import { type Loaded, type Sources, inFile, loadConfig, secretFilesFor } from '../config/load.ts'
+import {
+  type EnvironmentFile,
+  type Loaded,
+  type Sources,
+  inFile,
+  loadConfig,
+  secretFilesFor,
+} from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { type Fault, type Origin, printable } from '../config/tree.ts'
 import { knownRevisions } from '../known-revisions.ts'
 import { type ForwardProxies, readForwardProxies } from '../node/forward-proxy.ts'
 import { type Found as FoundCommand, findCommand } from '../node/process/exit-reason.ts'
-import { isOpenToAll, readText, readVariables, cannotRead as reason, usualFile } from './env-file.ts'
 import { ConfigError, StartError } from './output.ts'
+
+// The .env file: more environment variables for this process. Variables that are already set take precedence.
+
+const most = 1_048_576
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: 'the file does not exist',
+  ENOTDIR: 'the file does not exist',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'it is a directory',
+}
+
+/** Why a file could not be read, in words. */
+const cannotRead = (error: unknown): string => {
+  const { code = '' } = error as NodeJS.ErrnoException
+  return reasons[code] ?? (error instanceof TypeError ? 'it is not UTF-8 text' : code || 'it cannot be read')
+}
+
+/** Reads a UTF-8 file of bounded size. Throws the error of the file system or the decoder. */
+const readText = (path: string): string => {
+  if (statSync(path).size > most)
+    throw Object.assign(new Error('too large'), { code: 'it is larger than 1 MiB' })
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path))
+}
+
+/** Read from the working directory without `--env-file`. */
+const usualFile = '.env'
+
+interface Variables {
+  /** The variables of the process, and those of the file that the process lacks. */
+  readonly env: Environment
+  /** Which of them the file supplied; absent without a file. */
+  readonly file?: EnvironmentFile
+  readonly warnings: readonly Fault[]
+}
+
+const at = (path: string): Origin => ({ from: 'file', path, line: 1, column: 1, variables: [] })
+
+/**
+ * Undefined where no file was named and there is none; a folder named .env is a Python virtual environment.
+ * Throws `ConfigError`.
+ */
+const textOf = (named: string | undefined): string | undefined => {
+  const path = named ?? usualFile
+  try {
+    if (named === undefined && statSync(path).isDirectory()) return undefined
+    return readText(path)
+  } catch (error) {
+    const why = cannotRead(error)
+    if (named === undefined && why === cannotRead({ code: 'ENOENT' })) return undefined
+    throw new ConfigError([
+      {
+        key: '',
+        origin: named === undefined ? at(path) : { from: 'flag', name: '--env-file' },
+        what: `${path} cannot be read: ${why}`,
+      },
+    ])
+  }
+}
+
+/**
+ * The first line that is neither a variable nor a comment nor part of a quoted value. The parser would
+ * silently drop it.
+ */
+const misreadLine = (text: string): number | undefined => {
+  let quote = ''
+  for (const [i, line] of text.split(/\r\n?|\n/).entries()) {
+    if (quote) {
+      if (line.includes(quote)) quote = ''
+      continue
+    }
+    if (/^\s*(?:#|$)/.test(line)) continue
+    const value = /^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.-]*\s*=\s*(.*)$/.exec(line)?.[1]
+    if (value === undefined) return i + 1
+    const open = /^["'`]/.exec(value)?.[0] ?? ''
+    if (
+      open &&
+      !value.slice(1).includes(open) &&
+      text
+        .split(/\r\n?|\n/)
+        .slice(i + 1)
+        .some((rest) => rest.includes(open))
+    )
+      quote = open
+  }
+  return undefined
+}
+
+/**
+ * A warning for a file with secrets that every user of this computer can read. It is not refused, because on
+ * a laptop this is usual.
+ */
+const openToAll = (path: string, shown: string, [first, ...others]: readonly string[]): Fault[] =>
+  first === undefined || process.platform === 'win32' || (statSync(path).mode & 0o004) === 0
+    ? []
+    : [
+        {
+          key: '',
+          origin: at(shown),
+          what: `contains secrets (${first}${others.length > 0 ? ' and others' : ''}) and is readable by every user of this computer: run chmod 600 ${shown}`,
+        },
+      ]
+
+/** Reads the named file, or `.env` in the working directory. Throws `ConfigError` when it cannot be used. */
+export const readVariables = (named: string | undefined, real: Environment): Variables => {
+  const text = textOf(named)
+  if (text === undefined) return { env: real, warnings: [] }
+  const path = named ?? usualFile
+  const line = misreadLine(text)
+  if (line !== undefined)
+    throw new ConfigError([
+      {
+        key: '',
+        origin: { from: 'file', path, line, column: 1, variables: [] },
+        what: 'this line is neither NAME=value nor a comment',
+      },
+    ])
+  const parsed = Object.entries(parseEnv(text.replace(/^\ufeff/, '')))
+  const supplied = parsed.filter(([name]) => real[name] === undefined)
+  const secret = parsed
+    .map(([name]) => name)
+    .find((name) => isSecretName(name) || /SECRET|PASSWORD|TOKEN|KEY|CREDENTIAL/.test(name))
+  return {
+    env: { ...real, ...Object.fromEntries(supplied) },
+    file: { shown: path, names: new Set(supplied.map(([name]) => name)) },
+    warnings: openToAll(path, path, secret === undefined ? [] : [secret]),
+  }
+}
+
+// The configuration file, and everything that it and the variables name.
 
 export interface ConfigurationRequest {
   /** `--config`. */
@@ -65,7 +203,7 @@ const fileAt = (path: string, origin: Origin): Found => {
   try {
     return { shown: path, path, text: readText(path) }
   } catch (error) {
-    return { fault: { key: '', origin, what: `${path} cannot be read: ${reason(error)}` } }
+    return { fault: { key: '', origin, what: `${path} cannot be read: ${cannotRead(error)}` } }
   }
 }
 
@@ -74,12 +212,12 @@ const searched = (env: Environment): Found => {
     try {
       return { shown, path, text: readText(path) }
     } catch (error) {
-      if (reason(error) === reason({ code: 'ENOENT' })) continue
+      if (cannotRead(error) === cannotRead({ code: 'ENOENT' })) continue
       return {
         fault: {
           key: '',
-          origin: { from: 'file', path: shown, line: 1, column: 1, variables: [] },
-          what: `the file cannot be read: ${reason(error)}`,
+          origin: at(shown),
+          what: `the file cannot be read: ${cannotRead(error)}`,
         },
       }
     }
@@ -102,27 +240,10 @@ const secretsOf = (wanted: Wants): Record<string, SecretFile> =>
       try {
         return [variable, { text: readText(path) }]
       } catch (error) {
-        return [variable, { problem: reason(error) }]
+        return [variable, { problem: cannotRead(error) }]
       }
     }),
   )
-
-/**
- * A warning for a file with secrets that every user of this computer can read. It is not refused, because on
- * a laptop this is usual.
- */
-const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
-  const [first] = secretKeys
-  if (first === undefined || source.path === undefined || !isOpenToAll(source.path)) return []
-  const origin: Origin = { from: 'file', path: source.shown, line: 1, column: 1, variables: [] }
-  return [
-    {
-      key: '',
-      origin,
-      what: `contains secrets (${first}${secretKeys.length > 1 ? ' and others' : ''}) and is readable by every user of this computer: run chmod 600 ${source.shown}`,
-    },
-  ]
-}
 
 /**
  * Postern serves plain HTTP, so an https issuer means that a reverse proxy terminates TLS and every
@@ -192,7 +313,14 @@ export const loadConfiguration = async (
   if (!found) return read
   const place = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
   return read.ok
-    ? { ...read, warnings: [...read.warnings, ...openToAll(found, read.writtenSecrets)], ...place }
+    ? {
+        ...read,
+        warnings: [
+          ...read.warnings,
+          ...(found.path === undefined ? [] : openToAll(found.path, found.shown, read.writtenSecrets)),
+        ],
+        ...place,
+      }
     : { ...read, ...place }
 }
 

@@ -1,14 +1,11 @@
 // The output of commands: results on standard output; errors on standard error, as a sentence for a person or
 // one JSON line for a program.
+import { readFileSync } from 'node:fs'
 import { basename, relative } from 'node:path'
 import { styleText } from 'node:util'
 import type { Environment } from '../config/environment-names.ts'
 import { type Fault, faultText, originText } from '../config/tree.ts'
 
-/**
- * The gateway cannot start. One sentence says what is wrong and what to do. Exit code 1; restarting does not
- * help.
- */
 /**
  * The gateway cannot start. One sentence says what is wrong and what to do. Exit code 1; restarting does not
  * help.
@@ -124,6 +121,11 @@ export const programName = (env: Environment, started: string | undefined = proc
   if (/[/\\]node_modules[/\\]\.bin[/\\]/.test(path)) return 'npx postern'
   return basename(path) === 'postern.mjs' ? `node ${quoted(relative('', path))}` : 'postern'
 }
+
+/** Of this package. */
+export const packageVersion = (): string =>
+  (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string })
+    .version
 
 /** A word as a POSIX shell takes it. */
 export const quoted = (word: string): string =>

@@ -1,22 +1,21 @@
 // The command line: commands, flags, help. Each command loads its own code, so that `postern version` does
 // not load a gateway.
-import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
 import { type Fault, faultText } from '../config/tree.ts'
+import type { AddOptions, AdminTarget } from './admin.ts'
 import type { ConfigurationRequest } from './configuration.ts'
 import {
   ConfigError,
   UsageError,
   commandFor,
   exitCodes,
+  packageVersion,
   print,
   printJson,
-  printNote,
   programName,
 } from './output.ts'
-import type { AddOptions, AdminTarget } from './services.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import type { WrapOptions } from './wrap.ts'
 
@@ -28,16 +27,11 @@ export interface Version {
   readonly platform: string
 }
 
-export const versionOf = (): Version => {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
-  return {
-    version: manifest.version,
-    node: process.versions.node,
-    platform: `${process.platform} ${process.arch}`,
-  }
-}
+export const versionOf = (): Version => ({
+  version: packageVersion(),
+  node: process.versions.node,
+  platform: `${process.platform} ${process.arch}`,
+})
 
 export const versionText = ({ version, node, platform }: Version): string =>
   `postern ${version} · node ${node} · ${platform}`
@@ -185,7 +179,7 @@ const addWrap = (program: Command): void => {
       const given = command.optsWithGlobals<Given>()
       const [{ wrapped }, { readVariables }] = await Promise.all([
         import('./wrap.ts'),
-        import('./env-file.ts'),
+        import('./configuration.ts'),
       ])
       await serve(
         given,
@@ -194,23 +188,7 @@ const addWrap = (program: Command): void => {
     })
 }
 
-const adminLink = async (given: Given): Promise<void> => {
-  const { loadOrThrow } = await import('./configuration.ts')
-  const { config, env } = await loadOrThrow(wantedOf(given), process.env)
-  const { adminLink: mint } = await import('./admin.ts')
-  const stateDir = stateDirectory(given.state, env)
-  openStateDirectory(stateDir)
-  const { link, others } = await mint({ config, stateDir })
-  if (given.json) printJson({ sign_in_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
-  else print(link)
-  if (others.length > 0 && !given.json) {
-    printNote(
-      `${others.length + 1} gateways use this state directory. The link opens ${new URL(link).origin}, which started last. To use another one, append its ?t=… to ${others.map((url) => `${url}/`).join(' or ')}.`,
-    )
-  }
-}
-
-/** The options that every `postern services` command needs. */
+/** What the commands on the state directory need. */
 const adminTarget = async (given: Given): Promise<AdminTarget> => {
   const { loadOrThrow } = await import('./configuration.ts')
   const { config, env } = await loadOrThrow(wantedOf(given), process.env)
@@ -220,7 +198,7 @@ const adminTarget = async (given: Given): Promise<AdminTarget> => {
 }
 
 const addServiceVerbs = (services: Command): void => {
-  const load = () => import('./services.ts')
+  const load = () => import('./admin.ts')
   verb(services, 'ls', 'List all services, configured and added.').action(async (_, command: Command) =>
     (await load()).listServices(await adminTarget(command.optsWithGlobals<Given>())),
   )
@@ -241,12 +219,7 @@ const addServiceVerbs = (services: Command): void => {
     .option('--public', 'Allow access without sign-in.')
     .option('--force', 'Add the service even if the check fails.')
     .action(async (id: string, words: string[], options: AddOptions, command: Command) =>
-      (await import('./services.ts')).addService(
-        await adminTarget(command.optsWithGlobals<Given>()),
-        id,
-        words,
-        options,
-      ),
+      (await load()).addService(await adminTarget(command.optsWithGlobals<Given>()), id, words, options),
     )
   verb(services, 'rm', 'Remove an added service and end its open streams.')
     .argument('<id>')
@@ -342,7 +315,9 @@ export const createProgram = (): Command => {
     group(program, 'admin', 'Manage a gateway on this computer: link.'),
     'link',
     'Print a new one-time sign-in link for the built-in user.',
-  ).action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
+  ).action(async (_, command: Command) =>
+    (await import('./admin.ts')).printLink(await adminTarget(command.optsWithGlobals<Given>())),
+  )
   addServiceVerbs(group(program, 'services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'))
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {

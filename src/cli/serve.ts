@@ -1,26 +1,31 @@
-// `postern serve`: starts the gateway, prints where it listens, and shuts it down in order.
+// `postern serve`: starts the gateway, prints where it listens, reloads its configuration, and shuts it down
+// in order.
 import { Buffer } from 'node:buffer'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, unwatchFile, watchFile } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
+import { faultText } from '../config/tree.ts'
 import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
 import { createJsonLog, createTerminalLog } from '../node/log.ts'
 import { type NodeRuntime, createNodeRuntime } from '../node/runtime.ts'
 import { type ListeningServer, serve } from '../node/serve.ts'
 import type { Log, LogLevel, Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
-import { isolationText, startBanner } from './banner.ts'
-import { forwardProxies } from './configuration.ts'
-import { StartError } from './output.ts'
-import { type ReloadSource, watchConfiguration } from './reload.ts'
+import type { ServiceRegistry } from '../services/live.ts'
+import { type FoundConfiguration, forwardProxies } from './configuration.ts'
+import { StartError, packageVersion } from './output.ts'
 import { writePidFile, openStateDirectory, stateError } from './state.ts'
 import {
   exitCodes,
   inForeground,
   ignoreClosedOutput,
+  listenKeys,
   logFaults,
   untilSignal,
   withStderr,
+  isolationText,
+  startBanner,
 } from './terminal.ts'
 
 // The service of a gateway without configured services: the demo server, in this process.
@@ -72,10 +77,6 @@ export interface StartGatewayOptions {
 
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '::1'])
 
-const version = (): string =>
-  (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string })
-    .version
-
 /** The issuer, and the other origins of the same loopback address. */
 const origins = (config: Config, port: number): { issuer: string; aliases: string[] } => {
   // As in URLs: without the scheme's default port.
@@ -118,14 +119,14 @@ export const startGateway = async ({
   env,
   draining,
 }: StartGatewayOptions): Promise<StartedGateway> => {
-  const about = version()
+  const version = packageVersion()
   const proxies = forwardProxies(env)
   const runtime = await createNodeRuntime({
     config,
     stateDir,
     privateFiles,
     log,
-    version: about,
+    version,
     proxies,
   }).catch((error: unknown) => {
     throw stateError(error)
@@ -158,6 +159,117 @@ export const startGateway = async ({
   listening.open(gateway)
   return { gateway, listening, runtime, forget: writePidFile(stateDir, gateway.directory.issuer, own) }
 }
+
+// Reloads the configuration file when it changes and on SIGHUP. Some keys take effect at once; the others
+// need a restart, and a warning names them.
+
+export interface ReloadSource {
+  /** Path of the file; without one nothing is watched. */
+  readonly path: string | undefined
+  /** As people name it. */
+  readonly file: string | undefined
+  load(): Promise<FoundConfiguration>
+}
+
+interface Reload {
+  /** Reloads now. Never rejects. */
+  now(): Promise<void>
+  stop(): void
+}
+
+/** Keys that take effect without a restart: services, their addresses, and who may change them. */
+const liveKeys: ReadonlySet<string> = new Set([
+  'mcp_services',
+  'default_service',
+  'hosts',
+  'domain_root',
+  'base_domain',
+  'admins',
+  'admin_commands',
+] satisfies readonly (keyof Config)[])
+
+const watchMs = 1000
+/** Editors write in pieces, so the file is read a moment after its last change. */
+const settleMs = 250
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
+
+const changed = (from: Config, to: Config): string[] =>
+  [...new Set([...Object.keys(from), ...Object.keys(to)])].filter(
+    (key) => !same(from[key as keyof Config], to[key as keyof Config]),
+  )
+
+const withLive = (started: Config, next: Config): Config =>
+  Object.fromEntries([
+    ...Object.entries(started).filter(([key]) => !liveKeys.has(key)),
+    ...Object.entries(next).filter(([key, value]) => liveKeys.has(key) && value !== undefined),
+  ]) as Config
+
+const difference = (from: Config['mcp_services'], to: Config['mcp_services']) => ({
+  added: Object.keys(to).filter((id) => !(id in from)),
+  removed: Object.keys(from).filter((id) => !(id in to)),
+  changed: Object.keys(to).filter((id) => id in from && !same(from[id], to[id])),
+})
+
+/** Watches the file until it is stopped. `started`: the configuration at the start. */
+const watchConfiguration = (
+  source: ReloadSource,
+  registry: ServiceRegistry,
+  started: Config,
+  log: Log,
+): Reload => {
+  let going: Promise<void> = Promise.resolve()
+
+  const read = async (): Promise<void> => {
+    const loaded = await source.load()
+    // Without its file the gateway would use another one, or none, which is a mistake.
+    if (loaded.file !== source.file) {
+      log('error', 'config.refused', {
+        message: `${source.file ?? 'the configuration file'} was not found; keeping the current configuration`,
+      })
+      return
+    }
+    if (!loaded.ok) {
+      for (const fault of loaded.faults)
+        log('error', 'config.refused', { message: `${faultText(fault)} (keeping the current configuration)` })
+      return
+    }
+    for (const warning of [...loaded.warnings, ...loaded.unusable])
+      log('warn', 'config.warning', { message: faultText(warning) })
+    const waiting = changed(started, loaded.config).filter((key) => !liveKeys.has(key))
+    if (waiting.length > 0)
+      log('warn', 'config.needs-restart', {
+        keys: waiting,
+        message: `Restart the gateway to apply changes to: ${waiting.join(', ')}`,
+      })
+    const before = registry.config()
+    const next = withLive(started, loaded.config)
+    const keys = changed(before, next)
+    if (keys.length > 0) registry.reconfigure(next)
+    log('info', keys.length > 0 ? 'config.reloaded' : 'config.unchanged', {
+      keys,
+      ...difference(before.mcp_services, next.mcp_services),
+    })
+  }
+
+  const now = (): Promise<void> =>
+    (going = going
+      .then(read)
+      .catch((error: unknown) => log('error', 'config.refused', { message: String(error) })))
+  const { path } = source
+  const onChange = (): void => void pause(settleMs, undefined, { ref: false }).then(now)
+  // Polled, because editors, volumes and symbolic links replace files in ways that file system events do not
+  // report reliably.
+  if (path !== undefined) watchFile(path, { interval: watchMs, persistent: false }, onChange)
+  return {
+    now,
+    stop() {
+      if (path !== undefined) unwatchFile(path, onChange)
+    },
+  }
+}
+
+// Runs until it is told to stop.
 
 export interface StartOptions {
   readonly config: Config
@@ -250,11 +362,11 @@ export const start = async (options: StartOptions): Promise<void> => {
   ignoreClosedOutput()
   logFaults(nodeLog)
   // Before the first line is printed: a program that reads it may send a signal at once.
-  const reload = watchConfiguration({ source, registry: gateway.registry, started: config, log })
+  const reload = watchConfiguration(source, gateway.registry, config, log)
   const asked = untilSignal({ terminal: tty, log: nodeLog, again: () => void reload.now() })
   const keys = tty && process.stdin.isTTY && inForeground()
   // Before the banner mentions the keys.
-  const stopKeys = keys ? (await import('./terminal.ts')).listenKeys(gateway) : () => undefined
+  const stopKeys = keys ? listenKeys(gateway) : () => undefined
   startBanner({
     stateDir,
     tty,

@@ -1,6 +1,6 @@
 // What the start says of servers that are commands and run with all the rights of the gateway's user.
 import { describe, expect, it } from 'vitest'
-import { isolationText } from '../../src/cli/banner.ts'
+import { isolationText } from '../../src/cli/terminal.ts'
 import { configOf } from './config-world.ts'
 
 const said = async (
