@@ -1,9 +1,21 @@
 // The access token of a call: from memory for half a second, otherwise from the store. It is refreshed before
-// it expires.
+// it expires, once for all who ask: a single flight in this process, a lease among processes.
+import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
-import type { Runtime } from '../ports/runtime.ts'
-import { type Account, type AccountStore, type Owner, accountIn } from './accounts.ts'
-import type { Refreshes } from './refresh.ts'
+import type { Runtime, Timer } from '../ports/runtime.ts'
+import {
+  type Account,
+  type AccountStore,
+  type Accounts,
+  type Granted,
+  type Owner,
+  type Secrets,
+  type StoredAccount,
+  accountIn,
+  refreshedAccount,
+  withAccount,
+} from './accounts.ts'
+import { errorOf, isPermanent } from './upstream.ts'
 
 export interface AccountTokens {
   readonly kind: 'token'
@@ -111,5 +123,308 @@ export const createAccessTokens = ({ runtime, accounts, refreshes }: AccessToken
     forget(owner, service) {
       kept.delete(keyOf(owner, service))
     },
+  }
+}
+
+// One refresh for all who ask.
+
+type RefreshedAccount =
+  | { readonly kind: 'token'; readonly access: string; readonly account: Account }
+  /** The account has to be connected again. */
+  | { readonly kind: 'ended'; readonly why: string }
+  /** A temporary failure. */
+  | { readonly kind: 'later'; readonly why: string }
+
+interface TokenRotation {
+  /**
+   * The fence of the lease, valid once it is written over the version that was read; undefined if another
+   * process wrote first.
+   */
+  lease(id: string, kept: StoredAccount, account: Account): Promise<number | undefined>
+  release(id: string, account: Account, fence: number): Promise<void>
+  /**
+   * Saves the account before anybody uses its tokens; false: the account was removed. Rejects with
+   * `storage.unavailable`; the tokens then stay in memory until `rescue`.
+   */
+  persist(id: string, before: Account, after: Account): Promise<boolean>
+  /** Saves what an earlier `persist` could not. */
+  rescue(id: string, name: string): Promise<void>
+  end(id: string, account: Account, why: string): Promise<RefreshedAccount>
+  /** What the store holds now, when that is newer; `otherwise` when it is not. */
+  newer(id: string, account: Account, otherwise: RefreshedAccount): Promise<RefreshedAccount>
+  tokenOf(id: string, account: Account): Promise<RefreshedAccount>
+}
+
+/**
+ * Longer than a request (5 s) and saving its response, shorter than a caller waits (10 s): if the process
+ * dies, another one continues.
+ */
+const leaseMs = 9_000
+
+const saveAttempts = 5
+
+const pause = (timer: Timer, ms: number): Promise<void> => new Promise((resolve) => void timer(ms, resolve))
+
+const withoutLease = (account: Account): Account => {
+  const { lease: _, ...rest } = account
+  return rest
+}
+
+/**
+ * The current account, when it is still the one of that generation; another of its name, connected since, is
+ * not.
+ */
+const unchanged = (
+  accounts: Accounts | undefined,
+  { name, generation, issuer, connectedAt }: Account,
+): Account | undefined => {
+  const current = accountIn(accounts, name)
+  return current?.generation === generation &&
+    current.issuer === issuer &&
+    current.connectedAt === connectedAt
+    ? current
+    : undefined
+}
+
+const createPersistence = (
+  accounts: AccountStore,
+  timer: Timer,
+): Pick<TokenRotation, 'persist' | 'rescue'> => {
+  /**
+   * Tokens that could not be saved. Without them the account would be lost, because the server has replaced
+   * the old ones.
+   */
+  const unsaved = new Map<string, { readonly before: Account; readonly after: Account }>()
+
+  const save = async (id: string, before: Account, after: Account): Promise<boolean> => {
+    let kept = false
+    await accounts.change(id, (current) => {
+      const same = unchanged(current, before)
+      kept = same !== undefined
+      return same && withAccount(current, { ...after, ...(same.wanted && { wanted: same.wanted }) })
+    })
+    return kept
+  }
+
+  return {
+    async persist(id, before, after) {
+      for (let i = 0; ; i++) {
+        try {
+          return await save(id, before, after)
+        } catch (error) {
+          if (i + 1 >= saveAttempts) {
+            unsaved.set(`${id}\n${before.name}`, { before, after })
+            throw error
+          }
+          await pause(timer, pauseMs * 2 ** i)
+        }
+      }
+    },
+    async rescue(id, name) {
+      const key = `${id}\n${name}`
+      const kept = unsaved.get(key)
+      if (!kept) return
+      await save(id, kept.before, kept.after)
+      unsaved.delete(key)
+    },
+  }
+}
+
+const createTokenRotation = ({
+  runtime,
+  accounts,
+}: {
+  readonly runtime: Pick<Runtime, 'now' | 'timer'>
+  readonly accounts: AccountStore
+}): TokenRotation => {
+  const tokenOf: TokenRotation['tokenOf'] = async (id, account) => {
+    const secrets = await accounts.open(id, account)
+    return secrets
+      ? { kind: 'token', access: secrets.access, account }
+      : { kind: 'ended', why: 'stored tokens cannot be decrypted' }
+  }
+
+  const newer: TokenRotation['newer'] = async (id, account, otherwise) => {
+    const current = accountIn((await accounts.read(id))?.accounts, account.name)
+    return current && current.generation > account.generation && current.ended === undefined
+      ? tokenOf(id, current)
+      : otherwise
+  }
+
+  return {
+    ...createPersistence(accounts, runtime.timer),
+    tokenOf,
+    newer,
+    async lease(id, kept, account) {
+      const fence = (account.lease?.fence ?? 0) + 1
+      const leased = withAccount(kept.accounts, {
+        ...account,
+        lease: { fence, until: runtime.now() + leaseMs },
+      })
+      return (await accounts.write(id, leased, kept.mark)) === undefined ? undefined : fence
+    },
+    async release(id, account, fence) {
+      const released = accounts.change(id, (current) => {
+        const same = unchanged(current, account)
+        return same?.lease?.fence === fence ? withAccount(current, withoutLease(same)) : undefined
+      })
+      // A lease that remains only makes others wait until it expires.
+      await released.catch(() => undefined)
+    },
+    async end(id, account, why) {
+      await accounts.change(id, (current) => {
+        const same = unchanged(current, account)
+        return same && withAccount(current, { ...withoutLease(same), ended: why })
+      })
+      return newer(id, account, { kind: 'ended', why })
+    },
+  }
+}
+
+/**
+ * Sends the token request. Undefined: this account has no refresh token. Rejects with the error of the
+ * request.
+ */
+export type RequestTokens = (id: string, account: Account, secrets: Secrets) => Promise<Granted> | undefined
+
+export interface Refreshes {
+  /**
+   * Tokens of a generation after the given one, which was found wanting. Rejects with `storage.unavailable`
+   * alone.
+   */
+  refresh(id: string, name: string, generation: number): Promise<RefreshedAccount>
+}
+
+/** Revokes tokens for an account that was disconnected during the refresh. */
+export type Discard = (id: string, account: Account, secrets: Secrets) => Promise<void>
+
+interface RefreshesDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'defer' | 'log'>
+  readonly accounts: AccountStore
+  readonly requestTokens: RequestTokens
+  readonly discard: Discard
+}
+
+const maxWaitMs = 10_000
+const pauseMs = 100
+/** After a temporary failure no request is sent for this long. */
+const backoffMs = 2_000
+const maxFailures = 10_000
+
+const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown))
+
+/** Temporary failures of a moment ago, with their reasons. */
+const createBackoff = (now: () => number) => {
+  const failures = new Map<string, { readonly until: number; readonly why: string }>()
+  return {
+    of(key: string): string | undefined {
+      const failure = failures.get(key)
+      return failure && failure.until > now() ? failure.why : undefined
+    },
+    begin(key: string, why: string): void {
+      if (failures.size >= maxFailures) failures.clear()
+      failures.set(key, { until: now() + backoffMs, why })
+    },
+  }
+}
+
+type RefreshUnderLease = (
+  id: string,
+  account: Account,
+  secrets: Secrets,
+  fence: number,
+) => Promise<RefreshedAccount>
+
+/** One token request under this process's lease. Its result is saved before anybody uses it. */
+const createRefreshUnderLease = (
+  { runtime, accounts, requestTokens, discard }: RefreshesDeps,
+  rotation: TokenRotation,
+  backoff: ReturnType<typeof createBackoff>,
+): RefreshUnderLease => {
+  const failed = async (
+    id: string,
+    account: Account,
+    fence: number,
+    thrown: unknown,
+  ): Promise<RefreshedAccount> => {
+    const error = errorOf(thrown)
+    if (isPermanent(error)) {
+      runtime.log('warn', 'upstream.account-ended', { connection: id, issuer: account.issuer, why: error })
+      return rotation.end(id, account, error ?? '')
+    }
+    const why = error ?? messageOf(thrown)
+    backoff.begin(`${id}\n${account.name}`, why)
+    runtime.log('warn', 'upstream.refresh-failed', { connection: id, issuer: account.issuer, why })
+    await rotation.release(id, account, fence)
+    return rotation.newer(id, account, { kind: 'later', why })
+  }
+
+  return async (id, account, secrets, fence) => {
+    const requested = requestTokens(id, account, secrets)
+    if (!requested) return rotation.end(id, account, 'expired')
+    let granted: Granted
+    try {
+      granted = await requested
+    } catch (thrown) {
+      return failed(id, account, fence, thrown)
+    }
+    // RFC 6749 §6: an answer without a new refresh token leaves the old one in place.
+    const next: Secrets = {
+      ...secrets,
+      access: granted.access,
+      ...(granted.refresh !== undefined && { refresh: granted.refresh }),
+    }
+    const kept = await rotation.persist(
+      id,
+      account,
+      refreshedAccount(account, granted, await accounts.seal(id, account, next), runtime.now()),
+    )
+    if (!kept) runtime.defer(discard(id, account, next))
+    return rotation.newer(id, account, { kind: 'ended', why: 'disconnected during the refresh' })
+  }
+}
+
+export const createRefreshes = (deps: RefreshesDeps): Refreshes => {
+  const { runtime, accounts } = deps
+  const once = createSingleFlight(runtime)
+  const rotation = createTokenRotation(deps)
+  const backoff = createBackoff(runtime.now)
+  const refreshUnderLease = createRefreshUnderLease(deps, rotation, backoff)
+
+  const run = async (id: string, name: string, generation: number): Promise<RefreshedAccount> => {
+    const why = backoff.of(`${id}\n${name}`)
+    if (why !== undefined) return { kind: 'later', why }
+    const deadline = runtime.now() + maxWaitMs
+    for (;;) {
+      await rotation.rescue(id, name)
+      const kept = await accounts.read(id)
+      const account = accountIn(kept?.accounts, name)
+      if (!kept || !account) return { kind: 'ended', why: 'not connected' }
+      if (account.ended !== undefined) return { kind: 'ended', why: account.ended }
+      if (account.generation !== generation) return rotation.tokenOf(id, account)
+      const secrets = await accounts.open(id, account)
+      if (!secrets) return rotation.end(id, account, 'stored tokens cannot be decrypted')
+      if (account.lease && account.lease.until > runtime.now()) {
+        if (runtime.now() >= deadline) return { kind: 'later', why: 'refresh in progress in another process' }
+        await pause(runtime.timer, pauseMs)
+      } else {
+        const fence = await rotation.lease(id, kept, account)
+        if (fence !== undefined) return refreshUnderLease(id, account, secrets, fence)
+      }
+    }
+  }
+
+  return {
+    refresh: (id, name, generation) =>
+      once(`${id}\n${name}\n${generation}`, () =>
+        run(id, name, generation).catch((error: unknown) => {
+          if (error instanceof Refusal && error.code.startsWith('storage.')) throw error
+          runtime.log('error', 'upstream.refresh-failed', {
+            connection: id,
+            why: error instanceof Error ? (error.stack ?? error.message) : String(error),
+          })
+          return { kind: 'later', why: messageOf(error) } as const
+        }),
+      ),
   }
 }

@@ -1,6 +1,6 @@
 // The page where people see, connect, choose and disconnect their accounts at one upstream.
 import { sameText } from '../kit/bytes.ts'
-import { type FormFields, foreignSender, readForm } from '../kit/http.ts'
+import { type FormFields, foreignSender, readForm, seeOther } from '../kit/http.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
@@ -10,7 +10,6 @@ import type { Person } from '../ports/people.ts'
 import type { Runtime, RequestContext } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { AccessTokens } from './access-tokens.ts'
-import type { AccountRequirements } from './account-required.ts'
 import {
   type Account,
   type AccountStore,
@@ -19,11 +18,11 @@ import {
   isElsewhere,
   withoutAccount,
 } from './accounts.ts'
-import type { StartAuthorization } from './authorize.ts'
-import type { Revoke } from './client-credentials.ts'
-import { connectPath, ownerMark } from './consent-required.ts'
-import { seeOther } from './pending-authorizations.ts'
-import { type AuthorizedUpstream, isPersonal, upstreamOf } from './upstream.ts'
+import type { StartAuthorization } from './authorization.ts'
+import { ownerMark } from './credentials.ts'
+import type { SignInStep } from './sign-in-step.ts'
+import type { Revoke } from './token-endpoint.ts'
+import { type AuthorizedUpstream, connectPath, isPersonal, upstreamOf } from './upstream.ts'
 
 // The form of the accounts page. It is accepted only from the gateway's own page and in the session that the
 // page was rendered for.
@@ -93,7 +92,7 @@ export interface ConnectPageDeps {
   readonly sessions: Sessions
   readonly pages: Pages
   readonly accounts: AccountStore
-  readonly asks: AccountRequirements['asks']
+  readonly asks: SignInStep['asks']
 }
 
 interface About {

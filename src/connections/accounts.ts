@@ -1,15 +1,31 @@
 // The accounts that people connected, one record for each person and service. The tokens of an account are
 // sealed once more for person, service, issuer and account, so that a fault in the record cannot send one
 // server the token of another.
+import type * as oauth from 'oauth4webapi'
+import type { Config } from '../config/schema.ts'
 import { sealedRefusal } from '../kit/keyring.ts'
 import { personKey, createRecords, keyMismatchOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { lifetimeOf } from '../kit/token-response.ts'
+import type { SaveProviderTokens } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { ClientAuthMethod } from '../ports/services.ts'
+import type { ClientAuthMethod, Directory } from '../ports/services.ts'
+import type { ClientRegistration } from './client-registration.ts'
+import { type Partner, scopeWords, silent } from './upstream.ts'
 
 /** Whose: a person, or the gateway itself at services that it signs in to with credentials of its own. */
 export type Owner = Person | 'gateway'
+
+/** Tokens as they came. */
+export interface Granted {
+  readonly access: string
+  readonly refresh?: string
+  /** Milliseconds; absent where the server did not say. */
+  readonly lifetimeMs?: number
+  /** Absent: those that were asked for (RFC 6749 §5.1). */
+  readonly scopes?: readonly string[]
+}
 
 /** What is kept of a token answer. Never in a log, a page or an answer. */
 export interface Secrets {
@@ -170,3 +186,171 @@ export const withoutAccount = (accounts: Accounts, name: string): Accounts => {
   const list = accounts.list.filter((account) => account.name !== name)
   return { chosen: accounts.chosen === name ? (list[0]?.name ?? '') : accounts.chosen, list }
 }
+
+/** The account with its new tokens. */
+export const refreshedAccount = (
+  account: Account,
+  granted: Granted,
+  sealed: string,
+  now: number,
+): Account => {
+  const { lease: _, ended: __, expiresAt: ___, ...rest } = account
+  return {
+    ...rest,
+    granted: granted.scopes ?? account.granted,
+    generation: account.generation + 1,
+    since: now,
+    sealed,
+    ...(granted.lifetimeMs !== undefined && { expiresAt: now + granted.lifetimeMs }),
+  }
+}
+
+// Saves the tokens of an account that was connected.
+
+/** What is saved of an authorization. */
+export interface AuthorizedAccount {
+  readonly service: string
+  readonly account: string
+  /** Origin of the MCP server; absent for an identity provider. */
+  readonly at?: string
+  readonly as: oauth.AuthorizationServer
+  readonly registration: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
+  readonly resource?: string
+  readonly asked: readonly string[]
+}
+
+/**
+ * Saves the tokens as the account that the authorization was for. They replace the tokens of an account with
+ * that name.
+ */
+export type SaveTokens = (authorization: AuthorizedAccount, person: Person, granted: Granted) => Promise<void>
+
+interface SaveTokensDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly accounts: AccountStore
+  readonly accessTokens: {
+    /** Drops the token in memory. */
+    forget(owner: Owner, service: string): void
+  }
+}
+
+/** The account as it is before its first tokens. */
+const fresh = (
+  { account, at, as, registration, resource, asked }: AuthorizedAccount,
+  before: Account | undefined,
+  refreshable: boolean,
+  now: number,
+): Account => ({
+  name: account,
+  ...(at !== undefined && { at }),
+  issuer: as.issuer,
+  tokenEndpoint: as.token_endpoint ?? '',
+  ...(as.revocation_endpoint !== undefined && { revocationEndpoint: as.revocation_endpoint }),
+  clientId: registration.clientId,
+  method: registration.method,
+  ...(resource !== undefined && { resource }),
+  asked,
+  granted: asked,
+  connectedAt: now,
+  since: now,
+  // Whoever still holds the former tokens must see that these are later ones.
+  generation: before?.generation ?? 0,
+  refreshable,
+  sealed: '',
+})
+
+export const createSaveTokens =
+  ({ runtime, accounts, accessTokens }: SaveTokensDeps): SaveTokens =>
+  async (authorization, person, { refresh, ...granted }) => {
+    const id = accounts.idOf(person, authorization.service)
+    const { secret } = authorization.registration
+    const secrets: Secrets = {
+      access: granted.access,
+      ...(refresh !== undefined && { refresh }),
+      ...(secret !== undefined && { clientSecret: secret }),
+    }
+    await accounts.change(id, async (current): Promise<Accounts> => {
+      const account = fresh(
+        authorization,
+        accountIn(current, authorization.account),
+        refresh !== undefined,
+        runtime.now(),
+      )
+      return withAccount(
+        current,
+        refreshedAccount(account, granted, await accounts.seal(id, account, secrets), runtime.now()),
+      )
+    })
+    accessTokens.forget(person, authorization.service)
+  }
+
+// The tokens that identity providers issue at sign-in. They are saved only for services that get them
+// (`upstream_auth.type: idp_token`).
+
+export type ProviderSettings = Pick<Config, 'oauth_providers'>
+
+const prefix = 'idp:'
+
+/** The tokens of an identity provider lie beside those of services; no service has such an id. */
+export const providerService = (provider: string): string => `${prefix}${provider}`
+
+/**
+ * The provider, as whom we ask for new tokens of a person who signed in with it; undefined for other ids, and
+ * for one that is not configured any more.
+ */
+export const providerPartner = (config: ProviderSettings, service: string): Partner | undefined => {
+  const settings = service.startsWith(prefix)
+    ? config.oauth_providers[service.slice(prefix.length)]
+    : undefined
+  if (!settings) return undefined
+  const { issuer, client_id, client_secret } = settings
+  return {
+    auth: { ...silent, type: 'idp_token', client_id, client_secret },
+    origins: issuer === undefined ? [] : [new URL(issuer).origin],
+  }
+}
+
+/** A token that no service gets is not saved. */
+export const createProviderTokens =
+  ({
+    directory,
+    saveTokens,
+  }: {
+    readonly directory: Pick<Directory, 'services'>
+    readonly saveTokens: SaveTokens
+  }): SaveProviderTokens =>
+  async ({
+    provider,
+    person,
+    issuer,
+    tokenEndpoint,
+    clientId,
+    method,
+    accessToken,
+    refreshToken,
+    expiresIn,
+    scope = '',
+  }) => {
+    if (
+      !directory.services.some(
+        ({ auth, provider: only }) => auth?.type === 'idp_token' && (only ?? provider) === provider,
+      )
+    )
+      return
+    const seconds = lifetimeOf(expiresIn)
+    await saveTokens(
+      {
+        service: providerService(provider),
+        account: 'default',
+        as: { issuer, token_endpoint: tokenEndpoint },
+        registration: { clientId, method },
+        asked: scopeWords(scope),
+      },
+      person,
+      {
+        access: accessToken,
+        ...(refreshToken !== undefined && { refresh: refreshToken }),
+        ...(seconds !== undefined && { lifetimeMs: seconds * 1000 }),
+      },
+    )
+  }

@@ -15,8 +15,7 @@ import {
 import type { Handler } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientAuthMethod, Directory, UpstreamAuth } from '../ports/services.ts'
-import type { GuardedFetch } from './oauth-fetch.ts'
-import { type AuthorizedUpstream, registrationRefusal, signInRefusal } from './upstream.ts'
+import { type AuthorizedUpstream, type GuardedFetch, registrationRefusal, signInRefusal } from './upstream.ts'
 
 // The redirect URI of the gateway at an authorization server: one for that server alone, or the one that the
 // operator configured.
@@ -289,34 +288,6 @@ export const createClientRegistrations = ({
       const kept = await records.get(id)
       if (kept?.value.clientId === clientId) await records.take(id)
     },
-  }
-}
-
-/**
- * RFC 6749 §2.3.1 and appendix B, escaping no more than a form does: servers that forget to decode still
- * understand most names.
- */
-const formEncoded = (text: string): string => new URLSearchParams([['', text]]).toString().slice(1)
-const basic =
-  (secret: string): oauth.ClientAuth =>
-  (_as, { client_id: id }, _body, headers) =>
-    headers.set('authorization', `Basic ${btoa(`${formEncoded(id)}:${formEncoded(secret)}`)}`)
-
-/** The client authentication of a registration. `privateKey`: PKCS #8, PEM. */
-export const authenticationOf = async (
-  { method, secret = '' }: Pick<ClientRegistration, 'method' | 'secret'>,
-  privateKey: CryptoKey | undefined,
-): Promise<oauth.ClientAuth> => {
-  switch (method) {
-    case 'client_secret_basic':
-      return basic(secret)
-    case 'client_secret_post':
-      return oauth.ClientSecretPost(secret)
-    case 'private_key_jwt':
-      if (privateKey === undefined) throw new Refusal('fault', 'private_key_jwt without a key')
-      return oauth.PrivateKeyJwt(privateKey)
-    case 'none':
-      return oauth.None()
   }
 }
 

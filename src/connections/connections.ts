@@ -11,36 +11,28 @@ import type {
 import type { Pages } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { createAccessTokens } from './access-tokens.ts'
+import { type Discard, createAccessTokens, createRefreshes } from './access-tokens.ts'
 import {
   type ConnectPage,
   createAccountActions,
   createConnectPage,
   createDisconnect,
 } from './account-page.ts'
-import { createAccountNeeds } from './account-required.ts'
-import { type AccountStore, createAccountStore, serviceOf } from './accounts.ts'
-import { createAuthorize } from './authorize.ts'
-import { createCallback } from './callback.ts'
-import { createTokenRequest, createClientCredentials, createRevoke } from './client-credentials.ts'
-import {
-  type ClientRegistrations,
-  createClientMetadataDocument,
-  createClientRegistrations,
-} from './client-registration.ts'
-import { createConsentRequired } from './consent-required.ts'
-import { createCredentialLookup } from './credential-lookup.ts'
-import { createCredentials } from './credentials.ts'
-import { createPendingAuthorizations, isAuthorizationState } from './pending-authorizations.ts'
-import { type Discard, createRefreshes } from './refresh.ts'
 import {
   type ProviderSettings,
-  createSaveTokens,
+  createAccountStore,
   createProviderTokens,
+  createSaveTokens,
   providerPartner,
-} from './save-tokens.ts'
+  serviceOf,
+} from './accounts.ts'
+import { createAuthorization, isAuthorizationState } from './authorization.ts'
+import { createClientMetadataDocument, createClientRegistrations } from './client-registration.ts'
+import { createCredentialContexts, createCredentials } from './credentials.ts'
+import { createAccountNeeds } from './discovery.ts'
 import { createSignInStep } from './sign-in-step.ts'
-import { type Partner, type AuthorizedUpstream, upstreamOf } from './upstream.ts'
+import { createClientCredentials, createRevoke, createTokenRequest } from './token-endpoint.ts'
+import { type AuthorizedUpstream, upstreamOf } from './upstream.ts'
 
 export interface ConnectionsDeps {
   readonly runtime: Runtime
@@ -52,13 +44,20 @@ export interface ConnectionsDeps {
   readonly record: Audit
 }
 
-/** Gets, refreshes and revokes tokens at the authorization servers that issued them. */
-const createTokenService = (
-  runtime: Runtime,
-  accounts: AccountStore,
-  clientRegistrations: ClientRegistrations,
-  partnerFor: (service: string) => Partner | undefined,
-) => {
+/** The parts that several of the module's functions share. */
+const createParts = ({ runtime, config, directory, sessions, record }: ConnectionsDeps) => {
+  const { issuer } = directory
+  const accounts = createAccountStore({ runtime })
+  const upstreamFor = (id: string): AuthorizedUpstream | undefined => {
+    const service = directory.service(id)
+    return service && upstreamOf(service)
+  }
+  const partnerFor = (service: string) => upstreamFor(service) ?? providerPartner(config, service)
+  const clientRegistrations = createClientRegistrations({
+    runtime,
+    issuer,
+    services: () => directory.services,
+  })
   const revoke = createRevoke({ runtime })
   const discard: Discard = async (id, account, secrets) => {
     const partner = partnerFor(serviceOf(id))
@@ -66,50 +65,27 @@ const createTokenService = (
   }
   const requestTokens = createTokenRequest({ runtime, clientRegistrations, partnerFor })
   const refreshes = createRefreshes({ runtime, accounts, requestTokens, discard })
+  const accessTokens = createAccessTokens({ runtime, accounts, refreshes })
+  const saveTokens = createSaveTokens({ runtime, accounts, accessTokens })
   return {
-    revoke,
-    accessTokens: createAccessTokens({ runtime, accounts, refreshes }),
-    /** The gateway's own sign-in. */
-    signInGateway: createClientCredentials({ runtime, accounts, clientRegistrations }),
-  }
-}
-
-/** The parts that several of the module's functions share. */
-const createParts = ({ runtime, config, directory }: ConnectionsDeps) => {
-  const { issuer } = directory
-  const accounts = createAccountStore({ runtime })
-  const upstreamFor = (id: string): AuthorizedUpstream | undefined => {
-    const service = directory.service(id)
-    return service && upstreamOf(service)
-  }
-  const clientRegistrations = createClientRegistrations({
     runtime,
     issuer,
-    services: () => directory.services,
-  })
-  const partnerFor = (service: string) => upstreamFor(service) ?? providerPartner(config, service)
-  const { revoke, accessTokens, signInGateway } = createTokenService(
-    runtime,
     accounts,
-    clientRegistrations,
-    partnerFor,
-  )
-  const consentRequired = createConsentRequired({ runtime, issuer })
-  return {
-    accounts,
-    clientRegistrations,
-    revoke,
     accessTokens,
-    saveTokens: createSaveTokens({ runtime, accounts, accessTokens }),
-    credentialLookup: createCredentialLookup({
-      now: runtime.now,
-      accessTokens,
-      consentRequired,
-      signInGateway,
-    }),
-    consentRequired,
+    saveTokens,
+    revoke,
+    contextOf: createCredentialContexts(),
     needs: createAccountNeeds({ runtime, clientRegistrations }),
-    upstreamFor,
+    signInGateway: createClientCredentials({ runtime, accounts, clientRegistrations }),
+    authorization: createAuthorization({
+      runtime,
+      sessions,
+      accounts,
+      clientRegistrations,
+      saveTokens,
+      upstreamFor,
+      record,
+    }),
   }
 }
 
@@ -130,10 +106,8 @@ export interface Connections extends ConnectPage {
 export const createConnections = (deps: ConnectionsDeps): Connections => {
   const { runtime, directory, sessions, pages, limit, record } = deps
   const parts = createParts(deps)
-  const { accounts, accessTokens, saveTokens } = parts
-  const pendingAuthorizations = createPendingAuthorizations({ runtime, sessions, record })
-  const startAuthorization = createAuthorize({ ...parts, runtime, pendingAuthorizations, record })
-  const step = createSignInStep({ ...parts, runtime, startAuthorization })
+  const { accounts, accessTokens, saveTokens, authorization } = parts
+  const step = createSignInStep({ ...parts, startAuthorization: authorization.start })
   return {
     ...createConnectPage({ runtime, directory, sessions, pages, accounts, asks: step.asks }),
     act: createAccountActions({
@@ -141,15 +115,15 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
       sessions,
       accounts,
       accessTokens,
-      startAuthorization,
-      disconnect: createDisconnect({ ...parts, runtime }),
+      startAuthorization: authorization.start,
+      disconnect: createDisconnect(parts),
       limit,
       record,
     }),
     keepTokens: createProviderTokens({ directory, saveTokens }),
-    credentials: createCredentials({ ...parts, now: runtime.now }),
+    credentials: createCredentials(parts),
     step,
-    callback: createCallback({ ...parts, runtime, pendingAuthorizations, record }),
+    callback: authorization.callback,
     isReturn: (request) => isAuthorizationState(new URL(request.url).searchParams.get('state') ?? ''),
     document: createClientMetadataDocument(directory.issuer),
   }

@@ -1,39 +1,274 @@
-// The credential of each call, and what follows when an upstream refuses it: another one, once, or a request
-// to the person.
+// The credential of each call, by the operator's setting for the service, instead of the caller's token; and
+// what follows when there is none or an upstream refuses it: another one, once, or a request to the person.
+import { encodeBase64url } from '../kit/bytes.ts'
+import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { UpstreamCredential, UpstreamCredentials, UpstreamAuthFailure } from '../ports/modules.ts'
+import type { UpstreamAuthFailure, UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
-import type { AccessTokens } from './access-tokens.ts'
-import { type AccountNeeds, credentialRefusal } from './account-required.ts'
-import { type AccountStore, accountIn, isElsewhere, withAccount } from './accounts.ts'
-import type { ConsentRequired } from './consent-required.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Service, UpstreamAuth } from '../ports/services.ts'
+import type { AccessTokens, AccountTokens, TokenLookup } from './access-tokens.ts'
+import { type AccountStore, accountIn, isElsewhere, providerService, withAccount } from './accounts.ts'
+import { type AccountNeeds, credentialRefusal } from './discovery.ts'
 import {
-  type CredentialContext,
-  type LookUpCredential,
-  type CredentialLookup,
-  accountsMs,
-} from './credential-lookup.ts'
-import { type Challenge, type AuthorizedUpstream, isPersonal, readChallenge } from './upstream.ts'
+  type AuthorizedUpstream,
+  type Challenge,
+  connectPath,
+  isPersonal,
+  readChallenge,
+  unreachable,
+  upstreamOf,
+} from './upstream.ts'
 
-export interface CredentialsDeps {
-  readonly credentialLookup: LookUpCredential
-  readonly accounts: AccountStore
-  readonly accessTokens: AccessTokens
-  readonly consentRequired: ConsentRequired
-  readonly needs: AccountNeeds
-  readonly now: () => number
+/** A service with its upstream and what never changes about it. */
+export interface CredentialContext {
+  /** Undefined for services that are not reached over HTTP. */
+  readonly upstream: AuthorizedUpstream | undefined
+  readonly fixed: UpstreamCredential | undefined
+  /** Header names in lower case that only the gateway may send there. */
+  readonly names: readonly string[]
+  /**
+   * Until when (epoch ms) an upstream without settings is assumed to require an account of each person. Set
+   * when it names an authorization server, never because of a bare 401, and extended while accounts are in
+   * use.
+   */
+  accountsUntil: number
 }
 
-const isTokenCredential = (credential: UpstreamCredential | undefined): credential is CredentialLookup =>
+/**
+ * How long `accountsUntil` lasts. Until then a call costs a read of the store, afterwards a refused request.
+ */
+export const accountsMs = 600_000
+
+const bearer = (token: string): readonly string[] => ['Authorization', `Bearer ${token}`]
+
+const fixedOf = ({ type, token, headers }: UpstreamAuth): UpstreamCredential | undefined =>
+  type === 'static'
+    ? { headers: [...(token === undefined ? [] : bearer(token)), ...Object.entries(headers).flat()] }
+    : undefined
+
+const createContext = (service: Service): CredentialContext => {
+  const upstream = upstreamOf(service)
+  const names =
+    upstream?.auth.type === 'static'
+      ? Object.keys(upstream.auth.headers).map((name) => name.toLowerCase())
+      : []
+  return { upstream, fixed: upstream && fixedOf(upstream.auth), names, accountsUntil: 0 }
+}
+
+/** A changed service is another object, so nothing outlives its configuration. */
+export const createCredentialContexts = (): ((service: Service) => CredentialContext) => {
+  const contexts = new WeakMap<Service, CredentialContext>()
+  return (service) => {
+    const before = contexts.get(service)
+    if (before) return before
+    const context = createContext(service)
+    contexts.set(service, context)
+    return context
+  }
+}
+
+interface CredentialsDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'keys'>
+  readonly issuer: string
+  readonly contextOf: (service: Service) => CredentialContext
+  readonly accounts: AccountStore
+  readonly accessTokens: AccessTokens
+  readonly needs: AccountNeeds
+  /** Signs the gateway in at the upstream; rejects with `connection.*`. */
+  readonly signInGateway: (upstream: AuthorizedUpstream) => Promise<void>
+}
+
+// The error for a client when only the person can help: a sentence and the link to a page of this gateway.
+// Never a third party's link (MCP Elicitation, URL mode).
+
+/**
+ * Identifies the person that a link is for. It is a MAC, so it says nothing to anybody else, and it grants
+ * nothing, because the page requires a session.
+ */
+export const ownerMark = async (
+  { keys }: Pick<Runtime, 'keys'>,
+  person: Person,
+  service: string,
+): Promise<string> => {
+  const mac = await keys.mac('connect-link', `${service}\n${personKey(person)}`)
+  return encodeBase64url(mac ?? new Uint8Array()).slice(0, 22)
+}
+
+/** Each returns an `upstream.consent`. */
+interface ConsentRequired {
+  connect(upstream: AuthorizedUpstream, person: Person): Promise<Refusal>
+  connectAgain(upstream: AuthorizedUpstream, person: Person, why: string): Promise<Refusal>
+  permit(upstream: AuthorizedUpstream, person: Person, scopes: readonly string[]): Promise<Refusal>
+  signInAgain(upstream: AuthorizedUpstream, person: Person, why: string): Refusal
+}
+
+const createConsentRequired = ({
+  runtime,
+  issuer,
+}: Pick<CredentialsDeps, 'runtime' | 'issuer'>): ConsentRequired => {
+  const refusal = (upstream: AuthorizedUpstream, url: string, say: string, why: string): Refusal =>
+    new Refusal('upstream.consent', `${upstream.id}: ${why}`, {
+      say: `${say} Open this link in your browser, then try again: ${url}`,
+      connect: { url, service: upstream.name },
+    })
+  const connecting = async (
+    upstream: AuthorizedUpstream,
+    person: Person,
+    say: string,
+    why: string,
+  ): Promise<Refusal> =>
+    refusal(
+      upstream,
+      `${issuer}${connectPath(upstream.id)}?for=${await ownerMark(runtime, person, upstream.id)}`,
+      say,
+      why,
+    )
+  return {
+    connect: (upstream, person) =>
+      connecting(
+        upstream,
+        person,
+        `${upstream.name} requires an account, and none is connected.`,
+        'no account',
+      ),
+    connectAgain: (upstream, person, why) =>
+      connecting(upstream, person, `${upstream.name} no longer accepts your connected account.`, why),
+    permit: (upstream, person, scopes) =>
+      connecting(
+        upstream,
+        person,
+        `${upstream.name} requires another permission: ${scopes.join(' ')}.`,
+        `scope ${scopes.join(' ')}`,
+      ),
+    signInAgain: (upstream, person, why) =>
+      refusal(
+        upstream,
+        `${issuer}/login?prompt=login`,
+        `${upstream.name} requires you to sign in again.`,
+        `no token of ${person.provider}: ${why}`,
+      ),
+  }
+}
+
+// The credential of a call.
+
+/** The access token of an account as a credential. */
+interface AccountCredential extends UpstreamCredential {
+  readonly tokens: AccountTokens
+}
+
+const credentialOf = (tokens: AccountTokens): AccountCredential => ({
+  headers: bearer(tokens.access),
+  tokens,
+})
+
+/** A token for the former server of the service counts as ended. */
+const forCurrentServer = ({ id, origin }: AuthorizedUpstream, found: TokenLookup): TokenLookup =>
+  found.kind === 'token' && isElsewhere(found.account, origin)
+    ? { kind: 'ended', why: `${id} was at ${found.account.at} when the account was connected` }
+    : found
+
+/** Somebody who signed in with a password of this gateway has no token of an identity provider. */
+const noProvider = ({ id, name }: AuthorizedUpstream): Refusal =>
+  new Refusal('upstream.credential', `${id}: user signed in without an identity provider`, {
+    say: `${name} requires a token from an identity provider, and you signed in with a password. Sign in with the identity provider.`,
+  })
+
+type Found = UpstreamCredential | undefined
+
+/** The credential of a token lookup. Rejects with the refusal that names what is missing. */
+type FromTokens = (
+  upstream: AuthorizedUpstream,
+  person: Person | undefined,
+  found: TokenLookup,
+) => Promise<AccountCredential>
+
+interface Lookups {
+  /**
+   * Synchronous where nothing has to be awaited. Rejects with `upstream.consent`, `connection.unreachable`
+   * and `connection.*` of the gateway's own sign-in.
+   */
+  lookup(context: CredentialContext): ReturnType<UpstreamCredentials['lookup']>
+  /** The token that the gateway gets as itself. */
+  ofGateway(upstream: AuthorizedUpstream): Promise<AccountCredential>
+}
+
+const createFromTokens =
+  (consentRequired: ConsentRequired): FromTokens =>
+  async (upstream, person, lookup) => {
+    const found = forCurrentServer(upstream, lookup)
+    if (found.kind === 'token') return credentialOf(found)
+    if (found.kind === 'later') throw unreachable(upstream, found.why)
+    const why = found.kind === 'ended' ? found.why : found.kind
+    if (!person) throw new Refusal('upstream.credential', `${upstream.id}: ${why}`)
+    if (upstream.auth.type === 'idp_token') throw consentRequired.signInAgain(upstream, person, why)
+    throw await (found.kind === 'ended'
+      ? consentRequired.connectAgain(upstream, person, why)
+      : consentRequired.connect(upstream, person))
+  }
+
+const createLookups = (
+  { runtime: { now }, accessTokens, signInGateway }: CredentialsDeps,
+  fromTokens: FromTokens,
+): Lookups => {
+  const ofGateway: Lookups['ofGateway'] = async (upstream) => {
+    const before = forCurrentServer(upstream, await accessTokens.find('gateway', upstream.id))
+    if (before.kind === 'token' || before.kind === 'later') return fromTokens(upstream, undefined, before)
+    await signInGateway(upstream)
+    accessTokens.forget('gateway', upstream.id)
+    return fromTokens(upstream, undefined, await accessTokens.find('gateway', upstream.id))
+  }
+
+  const personal = (
+    context: CredentialContext,
+    upstream: AuthorizedUpstream,
+    person: Person,
+  ): Found | Promise<Found> => {
+    const { type } = upstream.auth
+    if (type === 'idp_token' && person.provider === 'local') throw noProvider(upstream)
+    const found = accessTokens.find(
+      person,
+      type === 'idp_token' ? providerService(person.provider) : upstream.id,
+    )
+    // Without settings the upstream decides call by call whether it requires an account.
+    const resolve = (lookup: TokenLookup): Found | Promise<Found> => {
+      const value = forCurrentServer(upstream, lookup)
+      if (value.kind === 'token') {
+        context.accountsUntil = now() + accountsMs
+        return credentialOf(value)
+      }
+      return type === 'auto' && value.kind !== 'later' ? undefined : fromTokens(upstream, person, value)
+    }
+    return found instanceof Promise ? found.then(resolve) : resolve(found)
+  }
+
+  return {
+    lookup(context) {
+      const { upstream, fixed } = context
+      if (fixed || !upstream) return () => fixed
+      const { type } = upstream.auth
+      if (type === 'none' || type === 'static') return () => undefined
+      if (type === 'client_credentials') return () => ofGateway(upstream)
+      return (principal) =>
+        principal && (type !== 'auto' || context.accountsUntil > now())
+          ? personal(context, upstream, principal.person)
+          : undefined
+    },
+    ofGateway,
+  }
+}
+
+// After a call was refused.
+
+const isTokenCredential = (credential: UpstreamCredential | undefined): credential is AccountCredential =>
   credential !== undefined && 'tokens' in credential
 
 /** After a call without an account was refused. */
-const createAfterNoAccount = ({
-  credentialLookup,
-  accessTokens,
-  needs,
-  now,
-}: Pick<CredentialsDeps, 'credentialLookup' | 'accessTokens' | 'needs' | 'now'>) => ({
+const createAfterNoAccount = (
+  { runtime: { now }, accessTokens, needs }: CredentialsDeps,
+  fromTokens: FromTokens,
+) => ({
   /** Only the operator can help. */
   async refuseForOperator(upstream: AuthorizedUpstream, authenticate: readonly string[]): Promise<never> {
     const need = await needs.after(upstream, authenticate)
@@ -59,16 +294,15 @@ const createAfterNoAccount = ({
       if (need !== 'account') throw need
     }
     context.accountsUntil = now() + accountsMs
-    return credentialLookup.fromTokens(upstream, person, found)
+    return fromTokens(upstream, person, found)
   },
 })
 
 /** After a call with an account was refused. */
-const createAfterAccount = ({
-  accounts,
-  accessTokens,
-  consentRequired,
-}: Pick<CredentialsDeps, 'accounts' | 'accessTokens' | 'consentRequired'>) => {
+const createAfterAccount = (
+  { accounts, accessTokens }: CredentialsDeps,
+  consentRequired: ConsentRequired,
+) => {
   /**
    * MCP Scope Challenge Handling: more is asked for once; a server that wants it even then is not asked about
    * it again.
@@ -76,7 +310,7 @@ const createAfterAccount = ({
   const stepUp = async (
     upstream: AuthorizedUpstream,
     person: Person,
-    { tokens: { id, account } }: CredentialLookup,
+    { tokens: { id, account } }: AccountCredential,
     { scopes = [] }: Challenge,
   ): Promise<never> => {
     const fresh = scopes.filter((scope) => !account.asked.includes(scope) && !account.granted.includes(scope))
@@ -100,7 +334,7 @@ const createAfterAccount = ({
   const giveUp = async (
     upstream: AuthorizedUpstream,
     person: Person,
-    { tokens: { id, account } }: CredentialLookup,
+    { tokens: { id, account } }: AccountCredential,
     below: boolean,
   ): Promise<never> => {
     // The account may be good everywhere else.
@@ -123,24 +357,27 @@ const createAfterAccount = ({
 }
 
 export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials => {
-  const { credentialLookup, accessTokens } = deps
-  const { stepUp, giveUp } = createAfterAccount(deps)
-  const { refuseForOperator, tryAccount } = createAfterNoAccount(deps)
+  const { contextOf, accessTokens } = deps
+  const consentRequired = createConsentRequired(deps)
+  const fromTokens = createFromTokens(consentRequired)
+  const { lookup, ofGateway } = createLookups(deps, fromTokens)
+  const { stepUp, giveUp } = createAfterAccount(deps, consentRequired)
+  const { refuseForOperator, tryAccount } = createAfterNoAccount(deps, fromTokens)
   const refreshed = async (
     upstream: AuthorizedUpstream,
     person: Person | undefined,
-    before: CredentialLookup,
+    before: AccountCredential,
   ): Promise<UpstreamCredential> => {
     const next = await accessTokens.replace(before.tokens)
     return upstream.auth.type === 'client_credentials' && next.kind === 'ended'
-      ? credentialLookup.ofGateway(upstream)
-      : credentialLookup.fromTokens(upstream, person, next)
+      ? ofGateway(upstream)
+      : fromTokens(upstream, person, next)
   }
 
   const afterForbidden = (
     upstream: AuthorizedUpstream,
     person: Person | undefined,
-    before: CredentialLookup | undefined,
+    before: AccountCredential | undefined,
     authenticate: readonly string[],
   ): Promise<never> | undefined => {
     if (!before || !person || !isPersonal(upstream)) return undefined
@@ -149,10 +386,10 @@ export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials =>
   }
 
   return {
-    names: (service) => credentialLookup.contextOf(service).names,
-    lookup: (service) => credentialLookup.lookup(credentialLookup.contextOf(service)),
+    names: (service) => contextOf(service).names,
+    lookup: (service) => lookup(contextOf(service)),
     after({ address, principal, shown, status, authenticate, below, last }: UpstreamAuthFailure) {
-      const context = credentialLookup.contextOf(address.service)
+      const context = contextOf(address.service)
       const { upstream } = context
       const person = principal?.person
       const before = isTokenCredential(shown) ? shown : undefined

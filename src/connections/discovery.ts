@@ -1,14 +1,33 @@
 // From the 401 of an upstream to its authorization server, in the order of MCP Authorization Server
-// Discovery, with the fallbacks of MCP 2025-03-26 at the end.
+// Discovery, with the fallbacks of MCP 2025-03-26 at the end; or to what a server without one means: nothing
+// to sign in to, or a credential that the operator must give the gateway.
 import type * as oauth from 'oauth4webapi'
+import { Refusal } from '../kit/refusal.ts'
+import { createSingleFlight } from '../kit/single-flight.ts'
 import { sameIssuer } from '../kit/urls.ts'
 import { metaKeys, publishedVersions } from '../mcp/revisions.ts'
-import { type ResourceMetadata, readAuthorizationServer, readResourceMetadata } from './metadata.ts'
-import type { GuardedFetch } from './oauth-fetch.ts'
-import { type Challenge, type AuthorizedUpstream, errorFrom, readChallenge, untrusted } from './upstream.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { ClientRegistrations } from './client-registration.ts'
+import {
+  type ResourceMetadata,
+  metadataUrls,
+  readAuthorizationServer,
+  readResourceMetadata,
+} from './metadata.ts'
+import {
+  type AuthorizedUpstream,
+  type Challenge,
+  type GuardedFetch,
+  createGuardedFetch,
+  errorFrom,
+  isPersonal,
+  readChallenge,
+  signInRefusal,
+  untrusted,
+} from './upstream.ts'
 
 /** The operator, the server's refusal or metadata, or (MCP 2025-03-26) metadata at its origin, or nobody. */
-export type NamedBy = 'operator' | 'resource' | 'origin' | 'default'
+type NamedBy = 'operator' | 'resource' | 'origin' | 'default'
 
 export interface DiscoveredServer {
   readonly as: oauth.AuthorizationServer
@@ -30,7 +49,7 @@ export const unchallenged: Challenge = { metadata: undefined, scopes: undefined,
  * The WWW-Authenticate fields of its 401. `open`: it asks for nothing. `unknown`: it does not say, or
  * nobody was there to say it.
  */
-export type Probed = readonly string[] | 'open' | 'unknown'
+type Probed = readonly string[] | 'open' | 'unknown'
 
 /** An endpoint of HTTP+SSE or of a WebSocket has no POST, and often says so before it asks who is there. */
 const wantsGet = new Set([400, 404, 405, 406, 426])
@@ -40,7 +59,7 @@ const wantsGet = new Set([400, 404, 405, 406, 426])
  * says what it wants. Whatever else it answers is about this question and nobody's verdict on its revision or
  * transport (MCP SDK, Gateways).
  */
-export const probe = async (
+const probe = async (
   { url, alternative }: Pick<AuthorizedUpstream, 'url' | 'alternative'>,
   guardedFetch: GuardedFetch,
 ): Promise<Probed> => {
@@ -81,7 +100,7 @@ export const probe = async (
   return answer === undefined || answer.status >= 500 || answer.status === 429 ? 'unknown' : 'open'
 }
 
-const challengeOf = async (
+const askForChallenge = async (
   upstream: AuthorizedUpstream,
   guardedFetch: GuardedFetch,
 ): Promise<Challenge | undefined> => {
@@ -193,12 +212,217 @@ export const discover = async (
       resource: sentResource(auth.resource ?? url.href),
       scopes: auth.scopes,
     }
-  const asked = challenge ?? (await challengeOf(upstream, guardedFetch))
+  const asked = challenge ?? (await askForChallenge(upstream, guardedFetch))
   const metadata = await readResourceMetadata(upstream, asked, guardedFetch)
   if (metadata) checkConfiguredIssuer(upstream, metadata.authorizationServers)
   return {
     ...(await namedServer(upstream, metadata, guardedFetch)),
     resource: sentResource(auth.resource ?? metadata?.resource ?? url.href),
     scopes: auth.scopes ?? asked?.scopes ?? metadata?.scopes,
+  }
+}
+
+// Why nobody can connect an account at a server.
+
+const describe401 = (authenticate: readonly string[]): string => {
+  if (authenticate.length === 0) return '401 without WWW-Authenticate'
+  return `401 with WWW-Authenticate: ${authenticate
+    .join(', ')
+    .replaceAll(/[^\x20-\x7E]/g, '')
+    .slice(0, 150)}`
+}
+
+const settingsOf = ({ id }: AuthorizedUpstream): string => `mcp_services.${id}.upstream_auth`
+
+/** What the operator can do about a refusal that a user cannot resolve. */
+const adviceFor = ({ auth: { type, token } }: AuthorizedUpstream): string => {
+  if (type === 'static')
+    return `it does not accept the ${token === undefined ? 'headers' : 'token'} written there`
+  if (type === 'client_credentials') return 'it does not accept the token that the gateway gets as itself'
+  if (type === 'idp_token')
+    return "it does not accept the identity provider's token: it must trust that provider, or set another type"
+  return 'set type: static with the token or headers that it expects from everybody'
+}
+
+/**
+ * A refusal for the operator, with the same text in the page, the error and the log. The key comes first, so
+ * that truncation cannot lose it.
+ */
+export const credentialRefusal = (
+  upstream: AuthorizedUpstream,
+  authenticate: readonly string[],
+  more: string,
+): Refusal =>
+  new Refusal(
+    'upstream.credential',
+    `${settingsOf(upstream)}: ${upstream.origin} answered ${describe401(authenticate)}${more}; ${adviceFor(upstream)}`,
+    {
+      page: {
+        facts: [
+          { name: 'MCP server', value: upstream.name },
+          { name: 'Configuration key', value: settingsOf(upstream) },
+        ],
+      },
+    },
+  )
+
+const nothingAt = (upstream: AuthorizedUpstream): string =>
+  ` and no metadata names an authorization server (${metadataUrls(upstream).join(', ')})`
+
+/**
+ * The challenge to follow after a 401. Throws for Basic, Negotiate and their like: nothing that a person can
+ * grant in a browser.
+ */
+const challengeOf = (upstream: AuthorizedUpstream, authenticate: readonly string[]): Challenge => {
+  const challenge = readChallenge(authenticate)
+  if (authenticate.length > 0 && !challenge) throw credentialRefusal(upstream, authenticate, '')
+  return challenge ?? unchallenged
+}
+
+/**
+ * Why nobody can connect an account at a server that answered 401: as it was thrown where the server names
+ * metadata of its own, or contradicts itself; else nothing says that it has accounts, and the operator gets
+ * the refusal.
+ */
+const refusalAfter = (
+  upstream: AuthorizedUpstream,
+  authenticate: readonly string[],
+  thrown: unknown,
+): Refusal => {
+  const refusal = signInRefusal(thrown, upstream, 'code')
+  const named = upstream.auth.issuer !== undefined || readChallenge(authenticate)?.metadata !== undefined
+  if (named || refusal.code === 'connection.untrusted' || refusal.code === 'upstream.credential')
+    return refusal
+  const also =
+    refusal.code === 'connection.registration'
+      ? ', and nothing there takes the gateway as a client'
+      : `; ${refusal.why}`
+  return credentialRefusal(upstream, authenticate, `${nothingAt(upstream)}${also}`)
+}
+
+/** The authorization server, and what to throw if it does not accept the gateway as a client. */
+interface FoundServer extends DiscoveredServer {
+  readonly refuse: (thrown: unknown) => never
+}
+
+/** A server that requires no token and names no authorization server. */
+const noAccount = ({ id, name }: AuthorizedUpstream): Refusal =>
+  new Refusal('connection.unknown', `${id} has no upstream sign-in`, {
+    say: `${name} does not require an account.`,
+  })
+
+/** Throws `connection.*`, and `upstream.credential` where nobody but the operator can help. */
+export const findServer = async (
+  upstream: AuthorizedUpstream,
+  guardedFetch: GuardedFetch,
+): Promise<FoundServer> => {
+  const fail = (thrown: unknown): never => {
+    throw signInRefusal(thrown, upstream, 'code')
+  }
+  // The operator's settings decide, whatever the server responds.
+  if (upstream.auth.type !== 'auto' || upstream.auth.client_id !== undefined)
+    return { ...(await discover(upstream, guardedFetch).catch(fail)), refuse: fail }
+  const probed = await probe(upstream, guardedFetch)
+  const refused = (thrown: unknown): never => {
+    throw typeof probed === 'string'
+      ? signInRefusal(thrown, upstream, 'code')
+      : refusalAfter(upstream, probed, thrown)
+  }
+  const found = await discover(
+    upstream,
+    guardedFetch,
+    typeof probed === 'string' ? unchallenged : challengeOf(upstream, probed),
+  ).catch(refused)
+  if (probed === 'open' && found.by === 'default') throw noAccount(upstream)
+  return { ...found, refuse: found.by === 'origin' || found.by === 'default' ? refused : fail }
+}
+
+// What a 401 means for the caller: each person must connect an account, or the operator must give the gateway a
+// credential.
+
+/**
+ * `account`: an authorization server is named, or one registers the gateway. Otherwise the refusal for the
+ * caller.
+ */
+type AccountNeed = 'account' | Refusal
+
+export interface AccountNeeds {
+  /**
+   * `authenticate`: every WWW-Authenticate field of the refusal. `allMs`: the longest that somebody waits
+   * for it.
+   */
+  after(upstream: AuthorizedUpstream, authenticate: readonly string[], allMs?: number): Promise<AccountNeed>
+  /** Probes the server with a request of the gateway's own. */
+  of(upstream: AuthorizedUpstream, allMs: number): Promise<AccountNeed | 'open' | 'unknown'>
+}
+
+interface AccountNeedsDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'defer'>
+  readonly clientRegistrations: Pick<ClientRegistrations, 'at'>
+}
+
+// Each result expires: servers are repaired, and the first 401 may have been an outage. After a refusal the
+// next check comes soon, but not with every call.
+const accountMs = 300_000
+const refusedMs = 20_000
+const downMs = 5_000
+/** Cached challenges of one server: each path below the endpoint may name metadata of its own. */
+const maxChallenges = 16
+
+export const createAccountNeeds = ({ runtime, clientRegistrations }: AccountNeedsDeps): AccountNeeds => {
+  const known = new WeakMap<
+    AuthorizedUpstream,
+    Map<string, { readonly need: AccountNeed; readonly until: number }>
+  >()
+  const once = createSingleFlight(runtime)
+
+  const find = async (
+    upstream: AuthorizedUpstream,
+    authenticate: readonly string[],
+    allMs?: number,
+  ): Promise<AccountNeed> => {
+    const guardedFetch = createGuardedFetch(runtime, upstream, allMs)
+    try {
+      const { as, by, scopes } = await discover(upstream, guardedFetch, challengeOf(upstream, authenticate))
+      if (!isPersonal(upstream))
+        return credentialRefusal(
+          upstream,
+          authenticate,
+          by === 'default' ? nothingAt(upstream) : `, and names the authorization server ${as.issuer}`,
+        )
+      // MCP 2025-03-26 lets a server name nothing. That one registers clients is the only proof that it is
+      // one of those.
+      if (by === 'origin' || by === 'default')
+        await clientRegistrations.at(as, upstream, scopes, guardedFetch)
+      return 'account'
+    } catch (error) {
+      return refusalAfter(upstream, authenticate, error)
+    }
+  }
+
+  const remember = (upstream: AuthorizedUpstream, key: string, need: AccountNeed): AccountNeed => {
+    const kept = known.get(upstream) ?? new Map<string, { need: AccountNeed; until: number }>()
+    known.set(upstream, kept)
+    kept.delete(key)
+    if (kept.size >= maxChallenges) kept.delete(kept.keys().next().value as string)
+    const ms = need === 'account' ? accountMs : need.code === 'connection.unreachable' ? downMs : refusedMs
+    kept.set(key, { need, until: runtime.now() + ms })
+    return need
+  }
+
+  const after: AccountNeeds['after'] = async (upstream, authenticate, allMs) => {
+    const key = authenticate.join('\n').slice(0, 2048)
+    const before = known.get(upstream)?.get(key)
+    if (before && before.until > runtime.now()) return before.need
+    const id = `${upstream.id}\n${upstream.url.href}\n${key}`
+    return once(id, async () => remember(upstream, key, await find(upstream, authenticate, allMs)))
+  }
+
+  return {
+    after,
+    async of(upstream, allMs) {
+      const probed = await probe(upstream, createGuardedFetch(runtime, upstream, allMs))
+      return typeof probed === 'string' ? probed : after(upstream, probed, allMs)
+    },
   }
 }

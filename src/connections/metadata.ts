@@ -3,10 +3,10 @@
 import type * as oauth from 'oauth4webapi'
 import { atOrigin } from '../kit/http.ts'
 import { sameIssuer, sameSite } from '../kit/urls.ts'
-import type { GuardedFetch } from './oauth-fetch.ts'
 import {
   type Challenge,
   type AuthorizedUpstream,
+  type GuardedFetch,
   errorFrom,
   scopeWords,
   unreachable,

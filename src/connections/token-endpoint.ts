@@ -2,23 +2,35 @@
 // and their revocation. Answers are read in one form.
 import { importPKCS8 } from 'jose'
 import * as oauth from 'oauth4webapi'
-import type { Secrets } from './accounts.ts'
-import { type ClientRegistration, authenticationOf } from './client-registration.ts'
-import type { FetchOptions } from './oauth-fetch.ts'
-import { type Partner, scopeWords } from './upstream.ts'
-
-/** Tokens as they came. */
-export interface Granted {
-  readonly access: string
-  readonly refresh?: string
-  /** Milliseconds; absent where the server did not say. */
-  readonly lifetimeMs?: number
-  /** Absent: those that were asked for (RFC 6749 §5.1). */
-  readonly scopes?: readonly string[]
-}
+import { Refusal } from '../kit/refusal.ts'
+import { createSingleFlight } from '../kit/single-flight.ts'
+import { sameIssuer } from '../kit/urls.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { RequestTokens } from './access-tokens.ts'
+import {
+  type Account,
+  type AccountStore,
+  type Granted,
+  type Secrets,
+  accountIn,
+  refreshedAccount,
+  serviceOf,
+  withAccount,
+} from './accounts.ts'
+import type { ClientRegistration, ClientRegistrations } from './client-registration.ts'
+import { discover } from './discovery.ts'
+import {
+  type AuthorizedUpstream,
+  type FetchOptions,
+  type Partner,
+  createGuardedFetch,
+  errorOf,
+  scopeWords,
+  signInRefusal,
+} from './upstream.ts'
 
 /** The party to the request: which server, as which client. */
-export interface Party {
+interface Party {
   readonly as: oauth.AuthorizationServer
   readonly registration: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
   readonly upstream: Partner
@@ -46,12 +58,31 @@ const clientOf = ({ registration }: Party): oauth.Client => ({
   [oauth.clockTolerance]: 60,
 })
 
+/**
+ * RFC 6749 §2.3.1 and appendix B, escaping no more than a form does: servers that forget to decode still
+ * understand most names.
+ */
+const formEncoded = (text: string): string => new URLSearchParams([['', text]]).toString().slice(1)
+const basic =
+  (secret: string): oauth.ClientAuth =>
+  (_as, { client_id: id }, _body, headers) =>
+    headers.set('authorization', `Basic ${btoa(`${formEncoded(id)}:${formEncoded(secret)}`)}`)
+
 const authentication = async ({ registration, upstream }: Party): Promise<oauth.ClientAuth> => {
-  const { private_key: pem } = upstream.auth
-  return authenticationOf(
-    registration,
-    registration.method === 'private_key_jwt' && pem !== undefined ? await keyOf(pem) : undefined,
-  )
+  const { method, secret = '' } = registration
+  switch (method) {
+    case 'client_secret_basic':
+      return basic(secret)
+    case 'client_secret_post':
+      return oauth.ClientSecretPost(secret)
+    case 'private_key_jwt': {
+      const { private_key: pem } = upstream.auth
+      if (pem === undefined) throw new Refusal('fault', 'private_key_jwt without a key')
+      return oauth.PrivateKeyJwt(await keyOf(pem))
+    }
+    case 'none':
+      return oauth.None()
+  }
 }
 
 const read = (answer: oauth.TokenEndpointResponse): Granted => {
@@ -91,11 +122,7 @@ export const exchangeCode = async (
   return read(await oauth.processAuthorizationCodeResponse(as, client, response))
 }
 
-export const exchangeRefresh = async (
-  party: Party,
-  refresh: string,
-  through: FetchOptions,
-): Promise<Granted> => {
+const exchangeRefresh = async (party: Party, refresh: string, through: FetchOptions): Promise<Granted> => {
   const { as } = party
   const client = clientOf(party)
   const response = await oauth.refreshTokenGrantRequest(as, client, await authentication(party), refresh, {
@@ -106,7 +133,7 @@ export const exchangeRefresh = async (
 }
 
 /** RFC 6749 §4.4: the gateway as itself. */
-export const exchangeCredentials = async (
+const exchangeCredentials = async (
   party: Party,
   scopes: readonly string[] | undefined,
   through: FetchOptions,
@@ -126,7 +153,7 @@ export const exchangeCredentials = async (
 }
 
 /** RFC 7009. Rejects when the server does not confirm it. */
-export const revokeTokens = async (
+const revokeTokens = async (
   party: Party,
   { access, refresh }: Secrets,
   through: FetchOptions,
@@ -143,4 +170,181 @@ export const revokeTokens = async (
     })
     await oauth.processRevocationResponse(response)
   }
+}
+
+// Refreshing and revoking saved tokens.
+
+/** Shorter than a lease (access-tokens.ts). */
+const askMs = 5_000
+
+const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({
+  issuer,
+  token_endpoint: tokenEndpoint,
+  ...(revocationEndpoint !== undefined && { revocation_endpoint: revocationEndpoint }),
+})
+
+/**
+ * The authorization server of an account's tokens, and the gateway as its client. A client secret that the
+ * operator changed is used from the next request on.
+ */
+const partyOf = (account: Account, upstream: Partner, clientSecret: string | undefined): Party => {
+  const {
+    client_id: id,
+    issuer = account.issuer,
+    token_endpoint: endpoint = account.tokenEndpoint,
+    client_secret: written,
+  } = upstream.auth
+  // A secret that was configured later for another server is not sent to this one (MCP: credentials belong to
+  // their issuer).
+  const configured =
+    id === account.clientId && sameIssuer(issuer, account.issuer) && endpoint === account.tokenEndpoint
+      ? written
+      : undefined
+  const secret = configured ?? clientSecret
+  return {
+    as: serverOf(account),
+    registration: {
+      clientId: account.clientId,
+      method: account.method,
+      ...(secret !== undefined && { secret }),
+    },
+    upstream,
+    resource: account.resource,
+  }
+}
+
+interface AskDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'outbound'>
+  readonly clientRegistrations: ClientRegistrations
+  /** The authorization server's settings for a record; undefined if they are no longer configured. */
+  readonly partnerFor: (service: string) => Partner | undefined
+}
+
+export const createTokenRequest = ({ runtime, clientRegistrations, partnerFor }: AskDeps): RequestTokens => {
+  const exchange = (account: Account, partner: Partner, secrets: Secrets): Promise<Granted> | undefined => {
+    const party = partyOf(account, partner, secrets.clientSecret)
+    const { through } = createGuardedFetch(runtime, partner, askMs)
+    if (partner.auth.type === 'client_credentials')
+      return exchangeCredentials(party, account.asked.length > 0 ? account.asked : undefined, through)
+    return secrets.refresh === undefined ? undefined : exchangeRefresh(party, secrets.refresh, through)
+  }
+  return (id, account, secrets) => {
+    const service = serviceOf(id)
+    const partner = partnerFor(service)
+    return (
+      partner &&
+      exchange(account, partner, secrets)?.catch(async (thrown: unknown) => {
+        // The next person to connect would be refused as an unknown client.
+        if (errorOf(thrown) === 'invalid_client')
+          await clientRegistrations.forget(account.issuer, service, account.clientId)
+        throw thrown
+      })
+    )
+  }
+}
+
+/**
+ * Revokes tokens if their server has a revocation endpoint (RFC 7009). `id`: for the log. Never rejects
+ * because of the server.
+ */
+export type Revoke = (id: string, account: Account, secrets: Secrets, partner: Partner) => Promise<void>
+
+export const createRevoke =
+  ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'log'> }): Revoke =>
+  async (id, account, secrets, partner) => {
+    if (account.revocationEndpoint === undefined) return
+    await revokeTokens(
+      partyOf(account, partner, secrets.clientSecret),
+      secrets,
+      createGuardedFetch(runtime, partner).through,
+    ).catch((error: unknown) =>
+      runtime.log('warn', 'upstream.not-revoked', {
+        connection: id,
+        issuer: account.issuer,
+        why: error instanceof Error ? error.message : String(error),
+      }),
+    )
+  }
+
+// The gateway's own sign-in to an upstream (client_credentials, RFC 6749 §4.4; MCP extension
+// oauth-client-credentials).
+
+interface ClientCredentialsDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'defer'>
+  readonly accounts: AccountStore
+  readonly clientRegistrations: ClientRegistrations
+}
+
+interface SignedIn {
+  readonly account: Account
+  readonly granted: Granted
+  readonly secret: string | undefined
+}
+
+const signIn = async (
+  upstream: AuthorizedUpstream,
+  id: string,
+  { runtime, accounts, clientRegistrations }: ClientCredentialsDeps,
+): Promise<SignedIn> => {
+  const guardedFetch = createGuardedFetch(runtime, upstream)
+  const { as, resource, scopes } = await discover(upstream, guardedFetch)
+  const registration = await clientRegistrations.at(as, upstream, scopes, guardedFetch)
+  const { clientId, method, secret } = registration
+  const granted = await exchangeCredentials(
+    { as, registration, upstream, resource },
+    scopes,
+    guardedFetch.through,
+  ).catch((error: unknown) => {
+    throw signInRefusal(error, upstream, 'client_credentials')
+  })
+  const known = accountIn((await accounts.read(id))?.accounts, 'gateway')
+  const now = runtime.now()
+  const account: Account = {
+    name: 'gateway',
+    at: upstream.origin,
+    issuer: as.issuer,
+    tokenEndpoint: as.token_endpoint ?? '',
+    clientId,
+    method,
+    ...(resource !== undefined && { resource }),
+    asked: scopes ?? [],
+    granted: scopes ?? [],
+    connectedAt: now,
+    since: now,
+    generation: known?.generation ?? 0,
+    refreshable: true,
+    sealed: '',
+  }
+  return { account, granted, secret }
+}
+
+/** After a failure no other sign-in is tried for this long. */
+const failureMs = 5_000
+
+/** Signs the gateway in and saves its account. */
+export const createClientCredentials = (
+  deps: ClientCredentialsDeps,
+): ((upstream: AuthorizedUpstream) => Promise<void>) => {
+  const { runtime, accounts } = deps
+  const singleFlight = createSingleFlight(runtime)
+  const failed = new Map<string, { readonly until: number; readonly error: unknown }>()
+
+  return (upstream) =>
+    singleFlight(upstream.id, async () => {
+      const before = failed.get(upstream.id)
+      if (before && before.until > runtime.now()) throw before.error
+      const id = accounts.idOf('gateway', upstream.id)
+      const { account, granted, secret } = await signIn(upstream, id, deps).catch((error: unknown) => {
+        failed.set(upstream.id, { until: runtime.now() + failureMs, error })
+        throw error
+      })
+      failed.delete(upstream.id)
+      const sealed = await accounts.seal(id, account, {
+        access: granted.access,
+        ...(secret !== undefined && { clientSecret: secret }),
+      })
+      await accounts.change(id, (current) =>
+        withAccount(current, refreshedAccount(account, granted, sealed, runtime.now())),
+      )
+    })
 }

@@ -1,7 +1,12 @@
-// An upstream with a sign-in: its URL, the operator's settings, and the origins that the operator configured.
+// An upstream with a sign-in: its URL, the operator's settings, the origins that the operator configured, and
+// the guarded requests to its authorization server.
 import * as oauth from 'oauth4webapi'
+import { utf8Text } from '../kit/bytes.ts'
+import { asFetch } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { normalized } from '../kit/token-response.ts'
 import { withoutQuery } from '../kit/urls.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { Service, UpstreamAuth } from '../ports/services.ts'
 
 export interface AuthorizedUpstream {
@@ -50,6 +55,9 @@ export const upstreamOf = (service: Service): AuthorizedUpstream | undefined => 
   const alternative = service.upstream.withoutPath ? { alternative: new URL(`/${url.search}`, url) } : {}
   return { id: service.id, name: service.name, url, ...alternative, origin: url.origin, auth, origins }
 }
+
+/** The path of the accounts page. */
+export const connectPath = (service: string): string => `/connect/${service}`
 
 /** Whether people may have accounts there that calls are made with. */
 export const isPersonal = ({ auth }: AuthorizedUpstream): boolean =>
@@ -135,20 +143,24 @@ const plain = (text: string): string =>
     .trim()
     .slice(0, longestText)
 
-/** The sentence of an error answer: a member that holds prose, or the text itself without its markup. */
-export const sentenceOf = (text: string): string => {
+/** Undefined for what is no JSON object. */
+const objectOf = (text: string): Readonly<Record<string, unknown>> | undefined => {
   try {
     const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null) {
-      const found = members
-        .map((name) => (value as Readonly<Record<string, unknown>>)[name])
-        .find((one) => typeof one === 'string' && one !== '')
-      return plain(typeof found === 'string' ? found : text)
-    }
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined
   } catch {
-    // No JSON: a page, or nothing.
+    return undefined
   }
-  return plain(text)
+}
+
+/** The sentence of an error answer: a member that holds prose, or the text itself without its markup. */
+const sentenceOf = (text: string): string => {
+  const value = objectOf(text)
+  const found =
+    value && members.map((name) => value[name]).find((one) => typeof one === 'string' && one !== '')
+  return plain(typeof found === 'string' ? found : text)
 }
 
 /** Form fields whose values must not come back into a log, even if the server repeats them. */
@@ -160,20 +172,12 @@ const without = (text: string, sent: URLSearchParams | undefined): string =>
     .reduce((kept, secret) => (secret === '' ? kept : kept.replaceAll(secret, '…')), text)
 
 const errorMember = (text: string): string | undefined => {
-  try {
-    const value: unknown = JSON.parse(text)
-    const error =
-      typeof value === 'object' && value !== null
-        ? (value as Readonly<Record<string, unknown>>)['error']
-        : undefined
-    return typeof error === 'string' && error !== '' ? error : undefined
-  } catch {
-    return undefined
-  }
+  const error = objectOf(text)?.['error']
+  return typeof error === 'string' && error !== '' ? error : undefined
 }
 
 /** An answer with a status that is no success. */
-export interface EndpointError extends Error {
+interface EndpointError extends Error {
   readonly status: number
   /** RFC 6749 §5.2, RFC 7591 §3.2.2; undefined where the answer has none. */
   readonly error: string | undefined
@@ -200,7 +204,7 @@ export const endpointError = (
   return Object.assign(error, { name: errorName, status, error: errorMember(text) })
 }
 
-export const isEndpointError = (thrown: unknown): thrown is EndpointError =>
+const isEndpointError = (thrown: unknown): thrown is EndpointError =>
   thrown instanceof Error && thrown.name === errorName
 
 // What can go wrong at an upstream's authorization server, in the words of our refusals.
@@ -244,7 +248,7 @@ const turnedAway = (thrown: EndpointError, step: ConnectFailure): boolean => {
     : error === 'invalid_client' || error === 'unauthorized_client'
 }
 
-export type ConnectFailure = 'registration' | 'code' | 'refresh' | 'client_credentials'
+type ConnectFailure = 'registration' | 'code' | 'refresh' | 'client_credentials'
 
 /**
  * What the server says is somebody else's prose: in the log for the operator, cleaned and cut, and never on
@@ -303,4 +307,109 @@ export const responseRefusal = (thrown: unknown, upstream: AuthorizedUpstream): 
   }
   // State, `iss` and missing parameters: the answer is not from whom it should be.
   return untrusted(upstream, thrown instanceof Error ? thrown.message : String(thrown))
+}
+
+// Guarded requests to an authorization server, with one deadline for all requests of a step.
+
+/** A person waits for all requests of one step together. */
+const stepMs = 9_000
+const requestMs = 5_000
+const maxBytes = 262_144
+
+export type FoundDocument =
+  | { readonly kind: 'document'; readonly document: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'absent' | 'down'; readonly why: string }
+
+interface Exchange {
+  readonly method: string
+  readonly headers: Record<string, string>
+  readonly body?: URLSearchParams | string | undefined
+}
+
+/**
+ * Options for the library: every request is guarded, and odd answers are made what the RFCs say before it
+ * reads them.
+ */
+export interface FetchOptions {
+  readonly [oauth.customFetch]: (url: string, exchange: Exchange) => Promise<Response>
+  readonly [oauth.allowInsecureRequests]: true
+}
+
+export interface GuardedFetch {
+  /**
+   * A JSON object at a URL. `absent`: there is none (4xx, a redirect, or something that is not JSON); `down`:
+   * nobody knows (5xx, 429, no connection). Throws `outbound.refused`.
+   */
+  document(url: string): Promise<FoundDocument>
+  /** Status and WWW-Authenticate fields of a request's answer. */
+  ask(
+    url: string,
+    request: {
+      readonly method: 'GET' | 'POST'
+      readonly headers: Readonly<Record<string, string>>
+      readonly body?: string
+    },
+  ): Promise<{ readonly status: number; readonly authenticate: readonly string[] }>
+  readonly through: FetchOptions
+}
+
+export const createGuardedFetch = (
+  { now, outbound }: Pick<Runtime, 'now' | 'outbound'>,
+  { origins }: Pick<AuthorizedUpstream, 'origins'>,
+  allMs = stepMs,
+): GuardedFetch => {
+  const deadline = now() + allMs
+  const within: Runtime['outbound'] = (url, options) => {
+    const left = deadline - now()
+    if (left <= 0) throw new Refusal('outbound.failed', 'authorization server timed out')
+    return outbound(url, { ...options, origins, timeoutMs: Math.min(requestMs, left), maxBytes })
+  }
+  const fetch = asFetch((url, options) => within(url, options))
+  return {
+    async document(url) {
+      const answer = await within(url, { headers: { accept: 'application/json' } }).catch(
+        (error: unknown) => {
+          if (error instanceof Refusal && error.code === 'outbound.failed') return error
+          throw error
+        },
+      )
+      if (answer instanceof Refusal) return { kind: 'down', why: answer.why }
+      if (answer.status >= 500 || answer.status === 429)
+        return { kind: 'down', why: `${url} answered ${answer.status}` }
+      const document = answer.status === 200 ? objectOf(utf8Text(answer.body)) : undefined
+      return document
+        ? { kind: 'document', document }
+        : {
+            kind: 'absent',
+            why: `${url} answered ${answer.status}${answer.status === 200 ? ' with something that is not JSON' : ''}`,
+          }
+    },
+    async ask(url, { method, headers, body }) {
+      const answer = await within(url, {
+        method,
+        headers,
+        headOnly: true,
+        ...(body !== undefined && { body }),
+      })
+      const field = answer.headers.get('www-authenticate')
+      return { status: answer.status, authenticate: field === null ? [] : [field] }
+    },
+    through: {
+      // The guard decides what may be plain http; the library's own rule knows nothing of the operator's
+      // word.
+      [oauth.allowInsecureRequests]: true,
+      [oauth.customFetch]: async (url, { method, headers, body }) => {
+        const answer = await normalized(
+          await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) }),
+        )
+        if (answer.status < 300) return answer
+        throw endpointError(
+          url,
+          answer.status,
+          await answer.text(),
+          body instanceof URLSearchParams ? body : undefined,
+        )
+      },
+    },
+  }
 }

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { marginOf } from '../../src/connections/access-tokens.ts'
 import { accountName, onwardPath } from '../../src/connections/account-page.ts'
-import { scopesFor } from '../../src/connections/authorize.ts'
+import { scopesFor } from '../../src/connections/authorization.ts'
 import { coversEndpoint, authorizationServerUrls } from '../../src/connections/metadata.ts'
 import { readChallenge, scopeWords } from '../../src/connections/upstream.ts'
 import { atOrigin, isOriginPattern } from '../../src/kit/http.ts'

@@ -1,9 +1,14 @@
 // Renewing kept tokens: one request among processes, the successor kept before it is used, and what becomes
 // of an account when a process dies in between.
 import { describe, expect, it } from 'vitest'
-import { type AccountTokens, createAccessTokens } from '../../src/connections/access-tokens.ts'
+import {
+  type AccountTokens,
+  type Discard,
+  type RequestTokens,
+  createAccessTokens,
+  createRefreshes,
+} from '../../src/connections/access-tokens.ts'
 import { type Account, accountIn, createAccountStore, withAccount } from '../../src/connections/accounts.ts'
-import { type RequestTokens, type Discard, createRefreshes } from '../../src/connections/refresh.ts'
 import { endpointError } from '../../src/connections/upstream.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'

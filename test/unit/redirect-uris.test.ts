@@ -1,8 +1,7 @@
 // One redirect URI for each authorization server, and the one that an operator wrote.
 import { describe, expect, it } from 'vitest'
 import { createClientRegistrations } from '../../src/connections/client-registration.ts'
-import { createGuardedFetch } from '../../src/connections/oauth-fetch.ts'
-import { type AuthorizedUpstream, silent } from '../../src/connections/upstream.ts'
+import { type AuthorizedUpstream, createGuardedFetch, silent } from '../../src/connections/upstream.ts'
 import { utf8 } from '../../src/kit/bytes.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { createRecords } from '../../src/kit/records.ts'
