@@ -16,7 +16,7 @@ import type { Cors, HostCheck, LocateCall } from './proxy/resolve.ts'
 import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
 import { type Route, asRefusal, defaultEndpoints, hostOf, renderRefusal } from './route.ts'
 import { type Handlers, routeTable } from './routes.ts'
-import type { ServicesRefresh } from './services/live.ts'
+import type { ServicesRefresh } from './services/registry.ts'
 
 interface AppOptions {
   readonly handlers: Handlers

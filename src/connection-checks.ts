@@ -6,10 +6,9 @@ import { utf8Text } from './kit/bytes.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'
 import { callStdio } from './proxy/fetch.ts'
-import { withPath } from './services/from-config.ts'
+import { commandUrl, createDryRun, withPath } from './services/from-config.ts'
 import type { ProbeStep } from './services/probe-steps.ts'
 import { probeServer } from './services/probe.ts'
-import { commandUrl, createDryRun } from './services/validation.ts'
 import { createBridges } from './stdio/bridges.ts'
 
 export interface Check {

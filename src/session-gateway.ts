@@ -8,7 +8,7 @@ import type { CountAction, CountStore } from './ports/store.ts'
 import type { SessionLocation } from './ports/runtime.ts'
 import { createFetchProxy, headOf } from './proxy/fetch.ts'
 import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
-import type { ServicesRefresh } from './services/live.ts'
+import type { ServicesRefresh } from './services/registry.ts'
 
 export interface SessionGatewayDeps extends ProxyDeps {
   readonly directory: Directory

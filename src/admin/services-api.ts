@@ -5,7 +5,7 @@ import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, BrowserSession, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
-import type { ServiceRegistry } from '../services/live.ts'
+import type { ServiceRegistry } from '../services/registry.ts'
 import type { Bridges } from '../stdio/bridges.ts'
 
 export interface ServicesApi {
