@@ -2,9 +2,10 @@
 // handler turns refusals into responses.
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
-import { type RequestUrl, isAskedAhead, requestUrl, transportSecurity } from './kit/http.ts'
-import { levelOf, refusedFields } from './kit/log.ts'
-import { Refusal, type RequestFacts } from './kit/refusal.ts'
+import { type RequestUrl, hostOf, isAskedAhead, requestUrl, transportSecurity } from './kit/http.ts'
+import { levelOf, refusalOf, refusedFields } from './kit/log.ts'
+import { Refusal, type RequestFacts, rpcError } from './kit/refusal.ts'
+import { redirectHost } from './kit/urls.ts'
 import { problemFor } from './pages/problem-texts.ts'
 import type { Fetch } from './ports/call.ts'
 import type { Handler } from './ports/modules.ts'
@@ -14,8 +15,7 @@ import type { Directory } from './ports/services.ts'
 import { type createFetchProxy, headOf } from './proxy/fetch.ts'
 import type { Cors, HostCheck, LocateCall } from './proxy/resolve.ts'
 import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
-import { type Route, asRefusal, defaultEndpoints, hostOf, renderRefusal } from './route.ts'
-import { type Handlers, routeTable } from './routes.ts'
+import { type Handlers, type Route, type Surface, defaultEndpoints, routeTable } from './routes.ts'
 import type { ServicesRefresh } from './services/registry.ts'
 
 interface AppOptions {
@@ -215,6 +215,108 @@ const unlistedRoute = ({ handlers, directory }: AppOptions) => {
   }
 }
 
+// A refusal becomes the response for the surface that asked: a page, OAuth JSON, JSON-RPC or plain JSON.
+
+interface RefusalContext {
+  readonly surface: Surface
+  readonly requestId: string
+  /** The Accept header of the request. */
+  readonly accept: string
+  readonly pages: Pages
+  /** `iss` of authorization errors (RFC 9207 §2). */
+  readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
+}
+
+const ascii = (text: string): string =>
+  text.replaceAll(/ [–—] /g, ': ').replaceAll(/[^\x20-\x21\x23-\x5B\x5D-\x7E]/g, "'")
+
+const json = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Response =>
+  new Response(JSON.stringify(body), {
+    status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
+  })
+
+/**
+ * RFC 6749 §5.2 and §4.1.2.1: registered code, ASCII description. In a redirect nothing else: there `code`
+ * means an authorization code.
+ */
+const oauthError = (refusal: Refusal) => ({ error: refusal.row.oauth, error_description: ascii(refusal.say) })
+
+/**
+ * RFC 6749 §5.2 allows further members. The caller can quote the code and the request ID to whoever helps
+ * them.
+ */
+const oauthBody = (refusal: Refusal, requestId: string) => ({
+  ...oauthError(refusal),
+  code: refusal.code,
+  request_id: requestId,
+})
+
+const rpcBody = (refusal: Refusal, requestId: string) => ({
+  jsonrpc: '2.0',
+  id: refusal.detail.rpcId ?? null,
+  error: rpcError(refusal, requestId),
+})
+
+const wantsPage = (accept: string): boolean => !/application\/json/.test(accept) || /text\/html/.test(accept)
+
+const challenged = (refusal: Refusal): boolean => refusal.row.status === 401 || refusal.row.status === 403
+
+/** Where an authorization error is sent: only to a redirect URI that belongs to the client. */
+const clientLocation = (refusal: Refusal, { redirectTo }: RefusalContext): string | undefined => {
+  const { redirect } = refusal.detail
+  const state = redirect?.state === undefined ? {} : { state: redirect.state }
+  return redirect && redirectTo(redirect.uri, { ...oauthError(refusal), ...state })
+}
+
+/** The page of a refusal. A client that nobody has approved gets a link on it and no redirect. */
+const problemPage = (refusal: Refusal, location: string | undefined, context: RefusalContext): Response => {
+  const { redirect, page } = refusal.detail
+  const client = { name: redirect?.ask ?? '', host: redirectHost(redirect?.uri ?? ''), href: location ?? '' }
+  const view = {
+    ...problemFor(refusal.code, refusal.say),
+    ...page,
+    facts: page?.facts ?? [],
+    status: refusal.row.status,
+    requestId: context.requestId,
+  }
+  return context.pages.problem(location === undefined ? view : { ...view, client })
+}
+
+export const renderRefusal = (refusal: Refusal, context: RefusalContext): Response => {
+  // RFC 9110 §10.2.3: Retry-After says when to try again; official clients keep their session then.
+  const headers = { ...(refusal.row.status === 503 && { 'retry-after': '1' }), ...refusal.detail.headers }
+  const location = clientLocation(refusal, context)
+  if (location !== undefined && refusal.detail.redirect?.ask === undefined) {
+    return new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', ...headers } })
+  }
+  const { surface, requestId } = context
+  if (
+    (surface === 'page' && wantsPage(context.accept)) ||
+    (surface === 'both' && /text\/html/.test(context.accept))
+  ) {
+    const page = problemPage(refusal, location, context)
+    for (const [name, value] of Object.entries(headers)) page.headers.set(name, value)
+    return page
+  }
+  const body =
+    surface === 'mcp' && !challenged(refusal) ? rpcBody(refusal, requestId) : oauthBody(refusal, requestId)
+  return json(refusal.row.status, body, surface === 'oauth' ? { pragma: 'no-cache', ...headers } : headers)
+}
+
+/**
+ * Anything thrown that is not a Refusal is a fault of the gateway. At the token endpoint it is reported as
+ * temporary, so that no client signs its user out.
+ */
+const asRefusal = (thrown: unknown, tokenEndpoint: boolean): Refusal => {
+  const refusal = refusalOf(thrown)
+  if (thrown instanceof Refusal || !tokenEndpoint) return refusal
+  return new Refusal('storage.unavailable', refusal.why, {
+    say: 'The gateway could not finish this request. Try again in a moment.',
+    headers: { 'retry-after': '1' },
+  })
+}
+
 /** The one place where a refusal, or a fault, becomes a response and a line of the log. */
 const refuse = (thrown: Error, c: Context<Env>, options: AppOptions): Response => {
   const { context } = c.env
@@ -234,13 +336,6 @@ const refuse = (thrown: Error, c: Context<Env>, options: AppOptions): Response =
     requestId: context.requestId,
     accept: request.headers.get('accept') ?? '',
     pages: options.pages,
-    problemFor: (shown, requestId) => ({
-      ...problemFor(shown.code, shown.say),
-      ...shown.detail.page,
-      facts: shown.detail.page?.facts ?? [],
-      status: shown.row.status,
-      requestId,
-    }),
     redirectTo: options.redirectTo,
   })
 }

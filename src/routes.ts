@@ -1,12 +1,42 @@
-// The table of routes: every endpoint of the gateway that is not a proxied call, by path and method.
+// The table of routes: every endpoint of the gateway that is not a proxied call, by path and method, and the
+// default endpoints at hosts of services.
 import type { ServicesApi } from './admin/services-api.ts'
 import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
+import { hostOf } from './kit/http.ts'
 import type { Consent } from './oauth/consent.ts'
 import type { MetadataHandlers } from './oauth/metadata.ts'
 import type { Handler } from './ports/modules.ts'
-import type { Route } from './route.ts'
+import type { Directory, ServiceHost } from './ports/services.ts'
 import type { ServicesList, Status } from './status.ts'
+
+/**
+ * Who reads the response: a person, an OAuth client, an MCP client, any program, or (`both`) a program unless
+ * it asks for a page.
+ */
+export type Surface = 'page' | 'oauth' | 'mcp' | 'json' | 'both'
+
+export interface Route {
+  readonly paths: readonly string[]
+  /** For docs/reference/endpoints.md. */
+  readonly description: string
+  readonly surface: Surface
+  /** Browser clients of other origins may read the response; never pages. */
+  readonly cors: boolean
+  readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
+  /** A GET begins, continues or finishes something, so that HEAD and a prefetch must not reach it. */
+  readonly changesState?: boolean
+  /**
+   * Which Host headers reach it. Absent: the issuer's. `known`: those of services as well. `services`: only
+   * those. `any`: every Host header, because health probes connect by address.
+   */
+  readonly hosts?: 'known' | 'services' | 'any'
+  /**
+   * Cookies belong to the issuer's host, so a browser that used another name of the gateway is redirected
+   * there first.
+   */
+  readonly issuerOnly?: boolean
+}
 
 export interface Handlers {
   readonly metadata: MetadataHandlers
@@ -314,3 +344,36 @@ export const routeTable = ({
   ...statusRoutes(handlers),
   ...adminRoutes(handlers),
 ]
+
+// The default endpoints at hosts of services, which lead old clients to the authorization server.
+
+const redirect = (location: string): Response =>
+  new Response(null, { status: 307, headers: { location, 'cache-control': 'no-store' } })
+
+/**
+ * Clients of MCP 2025-03-26 drop the path of the MCP URL and expect `/authorize`, `/token` and `/register` at
+ * its origin, with or without metadata. They are redirected to the issuer with method and body kept (RFC 9110
+ * §15.4.8), so that no page, cookie or form is ever on a host of a service. They send no `resource`, so the
+ * redirect adds it.
+ */
+export const defaultEndpoints = (directory: Directory): readonly Route[] => {
+  const toIssuer =
+    (path: string): Handler =>
+    async (request) => {
+      const { search } = new URL(request.url)
+      return redirect(`${directory.issuer}${path}${search}`)
+    }
+  const authorize: Handler = async (request) => {
+    const { searchParams } = new URL(request.url)
+    const resource = (directory.host(hostOf(request)) as ServiceHost).addresses[0]?.resource
+    if (!searchParams.has('resource') && resource !== undefined) searchParams.set('resource', resource)
+    return redirect(`${directory.issuer}/oauth/authorize?${searchParams.toString()}`)
+  }
+  const defaults = { description: '', hosts: 'services' } as const
+  const oauth = { ...defaults, surface: 'oauth', cors: true } as const
+  return [
+    { ...defaults, paths: ['/authorize'], surface: 'page', cors: false, methods: { GET: authorize } },
+    { ...oauth, paths: ['/token'], methods: { POST: toIssuer('/oauth/token') } },
+    { ...oauth, paths: ['/register'], methods: { POST: toIssuer('/oauth/register') } },
+  ]
+}

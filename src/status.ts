@@ -1,12 +1,11 @@
 // Health, readiness, the list of services, and the home page as JSON or HTML.
-import { isFromElsewhere } from './kit/http.ts'
+import { hostOf, isFromElsewhere } from './kit/http.ts'
 import { Refusal } from './kit/refusal.ts'
 import { createSingleFlight } from './kit/single-flight.ts'
 import type { ConnectStep, Handler, Sessions } from './ports/modules.ts'
 import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Address, Directory, Service, ServiceState } from './ports/services.ts'
-import { hostOf } from './route.ts'
 import type { Bridges } from './stdio/bridges.ts'
 
 // The list of services, which anybody may read. Only users of this gateway get the URLs.

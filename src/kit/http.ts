@@ -42,6 +42,9 @@ export const hopByHop: ReadonlySet<string> = new Set([
   'http2-settings',
 ])
 
+/** The Host header as received. Some runtimes keep it only in the URL. */
+export const hostOf = (request: Request): string => request.headers.get('host') ?? new URL(request.url).host
+
 /**
  * uri-host [":" port] of RFC 9110 §7.2, without the forms that no server name takes (userinfo,
  * percent-encoding, IPvFuture).

@@ -1,13 +1,13 @@
 // Every refusal on every surface: whoever reads it can name its code and its request, and nobody but the
 // operator reads why.
 import { describe, expect, it } from 'vitest'
+import { renderRefusal } from '../../src/app.ts'
 import { parseConfig } from '../../src/config/schema.ts'
 import { Refusal, type RefusalCode, refusals } from '../../src/kit/refusal.ts'
-import { problemFor } from '../../src/pages/problem-texts.ts'
 import { createPages } from '../../src/pages/views.ts'
-import { createCors } from '../../src/proxy/resolve.ts'
 import { createRefuse } from '../../src/proxy/outcome.ts'
-import { type Surface, renderRefusal } from '../../src/route.ts'
+import { createCors } from '../../src/proxy/resolve.ts'
+import type { Surface } from '../../src/routes.ts'
 
 const codes = Object.keys(refusals) as RefusalCode[]
 const why = 'known to the operator alone: http://10.0.0.7:9000/internal'
@@ -19,12 +19,6 @@ const drawn = (refusal: Refusal, surface: Surface, accept: string): Response =>
     accept,
     requestId: 'r1',
     pages,
-    problemFor: ({ code, say, row }, requestId) => ({
-      ...problemFor(code, say),
-      facts: [],
-      status: row.status,
-      requestId,
-    }),
     redirectTo: (uri, params) => `${uri}?${new URLSearchParams(params)}`,
   })
 
