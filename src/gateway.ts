@@ -14,8 +14,9 @@ import {
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
-import { transportSecurity } from './kit/http.ts'
+import { requestUrl, transportSecurity } from './kit/http.ts'
 import { createAudit } from './kit/log.ts'
+import { Refusal } from './kit/refusal.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
@@ -32,13 +33,14 @@ import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
 import { createPages } from './pages/views.ts'
-import { createLimit } from './policy/rate-limit.ts'
-import type { Refuse, ProxiedCalls } from './ports/call.ts'
+import { createCounts, createLimit } from './policy/rate-limit.ts'
+import type { ProxiedCalls, Refuse } from './ports/call.ts'
 import type { Audit, AuditEvent } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
-import { callStdio, createFetchProxy } from './proxy/fetch.ts'
+import type { CountAction, CountStore } from './ports/store.ts'
+import { callStdio, createFetchProxy, headOf } from './proxy/fetch.ts'
 import { createRefuse } from './proxy/outcome.ts'
 import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
 import { createCors, createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
@@ -47,8 +49,12 @@ import { createKnownFacts } from './request-facts.ts'
 import { createDirectory } from './services/directory.ts'
 import { createEncode } from './services/encode.ts'
 import { createDryRun, createServiceMaker, servicePlanOf } from './services/from-config.ts'
-import { type ServiceRegistry, createServiceRegistry, createServicesRefresh } from './services/registry.ts'
-import { createSessionGateway } from './session-gateway.ts'
+import {
+  type ServiceRegistry,
+  type ServicesRefresh,
+  createServiceRegistry,
+  createServicesRefresh,
+} from './services/registry.ts'
 import { createServicesList, createStatus, isLoopback } from './status.ts'
 import { type Bridges, createBridges } from './stdio/bridges.ts'
 
@@ -98,14 +104,26 @@ export const startedEvent = (
   services: directory.services.map(({ id }) => id),
 })
 
+// Each stage gets what the stages before it have made.
+
 /** What several modules get. */
-const createPlatform = ({ config, runtime, issuer, aliases = [], trim }: GatewayOptions) => {
+const createPlatform = ({
+  config,
+  runtime,
+  issuer,
+  aliases = [],
+  services = [],
+  draining = () => false,
+  trim,
+}: GatewayOptions) => {
   const origins = [issuer, ...aliases]
   return {
     config,
     runtime,
     issuer,
     origins,
+    builtIn: services,
+    draining,
     trim,
     record: createAudit(runtime.log),
     limit: createLimit({
@@ -119,7 +137,8 @@ const createPlatform = ({ config, runtime, issuer, aliases = [], trim }: Gateway
 }
 type Platform = ReturnType<typeof createPlatform>
 
-const createServices = ({ config, runtime, issuer, origins }: Platform, builtIn: readonly Service[]) => {
+const withServices = (platform: Platform) => {
+  const { config, runtime, issuer, origins, builtIn } = platform
   const bridges = createBridges(runtime, config.heartbeat * 1000)
   const serviceOf = createServiceMaker({ bridges, digest: runtime.digest })
   const directory = createDirectory({
@@ -143,11 +162,11 @@ const createServices = ({ config, runtime, issuer, origins }: Platform, builtIn:
     defer: runtime.defer,
     endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   })
-  return { bridges, directory, registry, refresh }
+  return { ...platform, bridges, directory, registry, refresh, find: refresh.find }
 }
-type Services = ReturnType<typeof createServices>
 
-const createIdentity = ({ config, runtime, issuer }: Platform, { directory }: Services) => {
+const withIdentity = (parts: ReturnType<typeof withServices>) => {
+  const { config, runtime, issuer, directory } = parts
   const people = createLocalPeople({ runtime, users: config.local_users })
   const providers = createProviders({ runtime, config, issuer })
   const links = createLoginLinks({ runtime, enabled: !people.any && providers.size === 0 })
@@ -162,15 +181,11 @@ const createIdentity = ({ config, runtime, issuer }: Platform, { directory }: Se
       absoluteMs: 8 * 3_600_000,
     }),
   )
-  return { people, providers, links, mayStillSignIn, known, sessions }
+  return { ...parts, people, providers, links, mayStillSignIn, known, sessions }
 }
-type Identity = ReturnType<typeof createIdentity>
 
-const createAuthorizationServer = (
-  { config, runtime, issuer, record }: Platform,
-  { directory, refresh: { find } }: Services,
-  { mayStillSignIn, known }: Identity,
-) => {
+const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
+  const { config, runtime, issuer, directory, known } = parts
   const signer = createSigner({
     runtime,
     issuer,
@@ -178,8 +193,9 @@ const createAuthorizationServer = (
     overlapMs: config.access_token_lifetime * 1000,
   })
   const documents = createClientDocuments({ runtime, directory })
-  const grants = createGrants({ runtime, config, record, mayStillSignIn, find })
+  const grants = createGrants(parts)
   return {
+    ...parts,
     signer,
     clients: known.clients(createClients({ runtime, config, documents, directory })),
     grants,
@@ -188,53 +204,52 @@ const createAuthorizationServer = (
     authenticate: createAuthenticateBearer({ runtime, directory, signer, grants }),
   }
 }
-type AuthorizationServer = ReturnType<typeof createAuthorizationServer>
+type Parts = ReturnType<typeof withAuthorizationServer>
 
 /** Everything that a person sees between a client's request and its token. */
-const createLogin = (
-  { config, runtime, origins, record, limit, pages }: Platform,
-  { directory, refresh: { find } }: Services,
-  { people, providers, links, known, sessions }: Identity,
-  { clients, grants, tokens, pendingRequests }: AuthorizationServer,
-) => {
-  const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
-  const consent = createConsent({
-    runtime,
-    config,
-    directory,
-    find,
-    clients,
-    grants,
-    tokens,
-    pendingRequests,
-    sessions,
-    pages,
-    record,
-    upstream: connections.step,
-  })
+const createLogin = (parts: Parts) => {
+  const connections = createConnections(parts)
+  const consent = createConsent({ ...parts, upstream: connections.step })
   const signIn = createSignIn({
-    runtime,
-    sessions,
-    people,
-    links,
-    providers,
-    pages,
-    describeFlow: known.describeFlow(consent.describeFlow),
+    ...parts,
+    describeFlow: parts.known.describeFlow(consent.describeFlow),
     keepTokens: connections.keepTokens,
-    limit,
-    record,
-    origins,
   })
   return { connections, consent, signIn }
 }
 type Login = ReturnType<typeof createLogin>
 
-const createCalls = (
-  { config, runtime, issuer, record, cors, trim }: Platform,
-  { directory, registry, refresh }: Services,
-  { signer, grants, authenticate }: AuthorizationServer,
-  { connections: { credentials } }: Login,
-) => {
+interface SessionGatewayDeps extends ProxyDeps {
+  readonly directory: Directory
+  readonly refuse: Refuse
+  readonly refresh: ServicesRefresh
+}
+
+/** The gateway inside one session object: it serves the calls of that session alone. `id`: of the session. */
+const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLocation => {
+  const { runtime, directory, refuse, refresh } = deps
+  const { sessionLocations: _, ...transports } = runtime.transports
+  const proxy = createProxy({ ...deps, runtime: { ...runtime, transports }, sessionId: id })
+  const client = createFetchProxy({ makeCall: proxy.makeCall, refuse })
+  return {
+    async client(request, context) {
+      const at = requestUrl(request.url)
+      await refresh.request(at.path, at.host)
+      return client(request, headOf(request, context, at), transports.fetch)
+    },
+    async server(request, about) {
+      // The sender already knows the service.
+      await refresh.request(`/${about.service}/mcp`)
+      const service = directory.service(about.service)
+      if (!service) throw new Refusal('session.unknown', `no service ${about.service}`)
+      return proxy.server(service, request, about)
+    },
+  }
+}
+
+const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
+  const { config, runtime, issuer, record, cors, trim } = parts
+  const { directory, registry, refresh, signer, grants, authenticate } = parts
   const hosts = createHostCheck({ config, directory })
   const endpointOf = createEndpoints(() => runtime.now())
   const always = transportSecurity(issuer)
@@ -276,83 +291,62 @@ const createCalls = (
     session: (id: string) => createSessionGateway({ ...proxyDeps, directory, refuse, refresh }, id),
   }
 }
-type Calls = ReturnType<typeof createCalls>
 
-const createOAuthHandlers = (
-  { config, runtime, record, limit }: Platform,
-  { directory, refresh: { find } }: Services,
-  { sessions }: Identity,
-  { signer, clients, grants, tokens, pendingRequests }: AuthorizationServer,
-) => ({
-  metadata: createMetadata({ config, directory, signer }),
-  register: createRegister({ directory, clients, limit, record }),
-  manage: createClientConfiguration({ runtime, directory, clients, grants, record }),
-  authorize: createAuthorize({ runtime, directory, find, clients, pendingRequests, sessions, limit }),
-  token: createToken({ runtime, config, directory, find, clients, grants, tokens, limit, record }),
-  ...createIssuedTokens({ runtime, directory, clients, grants, tokens, limit, record }),
+const createOAuthHandlers = (parts: Parts) => ({
+  metadata: createMetadata(parts),
+  register: createRegister(parts),
+  manage: createClientConfiguration(parts),
+  authorize: createAuthorize(parts),
+  token: createToken(parts),
+  ...createIssuedTokens(parts),
 })
 
 const createServiceHandlers = (
-  { runtime, origins, record, cors, pages }: Platform,
-  { bridges, directory, registry }: Services,
-  { links, sessions }: Identity,
+  parts: Parts,
   { connections }: Login,
-  { contextOf, draining }: Pick<Calls, 'contextOf'> & { readonly draining: () => boolean },
-) => ({
-  status: createStatus({
-    runtime,
-    directory,
-    sessions,
-    pages,
-    accountStatus: connections.step.standing,
-    encodes: () => registry.config().domain_root !== undefined,
-    draining,
-    bridges,
-    contextOf,
-  }),
-  servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
-  services: createServicesApi({
-    registry,
-    sessions,
-    isAdmin: createIsAdmin(() => registry.config().admins, links.enabled ? owner : undefined),
-    origins,
-    record,
-    bridges,
-  }),
-  encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
-  assets: createAssets(),
-})
+  { contextOf }: Pick<ReturnType<typeof createCalls>, 'contextOf'>,
+) => {
+  const { directory, registry, links, sessions, cors, pages } = parts
+  return {
+    status: createStatus({
+      ...parts,
+      accountStatus: connections.step.standing,
+      encodes: () => registry.config().domain_root !== undefined,
+      contextOf,
+    }),
+    servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
+    services: createServicesApi({
+      ...parts,
+      isAdmin: createIsAdmin(() => registry.config().admins, links.enabled ? owner : undefined),
+    }),
+    encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
+    assets: createAssets(),
+  }
+}
 
 export const createGateway = (options: GatewayOptions): Gateway => {
-  const platform = createPlatform(options)
-  const services = createServices(platform, options.services ?? [])
-  const identity = createIdentity(platform, services)
-  const authorizationServer = createAuthorizationServer(platform, services, identity)
-  const login = createLogin(platform, services, identity, authorizationServer)
-  const calls = createCalls(platform, services, authorizationServer, login)
-  const { config, runtime, issuer, cors, pages, record } = platform
-  const { directory, registry, bridges } = services
+  const parts = withAuthorizationServer(withIdentity(withServices(createPlatform(options))))
+  const login = createLogin(parts)
+  const { hosts, fetchProxy, admitSocket, ...calls } = createCalls(parts, login)
+  const { config, runtime, issuer, record, cors, pages, directory, registry, bridges, links, signer } = parts
   const app = createApp({
     handlers: {
       ...login,
-      ...createOAuthHandlers(platform, services, identity, authorizationServer),
-      ...createServiceHandlers(platform, services, identity, login, {
-        contextOf: calls.contextOf,
-        draining: options.draining ?? (() => false),
-      }),
+      ...createOAuthHandlers(parts),
+      ...createServiceHandlers(parts, login, calls),
     },
     registration: config.dynamic_registration,
     directory,
     cors,
-    hostCheck: calls.hosts,
+    hostCheck: hosts,
     pages,
     log: runtime.log,
-    factsOf: identity.known.of,
+    factsOf: parts.known.of,
     redirectTo: authorizationResponse(issuer),
   })
   return {
     directory,
-    links: identity.links,
+    links,
     registry,
     bridges,
     record,
@@ -362,13 +356,22 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     session: calls.session,
     ...createRequestHandling({
       locateCall: createLocateCall(directory),
-      refresh: services.refresh,
-      fetchProxy: calls.fetchProxy,
-      admitSocket: calls.admitSocket,
+      refresh: parts.refresh,
+      fetchProxy,
+      admitSocket,
       app,
     }),
     async warm() {
-      await Promise.all([authorizationServer.signer.jwks(), registry.refresh()])
+      await Promise.all([signer.jwks(), registry.refresh()])
     },
   }
 }
+
+/**
+ * The rate-limit counts of all processes, for an object that keeps them in one place. Applies the actions of
+ * `SharedCounts`.
+ */
+export const createSharedCounts = (
+  now: () => number,
+  ledger: CountStore,
+): ((actions: readonly CountAction[]) => number) => createCounts({ now, loopback: false, ledger })

@@ -12,7 +12,7 @@ import type {
   Subscribe,
   SweptStore,
 } from '../ports/store.ts'
-import { createSharedCounts } from '../session-gateway.ts'
+import { createSharedCounts } from '../gateway.ts'
 import { type SqlDriver, createSqlStore } from '../stores/sql.ts'
 
 // Counts that all isolates share (policy/rate-limit.ts). Each kind is in one Durable Object, so that another
@@ -49,7 +49,7 @@ const ledgerOf = (sql: SqlStorage, now: () => number): CountStore => {
 
 /** For the object. Its counts are stored, because the platform ends an idle object. */
 const createCountObject = (sql: SqlStorage, now: () => number) => {
-  const act = createSharedCounts({ now, ledger: ledgerOf(sql, now) })
+  const act = createSharedCounts(now, ledgerOf(sql, now))
   return {
     act,
     /** Returns whether rows are left. */
