@@ -1,7 +1,6 @@
 // Every way the gateway says no. Modules throw `new Refusal(code, why)`; app.ts and the proxy draw it for the
 // surface that asked.
-import type { RefusalRow } from './refusal-row.ts'
-import { mcpRefusals } from './refusals-mcp.ts'
+import { mcpRefusals, type RefusalRow } from './refusals-mcp.ts'
 import { oauthRefusals } from './refusals-oauth.ts'
 
 /** One table, in two files by subject. */

@@ -1,5 +1,5 @@
 // Refusals of requests in general, and of sign-in, clients, authorization and tokens.
-import { type RefusalRow, row } from './refusal-row.ts'
+import { type RefusalRow, row } from './refusals-mcp.ts'
 
 export const oauthRefusals = {
   // every request

@@ -4,11 +4,10 @@ import { utf8Text } from '../kit/bytes.ts'
 import { networkCause } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
-import { parseStrictJson } from '../kit/strict-json.ts'
 import { metadataDocumentUrl } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { type Client, type ClientMetadata, type Leg, judgeClientMetadata } from './client.ts'
+import { type Client, type ClientMetadata, type Leg, judgeClientMetadata, parseStrictJson } from './client.ts'
 import { mediaTypeOf } from './parameters.ts'
 
 // JSON that a client publishes (its metadata document, its keys): fetched with the guarded outbound function,
