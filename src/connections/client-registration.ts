@@ -137,8 +137,8 @@ export const clientMetadata = (issuer: string, redirectUri: string) => {
     redirect_uris: [redirectUri],
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
-    // SEP-837: a redirect to this computer is a native client's, everything else a guardedFetch client's.
-    application_type: isHttps(issuer) ? 'guardedFetch' : 'native',
+    // SEP-837: a redirect to this computer is a native client's, everything else a web client's.
+    application_type: isHttps(issuer) ? 'web' : 'native',
   }
 }
 

@@ -76,7 +76,7 @@ describe('registrations', () => {
   }
 
   it('of version 0.1.0 are renewed at the next connect, and not once more', async () => {
-    const bodies: { redirect_uris: string[] }[] = []
+    const bodies: { redirect_uris: string[]; application_type: string }[] = []
     const outbound = (_url: string, { body = '' }: { readonly body?: string } = {}) => {
       bodies.push(JSON.parse(body) as (typeof bodies)[number])
       const answer = utf8(JSON.stringify({ client_id: `client-${bodies.length}` }))
@@ -108,7 +108,10 @@ describe('registrations', () => {
         redirectUri: `${gateway}${pathOf.as}`,
         how: 'registered',
       })
-    expect(bodies.map(({ redirect_uris: uris }) => uris)).toEqual([[`${gateway}${pathOf.as}`]])
+    // OpenID Connect Registration §2: a client at an https URL is a web client.
+    expect(bodies.map(({ redirect_uris: uris, application_type: type }) => ({ uris, type }))).toEqual([
+      { uris: [`${gateway}${pathOf.as}`], type: 'web' },
+    ])
     const documents = { ...as, client_id_metadata_document_supported: true }
     expect(await enrolments.at(documents, upstream, undefined, web)).toEqual({
       clientId: `${gateway}/oauth/client-metadata/${pathOf.as.slice('/connect/callback/'.length)}.json`,
