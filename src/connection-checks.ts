@@ -9,7 +9,7 @@ import { callStdio } from './proxy/fetch.ts'
 import { commandUrl, createDryRun, withPath } from './services/from-config.ts'
 import type { ProbeStep } from './services/probe-steps.ts'
 import { probeServer } from './services/probe.ts'
-import { createBridges } from './stdio/bridges.ts'
+import { createBridges } from './stdio/bridge.ts'
 
 export interface Check {
   /** The configuration key whose value was checked. */

@@ -56,7 +56,7 @@ import {
   createServicesRefresh,
 } from './services/registry.ts'
 import { createServicesList, createStatus, isLoopback } from './status.ts'
-import { type Bridges, createBridges } from './stdio/bridges.ts'
+import { type Bridges, createBridges } from './stdio/bridge.ts'
 
 export interface GatewayOptions {
   readonly config: Config

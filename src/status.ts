@@ -6,7 +6,7 @@ import type { ConnectStep, Handler, Sessions } from './ports/modules.ts'
 import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Address, Directory, Service, ServiceState } from './ports/services.ts'
-import type { Bridges } from './stdio/bridges.ts'
+import type { Bridges } from './stdio/bridge.ts'
 
 // The list of services, which anybody may read. Only users of this gateway get the URLs.
 

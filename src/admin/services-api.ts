@@ -6,7 +6,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, BrowserSession, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { ServiceRegistry } from '../services/registry.ts'
-import type { Bridges } from '../stdio/bridges.ts'
+import type { Bridges } from '../stdio/bridge.ts'
 
 export interface ServicesApi {
   /** GET /api/services */

@@ -28,6 +28,10 @@ export const fieldOf = (headers: readonly string[], name: string): string | unde
   return undefined
 }
 
+/** A flat list without the fields of these names, which are in lower case. */
+export const fieldsWithout = (flat: readonly string[], names: ReadonlySet<string>): string[] =>
+  flat.filter((_, i) => !names.has((flat[i - (i % 2)] as string).toLowerCase()))
+
 /** Fields of one hop (RFC 9110 §7.6.1 and RFC 9112): never forwarded, in either direction. */
 export const hopByHop: ReadonlySet<string> = new Set([
   'connection',

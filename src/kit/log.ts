@@ -1,5 +1,5 @@
 // One event of the log as one line of JSON, the same on every runtime.
-import { Refusal, type RefusalCode, type RequestFacts } from './refusal.ts'
+import { type RefusalCode, type RequestFacts, Refusal } from './refusal.ts'
 
 // JSON on one line, for every reader of lines.
 
@@ -238,6 +238,15 @@ export const networkReason = (error: unknown): string => {
     .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
     .slice(0, mostLength)
 }
+
+/** Why a server was not reached, or was lost. `upstream`: its service's id. */
+export const upstreamRefusal = (error: unknown, upstream: string): Refusal =>
+  error instanceof Refusal
+    ? error
+    : new Refusal(
+        isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable',
+        `${upstream}: ${networkReason(error)}`,
+      )
 
 const causes: readonly (readonly [RegExp, string])[] = [
   [/(?:^|: )the proxy /, 'the HTTP proxy of this gateway could not connect to it'],

@@ -1,13 +1,17 @@
 // Server-sent events as far as a relay needs them (WHATWG HTML §9.2): is it a stream, and where may a comment
 // stand.
 import { createParser } from 'eventsource-parser'
-import { utf8 } from './bytes.ts'
 import { readMediaType } from './http.ts'
 import { Refusal } from './refusal.ts'
 
 export const isEventStream = (contentType: string | undefined): boolean =>
   contentType === 'text/event-stream' ||
   (contentType !== undefined && readMediaType(contentType)?.essence === 'text/event-stream')
+
+export const isStream = (
+  response: Response,
+): response is Response & { readonly body: ReadableStream<Uint8Array> } =>
+  response.body !== null && isEventStream(response.headers.get('content-type') ?? undefined)
 
 /**
  * Whether what has been sent so far ends with a line feed: a comment line may follow then, even inside an
@@ -54,12 +58,12 @@ export const messageEvent = (text: string): string =>
 
 const isLineEnd = (byte: number): boolean => byte === 0x0a || byte === 0x0d
 
-/**
- * A piece of JSON as part of one line: line ends stand between its tokens alone, where a space means the same
- * (RFC 8259 §2).
- */
+/** JSON on one line: line ends stand between its tokens alone, where a space means the same (RFC 8259 §2). */
+export const textOnOneLine = (text: string): string => text.replaceAll(/[\r\n]/g, ' ')
+
+/** A piece of JSON as part of one line. */
 export const onOneLine = (piece: Uint8Array | string): Uint8Array | string => {
-  if (typeof piece === 'string') return piece.replaceAll(/[\r\n]/g, ' ')
+  if (typeof piece === 'string') return textOnOneLine(piece)
   if (!piece.some(isLineEnd)) return piece
   return piece.map((byte) => (isLineEnd(byte) ? 0x20 : byte))
 }
@@ -154,91 +158,39 @@ export const readEvents = async (
   }
 }
 
-// An event stream that the gateway itself writes (WHATWG HTML §9.2): held back when its reader is slow, kept
-// open by comments, and told when the reader leaves.
+// A stream that is to be there all the time.
 
-export interface EventWriter {
-  readonly body: ReadableStream<Uint8Array>
-  write(data: string, about?: { readonly event?: string; readonly id?: string }): void
-  /** A promise while the reader is behind: it resolves when there is room again, or when the reader left. */
-  room(): Promise<void> | undefined
-  /** The stream is complete. */
-  end(): void
-  readonly over: boolean
-}
-
-export interface EventWriterOptions {
-  readonly timer: StartTimer
-  readonly keepAliveMs: number
-  /** The reader left, or the stream was ended; once. */
-  readonly gone: () => void
-}
-
-/** What a reader may be behind, bytes, before its writer has to wait. */
-const roomBytes = 262_144
-
-const encoded = (
-  data: string,
-  { event, id }: { readonly event?: string; readonly id?: string },
-): Uint8Array => {
-  const head = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}`
-  return utf8(
-    `${head}${data
-      .split(/\r\n|\r|\n/)
-      .map((line) => `data: ${line}\n`)
-      .join('')}\n`,
-  )
-}
-
-const comment = utf8(keepAliveComment)
-
-export const createEventWriter = ({ timer, keepAliveMs, gone }: EventWriterOptions): EventWriter => {
-  let controller: ReadableStreamDefaultController<Uint8Array> | undefined
-  let waiting: PromiseWithResolvers<void> | undefined
-  let over = false
-  const proceed = (): void => {
-    waiting?.resolve()
-    waiting = undefined
-  }
-  const finish = (): boolean => {
-    if (over) return false
-    over = true
-    alive.stop()
-    proceed()
-    return true
-  }
-  const body = new ReadableStream<Uint8Array>(
-    {
-      start: (made) => void (controller = made),
-      pull: proceed,
-      cancel() {
-        if (finish()) gone()
-      },
-    },
-    { highWaterMark: roomBytes, size: (piece) => piece?.byteLength ?? 0 },
-  )
-  const alive = createKeepAlive(timer, keepAliveMs, () => {
-    if ((controller?.desiredSize ?? 0) > 0) controller?.enqueue(comment)
+/** Waits, or until the signal aborts. */
+export const pause = (timer: StartTimer, ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      cancel()
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const cancel = timer(ms, done)
+    signal.addEventListener('abort', done, { once: true })
+    if (signal.aborted) done()
   })
-  return {
-    body,
-    write(data, about = {}) {
-      if (over || !controller) return
-      alive.wrote()
-      controller.enqueue(encoded(data, about))
-    },
-    room() {
-      if (over || (controller?.desiredSize ?? 0) > 0) return undefined
-      waiting ??= Promise.withResolvers<void>()
-      return waiting.promise
-    },
-    end() {
-      if (!finish()) return
-      controller?.close()
-      gone()
-    },
-    get over() {
-      return over
-    },
+
+const reopenMs = [1000, 2000, 5000, 15_000, 30_000] as const
+
+/**
+ * Reads again whenever `read` ends, until it resolves to true (there is no stream), fails too often without
+ * `heard` being called, or the signal aborts. Resolves to whether there is no stream.
+ */
+export const keepReading = async (
+  timer: StartTimer,
+  signal: AbortSignal,
+  read: (heard: () => void) => Promise<boolean>,
+): Promise<boolean> => {
+  let failures = 0
+  const heard = (): void => void (failures = 0)
+  while (!signal.aborted) {
+    if (await read(heard).catch(() => false)) return true
+    const ms = reopenMs[failures++]
+    if (ms === undefined) return false
+    await pause(timer, ms, signal)
   }
+  return false
 }

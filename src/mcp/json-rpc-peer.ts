@@ -2,25 +2,74 @@
 // each answer and progress report finds the caller it belongs to.
 import { Refusal } from '../kit/refusal.ts'
 import {
-  type PendingCalls,
-  type CallEvents,
-  type IncomingOptions,
-  type PeerEvents,
-  createIncomingMessages,
-} from './incoming-messages.ts'
-import {
   type DescribedMessage,
   type Id,
   type Rpc,
   describeMessage,
   forWriting,
   isId,
+  kindOf,
   metaOf,
   oneLine,
   paramsOf,
+  readLine,
   withId,
 } from './json-rpc.ts'
-import type { Transport, TransportEvents } from './transport.ts'
+import { type TolerantMessages, createTolerantMessages, repairAnswer } from './tolerant-messages.ts'
+
+/** Runs the function once, after so many milliseconds; what it returns cancels it. */
+export type StartTimer = (ms: number, run: () => void) => () => void
+
+/**
+ * A connection to an MCP server that carries whole JSON-RPC messages both ways until it ends; the shape is
+ * the MCP SDK's Transport.
+ */
+export interface Transport {
+  /**
+   * Sends one message. Throws or rejects with `Refusal` when the server did not get it. `headers`: of the
+   * request that carries the message, a flat list, for transports that send each message with headers.
+   */
+  send(message: string, headers: readonly string[]): void | Promise<void>
+  /** Ends the connection; `onclose` follows. */
+  close(): void
+  /** Stops reading what the server writes, and goes on. */
+  pause(): void
+  resume(): void
+}
+
+export interface TransportEvents {
+  onmessage(text: string): void
+  /** A message beyond every bound, of which only the two ends are known. */
+  onoversized(head: string, tail: string): void
+  /** The connection is over, whoever ended it; nothing follows. */
+  onclose(why: Refusal): void
+}
+
+/** Opens a connection. `headers`: a flat list, for the request that opens it. Rejects with `upstream.*`. */
+export type Connect = (
+  about: { readonly headers: readonly string[]; readonly timeoutMs: number },
+  events: TransportEvents,
+) => Promise<Transport>
+
+export interface CallEvents {
+  /** The message is on its way, on a transport that tells when the server has taken it. */
+  sending?(taken: Promise<void>): void
+  /** The answer under the caller's id. Nothing follows. */
+  answer(text: string, message: Rpc): void
+  /** A progress report under the caller's token. */
+  progress(text: string): void
+  /** No answer will come. */
+  failed(refusal: Refusal): void
+  /** Silence is no fault: a stream of notifications that may never come. */
+  readonly patient?: boolean
+}
+
+export interface PeerEvents {
+  notification(message: Rpc, text: string): void
+  request(message: Rpc, text: string): void
+  /** The connection is over; its calls have failed already. */
+  ended(): void
+}
 
 /** What a session needs of the server behind it. */
 export interface SessionPeer {
@@ -66,13 +115,41 @@ export interface JsonRpcPeer extends SessionPeer {
   spoke(): boolean
 }
 
-export interface JsonRpcPeerDeps extends Pick<
-  IncomingOptions,
-  'now' | 'timer' | 'unexpected' | 'unreadable'
-> {
+export interface JsonRpcPeerDeps {
   /** Display name of the service, for sentences that callers read. */
   readonly name: string
+  readonly now: () => number
+  readonly timer: StartTimer
+  /** What a message was that belongs to nobody. */
+  readonly unexpected: (what: string) => void
+  /** It wrote what is no message, or none that can be read. `waited`: while calls were going. */
+  readonly unreadable: (text: string, waited: boolean) => void
 }
+
+interface Pending {
+  readonly events: CallEvents
+  readonly clientId: Id
+  readonly token: Id | undefined
+  heardAt: number
+}
+
+/** A peer at work. */
+interface Peer extends JsonRpcPeerDeps {
+  readonly events: PeerEvents
+  /** Calls without an answer. */
+  readonly calls: Map<number, Pending>
+  transport: Transport | undefined
+  nextId: number
+  usedAt: number
+  spoke: boolean
+  closed: Refusal | undefined
+  /** Notifications that were sent: careless servers answer them with an error that has no id. */
+  notified: number
+  /** Made when the server first writes what is no message. */
+  tolerant: TolerantMessages | undefined
+}
+
+// What is sent.
 
 const noHeaders: readonly string[] = []
 
@@ -90,55 +167,16 @@ const outgoing = ({ message, text }: DescribedMessage, id: number, token: Id | u
   })
 }
 
-const createHolders = (transport: () => Transport): Pick<JsonRpcPeer, 'hold' | 'release'> => {
-  const holders = new Set<object>()
-  return {
-    hold(who) {
-      if (holders.size === 0) transport().pause()
-      holders.add(who)
-    },
-    release(who) {
-      if (holders.delete(who) && holders.size === 0) transport().resume()
-    },
-  }
-}
-
-const expire = (calls: PendingCalls, before: number, name: string, cancel: JsonRpcPeer['cancel']): void => {
-  for (const [id, call] of calls) {
-    if (call.events.patient || call.heardAt > before) continue
-    cancel(id, 'timeout')
-    call.events.failed(
-      new Refusal('upstream.timeout', 'no output for the call within the timeout', {
-        say: `Request to ${name} timed out`,
-      }),
-    )
-  }
-}
-
-const failAll = (calls: PendingCalls, refusal: Refusal): void => {
-  const lost = [...calls.values()]
-  calls.clear()
-  for (const call of lost) call.events.failed(refusal)
-}
-
 const asRefusal = (error: unknown): Refusal =>
   error instanceof Refusal ? error : new Refusal('fault', String(error))
 
-interface PeerState {
-  transport: Transport | undefined
-  nextId: number
-  usedAt: number
-  spoke: boolean
-  closed: Refusal | undefined
-}
-
-const openTransport = ({ transport, closed }: PeerState): Transport => {
+const openTransport = ({ transport, closed }: Peer): Transport => {
   if (closed) throw closed
   return transport as Transport
 }
 
 /** Sends without anybody who would hear of a failure. */
-const tellQuietly = ({ transport, closed }: PeerState, message: Rpc): void => {
+const tell = ({ transport, closed }: Peer, message: Rpc): void => {
   if (closed) return
   try {
     transport?.send(JSON.stringify(message), noHeaders)?.catch(() => undefined)
@@ -147,96 +185,182 @@ const tellQuietly = ({ transport, closed }: PeerState, message: Rpc): void => {
   }
 }
 
-const createCall =
-  ({
-    calls,
-    state,
-    now,
-    open,
-    forget,
-  }: {
-    readonly calls: PendingCalls
-    readonly state: PeerState
-    readonly now: () => number
-    readonly open: () => Transport
-    readonly forget: (id: number) => boolean
-  }): JsonRpcPeer['call'] =>
-  (said, events, headers = noHeaders) => {
-    const transport = open()
-    const id = state.nextId++
-    const { message } = said
-    const { progressToken } = metaOf(message)
-    const token = isId(progressToken) ? progressToken : undefined
-    state.usedAt = now()
-    const sent = transport.send(outgoing(said, id, token), headers)
-    calls.set(id, { events, clientId: message['id'] as Id, token, heardAt: state.usedAt })
-    if (sent) {
-      events.sending?.(sent)
-      sent.catch((error: unknown) => {
-        if (forget(id)) events.failed(asRefusal(error))
-      })
-    }
-    return id
+/** The call is over; undefined where it was before. */
+const forget = ({ calls, tolerant }: Peer, id: number): Pending | undefined => {
+  const found = calls.get(id)
+  if (!found) return undefined
+  calls.delete(id)
+  tolerant?.settled(id)
+  return found
+}
+
+const cancel = (peer: Peer, requestId: number, reason: string): void => {
+  if (forget(peer, requestId))
+    tell(peer, { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId, reason } })
+}
+
+const expire = (peer: Peer, before: number): void => {
+  for (const [id, { events, heardAt }] of peer.calls) {
+    if (events.patient || heardAt > before) continue
+    cancel(peer, id, 'timeout')
+    events.failed(
+      new Refusal('upstream.timeout', 'no output for the call within the timeout', {
+        say: `Request to ${peer.name} timed out`,
+      }),
+    )
   }
+}
+
+const call = (peer: Peer, said: DescribedMessage, events: CallEvents, headers: readonly string[]): number => {
+  const transport = openTransport(peer)
+  const id = peer.nextId++
+  const { message } = said
+  const { progressToken } = metaOf(message)
+  const token = isId(progressToken) ? progressToken : undefined
+  peer.usedAt = peer.now()
+  const sent = transport.send(outgoing(said, id, token), headers)
+  peer.calls.set(id, { events, clientId: message['id'] as Id, token, heardAt: peer.usedAt })
+  if (sent) {
+    events.sending?.(sent)
+    sent.catch((error: unknown) => {
+      if (forget(peer, id)) events.failed(asRefusal(error))
+    })
+  }
+  return id
+}
+
+// What the server says.
+
+/** Our ids are numbers; some servers write them as text. */
+const numberOf = (id: unknown): number =>
+  typeof id === 'string' && /^\d{1,15}$/.test(id) ? Number(id) : (id as number)
+
+const hearAnswer = (peer: Peer, message: Rpc, text: string): void => {
+  const id = numberOf(message['id'])
+  const found = peer.calls.get(id)
+  if (!found) return peer.unexpected('an answer to no call')
+  peer.calls.delete(id)
+  peer.spoke = true
+  // Clients refuse an answer with both members, even where one is null (JSON-RPC 2.0 §5).
+  const whole =
+    message['error'] === null || message['result'] === null
+      ? repairAnswer(forWriting(text, message))
+      : undefined
+  const { events, clientId } = found
+  events.answer(
+    whole ? JSON.stringify({ ...whole, id: clientId }) : withId(text, message, clientId),
+    whole ?? message,
+  )
+  peer.tolerant?.settled(id)
+}
+
+const hearNotification = (peer: Peer, message: Rpc, text: string): void => {
+  if (message['method'] !== 'notifications/progress') return peer.events.notification(message, text)
+  const found = peer.calls.get(numberOf(paramsOf(message)['progressToken']))
+  if (found?.token === undefined) return peer.unexpected('progress of no call')
+  found.heardAt = peer.now()
+  const whole = forWriting(text, message)
+  found.events.progress(
+    JSON.stringify({ ...whole, params: { ...paramsOf(whole), progressToken: found.token } }),
+  )
+}
+
+/** Gives a message to whom it is for; false for what is no message. */
+const hear = (peer: Peer, value: unknown, line: string): boolean => {
+  const kind = kindOf(value)
+  if (kind === undefined) return false
+  const message = value as Rpc
+  const text = oneLine(line, message)
+  if (kind === 'response') hearAnswer(peer, message, text)
+  else if (kind === 'notification') hearNotification(peer, message, text)
+  else peer.events.request(message, text)
+  return true
+}
+
+/** Whoever makes sense of what is no message, from the first of it on. */
+const tolerantOf = (peer: Peer): TolerantMessages => {
+  const { calls, timer, unreadable } = peer
+  peer.tolerant ??= createTolerantMessages({
+    timer,
+    hear: (value, line) => hear(peer, value, line),
+    unreadable: (text) => unreadable(text, calls.size > 0),
+    has: (id) => calls.has(id),
+    // Streams of notifications only where there is nothing else.
+    waiting() {
+      const impatient = [...calls].filter(([, { events }]) => !events.patient)
+      return (impatient.length > 0 ? impatient : [...calls]).map(([id]) => id)
+    },
+    forNotification: () => peer.notified > 0 && peer.notified-- > 0,
+    end(id, lost) {
+      const found = calls.get(id)
+      if (!found) return
+      calls.delete(id)
+      if ('refusal' in lost) found.events.failed(lost.refusal)
+      else found.events.answer(JSON.stringify({ ...lost.error, id: found.clientId }), lost.error)
+      peer.tolerant?.settled(id)
+    },
+  })
+  return peer.tolerant
+}
+
+const createHeard = (peer: Peer): TransportEvents => ({
+  onmessage(line) {
+    peer.usedAt = peer.now()
+    const read = readLine(line)
+    if (read && hear(peer, read.value, line)) peer.tolerant?.interrupt()
+    else tolerantOf(peer).line(line)
+  },
+  onoversized: (head, tail) => tolerantOf(peer).oversized(head, tail),
+  onclose(why) {
+    if (peer.closed) return
+    peer.closed = why
+    peer.tolerant?.close()
+    const lost = [...peer.calls.values()]
+    peer.calls.clear()
+    for (const { events } of lost) events.failed(why)
+    peer.events.ended()
+  },
+})
 
 export const createJsonRpcPeer = (deps: JsonRpcPeerDeps, events: PeerEvents): JsonRpcPeer => {
-  const { now } = deps
-  const calls: PendingCalls = new Map()
-  const state: PeerState = {
+  const peer: Peer = {
+    ...deps,
+    events,
+    calls: new Map(),
     transport: undefined,
     nextId: 1,
-    usedAt: now(),
+    usedAt: deps.now(),
     spoke: false,
     closed: undefined,
+    notified: 0,
+    tolerant: undefined,
   }
-  const incoming = createIncomingMessages({ ...deps, calls, events, answered: () => (state.spoke = true) })
-  const open = (): Transport => openTransport(state)
-  const forget = (id: number): boolean => {
-    if (!calls.delete(id)) return false
-    incoming.settled(id)
-    return true
-  }
-  const cancel: JsonRpcPeer['cancel'] = (id, reason) => {
-    if (forget(id))
-      tellQuietly(state, {
-        jsonrpc: '2.0',
-        method: 'notifications/cancelled',
-        params: { requestId: id, reason },
-      })
-  }
-
+  const holders = new Set<object>()
   return {
-    ...createHolders(() => state.transport as Transport),
-    cancel,
-    heard: {
-      onmessage(text) {
-        state.usedAt = now()
-        incoming.line(text)
-      },
-      onoversized: incoming.oversized,
-      onclose(why) {
-        if (state.closed) return
-        state.closed = why
-        incoming.close()
-        failAll(calls, why)
-        events.ended()
-      },
-    },
-    attach: (transport) => void (state.transport = transport),
-    call: createCall({ calls, state, now, open, forget }),
+    heard: createHeard(peer),
+    attach: (transport) => void (peer.transport = transport),
+    call: (said, heard, headers = noHeaders) => call(peer, said, heard, headers),
     send({ message, text }, headers = noHeaders) {
-      state.usedAt = now()
-      if (message['id'] === undefined) incoming.notified()
-      return open().send(oneLine(text, message), headers)
+      peer.usedAt = peer.now()
+      if (message['id'] === undefined) peer.notified++
+      return openTransport(peer).send(oneLine(text, message), headers)
     },
-    tell: (message) => tellQuietly(state, message),
-    expire: (silenceMs) => expire(calls, now() - silenceMs, deps.name, cancel),
-    pending: () => calls.size,
-    usedAt: () => state.usedAt,
-    closed: () => state.closed,
-    spoke: () => state.spoke,
+    tell: (message) => tell(peer, message),
+    cancel: (id, reason) => cancel(peer, id, reason),
+    hold(who) {
+      if (holders.size === 0) peer.transport?.pause()
+      holders.add(who)
+    },
+    release(who) {
+      if (holders.delete(who) && holders.size === 0) peer.transport?.resume()
+    },
+    expire: (silenceMs) => expire(peer, peer.now() - silenceMs),
+    pending: () => peer.calls.size,
+    usedAt: () => peer.usedAt,
+    closed: () => peer.closed,
+    spoke: () => peer.spoke,
     complaint: () => '',
-    close: () => state.transport?.close(),
+    close: () => peer.transport?.close(),
   }
 }
 

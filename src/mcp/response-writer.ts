@@ -1,9 +1,7 @@
 // The answer to one HTTP request while it comes into being: one JSON object when the last message is also the
 // first, an event stream otherwise (Streamable HTTP, sending messages to the server).
-import { keepAliveComment } from '../kit/sse.ts'
 import type { AbortListener, PlainResponse, Sink, Source } from '../kit/plain-response.ts'
-
-// The writing of an event stream to whoever reads it, at the speed they read.
+import { createKeepAlive, keepAliveComment } from '../kit/sse.ts'
 
 /**
  * Unsent characters beyond which the server behind is asked to wait, and beyond which this reader is given
@@ -12,30 +10,23 @@ import type { AbortListener, PlainResponse, Sink, Source } from '../kit/plain-re
 const slowCharacters = 1_048_576
 const lostCharacters = 33_554_432
 
-export interface ResponseStreamEvents {
+export interface ResponseEvents {
+  /** The caller left, or was given up, before the answer was complete. */
+  gone(): void
+  /** The caller reads more slowly than the server writes; and has caught up. */
   slow(): void
   caughtUp(): void
-  /** The reader left, or was given up. */
-  gone(): void
 }
 
-export interface ResponseStream {
-  /** Where it goes; what was written before goes first. */
-  attach(sink: Sink): Source
-  write(text: string): void
-  end(): void
-  comment(): void
-  /** Whoever waits because of this reader need not any more. */
-  caughtUp(): void
-}
-
-export const createResponseStream = (events: ResponseStreamEvents): ResponseStream => {
+/** The writing of an event stream to whoever reads it, at the speed they read. */
+const createResponseStream = (events: ResponseEvents) => {
   let sink: Sink | undefined
   let early = ''
   let ended = false
   let unsent = 0
   let slow = false
 
+  /** Whoever waits because of this reader need not any more. */
   const caughtUp = (): void => {
     if (!slow) return
     slow = false
@@ -59,7 +50,8 @@ export const createResponseStream = (events: ResponseStreamEvents): ResponseStre
   }
 
   return {
-    attach(to) {
+    /** Where it goes; what was written before goes first. */
+    attach(to: Sink): Source {
       sink = to
       if (early !== '') write(early)
       early = ''
@@ -73,68 +65,60 @@ export const createResponseStream = (events: ResponseStreamEvents): ResponseStre
       }
     },
     write,
-    end() {
+    end(): void {
       ended = true
       sink?.end()
     },
-    comment() {
+    comment(): void {
       if (unsent === 0) sink?.write(keepAliveComment)
     },
     caughtUp,
   }
 }
 
-export interface ResponseEvents {
-  /** The caller left, or was given up, before the answer was complete. */
-  gone(): void
-  /** The caller reads more slowly than the server writes; and has caught up. */
-  slow(): void
-  caughtUp(): void
+export interface EventFields {
+  /** Makes it an event that a client can resume behind. */
+  readonly id?: string
+  readonly retryMs?: number
+  /** `message` where there is data. */
+  readonly name?: string
 }
 
 export interface ResponseWriter {
   readonly reply: Promise<PlainResponse>
   /** Begins an event stream, unless an answer has begun. */
   open(): void
-  /** Writes one event with this data; `id` makes it one a client can resume behind. */
-  event(data: string, id?: string, retryMs?: number): void
-  /** The whole answer as JSON; only while nothing has begun. */
-  json(text: string, status?: number, headers?: readonly string[]): void
+  /** Writes one event with this data, on one line. */
+  event(data: string, fields?: EventFields): void
+  /** The last message: as JSON while nothing has begun, as an event otherwise. */
+  answer(text: string, status?: number, headers?: readonly string[]): void
   /** Nothing more will come: 202 without a body when nothing has begun. */
   end(): void
-  /** Refused: rejects the reply while nothing has begun. */
-  refuse(error: unknown): void
+  /** Refused: rejects the reply while nothing has begun; `text` is the last message of a stream that has. */
+  fail(error: unknown, text?: () => string): void
   /** A comment, where nothing was written for a while. */
   comment(): void
   readonly state: 'waiting' | 'streaming' | 'over'
 }
 
 /** One event. */
-export const frame = (data: string, id?: string, retryMs?: number): string =>
-  `${id === undefined ? '' : `id: ${id}\n`}${retryMs === undefined ? '' : `retry: ${retryMs}\n`}${data === '' ? '' : 'event: message\n'}data: ${data}\n\n`
+export const frame = (
+  data: string,
+  { id, retryMs, name = data === '' ? undefined : 'message' }: EventFields = {},
+): string =>
+  `${id === undefined ? '' : `id: ${id}\n`}${retryMs === undefined ? '' : `retry: ${retryMs}\n`}${name === undefined ? '' : `event: ${name}\n`}data: ${data}\n\n`
 
 export const streamHeaders = ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-cache, no-transform']
 const jsonHeaders = ['Content-Type', 'application/json', 'Cache-Control', 'no-store']
 
-interface Deferred {
-  readonly reply: Promise<PlainResponse>
-  resolve(reply: PlainResponse): void
-  reject(error: unknown): void
-}
-
-const deferred = (): Deferred => {
-  const { promise, resolve, reject } = Promise.withResolvers<PlainResponse>()
-  // Nobody may be listening any more when it is refused.
-  promise.catch(() => undefined)
-  return { reply: promise, resolve, reject }
-}
-
 /** `signal` aborts when the caller leaves. */
 export const createResponseWriter = (events: ResponseEvents, signal: AbortListener): ResponseWriter => {
-  const { reply, resolve, reject } = deferred()
+  const { promise: reply, resolve, reject } = Promise.withResolvers<PlainResponse>()
+  // Nobody may be listening any more when it is refused.
+  reply.catch(() => undefined)
   let state: ResponseWriter['state'] = 'waiting'
   // Most calls are answered in one piece and never need it.
-  let stream: ResponseStream | undefined
+  let stream: ReturnType<typeof createResponseStream> | undefined
   const close = (): boolean => {
     if (state === 'over') return false
     state = 'over'
@@ -142,43 +126,45 @@ export const createResponseWriter = (events: ResponseEvents, signal: AbortListen
     stream?.caughtUp()
     return true
   }
-  const leave = (): void => {
+  const gone = (): void => {
     if (!close()) return
     // Nobody waits for the answer any more; whoever carries the call does.
     reject(signal.reason)
     events.gone()
   }
   const aborted = (): void => {
-    leave()
+    gone()
     stream?.end()
   }
   signal.addEventListener('abort', aborted, { once: true })
 
-  const open = (): void => {
-    if (state !== 'waiting') return
-    state = 'streaming'
-    stream = createResponseStream({ slow: events.slow, caughtUp: events.caughtUp, gone: leave })
-    resolve({ status: 200, headers: streamHeaders, body: stream.attach })
-  }
-
-  return {
+  const writer: ResponseWriter = {
     reply,
-    open,
-    event(data, id, retryMs) {
-      open()
-      if (state === 'streaming') stream?.write(frame(data, id, retryMs))
+    open() {
+      if (state !== 'waiting') return
+      state = 'streaming'
+      stream = createResponseStream({ ...events, gone })
+      resolve({ status: 200, headers: streamHeaders, body: stream.attach })
     },
-    json(text, status = 200, headers = []) {
+    event(data, fields) {
+      writer.open()
+      if (state === 'streaming') stream?.write(frame(data, fields))
+    },
+    answer(text, status = 200, headers = []) {
       if (state === 'waiting' && close())
         resolve({ status, headers: [...jsonHeaders, ...headers], body: text })
+      // Nothing follows where the answer is over.
+      writer.event(text)
+      writer.end()
     },
     end() {
       if (!close()) return
       if (stream) stream.end()
       else resolve({ status: 202, headers: [], body: '' })
     },
-    refuse(error) {
+    fail(error, text) {
       if (state === 'waiting' && close()) reject(error)
+      if (text && state === 'streaming') writer.answer(text())
     },
     comment() {
       if (state === 'streaming') stream?.comment()
@@ -186,5 +172,81 @@ export const createResponseWriter = (events: ResponseEvents, signal: AbortListen
     get state() {
       return state
     },
+  }
+  return writer
+}
+
+/** A response that takes longer begins as a stream, so that the caller sees that the gateway is alive. */
+const streamAfterMs = 1000
+
+/** A response that looks after itself: it opens its stream in time, and comments while it is silent. */
+export interface TimedResponse {
+  readonly reply: Promise<PlainResponse>
+  /** Begins an event stream, unless an answer has begun. */
+  open(): void
+  /** Sends a message that is not the last. Returns a promise while the reader is behind. */
+  write(text: string, fields?: EventFields): Promise<void> | undefined
+  /** Sends the last message; without one, ends with 202 if nothing was sent. */
+  finish(text?: string, status?: number): void
+  /** Rejects the reply while nothing was sent; `text` is the last message of a stream that has begun. */
+  fail(error: unknown, text?: () => string): void
+  state(): ResponseWriter['state']
+}
+
+/** `gone`: the caller left before the last message; called once. */
+export const createTimedResponse = (
+  timer: (ms: number, run: () => void) => () => void,
+  keepAliveMs: number,
+  signal: AbortListener,
+  gone: () => void,
+): TimedResponse => {
+  let room: PromiseWithResolvers<void> | undefined
+  const writer = createResponseWriter(
+    {
+      gone() {
+        stop()
+        gone()
+      },
+      slow: () => void (room = Promise.withResolvers()),
+      caughtUp: () => room?.resolve(),
+    },
+    signal,
+  )
+  const alive = createKeepAlive(timer, keepAliveMs, writer.comment)
+  const open = (): void => {
+    if (writer.state !== 'waiting') return
+    writer.open()
+    alive.wrote()
+  }
+  const cancel = timer(streamAfterMs, open)
+  const stop = (): void => {
+    cancel()
+    alive.stop()
+  }
+  if (signal.aborted) {
+    writer.fail(signal.reason)
+    stop()
+    gone()
+  }
+  return {
+    reply: writer.reply,
+    open,
+    write(text, fields) {
+      if (writer.state === 'over') return undefined
+      writer.event(text, fields)
+      alive.wrote()
+      return room?.promise
+    },
+    finish(text, status) {
+      stop()
+      if (text !== undefined) writer.answer(text, status)
+      writer.end()
+    },
+    fail(error, text) {
+      stop()
+      writer.fail(error, text)
+      writer.end()
+    },
+    state: () => writer.state,
   }
 }

@@ -1,5 +1,5 @@
 // The published revisions of MCP, and what a gateway must know of each. No other file names a revision.
-import type { Rpc } from './json-rpc.ts'
+import { type Rpc, metaOf } from './json-rpc.ts'
 import { isRecord } from './json.ts'
 
 export interface Revision {
@@ -31,6 +31,17 @@ const oldestModern = '2026-07-28'
 
 /** Revisions are dates and compare as text. One that was published after this gateway is modern too. */
 export const isModern = (version: string): boolean => version >= oldestModern
+
+/**
+ * Whether a message is served without a session: its envelope says so or, where it has none, the header
+ * (2026-07-28 basic/versioning).
+ */
+export const isModernMessage = (message: Rpc, header: string | undefined): boolean => {
+  const claim = metaOf(message)[metaKeys.version]
+  return typeof claim === 'string'
+    ? isModern(claim)
+    : message['method'] !== 'initialize' && isModern(header?.trim() ?? '')
+}
 
 const urlElicitation = '2025-11-25'
 

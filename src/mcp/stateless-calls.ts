@@ -2,7 +2,7 @@
 // (streamable-http; basic/transports/stdio).
 import type { PlainResponse } from '../kit/plain-response.ts'
 import type { Refusal } from '../kit/refusal.ts'
-import type { PeerEvents } from './incoming-messages.ts'
+import type { PeerEvents, SessionPeer } from './json-rpc-peer.ts'
 import {
   type DescribedMessage,
   type Id,
@@ -15,12 +15,9 @@ import {
   statusOf,
 } from './json-rpc.ts'
 import { isRecord } from './json.ts'
-import type { SessionPeer } from './json-rpc-peer.ts'
 import { type ResponseWriter, createResponseWriter } from './response-writer.ts'
 import type { Posted } from './session.ts'
-
-const subscriptionId = 'io.modelcontextprotocol/subscriptionId'
-const logLevel = 'io.modelcontextprotocol/logLevel'
+import { logLevelKey, subscriptionKey } from './translate.ts'
 
 interface CallInFlight {
   readonly clientId: Id
@@ -61,20 +58,12 @@ interface CallsState extends StatelessCallsOptions {
 
 const withSubscription = (holder: Rpc, id: Id): Rpc => ({
   ...holder,
-  _meta: { ...(isRecord(holder['_meta']) ? holder['_meta'] : {}), [subscriptionId]: id },
+  _meta: { ...(isRecord(holder['_meta']) ? holder['_meta'] : {}), [subscriptionKey]: id },
 })
 
 const forget = (state: CallsState, id: number): void => {
   state.inFlight.delete(id)
   if (state.logging === id) state.logging = undefined
-}
-
-const finish = (output: ResponseWriter, text: string, status: number): void => {
-  if (output.state === 'waiting') output.json(text, status)
-  else {
-    output.event(text)
-    output.end()
-  }
 }
 
 const subscription = ({ inFlight }: CallsState, id: unknown): CallInFlight | undefined => {
@@ -84,7 +73,7 @@ const subscription = ({ inFlight }: CallsState, id: unknown): CallInFlight | und
 
 const notify = (state: CallsState, message: Rpc, text: string): void => {
   const { peer, unexpected, inFlight, logging } = state
-  const id = metaOf(message)[subscriptionId]
+  const id = metaOf(message)[subscriptionKey]
   if (id !== undefined) {
     const found = subscription(state, id)
     if (!found) return unexpected('a notification of no subscription')
@@ -110,9 +99,9 @@ const notify = (state: CallsState, message: Rpc, text: string): void => {
  * them, a second asks for none.
  */
 const quieted = ({ logging }: CallsState, said: DescribedMessage): DescribedMessage => {
-  if (logging === undefined || !(logLevel in metaOf(said.message))) return said
+  if (logging === undefined || !(logLevelKey in metaOf(said.message))) return said
   const whole = forWriting(said.text, said.message)
-  const { [logLevel]: _level, ...meta } = metaOf(whole)
+  const { [logLevelKey]: _level, ...meta } = metaOf(whole)
   return describeMessage({ ...whole, params: { ...paramsOf(whole), _meta: meta } })
 }
 
@@ -146,8 +135,7 @@ const request = (
     answer(text, answer) {
       forget(state, id)
       const { result } = answer
-      finish(
-        output,
+      output.answer(
         listens && isRecord(result)
           ? JSON.stringify({ ...answer, id: clientId, result: withSubscription(result, clientId) })
           : text,
@@ -156,15 +144,14 @@ const request = (
     },
     failed(refusal: Refusal) {
       forget(state, id)
-      if (output.state === 'waiting') output.refuse(refusal)
+      output.fail(refusal, listens ? undefined : () => refused(refusal, clientId))
       // A subscription whose server is gone just ends, without a result (basic/patterns/subscriptions,
       // graceful closure).
-      else if (listens) output.end()
-      else finish(output, refused(refusal, clientId), 200)
+      if (listens) output.end()
     },
   })
   inFlight.set(id, { clientId, output, listens, late: false })
-  if (isId(metaOf(sent.message)[logLevel])) state.logging = id
+  if (isId(metaOf(sent.message)[logLevelKey])) state.logging = id
   return output.reply
 }
 
@@ -200,15 +187,8 @@ export const createStatelessCalls = (options: StatelessCallsOptions): StatelessC
         if (!listens) continue
         forget(state, id)
         peer().cancel(id, 'the server is put to sleep')
-        finish(
-          output,
-          JSON.stringify({
-            jsonrpc: '2.0',
-            id: clientId,
-            result: withSubscription({ resultType: 'complete' }, clientId),
-          }),
-          200,
-        )
+        const result = withSubscription({ resultType: 'complete' }, clientId)
+        output.answer(JSON.stringify({ jsonrpc: '2.0', id: clientId, result }))
       }
     },
   }

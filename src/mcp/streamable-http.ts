@@ -3,9 +3,8 @@
 import { fieldOf, readMediaType } from '../kit/http.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { PeerEvents, StartTimer } from './incoming-messages.ts'
+import type { PeerEvents, SessionPeer, StartTimer } from './json-rpc-peer.ts'
 import { type DescribedMessage, type Id, type Rpc, forWriting, kindOf } from './json-rpc.ts'
-import type { SessionPeer } from './json-rpc-peer.ts'
 import { readStrictJson, isRecord } from './json.ts'
 import { isModern, revisions } from './revisions.ts'
 import { type Posted, type Session, createSession } from './session.ts'
@@ -35,12 +34,6 @@ const accepts = (accept: string | undefined, type: string): boolean =>
       ),
     )
 
-/** Whether the header names a revision without sessions. */
-export const modernHeader = (headers: readonly string[]): boolean => {
-  const version = fieldOf(headers, 'mcp-protocol-version')
-  return version !== undefined && isModern(version.trim())
-}
-
 /** Throws `request.method`, `request.accept` or `request.media-type`. */
 export const checkRequest = ({ method, headers }: Pick<SessionRequest, 'method' | 'headers'>): void => {
   const accept = fieldOf(headers, 'accept')
@@ -55,7 +48,7 @@ export const checkRequest = ({ method, headers }: Pick<SessionRequest, 'method' 
     return
   }
   // Streams by GET and sessions that end by DELETE belong to the revisions before 2026-07-28.
-  if (modernHeader(headers))
+  if (isModern(fieldOf(headers, 'mcp-protocol-version')?.trim() ?? ''))
     throw new Refusal('request.method', `${method} in a revision without sessions`, {
       headers: { allow: 'POST' },
     })
@@ -143,6 +136,8 @@ interface OpenSession {
   readonly owner: string
   readonly session: Session
   readonly peer: SessionPeer
+  /** Once the server has said yes. */
+  id: string | undefined
   leave(): void
 }
 
@@ -151,11 +146,6 @@ interface OpenSession {
  * has one from the start.
  */
 const graceMs = 100
-/**
- * From this revision on, streams begin with an event that has only an id (2025-11-25 transports, sending
- * messages).
- */
-const priming = (revisions.find(({ modern }) => !modern) as { readonly version: string }).version
 const batching = new Set(revisions.filter(({ batches }) => batches).map(({ version }) => version))
 
 const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[]): void => {
@@ -166,56 +156,47 @@ const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[
   })
 }
 
+type OpenSessions = Map<string, OpenSession>
+
 /** A session whose connection is there, and that has no id yet. */
 const openSession = async (
   { now, unexpected, holdMs, connect }: StreamableHttpOptions,
+  all: OpenSessions,
   owner: string,
   request: SessionRequest,
-  forget: (opened: OpenSession) => void,
 ): Promise<OpenSession> => {
-  const at: { peer?: SessionPeer; opened?: OpenSession } = {}
-  const session = createSession({
-    now,
-    unexpected,
-    peer: () => at.peer as SessionPeer,
-    primes: (version) => version >= priming,
-    atOnce: holdMs > 0,
-  })
+  const at: { opened?: OpenSession } = {}
+  const peer = (): SessionPeer => (at.opened as OpenSession).peer
+  const session = createSession({ now, unexpected, peer, atOnce: holdMs > 0 })
   const ended = (): void => {
     session.streams.close()
-    if (at.opened) forget(at.opened)
+    all.delete(at.opened?.id ?? '')
   }
   const leave = (): void => {
     ended()
-    at.peer?.close()
+    at.opened?.peer.close()
   }
+  const busy = (): boolean => at.opened !== undefined && peer().pending() > 0
+  const idle = (): number => (!at.opened || busy() ? 0 : now() - Math.max(peer().usedAt(), session.touchedAt))
   const { request: ask, notification } = session
-  const peer = await connect(owner, request, {
-    request: ask,
-    notification,
-    ended,
-    leave,
-    busy: () => at.peer !== undefined && at.peer.pending() > 0,
-    idle: () =>
-      !at.peer || at.peer.pending() > 0 ? 0 : now() - Math.max(at.peer.usedAt(), session.touchedAt),
-  })
-  const opened = { owner, session, peer, leave }
-  at.peer = peer
+  const user = { request: ask, notification, ended, leave, busy, idle }
+  const opened = { owner, session, peer: await connect(owner, request, user), id: undefined, leave }
   at.opened = opened
   return opened
 }
 
-/**
- * Sends `initialize`. The session begins with the server's yes, when `accept` names it; without one nothing
- * is left behind.
- */
-const initialize = (
-  { session, peer, leave: end }: OpenSession,
+/** Sends `initialize` on a connection of its own. The session begins with the server's yes; without one nothing is left behind. */
+const initialize = async (
+  all: OpenSessions,
+  owner: string,
   said: DescribedMessage,
-  { signal, refused, headers }: SessionRequest,
-  { timer, startMs }: StreamableHttpOptions,
-  accept: () => string,
+  request: SessionRequest,
+  options: StreamableHttpOptions,
 ): Promise<PlainResponse> => {
+  const { signal, refused, headers, sessionId } = request
+  const { now, timer, startMs, newId } = options
+  const opened = await openSession(options, all, owner, request)
+  const { session, peer } = opened
   const output = session.streams.output(signal)
   const over = (): void => {
     cancelLate()
@@ -223,7 +204,7 @@ const initialize = (
   }
   const leave = (): void => {
     over()
-    end()
+    opened.leave()
   }
   const failed = (refusal: Refusal): void => {
     output.fail(refusal, () => refused(refusal, said.message['id']))
@@ -244,8 +225,10 @@ const initialize = (
     }
     over()
     session.version = result['protocolVersion']
-    session.touch()
-    output.answer(text, 200, ['Mcp-Session-Id', accept()])
+    session.touchedAt = now()
+    opened.id = sessionId?.() ?? newId()
+    all.set(opened.id, opened)
+    output.answer(text, 200, ['Mcp-Session-Id', opened.id])
   }
   try {
     peer.call(said, { answer, progress: output.tell, failed, patient: true }, headers)
@@ -255,50 +238,30 @@ const initialize = (
   return output.reply
 }
 
-interface Sessions {
-  /** The owner's session that the headers name. Throws `session.missing` and `session.unknown`. */
-  find(owner: string, headers: readonly string[]): OpenSession
-  /** Opens one, and sends `initialize`. */
-  begin(owner: string, said: DescribedMessage, request: SessionRequest): Promise<PlainResponse>
-  readonly all: ReadonlyMap<string, OpenSession>
-}
-
-const createSessions = (options: StreamableHttpOptions): Sessions => {
-  const all = new Map<string, OpenSession>()
-  const idOf = new Map<OpenSession, string>()
-  const forget = (opened: OpenSession): void => {
-    all.delete(idOf.get(opened) ?? '')
-    idOf.delete(opened)
-  }
-  return {
-    all,
-    find(owner, headers) {
-      const id = fieldOf(headers, 'mcp-session-id')
-      if (id === undefined) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
-      const found = all.get(id)
-      if (!found || found.owner !== owner)
-        throw new Refusal(
-          'session.unknown',
-          found ? 'session belongs to another user' : 'session unknown or expired',
-        )
-      found.session.touch()
-      return found
-    },
-    async begin(owner, said, request) {
-      const opened = await openSession(options, owner, request, forget)
-      return initialize(opened, said, request, options, () => {
-        const id = request.sessionId?.() ?? options.newId()
-        all.set(id, opened)
-        idOf.set(opened, id)
-        return id
-      })
-    },
-  }
+/** The owner's session that the headers name. Throws `session.missing` and `session.unknown`. */
+const findSession = (
+  all: OpenSessions,
+  owner: string,
+  headers: readonly string[],
+  now: () => number,
+): OpenSession => {
+  const id = fieldOf(headers, 'mcp-session-id')
+  if (id === undefined) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
+  const found = all.get(id)
+  if (found?.owner !== owner)
+    throw new Refusal(
+      'session.unknown',
+      found ? 'session belongs to another user' : 'session unknown or expired',
+    )
+  found.session.touchedAt = now()
+  return found
 }
 
 export const createStreamableHttp = (options: StreamableHttpOptions): StreamableHttp => {
   const { now, holdMs, sessionMs } = options
-  const { all, find, begin } = createSessions(options)
+  const all: OpenSessions = new Map()
+  const find = (owner: string, headers: readonly string[]): OpenSession =>
+    findSession(all, owner, headers, now)
 
   const endpoint: StreamableHttp = {
     async handle(owner, request) {
@@ -322,7 +285,7 @@ export const createStreamableHttp = (options: StreamableHttpOptions): Streamable
       )
       if (first) {
         checkInitialize(first.message, batch, request.headers)
-        return begin(owner, first, request)
+        return initialize(all, owner, first, request, options)
       }
       const { session } = find(owner, request.headers)
       if (batch && !batching.has(session.version ?? ''))
@@ -338,13 +301,13 @@ export const createStreamableHttp = (options: StreamableHttpOptions): Streamable
         if (
           Math.max(session.touchedAt, peer.usedAt()) <= limit &&
           peer.pending() === 0 &&
-          !session.streams.connected
+          !session.streams.connected()
         )
           leave()
       }
     },
     expire(silenceMs, waitMs) {
-      for (const { session, peer } of all.values()) peer.expire(session.asked > 0 ? waitMs : silenceMs)
+      for (const { session, peer } of all.values()) peer.expire(session.asked.size > 0 ? waitMs : silenceMs)
     },
     get size() {
       return all.size

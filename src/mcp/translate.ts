@@ -1,9 +1,9 @@
 // Results, errors and capabilities, translated between legacy revisions and the modern one as far as they
 // have a counterpart (2025-11-25 and 2026-07-28).
-import { metaKeys } from './revisions.ts'
-import { isUsable } from './param-headers.ts'
 import type { Rpc } from './json-rpc.ts'
 import { isRecord } from './json.ts'
+import { isUsable } from './param-headers.ts'
+import { metaKeys } from './revisions.ts'
 
 export const serverInfoKey = 'io.modelcontextprotocol/serverInfo'
 export const subscriptionKey = 'io.modelcontextprotocol/subscriptionId'
@@ -193,3 +193,36 @@ export const isLevel = (level: unknown): level is string =>
 /** Whether a log message is at least as severe as the level that was asked for. */
 export const isLevelWanted = (level: unknown, wanted: string): boolean =>
   levels.indexOf(String(level)) >= levels.indexOf(wanted)
+
+// Subscriptions (2026-07-28 basic/patterns/subscriptions).
+
+/** Notifications of list changes, with their names in the filter of a subscription and in capabilities. */
+export const listChanges: Readonly<Record<string, { readonly filter: string; readonly capability: string }>> =
+  {
+    'notifications/tools/list_changed': { filter: 'toolsListChanged', capability: 'tools' },
+    'notifications/prompts/list_changed': { filter: 'promptsListChanged', capability: 'prompts' },
+    'notifications/resources/list_changed': { filter: 'resourcesListChanged', capability: 'resources' },
+  }
+
+export const hasFlag = (capabilities: Rpc, capability: string, flag: string): boolean => {
+  const declared = capabilities[capability]
+  return isRecord(declared) && declared[flag] === true
+}
+
+/** List changes that the client asked for and the server declared. */
+export const grantedChanges = (wanted: Rpc, capabilities: Rpc): Rpc =>
+  Object.fromEntries(
+    Object.values(listChanges)
+      .filter(
+        ({ filter, capability }) =>
+          wanted[filter] === true && hasFlag(capabilities, capability, 'listChanged'),
+      )
+      .map(({ filter }) => [filter, true]),
+  )
+
+/** List changes that a subscription to a modern server with these capabilities asks for. */
+export const subscribableChanges = (capabilities: Rpc): Rpc =>
+  grantedChanges(
+    Object.fromEntries(Object.values(listChanges).map(({ filter }) => [filter, true])),
+    capabilities,
+  )

@@ -3,8 +3,8 @@
 import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
-import type { Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
 import type { ProxiedCalls } from '../ports/call.ts'
+import type { Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
 import type { Runtime, LocatedCall } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { createAdmission } from './admission.ts'
@@ -17,16 +17,14 @@ import type { ResolveDeps } from './resolve.ts'
 import { createRespond } from './response-sink.ts'
 import { type RevalidationDeps, createRevalidation } from './revalidate.ts'
 import { type RevisionBridgeDeps, createRevisionBridge } from './revisions/bridge.ts'
-import { createInternalCalls } from './transports/client-messages.ts'
-import { type ClientSseDeps, createClientSse } from './transports/client-sse.ts'
+import { createInternalCalls, createConnectionSteps } from './transports/client-messages.ts'
+import { type ClientSseDeps, createClientSse, createSessionLocation } from './transports/client-sse.ts'
 import { type AdmitSocket, createAdmitSocket } from './transports/client-websocket.ts'
-import { createConnectionSteps } from './transports/connection-steps.ts'
 import {
   type ServerAdapter,
   type ServerAdapterDeps,
   createServerAdapter,
 } from './transports/server-adapter.ts'
-import { createSessionLocation } from './transports/session-location.ts'
 import { createCredentialRecovery } from './upstream-credential.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
 

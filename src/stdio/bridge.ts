@@ -1,20 +1,20 @@
-// The stdio bridge of one service: Streamable HTTP of every revision on one side, a command's standard input
-// and output on the other.
+// The stdio bridge of each service that is a command: Streamable HTTP of every revision on one side, the
+// command's standard input and output on the other.
+import type { Config } from '../config/schema.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
+import { fieldOf } from '../kit/http.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { StartTimer } from '../mcp/incoming-messages.ts'
-import { type DescribedMessage, type Rpc, kindOf, metaOf } from '../mcp/json-rpc.ts'
-import { metaKeys, isModern } from '../mcp/revisions.ts'
+import { type DescribedMessage, kindOf } from '../mcp/json-rpc.ts'
+import { isModernMessage } from '../mcp/revisions.ts'
 import {
   type StreamableHttp,
   checkRequest,
   createStreamableHttp,
-  modernHeader,
   readMessages,
 } from '../mcp/streamable-http.ts'
-import type { Log, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
-import type { Attend, DispatchStdio, StdioCall } from '../ports/services.ts'
+import type { Log, ProcessPlan, Runtime, SpawnServer, Timer } from '../ports/runtime.ts'
+import type { Service, ServiceState, Attend, DispatchStdio, StdioCall } from '../ports/services.ts'
 import { type StatelessEndpoint, createStatelessEndpoint } from './person-process.ts'
 import { type ProcessPool, createOwnerKeys, createPool } from './process-pool.ts'
 import { type SharedProcess, createSharedProcess } from './shared-process.ts'
@@ -35,7 +35,7 @@ interface SweeperOptions extends Pick<BridgeOptions, 'timeoutMs' | 'sleepMs' | '
   readonly pool: ProcessPool
   readonly starting: Pick<Starting, 'tick'>
   readonly now: () => number
-  readonly timer: StartTimer
+  readonly timer: Timer
 }
 
 interface Sweeper {
@@ -108,7 +108,7 @@ export interface BridgeOptions {
 export interface BridgeDeps {
   readonly spawn: SpawnServer
   readonly now: () => number
-  readonly timer: StartTimer
+  readonly timer: Timer
   readonly random: (n: number) => Uint8Array
   readonly digest: Runtime['digest']
   readonly log: Log
@@ -151,17 +151,6 @@ interface Endpoints {
   readonly newId: () => string
 }
 
-/**
- * Whether a message is served without a session: its envelope says so or, where it has none, the header
- * (2026-07-28 basic/versioning).
- */
-const isModernCall = (message: Rpc, headers: readonly string[]): boolean => {
-  const claim = metaOf(message)[metaKeys.version]
-  return typeof claim === 'string'
-    ? isModern(claim)
-    : message['method'] !== 'initialize' && modernHeader(headers)
-}
-
 /** A request that may have to wait for a process; everything else is answered at once. */
 const waits = (
   { stateless }: Endpoints,
@@ -181,7 +170,7 @@ const route = (endpoints: Endpoints, owner: string, call: StdioCall): Promise<Pl
   const posted = readMessages(call)
   const [first] = posted.messages
   if (posted.batch || !first) return sessions.post(owner, posted, call)
-  const modern = isModernCall(first.message, call.headers)
+  const modern = isModernMessage(first.message, fieldOf(call.headers, 'mcp-protocol-version'))
   const answer = (made: StdioCall): Promise<PlainResponse> =>
     modern ? stateless.handle(owner, first, made) : sessions.post(owner, posted, made)
   if (!waits(endpoints, owner, first, modern, call)) return answer(call)
@@ -270,6 +259,107 @@ export const createBridge = (options: BridgeOptions, deps: BridgeDeps): Bridge =
     async close(graceMs) {
       await pool.close(graceMs)
       sweeper.stop()
+    },
+  }
+}
+
+// The services that are commands on this computer, each behind a bridge of its own.
+
+/** What is left of a removed service ends within five seconds. */
+const goneMs = 3000
+
+type ServiceConfig = Config['mcp_services'][string]
+
+export interface Bridges {
+  /** The bridge of a command, made when first asked for. */
+  of(id: string, service: ServiceConfig): Service['upstream']
+  /** For the operator, service by service: the processes that run, and those that failed last. */
+  all(): readonly (Pick<Bridge, 'processes' | 'failures'> & { readonly service: string })[]
+  /** Whether the command behind a service can be started, as far as is known. */
+  state(upstream: Service['upstream']): ServiceState
+  /**
+   * Ends the processes of what a service that is gone stood in front of; calls that are going get a moment.
+   */
+  end(upstream: Service['upstream']): void
+  /** Lets calls that are going finish for `graceMs`, then ends every process. Resolves when all are gone. */
+  close(graceMs: number): Promise<void>
+}
+
+const bridgeOf = (
+  id: string,
+  service: ServiceConfig & { readonly command: string },
+  runtime: Runtime,
+  keepAliveMs: number,
+): Bridge | undefined =>
+  runtime.spawn &&
+  createBridge(
+    {
+      name: service.name ?? id,
+      plan: {
+        service: id,
+        command: service.command,
+        args: service.args,
+        env: service.env,
+        cwd: service.cwd,
+        sandbox: service.sandbox,
+        network: service.sandbox_network,
+        read: service.sandbox_read,
+        write: service.sandbox_write,
+      },
+      shared: service.shared,
+      timeoutMs: service.timeout,
+      startMs: service.start_timeout,
+      sessionIdleMs: service.session_idle * 1000,
+      sleepMs: service.sleep_after * 1000,
+      holdMs: service.reconnect_after,
+      keepAliveMs,
+      maxProcesses: service.max_processes,
+      maxProcessesPerPerson: service.max_processes_per_person,
+    },
+    {
+      spawn: runtime.spawn,
+      now: runtime.now,
+      timer: runtime.timer,
+      random: runtime.random,
+      digest: runtime.digest,
+      log: runtime.log,
+      about: runtime.about,
+    },
+  )
+
+/** `keepAliveMs`: how often a comment goes out on an idle stream. */
+export const createBridges = (runtime: Runtime, keepAliveMs: number): Bridges => {
+  const bridges = new Map<Bridge['carry'], { readonly service: string; readonly bridge: Bridge }>()
+  return {
+    of(id, service) {
+      const { command } = service
+      const bridge =
+        command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime, keepAliveMs)
+      if (bridge) bridges.set(bridge.carry, { service: id, bridge })
+      return {
+        kind: 'bridge',
+        carry:
+          bridge?.carry ??
+          (() => Promise.reject(new Refusal('process.unsupported', 'this runtime cannot start programs'))),
+        attend: bridge?.attend,
+      }
+    },
+    all: () =>
+      [...bridges.values()].map(({ service, bridge: { processes, failures } }) => ({
+        service,
+        processes,
+        failures,
+      })),
+    state: (upstream) =>
+      (upstream.kind === 'bridge' ? bridges.get(upstream.carry)?.bridge.state : undefined) ?? 'unknown',
+    end(upstream) {
+      const gone = upstream.kind === 'bridge' ? bridges.get(upstream.carry) : undefined
+      if (!gone || upstream.kind !== 'bridge') return
+      bridges.delete(upstream.carry)
+      runtime.defer(gone.bridge.close(goneMs))
+    },
+    async close(graceMs) {
+      await Promise.all([...bridges.values()].map(({ bridge }) => bridge.close(graceMs)))
     },
   }
 }

@@ -1,5 +1,10 @@
 // One process for each person who calls in 2026-07-28, once it is known that the server speaks it (SEP-2567:
 // the key is the authenticated principal).
+import type { PlainResponse } from '../kit/plain-response.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
+import { type DescribedMessage, type Id, type Rpc, kindOf, paramsOf } from '../mcp/json-rpc.ts'
+import { isRecord } from '../mcp/json.ts'
 import {
   type ToolParamHeaders,
   collectToolHeaders,
@@ -7,17 +12,11 @@ import {
   mismatchOf,
   paramHeaders,
 } from '../mcp/param-headers.ts'
-import type { PlainResponse } from '../kit/plain-response.ts'
-import { Refusal } from '../kit/refusal.ts'
-import type { StartTimer } from '../mcp/incoming-messages.ts'
-import { type DescribedMessage, type Id, type Rpc, kindOf, paramsOf } from '../mcp/json-rpc.ts'
-import { isRecord } from '../mcp/json.ts'
-import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
 import { envelopeOf, isModernServer, ownClient } from '../mcp/revisions.ts'
 import type { Posted } from '../mcp/session.ts'
 import { type StatelessCalls, createStatelessCalls } from '../mcp/stateless-calls.ts'
-import type { ProcessPeer } from './process-peer.ts'
-import type { ProcessPool } from './process-pool.ts'
+import type { Timer } from '../ports/runtime.ts'
+import type { ProcessPeer, ProcessPool } from './process-pool.ts'
 
 // Which revisions a server speaks, found out on a process that nothing else depends on (2026-07-28
 // basic/transports/stdio, backward compatibility).
@@ -31,7 +30,7 @@ const discoverMs = 2000
 type Generation = 'modern' | 'legacy'
 
 export interface ProbeOptions {
-  readonly timer: StartTimer
+  readonly timer: Timer
   readonly about: { readonly version: string }
   /** Longest wait for the process to say anything, milliseconds. */
   readonly startMs: number
@@ -147,7 +146,7 @@ interface OwnProcess {
 export interface PersonProcessesOptions {
   readonly pool: ProcessPool
   readonly now: () => number
-  readonly timer: StartTimer
+  readonly timer: Timer
   readonly about: { readonly version: string }
   /** Longest wait for a process to say anything, milliseconds. */
   readonly startMs: number

@@ -1,23 +1,68 @@
 // The processes of one service: started when there is a slot for one, not too soon after a failure, and ended
 // when idle.
 import { decodeBase64url, encodeHex } from '../kit/bytes.ts'
+import type { AbortListener } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { StartTimer } from '../mcp/incoming-messages.ts'
+import {
+  type JsonRpcPeer,
+  type JsonRpcPeerDeps,
+  type PeerEvents,
+  type Transport,
+  createJsonRpcPeer,
+} from '../mcp/json-rpc-peer.ts'
 import type { SessionUser } from '../mcp/streamable-http.ts'
 import type { Principal } from '../ports/people.ts'
-import type { ProcessEnd, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
+import type { ProcessEnd, ProcessPlan, Runtime, ServerProcess, SpawnServer, Timer } from '../ports/runtime.ts'
 import type { ServiceState } from '../ports/services.ts'
-import type { AbortListener } from '../kit/plain-response.ts'
-import { type ProcessPeer, createProcessPeer } from './process-peer.ts'
 import {
   type CrashLog,
   type FailedProcess,
   type KnownProcess,
+  type ProcessNoise,
+  type ReportedProcess,
   type ReportToOperator,
   createCrashLog,
   createReports,
   known,
 } from './process-reports.ts'
+
+// A process as a JSON-RPC peer: its standard input and output are the transport (2025-11-25 transports, stdio).
+
+export interface ProcessPeer extends JsonRpcPeer, ReportedProcess {}
+
+interface ProcessPeerDeps extends JsonRpcPeerDeps, ProcessNoise {
+  readonly spawn: SpawnServer
+}
+
+const processTransport = (child: ServerProcess): Transport => ({
+  send(line) {
+    if (child.send(line)) return
+    throw new Refusal('upstream.busy', 'stdin of the process is full', { headers: { 'retry-after': '1' } })
+  },
+  close: () => void child.stop().catch(() => undefined),
+  pause: () => child.pause(),
+  resume: () => child.resume(),
+})
+
+const createProcessPeer = (plan: ProcessPlan, deps: ProcessPeerDeps, events: PeerEvents): ProcessPeer => {
+  const { spawn, unexpected, complained } = deps
+  const startedAt = deps.now()
+  let end: ProcessEnd | undefined
+  const peer = createJsonRpcPeer(deps, events)
+  const { onmessage, onoversized, onclose } = peer.heard
+  const child = spawn(plan, {
+    line: onmessage,
+    garbage: () => unexpected('bytes that are no UTF-8'),
+    oversized: onoversized,
+    complained,
+    ended(how) {
+      end = how
+      onclose(new Refusal('process.ended', how.why, { say: how.say }))
+    },
+  })
+  peer.attach(processTransport(child))
+  return { ...peer, complaint: () => child.complaint(), startedAt, end: () => end, process: child }
+}
 
 // The slots of a service: so many processes in all and for one person, and so many that start at once; a call
 // that finds no slot waits in a queue.
@@ -215,7 +260,7 @@ export interface PoolDeps {
   readonly name: string
   readonly spawn: SpawnServer
   readonly now: () => number
-  readonly timer: StartTimer
+  readonly timer: Timer
   readonly plan: (owner: string) => ProcessPlan
   readonly limits: SlotLimits
   /** For the operator: a process started or ended, or said something that belongs to no call. */

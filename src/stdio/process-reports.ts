@@ -1,9 +1,8 @@
 // What the operator is told of a service's processes besides how they ended: that they started, what
 // isolation keeps from them, and output that is no message.
-import type { StartTimer } from '../mcp/incoming-messages.ts'
-import type { ProcessEnd } from '../ports/runtime.ts'
+import type { JsonRpcPeerDeps } from '../mcp/json-rpc-peer.ts'
+import type { ProcessEnd, ServerProcess, Timer } from '../ports/runtime.ts'
 import type { ServiceState } from '../ports/services.ts'
-import type { ProcessPeer, ProcessPeerDeps } from './process-peer.ts'
 
 /** Characters of one piece of standard error that are logged. */
 const mostLogged = 2000
@@ -22,14 +21,28 @@ export type ReportToOperator = (
   facts: Readonly<Record<string, unknown>>,
 ) => void
 
+/** A process, as far as is told of it. */
+export interface ReportedProcess {
+  readonly startedAt: number
+  /** `process.stop()` says when it is gone. */
+  readonly process: ServerProcess
+  /** Whether it has answered anything. */
+  spoke(): boolean
+  /** How it ended; undefined while it runs. */
+  end(): ProcessEnd | undefined
+}
+
+/** What is heard of one process besides its messages. */
+export interface ProcessNoise extends Pick<JsonRpcPeerDeps, 'unexpected' | 'unreadable'> {
+  /** What it wrote to standard error. */
+  readonly complained: (text: string) => void
+}
+
 export interface Reports {
   /** For one process, which is there by the time that anything is said. */
-  of(
-    owner: string,
-    peer: () => ProcessPeer,
-  ): Pick<ProcessPeerDeps, 'unexpected' | 'unreadable' | 'complained'>
+  of(owner: string, peer: () => ReportedProcess): ProcessNoise
   /** Tells of a process that says nothing for long after its start, too, until `over` is called. */
-  started(owner: string, peer: ProcessPeer): { over(): void }
+  started(owner: string, peer: ReportedProcess): { over(): void }
 }
 
 const beginning = (text: string): string =>
@@ -38,7 +51,7 @@ const beginning = (text: string): string =>
     .trim()
     .slice(0, mostQuoted)
 
-export const createReports = (tell: ReportToOperator, now: () => number, timer: StartTimer): Reports => {
+export const createReports = (tell: ReportToOperator, now: () => number, timer: Timer): Reports => {
   let since = -Infinity
   let told = 0
   let idleTold = false
@@ -117,7 +130,7 @@ export interface FailedProcess extends KnownProcess {
   readonly why: string
 }
 
-export const known = (owner: string, { process, startedAt }: ProcessPeer): KnownProcess => ({
+export const known = (owner: string, { process, startedAt }: ReportedProcess): KnownProcess => ({
   owner,
   pid: process.pid,
   startedAt,
@@ -126,7 +139,7 @@ export const known = (owner: string, { process, startedAt }: ProcessPeer): Known
 
 export interface CrashLog {
   /** A process is over. `probe`: it was only asked what it is. */
-  ended(owner: string, peer: ProcessPeer, end: ProcessEnd, probe: boolean): void
+  ended(owner: string, peer: ReportedProcess, end: ProcessEnd, probe: boolean): void
   /** The newest last. */
   readonly all: readonly FailedProcess[]
   /**

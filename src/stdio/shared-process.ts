@@ -2,17 +2,14 @@
 // subscriptions, and none can be asked anything. The gateway itself sends `initialize` to the process, so it
 // knows no client, and nothing of one session reaches another.
 import { Refusal } from '../kit/refusal.ts'
-import type { CallEvents, StartTimer } from '../mcp/incoming-messages.ts'
+import { type CallEvents, type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
 import { type DescribedMessage, type Id, type Rpc, paramsOf, withId } from '../mcp/json-rpc.ts'
 import { isRecord } from '../mcp/json.ts'
-import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
-import { revisions } from '../mcp/revisions.ts'
+import { offeredVersion, ownClient } from '../mcp/revisions.ts'
 import type { SessionUser } from '../mcp/streamable-http.ts'
-import type { ProcessPeer } from './process-peer.ts'
-import type { ProcessPool } from './process-pool.ts'
+import type { Timer } from '../ports/runtime.ts'
+import type { ProcessPeer, ProcessPool } from './process-pool.ts'
 
-/** The revision the gateway offers to legacy servers. */
-const offered = (revisions.find(({ modern }) => !modern) as { readonly version: string }).version
 const never = new AbortController().signal
 /** Sessions on one process; the one unused for longest ends. */
 const mostSessions = 10_000
@@ -20,7 +17,7 @@ const mostSessions = 10_000
 export interface SharedProcessOptions {
   readonly pool: ProcessPool
   readonly now: () => number
-  readonly timer: StartTimer
+  readonly timer: Timer
   readonly about: { readonly version: string }
   readonly owner: string
   /** Longest wait for its answer to `initialize`, milliseconds. */
@@ -65,11 +62,7 @@ const initialize = async (
     late.reject(new Refusal('upstream.timeout', `no answer to initialize${peer.complaint()}`)),
   )
   try {
-    const params = {
-      protocolVersion: offered,
-      capabilities: {},
-      clientInfo: { name: 'postern', version: about.version },
-    }
+    const params = { protocolVersion: offeredVersion, capabilities: {}, clientInfo: ownClient(about) }
     const { result, error } = await Promise.race([askPeer(peer, 'initialize', params, true), late.promise])
     if (isRecord(result)) return { peer, result }
     throw new Refusal('process.ended', `initialize was answered ${JSON.stringify(error).slice(0, 200)}`, {

@@ -2,11 +2,11 @@
 // reads on it what is going on (basic/utilities/progress). Until then nothing has been answered, so that
 // whatever fails at once keeps its own status.
 import { refusalOf } from '../kit/log.ts'
+import type { PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 import { keepAliveComment } from '../kit/sse.ts'
 import { type Rpc, isId, metaOf } from '../mcp/json-rpc.ts'
-import type { PlainResponse, Sink, Source } from '../kit/plain-response.ts'
-import type { AttendedCall, AttendedWork } from '../ports/services.ts'
 import { frame, streamHeaders } from '../mcp/response-writer.ts'
+import type { AttendedCall, AttendedWork } from '../ports/services.ts'
 
 /**
  * The caller hears of a start that takes longer than this, and again each time as much has passed,

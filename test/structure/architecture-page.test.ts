@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { steps } from '../../src/proxy/admit.ts'
-import { messageSteps, openingSteps } from '../../src/proxy/transports/connection-steps.ts'
+import { messageSteps, openingSteps } from '../../src/proxy/transports/client-messages.ts'
 import { readRoot, sourcesIn } from './sources.ts'
 import { root } from './tree.ts'
 

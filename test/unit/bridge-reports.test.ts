@@ -1,7 +1,6 @@
 // What the operator hears of a process that begins: that it takes long, and with what it wrote last.
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { ProcessPeer } from '../../src/stdio/process-peer.ts'
-import { createReports } from '../../src/stdio/process-reports.ts'
+import { type ReportedProcess, createReports } from '../../src/stdio/process-reports.ts'
 import { createTestClock } from '../runtimes/clock.ts'
 
 const clock = createTestClock()
@@ -12,10 +11,10 @@ const reports = () =>
     clock.now,
     clock.timer,
   )
-const process = (spoke: boolean, complaint = ''): ProcessPeer =>
+const process = (spoke: boolean, complaint = ''): ReportedProcess =>
   ({ spoke: () => spoke, end: () => undefined, process: { pid: 7, complaint: () => complaint } }) as Partial<
-    Record<keyof ProcessPeer, unknown>
-  > as ProcessPeer
+    Record<keyof ReportedProcess, unknown>
+  > as ReportedProcess
 
 beforeEach(() => {
   told.length = 0
@@ -65,8 +64,8 @@ describe('lines that are no messages', () => {
       'ana',
       () =>
         ({ process: { pid: 7, conceal: (text: string) => text } }) as Partial<
-          Record<keyof ProcessPeer, unknown>
-        > as ProcessPeer,
+          Record<keyof ReportedProcess, unknown>
+        > as ReportedProcess,
     )
     for (let line = 0; line < 100; line++) unreadable('idle', false)
     for (let line = 0; line < 100; line++) unreadable('wait\u001b[0m\u0007ed', true)

@@ -1,7 +1,12 @@
 // Messages that a careless server writes: what is recovered, what looks like an answer, and what is a log
 // line.
 import { describe, expect, it } from 'vitest'
-import { answerLike, withoutControls, createTolerantReader, repairAnswer } from '../../src/mcp/json.ts'
+import {
+  answerLike,
+  withoutControls,
+  createTolerantReader,
+  repairAnswer,
+} from '../../src/mcp/tolerant-messages.ts'
 
 const heard = (...lines: readonly string[]) => {
   const all: unknown[] = []

@@ -13,7 +13,7 @@ import {
   readMessages,
   responseTo,
   send,
-} from '../../src/proxy/revisions/upstream-request.ts'
+} from '../../src/proxy/revisions/exchange.ts'
 import { timer } from '../../src/node/runtime.ts'
 
 beforeEach(() => void vi.useFakeTimers({ now: 0 }))

@@ -3,8 +3,8 @@
 // what the server speaks.
 import { deliverResponse, stdioResponse } from '../../kit/plain-response.ts'
 import { isRepeatableText } from '../../mcp/envelope.ts'
-import { type Rpc, kindOf, messagesToWrite, metaOf } from '../../mcp/json-rpc.ts'
-import { metaKeys, isModern, publishedVersions } from '../../mcp/revisions.ts'
+import { type Rpc, kindOf, messagesToWrite } from '../../mcp/json-rpc.ts'
+import { isModern, publishedVersions, isModernMessage } from '../../mcp/revisions.ts'
 import type { Upstream } from '../../ports/call.ts'
 import type { Principal } from '../../ports/people.ts'
 import type { Runtime } from '../../ports/runtime.ts'
@@ -16,6 +16,7 @@ import { askedOf, refusedOf } from '../outcome.ts'
 import type { ServerAdapter } from '../transports/server-adapter.ts'
 import { type EndpointOf, fetchAt } from '../upstream-endpoint.ts'
 import { isClientSession, newSessionId } from './client-sessions.ts'
+import { type Caller, type DirectUpstream, type Server, abortableRequest, discard } from './exchange.ts'
 import { type LegacyClient, createLegacyClient } from './legacy-client.ts'
 import { type ModernClient, createModernClient } from './modern-client.ts'
 import {
@@ -24,13 +25,6 @@ import {
   negotiateLegacy,
   negotiateModern,
 } from './negotiate.ts'
-import {
-  type Caller,
-  type DirectUpstream,
-  type Server,
-  abortableRequest,
-  discard,
-} from './upstream-request.ts'
 
 export interface RevisionBridgeDeps {
   readonly runtime: Server['runtime'] & Pick<Runtime, 'transports'>
@@ -119,13 +113,6 @@ const createBridgedServer = (service: Service, deps: RevisionBridgeDeps): Bridge
 const isOwnSession = ({ stdioSessions }: BridgedServer, session: string | undefined): session is string =>
   isClientSession(session) && !stdioSessions.has(session)
 
-/** What a message says about its revision, or else its header (basic/versioning). */
-const isModernMessage = (message: Rpc, headers: Headers): boolean => {
-  const version = metaOf(message)[metaKeys.version]
-  if (typeof version === 'string') return isModern(version)
-  return message['method'] !== 'initialize' && isModern(headers.get('mcp-protocol-version') ?? '')
-}
-
 type SendRequest = () => Promise<Response>
 
 const modernCall = async (
@@ -182,7 +169,8 @@ const dispatch = (
     server.direct(abortableRequest(url, { method: 'POST', headers, signal, body }), caller)
   if (isOwnSession(server, session)) return server.legacy.post(caller, session, messages, batch)
   if (!message || batch) return sendRequest()
-  if (isModernMessage(message, headers)) return modernCall(server, caller, message, sendRequest)
+  if (isModernMessage(message, headers.get('mcp-protocol-version') ?? undefined))
+    return modernCall(server, caller, message, sendRequest)
   return message['method'] === 'initialize'
     ? legacyInitialize(server, caller, message, sendRequest)
     : sendRequest()

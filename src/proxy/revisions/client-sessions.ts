@@ -1,12 +1,23 @@
 // Sessions of legacy clients at a modern server, which has none: what the client sent with `initialize`,
-// sealed in the store for its person and client.
+// sealed in the store for its person and client, so that every process has them; and their GET streams.
 import { encodeBase64url } from '../../kit/bytes.ts'
-import { createRecords } from '../../kit/records.ts'
+import { type Records, createRecords } from '../../kit/records.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import type { Rpc } from '../../mcp/json-rpc.ts'
+import { type Rpc, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
+import { envelopeOf } from '../../mcp/revisions.ts'
+import { subscriptionKey } from '../../mcp/translate.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import { gatewaySessions } from '../callers.ts'
-import type { Server } from './upstream-request.ts'
+import {
+  type Server,
+  type Caller,
+  type PendingResponse,
+  createResponse,
+  discard,
+  isForCaller,
+  readMessages,
+  sendModern,
+} from './exchange.ts'
 
 export interface ClientSession {
   readonly owner: string
@@ -43,16 +54,7 @@ export interface ClientSessions {
   end(id: string, owner: string): Promise<void>
 }
 
-interface Sessions {
-  get(name: string): Promise<{ readonly value: ClientSession; readonly mark?: string } | undefined>
-  /** Returns false if the session changed since it was read. */
-  put(name: string, value: ClientSession, mark?: string): Promise<boolean>
-  remove(name: string): Promise<unknown>
-  ofOwner(
-    digest: string,
-    limit: number,
-  ): Promise<readonly { readonly id: string; readonly value: ClientSession }[]>
-}
+type Sessions = Pick<Records<ClientSession>, 'get' | 'put' | 'take' | 'list'>
 
 const idPrefix = gatewaySessions.revision
 /** A session ends after this time without use. */
@@ -68,43 +70,32 @@ export const newSessionId = ({ random }: Pick<Runtime, 'random'>): string =>
 
 export const isClientSession = (id: string | undefined): id is string => id?.startsWith(idPrefix) === true
 
-const createStored = (runtime: Server['runtime']): Sessions => {
-  const records = createRecords<ClientSession>(runtime, 'client-session:')
-  return {
-    get: records.get,
-    put: async (name, value, mark) =>
-      (await records.put(name, value, { ttlMs: idleMs, ...(mark === undefined ? {} : { only: mark }) })) !==
-      undefined,
-    remove: records.take,
-    async ofOwner(digest, limit) {
-      const found = await records.list({ after: `${digest}:`, limit })
-      return found.filter(({ id }) => id.startsWith(`${digest}:`))
-    },
-  }
-}
-
 /** Anonymous callers write nothing to the store: their sessions are in the memory of this process. */
 const createAnonymous = (): Sessions => {
   const sessions = new Map<string, ClientSession>()
   return {
     async get(name) {
       const value = sessions.get(name)
-      return value && { value }
+      return value && { value, mark: '', former: false }
     },
     async put(name, value) {
       sessions.delete(name)
       if (sessions.size >= maxAnonymous) sessions.delete(sessions.keys().next().value as string)
       sessions.set(name, value)
-      return true
+      return ''
     },
-    remove: async (name) => sessions.delete(name),
-    ofOwner: async () => [],
+    async take(name) {
+      sessions.delete(name)
+      return undefined
+    },
+    list: async () => [],
   }
 }
 
 export const createClientSessions = ({ runtime }: Server): ClientSessions => {
   const { now, digest } = runtime
-  const [stored, anonymous] = [createStored(runtime), createAnonymous()]
+  const stored: Sessions = createRecords(runtime, 'client-session:')
+  const anonymous = createAnonymous()
   const sessionsOf = (owner: string): Sessions => (owner === '' ? anonymous : stored)
   /** Holds the owner, so that nobody finds a session of somebody else. */
   const nameOf = (id: string, owner: string): string => `${digest(owner)}:${digest(id)}`
@@ -115,7 +106,7 @@ export const createClientSessions = ({ runtime }: Server): ClientSessions => {
       const found = await sessions.get(name)
       if (!found) throw new Refusal('session.unknown', 'ended meanwhile')
       const next = { ...found.value, ...changeOf(found.value), writtenAt: now() }
-      if (await sessions.put(name, next, found.mark)) return next
+      if ((await sessions.put(name, next, { ttlMs: idleMs, only: found.mark })) !== undefined) return next
     }
     throw new Refusal('storage.unavailable', 'a session changed eight times while it was written')
   }
@@ -126,10 +117,12 @@ export const createClientSessions = ({ runtime }: Server): ClientSessions => {
       const { owner } = session
       const sessions = sessionsOf(owner)
       // Some more may be there, if several began at the same moment.
-      const own = await sessions.ofOwner(digest(owner), 2 * maxPerOwner)
-      const latestFirst = [...own].sort((a, b) => b.value.writtenAt - a.value.writtenAt)
-      for (const { id: name } of latestFirst.slice(maxPerOwner - 1)) await sessions.remove(name)
-      await sessions.put(nameOf(id, owner), { ...session, writtenAt: now() })
+      const after = `${digest(owner)}:`
+      const some = await sessions.list({ after, limit: 2 * maxPerOwner })
+      const own = some.filter(({ id: name }) => name.startsWith(after))
+      const latestFirst = own.toSorted((one, other) => other.value.writtenAt - one.value.writtenAt)
+      for (const { id: name } of latestFirst.slice(maxPerOwner - 1)) await sessions.take(name)
+      await sessions.put(nameOf(id, owner), { ...session, writtenAt: now() }, { ttlMs: idleMs })
       return id
     },
     async find(id, owner) {
@@ -139,7 +132,154 @@ export const createClientSessions = ({ runtime }: Server): ClientSessions => {
       return now() - found.value.writtenAt > writeMs ? change(id, owner, () => ({})) : found.value
     },
     async end(id, owner) {
-      await sessionsOf(owner).remove(nameOf(id, owner))
+      await sessionsOf(owner).take(nameOf(id, owner))
+    },
+  }
+}
+
+// The GET stream at a modern server: one `subscriptions/listen` for as long as the stream is read.
+
+/** The GET streams of legacy clients, by session id. */
+export interface ClientStreams {
+  /**
+   * Opens a stream. `load`: the session as it is stored now. Throws `request.method` if the server has no
+   * notifications.
+   */
+  open(id: string, caller: Caller, load: () => Promise<ClientSession>): Promise<Response>
+  /** The session subscribes to other resources now. */
+  changed(id: string): void
+  /** The session has ended. */
+  end(id: string): void
+}
+
+interface ClientStream extends Pick<PendingResponse, 'open' | 'response'> {
+  /** Subscribes anew. Resolves to the server's response if it is an error. */
+  subscribe(): Promise<Response | undefined>
+  stop(): void
+}
+
+const withoutSubscriptionId = (message: Rpc): Rpc => {
+  const { [subscriptionKey]: _id, ...meta } = metaOf(message)
+  const { _meta, ...params } = paramsOf(message)
+  return { ...message, params: { ...params, ...(Object.keys(meta).length > 0 ? { _meta: meta } : {}) } }
+}
+
+/**
+ * Undefined if the session wants no notifications at the moment: the stream is silent until it subscribes to
+ * something.
+ */
+const listen = async (
+  server: Server,
+  { changes, subscribed, clientInfo, capabilities }: ClientSession,
+  caller: Caller,
+  signal: AbortSignal,
+): Promise<Response | undefined> => {
+  const notifications = {
+    ...changes,
+    ...(subscribed.length > 0 ? { resourceSubscriptions: subscribed } : {}),
+  }
+  if (Object.keys(notifications).length === 0) return undefined
+  const { response } = await sendModern(server, caller, {
+    method: 'subscriptions/listen',
+    params: { notifications, _meta: envelopeOf(clientInfo, capabilities) },
+    signal,
+    subscribes: true,
+  })
+  return response
+}
+
+const createClientStream = (
+  server: Server,
+  caller: Caller,
+  load: () => Promise<ClientSession>,
+  ended: () => void,
+): ClientStream => {
+  let current: AbortController | undefined
+  let latest: AbortController | undefined
+  const gone = (): void => {
+    current?.abort()
+    ended()
+  }
+  const stream = createResponse(server, caller.signal, gone)
+  const stop = (): void => {
+    if (stream.state() === 'over') return
+    stream.finish()
+    gone()
+  }
+  const relay = (response: Response, subscription: AbortController): void => {
+    const over = (): void => {
+      // Unless it was replaced by another subscription. The client opens a stream again.
+      if (current === subscription) stop()
+    }
+    readMessages(response, (message) => {
+      if (message['method'] === undefined || message['method'] === 'notifications/subscriptions/acknowledged')
+        return undefined
+      return stream.write(JSON.stringify(withoutSubscriptionId(message)))
+    }).then(over, over)
+  }
+  return {
+    open: stream.open,
+    response: stream.response,
+    stop,
+    async subscribe() {
+      const subscription = new AbortController()
+      latest = subscription
+      const response = await load().then((session) => listen(server, session, caller, subscription.signal))
+      if (latest !== subscription || stream.state() === 'over') {
+        subscription.abort()
+        return undefined
+      }
+      if (response && !response.ok) return response
+      current?.abort()
+      current = subscription
+      if (response) relay(response, subscription)
+      return undefined
+    },
+  }
+}
+
+const noStream = (why: string): Refusal =>
+  new Refusal('request.method', why, { headers: { allow: 'POST, DELETE' } })
+
+export const createClientStreams = (server: Server): ClientStreams => {
+  const streams = new Map<string, Set<ClientStream>>()
+  const add = (id: string, caller: Caller, load: () => Promise<ClientSession>): ClientStream => {
+    const own = streams.get(id) ?? new Set<ClientStream>()
+    streams.set(id, own)
+    const stream = createClientStream(server, caller, load, () => {
+      own.delete(stream)
+      if (own.size === 0) streams.delete(id)
+    })
+    own.add(stream)
+    return stream
+  }
+  return {
+    async open(id, caller, load) {
+      const { changes, subscribable } = await load()
+      if (Object.keys(changes).length === 0 && !subscribable)
+        throw noStream('the server has no notifications')
+      caller.signal.throwIfAborted()
+      // Added before it subscribes: it subscribes again if the session changes meanwhile.
+      const stream = add(id, caller, load)
+      const refused = await stream.subscribe().catch((error: unknown) => {
+        stream.stop()
+        throw error
+      })
+      if (!refused) {
+        stream.open()
+        return stream.response
+      }
+      stream.stop()
+      if (isForCaller(refused)) return refused
+      await discard(refused)
+      throw noStream(`subscriptions/listen was answered ${refused.status}`)
+    },
+    changed(id) {
+      for (const { subscribe, stop } of streams.get(id) ?? [])
+        subscribe().then((refused) => refused && stop(), stop)
+    },
+    end(id) {
+      for (const { stop } of streams.get(id) ?? []) stop()
     },
   }
 }

@@ -1,7 +1,10 @@
 // One request of a legacy client at a modern server: the client is asked for the input that the server
 // requires, and the request is sent again with its responses.
 import { encodeBase64url } from '../../kit/bytes.ts'
-import { Refusal, type RefusalCode, rpcError } from '../../kit/refusal.ts'
+import { type RefusalCode, Refusal, rpcError } from '../../kit/refusal.ts'
+import { pause } from '../../kit/sse.ts'
+import { type Id, type Rpc, errorText, keyOf, paramsOf } from '../../mcp/json-rpc.ts'
+import { isRecord } from '../../mcp/json.ts'
 import {
   type ParamHeader,
   collectToolHeaders,
@@ -9,8 +12,6 @@ import {
   paramHeadersOf,
   toolListMs,
 } from '../../mcp/param-headers.ts'
-import { type Id, type Rpc, errorText, keyOf, paramsOf } from '../../mcp/json-rpc.ts'
-import { isRecord } from '../../mcp/json.ts'
 import { envelopeOf, namesUrlElicitationError } from '../../mcp/revisions.ts'
 import {
   canReceive,
@@ -26,12 +27,11 @@ import {
   type Server,
   isForCaller,
   isResponseTo,
-  pause,
   readMessages,
   requestIdOf,
   responseTo,
   sendModern,
-} from './upstream-request.ts'
+} from './exchange.ts'
 
 // Requests of the gateway to legacy clients. Each response comes with a POST of its own.
 
@@ -310,7 +310,7 @@ export const runLegacyCall = async (call: LegacyCall): Promise<string | Response
     const state = typeof requestState === 'string' ? { requestState } : {}
     if (!isRecord(inputRequests) || Object.keys(inputRequests).length === 0) {
       // The server only wants the request again.
-      await pause(server, retryMs, caller.signal)
+      await pause(server.runtime.timer, retryMs, caller.signal)
       caller.signal.throwIfAborted()
       input = state
       continue

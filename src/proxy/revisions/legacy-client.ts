@@ -1,11 +1,35 @@
 // Legacy clients at a modern server: the gateway answers `initialize` and has the session, and each request
 // is one of its own at the server.
-import { Refusal, type RefusalCode } from '../../kit/refusal.ts'
+import { upstreamRefusal } from '../../kit/log.ts'
+import { type RefusalCode, Refusal } from '../../kit/refusal.ts'
 import { type Rpc, keyOf, kindOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
 import { envelopeOf, isModernServer, offeredVersion, revisions } from '../../mcp/revisions.ts'
-import { bridgedClient, bridgedServer, isLevel, serverInfoKey, urlsOnly } from '../../mcp/translate.ts'
-import { type ClientSession, type ClientSessions, createClientSessions } from './client-sessions.ts'
+import {
+  bridgedClient,
+  bridgedServer,
+  hasFlag,
+  isLevel,
+  serverInfoKey,
+  subscribableChanges,
+  urlsOnly,
+} from '../../mcp/translate.ts'
+import {
+  type ClientSession,
+  type ClientSessions,
+  type ClientStreams,
+  createClientSessions,
+  createClientStreams,
+} from './client-sessions.ts'
+import {
+  type Caller,
+  type Server,
+  createResponse,
+  isForCaller,
+  jsonResponse,
+  responseTo,
+  sendModern,
+} from './exchange.ts'
 import {
   type Elicitations,
   type LegacyCall,
@@ -14,16 +38,6 @@ import {
   createToolHeaders,
   runLegacyCall,
 } from './legacy-call.ts'
-import { type PendingResponse, createResponse, jsonResponse } from './response.ts'
-import { type ClientStreams, createClientStreams, subscribableChanges } from './subscriptions.ts'
-import {
-  type Caller,
-  type Server,
-  asRefusal,
-  isForCaller,
-  responseTo,
-  sendModern,
-} from './upstream-request.ts'
 
 export interface LegacyClient {
   /**
@@ -85,7 +99,6 @@ const initialize = async (
   const result = answer?.['result']
   if (!answer || !isModernServer(answer) || !isRecord(result)) return undefined
   const offered = bridgedServer(result['capabilities'], { notices: true, watching: lasting })
-  const { resources } = offered
   const version = versions.find((one) => one === protocolVersion) ?? versions[0] ?? offeredVersion
   const sessionId = await sessions.begin(
     {
@@ -94,7 +107,7 @@ const initialize = async (
       clientInfo,
       capabilities: declared,
       changes: subscribableChanges(offered),
-      subscribable: isRecord(resources) && resources['subscribe'] === true,
+      subscribable: hasFlag(offered, 'resources', 'subscribe'),
       subscribed: [],
     },
     caller.sessionId?.(),
@@ -178,53 +191,32 @@ const nameOf = (sessionId: string, id: unknown): string => `${sessionId}\n${keyO
 
 /**
  * Resolves to undefined if the client cancels the request: it has no response then (2025-11-25 cancellation).
+ * Clients may have requests under one id; a cancellation means the newest of them.
  */
 const runRequest = async (
   state: State,
-  {
-    sessionId,
-    session,
-    caller,
-    message,
-    write,
-  }: Pick<LegacyCall, 'sessionId' | 'session' | 'caller' | 'message' | 'write'>,
+  call: Pick<LegacyCall, 'sessionId' | 'session' | 'caller' | 'message' | 'write'>,
 ): Promise<string | Response | undefined> => {
   const { server, elicitations, toolHeaders, inFlight } = state
+  const { sessionId, caller, message } = call
   const name = nameOf(sessionId, message['id'])
-  if (inFlight.has(name))
-    return caller.refused(
-      new Refusal('mcp.invalid', `the id ${JSON.stringify(message['id'])} is in use`, {
-        say: 'The request id is already in use.',
-      }),
-      message['id'],
-    )
   const cancelled = new AbortController()
   inFlight.set(name, cancelled)
   const signal = AbortSignal.any([caller.signal, cancelled.signal])
-  const call = { server, caller: { ...caller, signal }, sessionId, session, message, write }
   try {
     return (
       (await ownResponse(state, sessionId, caller, message)) ??
-      (await runLegacyCall({ ...call, elicitations, toolHeaders }))
+      (await runLegacyCall({ ...call, server, caller: { ...caller, signal }, elicitations, toolHeaders }))
     )
   } catch (error) {
     if (cancelled.signal.aborted) return undefined
     throw error
   } finally {
-    inFlight.delete(name)
+    if (inFlight.get(name) === cancelled) inFlight.delete(name)
   }
 }
 
-/** Collects the responses of as many requests; the last one ends the HTTP response. */
-const collect = (response: PendingResponse, requests: number): ((text: string | undefined) => void) => {
-  let open = requests
-  return (text) => {
-    open--
-    if (open === 0) response.finish(text)
-    else if (text !== undefined) response.write(text)?.catch(() => undefined)
-  }
-}
-
+/** Answers requests that were posted together; the last answer ends the HTTP response. */
 const runRequests = (
   state: State,
   sessionId: string,
@@ -234,29 +226,35 @@ const runRequests = (
 ): Promise<Response> => {
   const { server } = state
   const left = new AbortController()
-  const response = createResponse(server, caller.signal, () => left.abort())
-  const respond = collect(response, requests.length)
+  const { response, write, finish, fail, replace } = createResponse(server, caller.signal, () => left.abort())
+  const alone = requests.length === 1
+  let open = requests.length
+  const respond = (text: string | undefined): void => {
+    open--
+    if (open === 0) finish(text)
+    else if (text !== undefined) write(text)?.catch(() => undefined)
+  }
   for (const message of requests) {
     const refuse = (refusal: Refusal): string => caller.refused(refusal, message['id'])
-    const call = { sessionId, session, caller: { ...caller, signal: left.signal }, message }
-    runRequest(state, { ...call, write: response.write }).then(
+    const call = { sessionId, session, caller: { ...caller, signal: left.signal }, message, write }
+    runRequest(state, call).then(
       (outcome) => {
         if (!(outcome instanceof Response)) return respond(outcome)
-        if (requests.length === 1 && response.replace(outcome)) return undefined
+        if (alone && replace(outcome)) return undefined
         const why = `${server.service.id} answered ${outcome.status}`
         const say = `The MCP server responded with status ${outcome.status}.`
         return respond(refuse(new Refusal('upstream.answer', why, { say })))
       },
       (error: unknown) => {
-        const refusal = asRefusal(error, server)
+        const refusal = upstreamRefusal(error, server.service.id)
         // Errors of the upstream have an HTTP status of their own; other refusals are JSON-RPC errors.
-        if (requests.length === 1 && !(error instanceof Refusal && refusal.row.status < 500))
-          response.fail(error, () => refuse(refusal))
+        if (alone && !(error instanceof Refusal && refusal.row.status < 500))
+          fail(error, () => refuse(refusal))
         else respond(refuse(refusal))
       },
     )
   }
-  return response.response
+  return response
 }
 
 const batchVersions = new Set(revisions.filter(({ batches }) => batches).map(({ version }) => version))

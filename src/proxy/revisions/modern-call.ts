@@ -1,6 +1,7 @@
 // One call of a modern client in its session at a legacy server. Requests of the server to the client become
 // input requests (2026-07-28 multi-round-trip requests), and the call waits at the server until the client
 // tries again with the responses.
+import { upstreamRefusal } from '../../kit/log.ts'
 import { Refusal, rpcError } from '../../kit/refusal.ts'
 import { type Rpc, metaOf, paramsOf, statusOf } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
@@ -19,18 +20,18 @@ import {
   toModernError,
   withoutEnvelope,
 } from '../../mcp/translate.ts'
-import { type PendingResponse, createResponse } from './response.ts'
 import {
   type Caller,
+  type PendingResponse,
   type Server,
-  asRefusal,
+  createResponse,
   discard,
   isForCaller,
   newId,
   readMessages,
   requestIdOf,
   send,
-} from './upstream-request.ts'
+} from './exchange.ts'
 import { type UpstreamSession, sendInSession } from './upstream-sessions.ts'
 
 export interface ModernCall {
@@ -174,7 +175,7 @@ const finish = (call: ModernCall): void => {
 export const failCall = (call: ModernCall, error: unknown): void => {
   const { done, response, caller, message } = call
   if (done) return
-  const refusal = asRefusal(error, call.server)
+  const refusal = upstreamRefusal(error, call.server.service.id)
   if (!response) {
     // The client's next attempt gets the error.
     call.answer = JSON.parse(caller.refused(refusal, null)) as Rpc

@@ -2,12 +2,23 @@
 // at the server.
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import { mismatchOf, paramHeaderRefusal, paramHeaders } from '../../mcp/param-headers.ts'
 import { type Id, type Rpc, kindOf, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
+import { mismatchOf, paramHeaderRefusal, paramHeaders } from '../../mcp/param-headers.ts'
 import { metaKeys, askedVersion, ownClient } from '../../mcp/revisions.ts'
-import { bridgedClient, bridgedServer, mayRequireInput, modernResult, urlsOnly } from '../../mcp/translate.ts'
+import {
+  bridgedClient,
+  bridgedServer,
+  mayRequireInput,
+  modernResult,
+  urlsOnly,
+  grantedChanges,
+  hasFlag,
+  listChanges,
+  subscriptionKey,
+} from '../../mcp/translate.ts'
 import { canonicalRequest } from '../upstream-credential.ts'
+import { type Caller, type Server, createResponse, jsonResponse, newId, responseTo } from './exchange.ts'
 import {
   type ModernCall,
   cancelCall,
@@ -18,10 +29,12 @@ import {
   resumeCall,
   sendCall,
 } from './modern-call.ts'
-import { jsonResponse } from './response.ts'
-import { openSubscription } from './subscriptions.ts'
-import type { Caller, Server } from './upstream-request.ts'
-import { type UpstreamSession, type UpstreamSessions, createUpstreamSessions } from './upstream-sessions.ts'
+import {
+  type UpstreamSession,
+  type UpstreamSessions,
+  createUpstreamSessions,
+  sendInSession,
+} from './upstream-sessions.ts'
 
 /**
  * Calls that wait for the client's next attempt. The request state is a secret that is good once, for the
@@ -194,6 +207,113 @@ const isDeclined = (message: Rpc): boolean => {
         isRecord(response) && (response['action'] === 'decline' || response['action'] === 'cancel'),
     )
   )
+}
+
+// `subscriptions/listen` at a legacy server: the notifications of the session's GET stream.
+
+/** Resources per subscription. */
+const maxResources = 256
+
+const wantedResources = ({ resourceSubscriptions: uris }: Rpc, capabilities: Rpc): readonly string[] =>
+  Array.isArray(uris) && hasFlag(capabilities, 'resources', 'subscribe')
+    ? (uris as readonly unknown[])
+        .filter((uri): uri is string => typeof uri === 'string')
+        .slice(0, maxResources)
+    : []
+
+const requestResource = async (
+  server: Server,
+  session: Pick<UpstreamSession, 'headers' | 'caller'>,
+  method: 'resources/subscribe' | 'resources/unsubscribe',
+  uri: string,
+): Promise<boolean> => {
+  const id = newId(server)
+  const answer = await sendInSession(server, session, { id, method, params: { uri } }, 10_000)
+    .then((response) => (response.ok ? responseTo(server, response, id) : undefined))
+    .catch(() => undefined)
+  return isRecord(answer?.['result'])
+}
+
+/** Subscribes to resources in the session, each for as long as any subscription of the client wants it. */
+const subscribeResources = async (
+  server: Server,
+  caller: Caller,
+  session: UpstreamSession,
+  uris: readonly string[],
+): Promise<{ readonly uris: ReadonlySet<string>; readonly stop: () => void }> => {
+  const { subscribed, headers } = session
+  const own = new Set<string>()
+  for (const uri of uris) {
+    if (own.has(uri)) continue
+    const known = subscribed.has(uri)
+    if (!known && !(await requestResource(server, { headers, caller }, 'resources/subscribe', uri))) continue
+    subscribed.set(uri, (subscribed.get(uri) ?? 0) + 1)
+    own.add(uri)
+  }
+  const stop = (): void => {
+    for (const uri of own) {
+      const left = (subscribed.get(uri) ?? 1) - 1
+      if (left > 0) subscribed.set(uri, left)
+      else if (subscribed.delete(uri))
+        requestResource(server, { headers, caller }, 'resources/unsubscribe', uri).catch(() => false)
+    }
+    own.clear()
+  }
+  return { uris: own, stop }
+}
+
+const withSubscriptionId = (message: Rpc, id: Id): string =>
+  JSON.stringify({
+    ...message,
+    params: { ...paramsOf(message), _meta: { ...metaOf(message), [subscriptionKey]: id } },
+  })
+
+const openSubscription = async (
+  server: Server,
+  caller: Caller,
+  session: UpstreamSession,
+  message: Rpc,
+): Promise<Response> => {
+  const id = message['id'] as Id
+  const { notifications } = paramsOf(message)
+  const wanted = isRecord(notifications) ? notifications : {}
+  const capabilities = bridgedServer(session.initialized.capabilities, { notices: true, watching: true })
+  const granted = grantedChanges(wanted, capabilities)
+  const uris = wantedResources(wanted, capabilities)
+  const onEnd: (() => void)[] = []
+  const end = (): void => onEnd.forEach((stop) => stop())
+  const response = createResponse(server, caller.signal, end)
+  const write = (notification: Rpc): void =>
+    void response.write(withSubscriptionId(notification, id))?.catch(() => undefined)
+  let resources: ReadonlySet<string> = new Set()
+  /** Notifications before the acknowledgement wait for it. */
+  let early: Rpc[] | undefined = []
+  const stopListening = await session.stream?.listen((notification) => {
+    const method = String(notification['method'])
+    const change = listChanges[method]
+    const isWanted = change
+      ? granted[change.filter] === true
+      : method === 'notifications/resources/updated' && resources.has(String(paramsOf(notification)['uri']))
+    if (isWanted && early) early.push(notification)
+    else if (isWanted) write(notification)
+    return isWanted
+  })
+  if (stopListening) onEnd.push(stopListening)
+  const subscribed = await subscribeResources(server, caller, session, uris)
+  onEnd.push(subscribed.stop)
+  resources = subscribed.uris
+  write({
+    jsonrpc: '2.0',
+    method: 'notifications/subscriptions/acknowledged',
+    params: {
+      notifications: { ...granted, ...(uris.length > 0 ? { resourceSubscriptions: [...resources] } : {}) },
+    },
+  })
+  for (const notification of early) write(notification)
+  early = undefined
+  // The client may have left in the meantime.
+  if (response.state() === 'over') end()
+  return response.response
 }
 
 /** Methods of legacy revisions without a counterpart: they are not advertised. */

@@ -8,7 +8,7 @@ import { type Rpc, messagesToWrite } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
 import { envelopeOf, isModernServer, ownClient } from '../../mcp/revisions.ts'
 import { serverInfoKey, toModern } from '../../mcp/translate.ts'
-import { type Caller, type Server, discard, isForCaller, sendModern } from './upstream-request.ts'
+import { type Caller, type Server, discard, isForCaller, sendModern } from './exchange.ts'
 
 type Generation = 'legacy' | 'modern'
 

@@ -2,21 +2,12 @@
 // client capabilities, never shared with anybody else.
 import { type Records, createRecords } from '../../kit/records.ts'
 import { type SingleFlight, createSingleFlight } from '../../kit/single-flight.ts'
-import { isEventStream } from '../../kit/sse.ts'
-import type { ParamHeader } from '../../mcp/param-headers.ts'
+import { isStream, keepReading } from '../../kit/sse.ts'
 import { type Rpc, isRequest } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
+import type { ParamHeader } from '../../mcp/param-headers.ts'
 import { offeredVersion } from '../../mcp/revisions.ts'
-import {
-  type Caller,
-  type Server,
-  discard,
-  isForCaller,
-  pause,
-  readMessages,
-  responseTo,
-  send,
-} from './upstream-request.ts'
+import { type Caller, type Server, discard, isForCaller, readMessages, responseTo, send } from './exchange.ts'
 
 /** What the server returned for `initialize` (2025-11-25 lifecycle). */
 export interface InitializeResult {
@@ -115,34 +106,20 @@ export interface UpstreamStream {
 
 /** Longest wait for the stream to open. */
 const openMs = 3000
-const reopenMs = [0, 1000, 2000, 5000, 15_000, 30_000] as const
 
-/**
- * Reads the stream until the signal aborts. Resolves to true if the server has no stream (2025-11-25
- * transports, listening for messages).
- */
+/** Reads the stream to its end. Resolves to true if it is none (2025-11-25 transports, listening for messages). */
 const readStream = async (
-  server: Server,
-  open: () => Promise<Response>,
-  signal: AbortSignal,
-  on: { readonly open: () => void; readonly message: (message: Rpc) => void },
+  response: Response,
+  opened: () => void,
+  onMessage: (message: Rpc) => void,
 ): Promise<boolean> => {
-  for (let failures = 0; !signal.aborted && failures < reopenMs.length; failures++) {
-    await pause(server, reopenMs[failures] as number, signal)
-    const response = await open().catch(() => undefined)
-    if (!response) continue
-    if (response.ok && isEventStream(response.headers.get('content-type') ?? undefined)) {
-      on.open()
-      await readMessages(response, (message) => {
-        failures = 0
-        on.message(message)
-      }).catch(() => undefined)
-      continue
-    }
-    await discard(response)
-    if (response.status === 405 || response.status === 404) return true
+  if (response.ok && isStream(response)) {
+    opened()
+    await readMessages(response, onMessage)
+    return false
   }
-  return false
+  await discard(response)
+  return response.status === 405 || response.status === 404
 }
 
 /** `unheard`: a request of the server that no listener took. */
@@ -169,15 +146,17 @@ const createUpstreamStream = (
       resolve()
     }
     current = { stop, ready }
+    const read = async (heard: () => void): Promise<boolean> =>
+      readStream(await get(stop.signal), opened, (message) => {
+        heard()
+        onMessage(message)
+      })
     const ended = (none: boolean): void => {
       unsupported = none
       opened()
       if (current?.stop === stop) current = undefined
     }
-    readStream(server, () => get(stop.signal), stop.signal, { open: opened, message: onMessage }).then(
-      ended,
-      () => ended(false),
-    )
+    keepReading(server.runtime.timer, stop.signal, read).then(ended, () => ended(false))
     return ready
   }
   const close = (): void => {

@@ -1,10 +1,10 @@
 // A client on a connection (an event stream with POSTs beside it, or a WebSocket) in front of a service as
 // Streamable HTTP: one session there for each connection here.
 import { utf8 } from '../../kit/bytes.ts'
-import { readBounded } from '../../kit/http.ts'
+import { fieldsWithout, readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import { isEventStream, readEvents } from '../../kit/sse.ts'
-import { standardHeaders } from '../../mcp/envelope.ts'
+import { readEvents, isStream, keepReading } from '../../kit/sse.ts'
+import { type Envelope, type Message, standardHeaders, encodeHeaderValue } from '../../mcp/envelope.ts'
 import {
   type Rpc,
   type ParsedMessages,
@@ -16,13 +16,93 @@ import {
   paramsOf,
   versionOf,
 } from '../../mcp/json-rpc.ts'
-import { metaKeys } from '../../mcp/revisions.ts'
+import { metaKeys, isModern } from '../../mcp/revisions.ts'
 import type { Admission, Fetch, Head, ReadBody } from '../../ports/call.ts'
 import type { Log, Timer, RuntimeTransports } from '../../ports/runtime.ts'
+import { type AdmitDeps, type Call, checkToken, createCall, readMessage, takePermit } from '../admit.ts'
+import type { PermittedCall, ResolvedRequest } from '../admitted-call.ts'
 import type { BodyBudget } from '../callers.ts'
 import type { MakeCall } from '../fetch.ts'
 import { refusalResponse } from '../outcome.ts'
+import { checkHost, checkPage, findService } from '../resolve.ts'
 import { refusalOf } from './server-sse.ts'
+
+// The steps of admit.ts for connections, which carry messages by themselves: some when one is opened, and some
+// for each message to a server on a WebSocket. Any other message becomes a call of its own, which passes all of
+// them.
+
+/** Of `steps`, in its order. */
+export const openingSteps = [checkHost, findService, checkPage, checkToken, takePermit] as const
+export const messageSteps = [checkToken, takePermit, readMessage] as const
+
+export interface ConnectionSteps {
+  /** As far as nobody has to be asked: host, service and origin. */
+  resolve(head: Head): Promise<Call>
+  /** Token and permit. */
+  enter(call: Call): Promise<PermittedCall>
+  /**
+   * For each message on it. Resolves with what gives back the permit of a request, and rejects with the
+   * refusal of a message that the server must not hear.
+   */
+  messages(connection: ResolvedRequest): (envelope: Envelope) => Promise<() => void>
+}
+
+const noBody: ReadBody = () => Promise.reject(new Refusal('request.malformed', 'a connection has no body'))
+
+/**
+ * A message on a WebSocket has no header fields: what would stand there is what the message itself claims, so
+ * that it must be whole, and of a revision that is let through.
+ */
+const claimed = (message: Message | undefined) => {
+  const claim = message?.meta?.[metaKeys.version]
+  return typeof claim === 'string' && isModern(claim)
+    ? {
+        versions: [claim],
+        method: message?.method,
+        name: message?.name === undefined ? undefined : encodeHeaderValue(message.name),
+      }
+    : { versions: [], method: undefined, name: undefined }
+}
+
+export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
+  const { now } = deps.runtime
+  const resolving = [checkHost.make(deps), findService.make(deps), checkPage.make(deps)]
+  const entering = [checkToken.make(deps), takePermit.make(deps)]
+  const judging = messageSteps.map((step) => step.make(deps))
+  return {
+    async resolve(head) {
+      const call = createCall(head, noBody, now())
+      for (const run of resolving) await run(call)
+      return call
+    },
+    async enter(call) {
+      for (const run of entering) await run(call)
+      return call
+    },
+    messages(connection) {
+      const asking: Head = { ...connection.head, method: 'POST', within: true }
+      const telling: Head = { ...asking, within: 'uncounted' }
+      return async (envelope) => {
+        const [message] = envelope.messages
+        const call = createCall(message?.kind === 'request' ? asking : telling, noBody, now())
+        call.origin = connection.origin
+        call.address = connection.address
+        call.rest = connection.rest
+        call.query = connection.query
+        call.context = connection.context
+        call.inbound = { ...connection.inbound, ...claimed(message) }
+        call.envelope = envelope
+        try {
+          for (const run of judging) await run(call)
+        } catch (error) {
+          call.permit()
+          throw error
+        }
+        return call.permit
+      }
+    },
+  }
+}
 
 // A message that came on a connection, as a call of its own at the service's Streamable HTTP address: every
 // check, credential, second try and record of a call holds for it too.
@@ -83,10 +163,7 @@ const fieldsOf = (
   { method, session, version, resume, message }: InternalCall,
 ): string[] => {
   const claimed = claimedVersion(message)
-  const fields: string[] = []
-  for (let i = 0; i + 1 < came.length; i += 2)
-    if (!replaced.has((came[i] as string).toLowerCase()))
-      fields.push(came[i] as string, came[i + 1] as string)
+  const fields = fieldsWithout(came, replaced)
   fields.push('Accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream')
   if (method === 'POST') fields.push('Content-Type', 'application/json')
   if (message && claimed !== undefined) return [...fields, ...mirrored(message, claimed)]
@@ -148,30 +225,12 @@ export interface ClientMessages {
   close(): void
 }
 
-interface Call {
+interface OpenCall {
   /** Ids without an answer, by key. */
   readonly open: Map<string, unknown>
   /** It is `initialize`. */
   readonly opens: boolean
 }
-
-const isStream = (response: Response): response is Response & { readonly body: ReadableStream<Uint8Array> } =>
-  response.body !== null && isEventStream(response.headers.get('content-type') ?? undefined)
-
-const pause = (timer: Timer, ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const cancel = timer(ms, resolve)
-    signal.addEventListener(
-      'abort',
-      () => {
-        cancel()
-        resolve()
-      },
-      { once: true },
-    )
-  })
-
-const reopenMs = [1000, 2000, 5000, 15_000, 30_000] as const
 
 /** The session behind one connection. */
 interface Conversation extends ClientMessagesDeps {
@@ -196,7 +255,7 @@ const askInSession = (
 ): Promise<Response> => ask(bearer, { signal, ...call, session, version })
 
 /** Tells the client, and strikes what was answered off the list. */
-const tellClient = async (conversation: Conversation, text: string, call?: Call): Promise<void> => {
+const tellClient = async (conversation: Conversation, text: string, call?: OpenCall): Promise<void> => {
   for (const spoken of messagesOf(text)) {
     const { message } = spoken
     if (call && message['method'] === undefined) {
@@ -210,29 +269,29 @@ const tellClient = async (conversation: Conversation, text: string, call?: Call)
 /** What the server says of its own accord, as long as the client is there. */
 const listen = async (conversation: Conversation, first: Bearer): Promise<void> => {
   const { signal, maxBytes, timer } = conversation
-  let failures = 0
   let resume: string | undefined
-  while (!signal.aborted && failures < reopenMs.length) {
-    try {
-      const call = { method: 'GET', resume } as const
-      const response = await askInSession(conversation, call, conversation.bearer ?? first)
-      if (!isStream(response)) {
-        await response.body?.cancel()
-        return
-      }
-      await readEvents(response.body, maxBytes, async ({ id, data }) => {
-        failures = 0
-        resume = id ?? resume
-        await tellClient(conversation, data)
-      })
-    } catch {
-      // Opened again below; what is lost for good shows in the next call.
+  // What is lost for good shows in the next call.
+  await keepReading(timer, signal, async (heard) => {
+    const call = { method: 'GET', resume } as const
+    const response = await askInSession(conversation, call, conversation.bearer ?? first)
+    if (!isStream(response)) {
+      await response.body?.cancel()
+      return true
     }
-    await pause(timer, reopenMs[failures++] as number, signal)
-  }
+    await readEvents(response.body, maxBytes, async ({ id, data }) => {
+      heard()
+      resume = id ?? resume
+      await tellClient(conversation, data)
+    })
+    return false
+  })
 }
 
-const relayResponse = async (conversation: Conversation, response: Response, call: Call): Promise<void> => {
+const relayResponse = async (
+  conversation: Conversation,
+  response: Response,
+  call: OpenCall,
+): Promise<void> => {
   const { service, maxBytes, signal, session } = conversation
   if (isStream(response))
     await readEvents(response.body, maxBytes, ({ data }) => tellClient(conversation, data, call))
@@ -253,7 +312,7 @@ const relayResponse = async (conversation: Conversation, response: Response, cal
 /** What the client reads in place of each answer that is missing. */
 const refuseCall = async (
   { log, admitted, tell, lost }: Conversation,
-  { open }: Call,
+  { open }: OpenCall,
   error: unknown,
   { head }: Bearer,
 ): Promise<void> => {
@@ -269,7 +328,7 @@ const deliver = async (
   bearer: Bearer,
 ): Promise<void> => {
   const { signal, closable } = conversation
-  const call: Call = {
+  const call: OpenCall = {
     open: new Map(isRequest(message) ? [[keyOf(message['id']), message['id']]] : []),
     opens: message['method'] === 'initialize',
   }

@@ -1,11 +1,13 @@
 // Clients of 2024-11-05 (transports, HTTP with SSE): an event stream that names where to POST, messages taken
 // with 202, answers on the stream.
+import { stdioResponse } from '../../kit/plain-response.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import { createEventWriter } from '../../kit/sse.ts'
+import { textOnOneLine } from '../../kit/sse.ts'
 import { type ParsedMessages, messagesOf } from '../../mcp/json-rpc.ts'
-import type { Upstream } from '../../ports/call.ts'
+import { createTimedResponse } from '../../mcp/response-writer.ts'
+import type { Head, Upstream } from '../../ports/call.ts'
 import type { Audit } from '../../ports/modules.ts'
-import type { Runtime } from '../../ports/runtime.ts'
+import type { Runtime, SessionLocations } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { IdentifiedCall } from '../admitted-call.ts'
 import { foreign, ownerOf } from '../callers.ts'
@@ -14,6 +16,7 @@ import {
   type MakeInternalCall,
   type ClientMessages,
   type ClientMessagesDeps,
+  type ConnectionSteps,
   createClientMessages,
 } from './client-messages.ts'
 import { mostMessageBytes } from './session-endpoint.ts'
@@ -57,12 +60,13 @@ export interface ClientSse {
 type Sessions = Map<string, Session>
 
 /** An event stream that begins with where messages are to be POSTed. */
-const openStream = (
+const openStream = async (
   deps: ClientSseDeps,
   sessions: Sessions,
   call: IdentifiedCall,
   { signal }: Request,
-): Response => {
+): Promise<Response> => {
+  signal.throwIfAborted()
   const { service, path } = call.address
   const { runtime, ask, most, budget } = deps
   const id = deps.nextId()
@@ -71,17 +75,19 @@ const openStream = (
     unwatch()
     client.close()
   }
-  const stream = createEventWriter({ timer: runtime.timer, keepAliveMs: deps.keepAliveMs, gone: ended })
+  const stream = createTimedResponse(runtime.timer, deps.keepAliveMs, signal, ended)
+  const end = (): void => {
+    if (stream.state() === 'over') return
+    stream.finish()
+    ended()
+  }
   const client = createClientMessages({
     ask,
-    tell(message) {
-      stream.write(message, { event: 'message' })
-      return stream.room()
-    },
+    tell: (message) => stream.write(textOnOneLine(message)),
     log: runtime.log,
     timer: runtime.timer,
     admitted: call,
-    lost: () => stream.end(),
+    lost: end,
     service: service.id,
     timeoutMs: service.timeoutMs,
     maxBytes: mostMessageBytes,
@@ -90,14 +96,11 @@ const openStream = (
     budget,
     ip: call.head.ip,
   })
-  const unwatch = deps.watch.caller(call, () => stream.end())
-  signal.addEventListener('abort', () => stream.end(), { once: true })
+  const unwatch = deps.watch.caller(call, end)
   sessions.set(id, { owner: ownerOf(call.principal), service, client })
   // A path alone: on the origin the client used, whichever of ours that is.
-  stream.write(`${path}${messagePath}?sessionId=${id}`, { event: 'endpoint' })
-  return new Response(stream.body, {
-    headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
-  })
+  stream.write(`${path}${messagePath}?sessionId=${id}`, { name: 'endpoint' })?.catch(() => undefined)
+  return stdioResponse(await stream.reply)
 }
 
 /** The session that a message is for. Throws `session.unknown`. */
@@ -129,7 +132,7 @@ const takeMessages = (
 export const createClientSse = (deps: ClientSseDeps): ClientSse => {
   const sessions: Sessions = new Map()
   const handlerOf = (call: IdentifiedCall): ((request: Request) => Promise<Response>) => {
-    if (call.head.method === 'GET') return async (request) => openStream(deps, sessions, call, request)
+    if (call.head.method === 'GET') return (request) => openStream(deps, sessions, call, request)
     const session = sessionOf(deps.record, sessions, call)
     const messages = messagesOf(new TextDecoder().decode(call.body))
     return async () => takeMessages(session, messages, call)
@@ -145,4 +148,69 @@ export const createClientSse = (deps: ClientSseDeps): ClientSse => {
       return { kind: 'local', url: 'http://line.invalid/sse', handle: handlerOf(call) }
     },
   }
+}
+
+// The same where this process keeps no session: each request goes to the session object. There it is judged in
+// full; here, whether it may have one.
+
+export interface SessionLocationDeps {
+  readonly sessionLocations: SessionLocations
+  readonly connections: Pick<ConnectionSteps, 'resolve' | 'enter'>
+}
+
+/** The answer with `over` called once when nothing more of it will be sent. */
+const until = (response: Response, over: () => void): Response => {
+  const reader = response.body?.getReader()
+  if (!reader) {
+    over()
+    return response
+  }
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read()
+        if (!done) {
+          controller.enqueue(value)
+          return
+        }
+        over()
+        controller.close()
+      } catch (error) {
+        over()
+        controller.error(error)
+      }
+    },
+    async cancel(reason) {
+      over()
+      await reader.cancel(reason).catch(() => undefined)
+    },
+  })
+  return new Response(body, { status: response.status, headers: response.headers })
+}
+
+/**
+ * Undefined for every request that no session of that kind is about; most are seen to be none of these by
+ * their path alone. Rejects as the decision about a call does.
+ */
+export const createSessionLocation = ({
+  sessionLocations,
+  connections,
+}: SessionLocationDeps): ((head: Head, request: Request) => Promise<Response | undefined> | undefined) => {
+  const ask = async (head: Head, request: Request): Promise<Response | undefined> => {
+    const call = await connections.resolve(head)
+    const { address, rest } = call
+    if (address.transport !== 'sse') return undefined
+    const context = { requestId: head.requestId, ip: head.ip }
+    if (head.method === 'POST' && rest === messagePath)
+      return sessionLocations.at(sessionIn(call.query))?.client(request, context)
+    if (head.method !== 'GET' || rest !== '') return undefined
+    const { permit } = await connections.enter(call)
+    try {
+      return until(await sessionLocations.create().client(request, context), permit)
+    } catch (error) {
+      permit()
+      throw error
+    }
+  }
+  return (head, request) => (/\/sse(?:[/?]|$)/.test(head.target) ? ask(head, request) : undefined)
 }

@@ -4,22 +4,90 @@ import { utf8 } from '../../kit/bytes.ts'
 import { aboutRequest, refusalOf } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { type Envelope, errorId, readEnvelope } from '../../mcp/envelope.ts'
+import { cancelledId, isResponse, keyOf, messagesOf } from '../../mcp/json-rpc.ts'
 import type { Head } from '../../ports/call.ts'
 import type { Audit } from '../../ports/modules.ts'
 import type { TextSocket, SocketEvents } from '../../ports/runtime.ts'
 import type { PermittedCall } from '../admitted-call.ts'
 import { socketEvent, factsOf, refusalResponse } from '../outcome.ts'
 import type { Revalidation, EndReason } from '../revalidate.ts'
-import type { ConnectionSteps } from './connection-steps.ts'
-import { closeCode, createHeartbeat, holdBack } from './server-websocket.ts'
+import type { ConnectionSteps } from './client-messages.ts'
 import {
-  type MessagesDeps,
   type OpenedCall,
   type UpstreamSocket,
   type UpstreamSocketDeps,
-  createMessages,
+  closeCode,
+  createHeartbeat,
   createUpstreamSocket,
-} from './websocket-relay.ts'
+  holdBack,
+} from './server-websocket.ts'
+
+// What a client says to a WebSocket server: each message has passed the steps of a call.
+
+interface MessagesDeps {
+  readonly connections: Pick<ConnectionSteps, 'messages'>
+  readonly now: () => number
+}
+
+interface Pending {
+  readonly key: string
+  readonly permit: () => void
+  /** Epoch ms after which nobody waits for the answer any more. */
+  readonly until: number
+}
+
+interface Messages {
+  /**
+   * Rejects with the refusal of a message that the server must not hear. `text`: of a notification, for the
+   * request that it cancels.
+   */
+  admit(envelope: Envelope, text: string): Promise<void>
+  /** Something that the server said. */
+  heard(text: string): void
+  /** The socket is closed. */
+  end(): void
+}
+
+/** A request keeps its permit until its answer has passed. */
+const createMessages = ({ connections, now }: MessagesDeps, call: OpenedCall): Messages => {
+  const judge = connections.messages(call)
+  let pending: Pending[] = []
+  let ended = false
+
+  /** Gives back what is no longer waited for: the answer to `key`, and what took longer than a call may. */
+  const settle = (key: string | undefined): void => {
+    const at = now()
+    const index = pending.findIndex((each) => each.key === key)
+    pending = pending.filter((each, i) => {
+      const stays = i !== index && each.until > at
+      if (!stays) each.permit()
+      return stays
+    })
+  }
+
+  return {
+    async admit(envelope, text) {
+      const [message] = envelope.messages
+      if (message?.kind === 'request') settle(undefined)
+      const permit = await judge(envelope)
+      if (message?.method === 'notifications/cancelled') {
+        for (const { message: said } of messagesOf(text)) settle(keyOf(cancelledId(said)))
+      }
+      if (message?.kind !== 'request') return
+      if (ended) return permit()
+      pending.push({ key: keyOf(message.id), permit, until: now() + call.address.service.timeoutMs })
+    },
+    heard(text) {
+      if (pending.length === 0) return
+      for (const { message } of messagesOf(text)) if (isResponse(message)) settle(keyOf(message['id']))
+    },
+    end() {
+      ended = true
+      for (const { permit } of pending) permit()
+      pending = []
+    },
+  }
+}
 
 // A client's WebSocket and what is behind it: a WebSocket server, message for message, or any other server by
 // one session of Streamable HTTP.

@@ -3,7 +3,7 @@
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { isRepeatableText } from '../../mcp/envelope.ts'
-import type { Connect } from '../../mcp/transport.ts'
+import type { Connect } from '../../mcp/json-rpc-peer.ts'
 import type { Fetch } from '../../ports/call.ts'
 import type { Runtime, RuntimeTransports } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
@@ -14,11 +14,11 @@ import { createServerSse } from './server-sse.ts'
 import { createServerWebSocket } from './server-websocket.ts'
 import {
   type SessionEndpoint,
+  createRemoteServer,
   createSessionEndpoint,
   connectionIdOf,
   mostMessageBytes,
 } from './session-endpoint.ts'
-import { createRemoteServer } from './session-location.ts'
 
 export interface ServerAdapter {
   /**

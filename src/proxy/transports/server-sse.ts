@@ -1,10 +1,10 @@
 // The transport to a server of 2024-11-05: GET opens its event stream, the `endpoint` event says where
 // messages are POSTed (MCP 2024-11-05 transports, HTTP with SSE).
-import { readBounded } from '../../kit/http.ts'
-import { isLostConnection, networkReason } from '../../kit/log.ts'
+import { fieldsWithout, readBounded } from '../../kit/http.ts'
+import { upstreamRefusal } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import { isEventStream, readEvents } from '../../kit/sse.ts'
-import type { Connect, Transport } from '../../mcp/transport.ts'
+import { isStream, readEvents } from '../../kit/sse.ts'
+import type { Connect, Transport } from '../../mcp/json-rpc-peer.ts'
 import type { Fetch } from '../../ports/call.ts'
 import type { Timer } from '../../ports/runtime.ts'
 import { redirectOf } from '../client-response.ts'
@@ -30,10 +30,12 @@ const own = new Set([
   'last-event-id',
 ])
 
-export const headersFor = (flat: readonly string[], more: Readonly<Record<string, string>>): Headers => {
+export const forwardedFields = (flat: readonly string[]): string[] => fieldsWithout(flat, own)
+
+const headersFor = (flat: readonly string[], more: Readonly<Record<string, string>>): Headers => {
   const headers = new Headers()
-  for (let i = 0; i + 1 < flat.length; i += 2)
-    if (!own.has((flat[i] as string).toLowerCase())) headers.append(flat[i] as string, flat[i + 1] as string)
+  const fields = forwardedFields(flat)
+  for (let i = 0; i + 1 < fields.length; i += 2) headers.append(fields[i] as string, fields[i + 1] as string)
   for (const [name, value] of Object.entries(more)) headers.set(name, value)
   // fetch undoes a Content-Encoding behind our back.
   headers.set('accept-encoding', 'identity')
@@ -72,14 +74,6 @@ const endpointOf = (said: string, url: string, service: string): string => {
   return endpoint.href
 }
 
-const failure = (error: unknown, service: string): Refusal =>
-  error instanceof Refusal
-    ? error
-    : new Refusal(
-        isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable',
-        `${service}: ${networkReason(error)}`,
-      )
-
 const forgotten = (service: string): Refusal =>
   new Refusal('session.unknown', `${service} has forgotten the session`)
 
@@ -116,12 +110,7 @@ const ask = async (
     redirect: 'manual',
     signal,
   })
-  if (
-    response.status === 200 &&
-    response.body &&
-    isEventStream(response.headers.get('content-type') ?? undefined)
-  )
-    return response.body
+  if (response.status === 200 && isStream(response)) return response.body
   await response.body?.cancel().catch(() => undefined)
   throw response.status === 200
     ? new Refusal('upstream.answer', `${service} answered without an event stream`)
@@ -145,7 +134,7 @@ const createSend =
     } catch (error) {
       const why = late.signal.aborted
         ? new Refusal('upstream.timeout', deps.service)
-        : failure(error, deps.service)
+        : upstreamRefusal(error, deps.service)
       if (why.code === 'session.unknown') lost(why)
       throw why
     } finally {
@@ -200,7 +189,11 @@ export const createServerSse = (deps: ServerSseDeps): Connect => {
       over(new Refusal('upstream.timeout', `${service}: no endpoint within ${timeoutMs} ms`)),
     )
     read().catch((error: unknown) =>
-      over(open ? new Refusal('upstream.closed', `${service}: ${String(error)}`) : failure(error, service)),
+      over(
+        open
+          ? new Refusal('upstream.closed', `${service}: ${String(error)}`)
+          : upstreamRefusal(error, service),
+      ),
     )
     try {
       const endpoint = await named.promise

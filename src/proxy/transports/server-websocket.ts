@@ -1,10 +1,18 @@
-// The transport to a server behind a WebSocket: one JSON-RPC message in each text frame, subprotocol `mcp`
-// (the custom transport that SDKs and bridges share).
+// A server behind a WebSocket: one JSON-RPC message in each text frame, subprotocol `mcp` (the custom transport
+// that SDKs and bridges share). As a transport for sessions of Streamable HTTP, and as the other end of a
+// client's WebSocket.
 import { Refusal } from '../../kit/refusal.ts'
+import type { Connect } from '../../mcp/json-rpc-peer.ts'
 import { messagesOf } from '../../mcp/json-rpc.ts'
-import type { Connect } from '../../mcp/transport.ts'
-import type { ConnectSocket, TextSocket, Timer } from '../../ports/runtime.ts'
-import { refusalOf } from './server-sse.ts'
+import type { Trim } from '../../ports/call.ts'
+import type { UpstreamCredential, UpstreamCredentials } from '../../ports/modules.ts'
+import type { Timer, ConnectSocket, RuntimeTransports, TextSocket } from '../../ports/runtime.ts'
+import type { Service } from '../../ports/services.ts'
+import type { PermittedCall } from '../admitted-call.ts'
+import { type TrimFor, rewriteLists } from '../lists.ts'
+import { type MakeInternalCall, type ClientMessagesDeps, createClientMessages } from './client-messages.ts'
+import { forwardedFields, refusalOf } from './server-sse.ts'
+import { mostMessageBytes } from './session-endpoint.ts'
 
 // The heartbeat of a WebSocket: a ping at each beat, and an end when two beats brought nothing (RFC 6455
 // §5.5.2), because a peer that vanished closes nothing.
@@ -108,23 +116,6 @@ export interface ServerWebSocketDeps {
   readonly heartbeatMs: number
 }
 
-/** Fields of a POST that mean nothing on a handshake. */
-const own = new Set([
-  'accept',
-  'accept-encoding',
-  'content-type',
-  'content-length',
-  'mcp-session-id',
-  'last-event-id',
-])
-
-export const handshakeFields = (flat: readonly string[]): string[] => {
-  const fields: string[] = []
-  for (let i = 0; i + 1 < flat.length; i += 2)
-    if (!own.has((flat[i] as string).toLowerCase())) fields.push(flat[i] as string, flat[i + 1] as string)
-  return fields
-}
-
 /** What went wrong with a handshake, as the caller may hear it. */
 export const handshakeRefusal = (error: unknown, service: string): Refusal => {
   if (error instanceof Refusal) return error
@@ -171,7 +162,7 @@ export const createServerWebSocket =
       closed: (code: number): void => lost(`closed with ${code}`),
     }
     try {
-      socket = await open(url, { headers: handshakeFields(headers), timeoutMs, maxBytes }, heard)
+      socket = await open(url, { headers: forwardedFields(headers), timeoutMs, maxBytes }, heard)
     } catch (error) {
       heartbeat.stop()
       closed = true
@@ -191,3 +182,176 @@ export const createServerWebSocket =
       resume: () => resume?.(),
     }
   }
+
+// The server's side of a client's WebSocket: another WebSocket, each message to which has passed the steps of a
+// call, or a session of Streamable HTTP.
+
+export interface UpstreamSocketDeps {
+  readonly transports: RuntimeTransports
+  readonly log: ClientMessagesDeps['log']
+  /** What a WebSocket server is shown of the caller's right to be there. */
+  readonly credentials: Pick<UpstreamCredentials, 'after'>
+  readonly ask: MakeInternalCall
+  readonly timer: Timer
+  readonly heartbeatMs: number
+  readonly defer: (work: Promise<unknown>) => void
+  /** Messages without an answer, where each is a call of its own. */
+  readonly most: number
+  readonly budget: ClientMessagesDeps['budget']
+  /** Absent: every list is passed on as it came. */
+  readonly trim?: TrimFor | undefined
+}
+
+/** A client's WebSocket whose handshake has passed its steps. */
+export interface OpenedCall extends PermittedCall {
+  /** Flat list of what the server behind is told. */
+  readonly headers: readonly string[]
+}
+
+export interface UpstreamSocket {
+  /** A promise while the server takes no more. Throws `calls.limited`. */
+  send(text: string): void | Promise<void>
+  close(code: number, reason: string): void
+  /** Each message is a call, which is written down as such. */
+  readonly calls?: true
+}
+
+export interface UpstreamSocketEvents {
+  tell(text: string): void | Promise<void>
+  /** The server closed, or was lost (1006). */
+  closed(code: number, reason: string): void
+}
+
+type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
+
+/** The message with its lists rewritten; undefined for one that cannot be read. */
+const trimmed = (message: string, trim: Trim): string | undefined => {
+  try {
+    return rewriteLists(message, { trim }) ?? message
+  } catch {
+    return undefined
+  }
+}
+
+const overSocket = async (
+  { url, publicOnly }: HttpUpstream,
+  { transports, timer, heartbeatMs, trim: trimFor }: UpstreamSocketDeps,
+  { address, principal, headers }: OpenedCall,
+  events: UpstreamSocketEvents,
+): Promise<UpstreamSocket> => {
+  const { id, timeoutMs } = address.service
+  const trim = trimFor?.({ service: address.service, principal })
+  let socket: TextSocket | undefined
+  const closed = (code: number, reason: string): void => {
+    beat.stop()
+    // A handshake that came to nothing is told by the error, and another may follow.
+    if (socket) events.closed(code, reason)
+  }
+  const beat = createHeartbeat(
+    timer,
+    heartbeatMs,
+    () => socket,
+    () => events.closed(1006, 'The server behind answers no ping.'),
+  )
+  const text = (message: string): void => {
+    if (beat.hear(message)) return
+    const shown = trim ? trimmed(message, trim) : message
+    if (shown !== undefined) holdBack(socket, events.tell(shown))
+    else {
+      // What cannot be read must not reach the caller.
+      socket?.close(1003, '')
+      closed(1011, 'The server behind sent a message that cannot be read.')
+    }
+  }
+  const binary = (): void => {
+    socket?.close(1003, '')
+    closed(1011, 'The server behind sent a binary frame.')
+  }
+  try {
+    socket = await (publicOnly ? transports.publicOnly : transports).socket(
+      url,
+      { headers: forwardedFields(headers), timeoutMs, maxBytes: mostMessageBytes },
+      { text, binary, alive: beat.alive, closed },
+    )
+  } catch (error) {
+    beat.stop()
+    throw handshakeRefusal(error, id)
+  }
+  const open = socket
+  return {
+    send: (text) => open.send(text),
+    close(code, reason) {
+      beat.stop()
+      open.close(code, reason)
+    },
+  }
+}
+
+/**
+ * As in a call over HTTP: what a refused handshake was shown is followed by another credential, once, or by
+ * the question to the person.
+ */
+const connect = async (
+  upstream: HttpUpstream,
+  deps: UpstreamSocketDeps,
+  call: OpenedCall,
+  events: UpstreamSocketEvents,
+): Promise<UpstreamSocket> => {
+  const { address, principal, headers, rest, context } = call
+  const attempt = (credential: UpstreamCredential | undefined): Promise<UpstreamSocket> =>
+    overSocket(
+      upstream,
+      deps,
+      credential === undefined ? call : { ...call, headers: [...headers, ...credential.headers] },
+      events,
+    )
+  const another = (
+    error: unknown,
+    credential: UpstreamCredential | undefined,
+    last: boolean,
+  ): Promise<UpstreamCredential> => {
+    const refused = error instanceof Refusal ? error.detail.refused : undefined
+    const next =
+      refused &&
+      deps.credentials.after({ address, principal, shown: credential, ...refused, below: rest !== '', last })
+    if (!next) throw error
+    return next
+  }
+  const first = await context.credential(principal)
+  try {
+    return await attempt(first)
+  } catch (error) {
+    const second = await another(error, first, false)
+    return attempt(second).catch(async (again: unknown) => attempt(await another(again, second, true)))
+  }
+}
+
+export const createUpstreamSocket = (
+  deps: UpstreamSocketDeps,
+  call: OpenedCall,
+  events: UpstreamSocketEvents,
+): Promise<UpstreamSocket> => {
+  const { service, path } = call.address
+  const { upstream } = service
+  if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return connect(upstream, deps, call, events)
+  const client = createClientMessages({
+    ask: deps.ask,
+    tell: events.tell,
+    log: deps.log,
+    timer: deps.timer,
+    admitted: call,
+    lost: () => events.closed(1011, 'The server behind has forgotten the session.'),
+    service: service.id,
+    timeoutMs: service.timeoutMs,
+    maxBytes: mostMessageBytes,
+    defer: deps.defer,
+    most: deps.most,
+    budget: deps.budget,
+    ip: call.head.ip,
+  })
+  return Promise.resolve({
+    send: (text) => client.receive(messagesOf(text), { head: call.head, path }),
+    close: () => client.close(),
+    calls: true,
+  })
+}

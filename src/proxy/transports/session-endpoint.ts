@@ -2,11 +2,10 @@
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { stdioResponse } from '../../kit/plain-response.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import { createJsonRpcPeer } from '../../mcp/json-rpc-peer.ts'
+import { type Connect, createJsonRpcPeer } from '../../mcp/json-rpc-peer.ts'
 import { messagesOf } from '../../mcp/json-rpc.ts'
 import { type StreamableHttpOptions, createStreamableHttp } from '../../mcp/streamable-http.ts'
-import type { Connect } from '../../mcp/transport.ts'
-import type { Runtime, SessionCall } from '../../ports/runtime.ts'
+import type { Runtime, SessionCall, SessionLocation, SessionLocations } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import { gatewaySessions } from '../callers.ts'
 import { refusedOf } from '../outcome.ts'
@@ -32,9 +31,9 @@ export type SessionEndpoint = (request: Request, about: SessionCall, id?: string
 export const mostMessageBytes = 67_108_864
 
 /** A session that nobody used for this long is over. */
-export const idleMs = 1_800_000
+const idleMs = 1_800_000
 
-export const tooMany = (owner: string, open: number): Refusal =>
+const tooMany = (owner: string, open: number): Refusal =>
   new Refusal('calls.limited', `${owner} has ${open} connections open`, { headers: { 'retry-after': '5' } })
 
 /** Only the ids of these sessions begin like this, so that one is recognized in every process. */
@@ -45,7 +44,7 @@ export const connectionIdOf = (session: string): string | undefined =>
   session.startsWith(mark) ? session.slice(mark.length) : undefined
 
 /** Whether these messages begin a session. */
-export const opensSession = (text: string): boolean =>
+const opensSession = (text: string): boolean =>
   messagesOf(text).some(({ message }) => message['method'] === 'initialize')
 
 /**
@@ -131,5 +130,67 @@ export const createSessionEndpoint = (deps: SessionEndpointDeps): SessionEndpoin
     })
     if (!sweeping) sweep()
     return stdioResponse(response)
+  }
+}
+
+// Sessions of a server on a connection where this process keeps none: each request goes to the session
+// object.
+
+export interface RemoteServerDeps {
+  readonly sessionLocations: SessionLocations
+  readonly now: () => number
+  /** Sessions that one owner may begin here within the time after which one that nobody uses is over. */
+  readonly most: number
+}
+
+/** Which sessions an owner began here and, as far as is known here, did not end. */
+const createTally = ({ now, most }: Pick<RemoteServerDeps, 'now' | 'most'>) => {
+  const tallies = new Map<string, Map<string, number>>()
+  return {
+    check(owner: string): void {
+      const tally = tallies.get(owner)
+      for (const [id, at] of tally ?? []) if (at < now() - idleMs) tally?.delete(id)
+      if (tally?.size === 0) tallies.delete(owner)
+      if (tally && tally.size >= most) throw tooMany(owner, tally.size)
+    },
+    begun(owner: string, id: string | null): void {
+      if (id === null) return
+      const tally = tallies.get(owner) ?? new Map<string, number>()
+      tallies.set(owner, tally.set(id, now()))
+    },
+    ended: (owner: string, id: string): void => void tallies.get(owner)?.delete(id),
+  }
+}
+
+export const createRemoteServer = (
+  service: string,
+  { sessionLocations, ...deps }: RemoteServerDeps,
+): SessionEndpoint => {
+  const tally = createTally(deps)
+  const find = (session: string): SessionLocation => {
+    const location = sessionLocations.at(connectionIdOf(session) ?? '')
+    if (!location) throw new Refusal('session.unknown', 'no session object with this ID')
+    return location
+  }
+  const goOn = async (request: Request, about: SessionCall): Promise<Response> => {
+    const session = request.headers.get('mcp-session-id')
+    if (session === null) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
+    if (request.method === 'DELETE') tally.ended(about.owner, session)
+    return find(session).server(request, { service, ...about })
+  }
+  return async (request, about) => {
+    if (request.method !== 'POST') return goOn(request, about)
+    const body = await request.text()
+    const again = new Request(request.url, {
+      method: 'POST',
+      headers: request.headers,
+      body,
+      signal: request.signal,
+    })
+    if (!opensSession(body)) return goOn(again, about)
+    tally.check(about.owner)
+    const answer = await sessionLocations.create().server(again, { service, ...about })
+    tally.begun(about.owner, answer.headers.get('mcp-session-id'))
+    return answer
   }
 }

@@ -1,12 +1,15 @@
-// Requests of the revision bridge to the server behind it, and the JSON-RPC messages of the responses.
+// What the revision bridge asks of the server behind it, the JSON-RPC messages of the responses, and its own
+// responses to clients.
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { readBounded } from '../../kit/http.ts'
-import { type RefusedRequest, isLostConnection, networkReason } from '../../kit/log.ts'
-import { Refusal, type ReportRefused } from '../../kit/refusal.ts'
-import { type ReadUntil, isEventStream, readEvents } from '../../kit/sse.ts'
+import type { RefusedRequest } from '../../kit/log.ts'
+import { stdioResponse } from '../../kit/plain-response.ts'
+import { type ReportRefused, Refusal } from '../../kit/refusal.ts'
+import { type ReadUntil, readEvents, isStream } from '../../kit/sse.ts'
 import { standardHeaders } from '../../mcp/envelope.ts'
 import { type Rpc, messagesToWrite } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
+import { type TimedResponse, createTimedResponse } from '../../mcp/response-writer.ts'
 import type { Principal } from '../../ports/people.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
@@ -56,19 +59,6 @@ export interface Server {
 export const newId = ({ runtime }: Pick<Server, 'runtime'>): string => encodeBase64url(runtime.random(12))
 
 export const requestIdOf = ({ headers }: Pick<Caller, 'headers'>): string => headers.get('x-request-id') ?? ''
-
-/** Waits, or until the signal aborts. */
-export const pause = ({ runtime }: Pick<Server, 'runtime'>, ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const done = (): void => {
-      stop()
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const stop = runtime.timer(ms, done)
-    signal.addEventListener('abort', done, { once: true })
-    if (signal.aborted) done()
-  })
 
 type Field = readonly [string, string]
 
@@ -247,8 +237,7 @@ export const readMessages = async (
   const onText = async (text: string): Promise<void> => {
     for (const message of messagesToWrite(text)) await onMessage(message)
   }
-  if (isEventStream(response.headers.get('content-type') ?? undefined))
-    await readEvents(response.body, maxBytes, ({ data }) => onText(data), until)
+  if (isStream(response)) await readEvents(response.body, maxBytes, ({ data }) => onText(data), until)
   else await onText(new TextDecoder().decode(await readBounded(response.body, maxBytes)))
 }
 
@@ -273,10 +262,37 @@ export const discard = async (response: Response): Promise<void> => {
   await response.body?.cancel().catch(() => undefined)
 }
 
-export const asRefusal = (error: unknown, { service }: Server): Refusal =>
-  error instanceof Refusal
-    ? error
-    : new Refusal(
-        isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable',
-        `${service.id}: ${networkReason(error)}`,
-      )
+/** A JSON response of the gateway itself. */
+export const jsonResponse = (message: object, headers: Readonly<Record<string, string>> = {}): Response =>
+  Response.json(message, { headers: { 'cache-control': 'no-store', ...headers } })
+
+/** The response to one request of a client: JSON, or an event stream. */
+export interface PendingResponse extends Omit<TimedResponse, 'reply'> {
+  /** Rejects with the error given to `fail` before anything was sent. */
+  readonly response: Promise<Response>
+  /** Responds with a whole other response. Returns false, and does nothing, if something was sent already. */
+  replace(response: Response): boolean
+}
+
+/** `gone`: the caller left before the last message; called once. */
+export const createResponse = (
+  { runtime, keepAliveMs }: Pick<Server, 'runtime' | 'keepAliveMs'>,
+  signal: AbortSignal,
+  gone: () => void,
+): PendingResponse => {
+  const { reply, ...timed } = createTimedResponse(runtime.timer, keepAliveMs, signal, gone)
+  const response = reply.then(stdioResponse, (reason: unknown) => {
+    if (reason instanceof Response) return reason
+    throw reason
+  })
+  response.catch(() => undefined)
+  return {
+    ...timed,
+    response,
+    replace(whole) {
+      if (timed.state() !== 'waiting') return false
+      timed.fail(whole)
+      return true
+    },
+  }
+}
