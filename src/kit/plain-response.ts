@@ -1,5 +1,5 @@
 // An HTTP response as plain data: its body is text, or is written piece by piece to whoever sends it, without
-// web objects in between.
+// web objects in between; and what it is as web standards, where those are asked for.
 import { utf8 } from './bytes.ts'
 import { isEventStream, messageEvent } from './sse.ts'
 

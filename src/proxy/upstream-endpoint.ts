@@ -1,5 +1,5 @@
 // Where a server's endpoint is, as far as it is not the URL that was configured: another path of the same
-// origin, shown by a redirect, or found for a URL without a path.
+// origin, shown by a redirect, or found for a URL without a path; and whether the server is there.
 import { isLostConnection } from '../kit/log.ts'
 import type { Fetch, Upstream } from '../ports/call.ts'
 import type { Service, ServiceState } from '../ports/services.ts'
