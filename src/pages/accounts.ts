@@ -2,8 +2,18 @@
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { ConnectUpstreamView } from '../ports/pages.ts'
 import { okIcon } from './assets.ts'
-import { type PageContext, caution, named, page, account as personOf, post } from './layout.ts'
-import { ownPath, readAddress, readName, readText } from './untrusted.ts'
+import {
+  type PageContext,
+  caution,
+  named,
+  page,
+  account as personOf,
+  post,
+  ownPath,
+  readAddress,
+  readName,
+  readText,
+} from './layout.ts'
 
 type Account = ConnectUpstreamView['accounts'][number]
 

@@ -16,8 +16,11 @@ import {
   named,
   page,
   post,
+  ownPath,
+  readAddress,
+  readName,
+  readText,
 } from './layout.ts'
-import { ownPath, readAddress, readName, readText } from './untrusted.ts'
 
 const row = (label: string, content: Drawable): Markup =>
   html`<div><dt>${label}</dt><dd>${content}</dd></div>`

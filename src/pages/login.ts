@@ -3,8 +3,7 @@
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { LoginView } from '../ports/pages.ts'
 import { failedIcon, infoIcon, warnIcon } from './assets.ts'
-import { type PageContext, badge, clientName, named, page, post } from './layout.ts'
-import { readName, readText } from './untrusted.ts'
+import { type PageContext, badge, clientName, named, page, post, readName, readText } from './layout.ts'
 
 const asking = (view: LoginView): Drawable => {
   if (!view.asking) return undefined

@@ -2,8 +2,7 @@
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { Actor, Hop, ProblemView } from '../ports/pages.ts'
 import { adminIcon, failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
-import { type PageContext, page, withCode } from './layout.ts'
-import { ownPath, readAddress, readText } from './untrusted.ts'
+import { type PageContext, page, withCode, ownPath, readAddress, readText } from './layout.ts'
 
 const actors: Readonly<Record<Actor, string>> = {
   you: 'What you can do',

@@ -16,10 +16,13 @@ import {
   page,
   account as personOf,
   post,
+  leadsToClient,
+  readAddress,
+  readName,
+  readText,
 } from './layout.ts'
 import { loginPage } from './login.ts'
 import { problemPage } from './problem.ts'
-import { leadsToClient, readAddress, readName, readText } from './untrusted.ts'
 
 type ServiceView = ConnectView['service']
 

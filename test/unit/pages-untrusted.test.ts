@@ -1,7 +1,7 @@
 // What of a stranger's text survives on a page.
 import { assert, constantFrom, oneof, property, string } from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { leadsToClient, ownPath, readAddress, readName, readText } from '../../src/pages/untrusted.ts'
+import { leadsToClient, ownPath, readAddress, readName, readText } from '../../src/pages/layout.ts'
 import { hostileNames } from '../pages/states.ts'
 
 describe('a name that a client gave itself [H-B10]', () => {
