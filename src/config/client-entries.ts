@@ -84,30 +84,30 @@ const copy = ({ tree }: EntryContext, from: Path, to: Path, origin: Origin): voi
 }
 
 /** What stands in mcp_services was written for this gateway, and counts. */
-const take = (desk: EntryContext, { from, to, origin }: Entry, at: Path, key: string): void => {
-  const value = desk.tree.get([...from, ...at])
-  if (value !== undefined && value !== null && desk.tree.get([...to, key]) === undefined)
-    copy(desk, [...from, ...at], [...to, key], origin)
+const take = (context: EntryContext, { from, to, origin }: Entry, at: Path, key: string): void => {
+  const value = context.tree.get([...from, ...at])
+  if (value !== undefined && value !== null && context.tree.get([...to, key]) === undefined)
+    copy(context, [...from, ...at], [...to, key], origin)
 }
 
 /** `npx`; opencode: `[npx, -y, x]`; Zed: `{ path, args, env }`. */
-const takeCommand = (desk: EntryContext, entry: Entry): void => {
+const takeCommand = (context: EntryContext, entry: Entry): void => {
   const { command } = entry.own
   if (isBranch(command)) {
-    take(desk, entry, ['command', 'path'], 'command')
-    for (const key of ['args', 'env']) take(desk, entry, ['command', key], key)
+    take(context, entry, ['command', 'path'], 'command')
+    for (const key of ['args', 'env']) take(context, entry, ['command', key], key)
   } else if (Array.isArray(command)) {
-    take(desk, entry, ['command', 0], 'command')
-    if (desk.tree.get([...entry.to, 'args']) !== undefined) return
-    desk.tree.set([...entry.to, 'args'], command.slice(1), entry.origin)
+    take(context, entry, ['command', 0], 'command')
+    if (context.tree.get([...entry.to, 'args']) !== undefined) return
+    context.tree.set([...entry.to, 'args'], command.slice(1), entry.origin)
     command.slice(1).forEach((_, i) => {
-      const written = desk.tree.written([...entry.from, 'command', i + 1])
-      if (written) desk.tree.note([...entry.to, 'args', i], written)
+      const written = context.tree.written([...entry.from, 'command', i + 1])
+      if (written) context.tree.note([...entry.to, 'args', i], written)
     })
-  } else take(desk, entry, ['command'], 'command')
+  } else take(context, entry, ['command'], 'command')
 }
 
-const takeTransport = (desk: EntryContext, { own, from, to, origin }: Entry): void => {
+const takeTransport = (context: EntryContext, { own, from, to, origin }: Entry): void => {
   const key = ['type', 'transport', 'transportType'].find((name) => typeof own[name] === 'string')
   const transport = key === undefined ? undefined : transports[String(own[key]).toLowerCase()]
   // Gemini: `httpUrl` is a Streamable HTTP server.
@@ -115,79 +115,84 @@ const takeTransport = (desk: EntryContext, { own, from, to, origin }: Entry): vo
   if (
     wanted === undefined ||
     own['command'] !== undefined ||
-    desk.tree.get([...to, 'transport']) !== undefined
+    context.tree.get([...to, 'transport']) !== undefined
   )
     return
-  desk.tree.set([...to, 'transport'], wanted, desk.tree.written([...from, key ?? 'httpUrl'])?.value ?? origin)
+  context.tree.set(
+    [...to, 'transport'],
+    wanted,
+    context.tree.written([...from, key ?? 'httpUrl'])?.value ?? origin,
+  )
 }
 
 /** LibreChat fills `{{…}}` for each person; sent as it stands it would be a lie. */
 const isPerPerson = (value: unknown): boolean => typeof value === 'string' && /\{\{[^{}]+\}\}/.test(value)
 
-const takeHeaders = (desk: EntryContext, { own, from, to, origin }: Entry): void => {
-  if (!isBranch(own['headers']) || desk.tree.get([...to, 'upstream_auth']) !== undefined) return
+const takeHeaders = (context: EntryContext, { own, from, to, origin }: Entry): void => {
+  if (!isBranch(own['headers']) || context.tree.get([...to, 'upstream_auth']) !== undefined) return
   for (const [name, value] of Object.entries(own['headers'])) {
     const at = [...from, 'headers', name]
     if (isPerPerson(value))
-      desk.warnings.push({
+      context.warnings.push({
         key: keyText(at),
-        origin: desk.tree.written(at)?.value ?? origin,
+        origin: context.tree.written(at)?.value ?? origin,
         what: 'is ignored: only the client can fill in {{…}}. To tell the server who is calling, use identity.headers',
       })
     else {
-      desk.tree.set([...to, 'upstream_auth', 'type'], 'static', origin)
-      copy(desk, at, [...to, 'upstream_auth', 'headers', name], origin)
+      context.tree.set([...to, 'upstream_auth', 'type'], 'static', origin)
+      copy(context, at, [...to, 'upstream_auth', 'headers', name], origin)
     }
   }
 }
 
 /** opencode writes `{env:NAME}` and `{file:path}` into texts. */
-const fillBraces = (desk: EntryContext, entry: Entry): void => {
+const fillBraces = (context: EntryContext, entry: Entry): void => {
   const walk = (value: unknown, path: Path): void => {
     if (Array.isArray(value)) value.forEach((part, i) => walk(part, [...path, i]))
     else if (isBranch(value)) for (const key of Object.keys(value)) walk(value[key], [...path, key])
     if (typeof value !== 'string' || !/\{(?:env|file):[^{}]+\}/.test(value)) return
-    const origin = desk.tree.written(path)?.value ?? entry.origin
+    const origin = context.tree.written(path)?.value ?? entry.origin
     const fault = (what: string): string => {
-      desk.faults.push({ key: keyText(path), origin, what })
+      context.faults.push({ key: keyText(path), origin, what })
       return ''
     }
     const text = value.replaceAll(/\{(env|file):([^{}]+)\}/g, (_, kind: string, name: string) =>
       kind === 'file'
         ? fault('contains {file:…}, which is not supported: set an environment variable and write {env:NAME}')
-        : (desk.lookup(name) ?? fault(`environment variable ${name} is not set`)),
+        : (context.lookup(name) ?? fault(`environment variable ${name} is not set`)),
     )
-    desk.tree.set(path, text, origin.from === 'file' ? { ...origin, variables: ['env'] } : origin)
+    context.tree.set(path, text, origin.from === 'file' ? { ...origin, variables: ['env'] } : origin)
   }
   walk(entry.own, entry.from)
 }
 
 /** A fault or a warning about one key of the entry. */
-const about = (desk: EntryContext, { from, origin }: Entry, key: string, what: string): Fault => ({
+const about = (context: EntryContext, { from, origin }: Entry, key: string, what: string): Fault => ({
   key: keyText([...from, key]),
-  origin: desk.tree.written([...from, key])?.key ?? origin,
+  origin: context.tree.written([...from, key])?.key ?? origin,
   what,
 })
 
 /** Where a key of ours is read. */
-const rightPath = (desk: EntryContext, { to }: Entry, key: string): string => {
-  if (desk.serviceKeys.includes(key)) return `${keyText([...to])}.${key}`
+const rightPath = (context: EntryContext, { to }: Entry, key: string): string => {
+  if (context.serviceKeys.includes(key)) return `${keyText([...to])}.${key}`
   return key === 'admins' ? 'admins, at the top level' : `oauth_providers.<id>.${key}`
 }
 
-const refuseMisplaced = (desk: EntryContext, entry: Entry): void => {
+const refuseMisplaced = (context: EntryContext, entry: Entry): void => {
   for (const key of Object.keys(entry.own)) {
-    const meant = misplaced(key, desk.serviceKeys)
+    const meant = misplaced(key, context.serviceKeys)
     if (meant === undefined) continue
-    const what = `is a gateway setting and has no effect here: write it as ${rightPath(desk, entry, meant)}`
-    desk.faults.push(about(desk, entry, key, what))
+    const what = `is a gateway setting and has no effect here: write it as ${rightPath(context, entry, meant)}`
+    context.faults.push(about(context, entry, key, what))
   }
 }
 
 /** What the server cannot start without and the gateway cannot give it. */
-const refuseUnsupported = (desk: EntryContext, entry: Entry): void => {
+const refuseUnsupported = (context: EntryContext, entry: Entry): void => {
   const { envFile, source, settings, command, url } = entry.own
-  const refuse = (key: string, what: string): void => void desk.faults.push(about(desk, entry, key, what))
+  const refuse = (key: string, what: string): void =>
+    void context.faults.push(about(context, entry, key, what))
   if (typeof envFile === 'string')
     refuse(
       'envFile',
@@ -201,9 +206,10 @@ const refuseUnsupported = (desk: EntryContext, entry: Entry): void => {
 }
 
 /** What the entry asks for and the gateway leaves out. */
-const warnOfIgnored = (desk: EntryContext, entry: Entry): void => {
+const warnOfIgnored = (context: EntryContext, entry: Entry): void => {
   const { own, to } = entry
-  const warn = (key: string, what: string): void => void desk.warnings.push(about(desk, entry, key, what))
+  const warn = (key: string, what: string): void =>
+    void context.warnings.push(about(context, entry, key, what))
   for (const key of choices) {
     const chosen = own[key]
     if (Array.isArray(chosen) && chosen.length > 0 && !chosen.includes('*'))
@@ -219,21 +225,21 @@ const warnOfIgnored = (desk: EntryContext, entry: Entry): void => {
 
 /** Makes a service of the entry. */
 export const serviceFromEntry = (
-  desk: EntryContext,
+  context: EntryContext,
   name: string,
   from: Path,
   id: string,
   origin: Origin,
 ): void => {
   const to: Path = ['mcp_services', id]
-  const { tree } = desk
-  fillBraces(desk, { own: tree.get(from) as Record<string, unknown>, from, to, origin })
+  const { tree } = context
+  fillBraces(context, { own: tree.get(from) as Record<string, unknown>, from, to, origin })
   const entry: Entry = { own: tree.get(from) as Record<string, unknown>, from, to, origin }
-  refuseMisplaced(desk, entry)
-  refuseUnsupported(desk, entry)
-  warnOfIgnored(desk, entry)
+  refuseMisplaced(context, entry)
+  refuseUnsupported(context, entry)
+  warnOfIgnored(context, entry)
   if (tree.get(to) === undefined) tree.set(to, {}, origin)
-  takeCommand(desk, entry)
+  takeCommand(context, entry)
   for (const [member, key] of [
     ['args', 'args'],
     ['env', 'env'],
@@ -243,10 +249,10 @@ export const serviceFromEntry = (
     ['serverUrl', 'url'],
     ['httpUrl', 'url'],
   ] as const)
-    take(desk, entry, [member], key)
-  takeTransport(desk, entry)
-  takeHeaders(desk, entry)
+    take(context, entry, [member], key)
+  takeTransport(context, entry)
+  takeHeaders(context, entry)
   for (const key of ['name', 'description'])
-    if (typeof entry.own[key] === 'string' && entry.own[key] !== '') take(desk, entry, [key], key)
+    if (typeof entry.own[key] === 'string' && entry.own[key] !== '') take(context, entry, [key], key)
   if (name !== id && tree.get([...to, 'name']) === undefined) tree.set([...to, 'name'], name, origin)
 }

@@ -123,8 +123,11 @@ const isDisabled = (own: unknown): boolean =>
   isBranch(own) && (own['disabled'] === true || own['enabled'] === false)
 
 /** Makes a service of each entry. Returns the paths at fault. */
-const servicesFromEntries = (desk: EntryContext, entries: ReturnType<typeof entriesOf>): readonly Path[] => {
-  const { tree, faults, warnings } = desk
+const servicesFromEntries = (
+  context: EntryContext,
+  entries: ReturnType<typeof entriesOf>,
+): readonly Path[] => {
+  const { tree, faults, warnings } = context
   const lost: Path[] = []
   const configured = tree.get(['mcp_services'])
   const taken = new Set([
@@ -158,7 +161,7 @@ const servicesFromEntries = (desk: EntryContext, entries: ReturnType<typeof entr
         what: `is served at /${id}/mcp, because /${wanted} is one of the gateway’s own paths`,
       })
     const faultsBefore = faults.length
-    serviceFromEntry(desk, name, path, id, origin)
+    serviceFromEntry(context, name, path, id, origin)
     if (faults.length > faultsBefore) lost.push(['mcp_services', id])
   }
   return lost
@@ -170,7 +173,7 @@ export const servicesFromClientFiles = (tree: Tree, lookup: EntryContext['lookup
   if (blocks.length === 0) return { faults: [], warnings: [], lost: [] }
   const faults: Fault[] = []
   const warnings: Fault[] = [...passOver(tree, blocks)]
-  const desk: EntryContext = {
+  const context: EntryContext = {
     tree,
     lookup,
     serviceKeys: shapeAt(['mcp_services', 'id'])?.names ?? [],
@@ -178,7 +181,7 @@ export const servicesFromClientFiles = (tree: Tree, lookup: EntryContext['lookup
     warnings,
   }
   const lost = servicesFromEntries(
-    desk,
+    context,
     blocks.flatMap((block) => entriesOf(tree, block)),
   )
   for (const [block] of blocks) tree.drop(String(block))

@@ -69,9 +69,9 @@ const set = ({ tree }: SectionContext, { id, name, issuer, client, secret }: Pro
   tree.set([...path, 'client_secret'], secret.text, by(secret.from))
 }
 
-const google = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
-  const [client, secret] = together(desk, referenced, ['GOOGLE_CLIENT_ID', 'GOOGLE_CLIENT_SECRET']) ?? []
-  if (client && secret) set(desk, { id: 'google', name: 'Google', client, secret })
+const google = (context: SectionContext, referenced: ReadonlySet<string>): void => {
+  const [client, secret] = together(context, referenced, ['GOOGLE_CLIENT_ID', 'GOOGLE_CLIENT_SECRET']) ?? []
+  if (client && secret) set(context, { id: 'google', name: 'Google', client, secret })
 }
 
 /** A host name as people copy it, with or without the scheme; undefined for anything more. */
@@ -83,15 +83,15 @@ const domainOf = (text: string): string | undefined => {
 /**
  * The issuer of the organization's own authorization server; one of a custom server is written in the file.
  */
-const okta = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
+const okta = (context: SectionContext, referenced: ReadonlySet<string>): void => {
   const [domain, client, secret] =
-    together(desk, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
+    together(context, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
   if (!domain || !client || !secret) return
   const host = domainOf(domain.text)
   if (host === undefined)
-    desk.faults.push(about(domain.from, 'must be your Okta domain, e.g. "example.okta.com"'))
+    context.faults.push(about(domain.from, 'must be your Okta domain, e.g. "example.okta.com"'))
   else
-    set(desk, {
+    set(context, {
       id: 'okta',
       name: 'Okta',
       issuer: { text: `https://${host}`, from: domain.from },
@@ -101,18 +101,21 @@ const okta = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
 }
 
 /** The application in Cloudflare Access; its issuer is its own, not the team's (Access for SaaS, OIDC). */
-const cloudflareAccess = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
+const cloudflareAccess = (context: SectionContext, referenced: ReadonlySet<string>): void => {
   const [team, client, secret] =
-    together(desk, referenced, ['CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET']) ??
-    []
+    together(context, referenced, [
+      'CF_ACCESS_TEAM_DOMAIN',
+      'CF_ACCESS_CLIENT_ID',
+      'CF_ACCESS_CLIENT_SECRET',
+    ]) ?? []
   if (!team || !client || !secret) return
   const domain = domainOf(team.text)
   if (domain === undefined) {
-    desk.faults.push(about(team.from, 'must be your team domain, e.g. "myteam.cloudflareaccess.com"'))
+    context.faults.push(about(team.from, 'must be your team domain, e.g. "myteam.cloudflareaccess.com"'))
     return
   }
   const issuer = `https://${domain}/cdn-cgi/access/sso/oidc/${encodeURIComponent(client.text)}`
-  set(desk, {
+  set(context, {
     id: 'cloudflare-access',
     name: 'Cloudflare Access',
     issuer: { text: issuer, from: team.from },
@@ -134,10 +137,10 @@ const issuerOf = (endpoint: string): string | undefined => {
 const accessUrls = ['ACCESS_AUTHORIZATION_URL', 'ACCESS_TOKEN_URL', 'ACCESS_JWKS_URL'] as const
 
 /** The same application, described by its endpoints. */
-const accessEndpoints = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
-  const urls = accessUrls.flatMap((name) => (desk.values.get(name)?.text ? [name] : []))
+const accessEndpoints = (context: SectionContext, referenced: ReadonlySet<string>): void => {
+  const urls = accessUrls.flatMap((name) => (context.values.get(name)?.text ? [name] : []))
   const [client, secret, ...endpoints] =
-    together(desk, referenced, [
+    together(context, referenced, [
       'ACCESS_CLIENT_ID',
       'ACCESS_CLIENT_SECRET',
       ...(urls.length > 0 ? urls : [accessUrls[0]]),
@@ -147,21 +150,21 @@ const accessEndpoints = (desk: SectionContext, referenced: ReadonlySet<string>):
   const issuer = issuerOf(first.text)
   const odd = endpoints.find(({ text }) => issuerOf(text) === undefined || issuerOf(text) !== issuer)
   if (issuer === undefined || odd)
-    desk.faults.push(
+    context.faults.push(
       about(
         (odd ?? first).from,
         'must be an endpoint of the same Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; for any other provider set oauth_providers.<id>.issuer',
       ),
     )
-  else if (desk.values.get('CF_ACCESS_CLIENT_ID')?.text)
-    desk.faults.push(
+  else if (context.values.get('CF_ACCESS_CLIENT_ID')?.text)
+    context.faults.push(
       about(
         client.from,
         'cannot be combined with CF_ACCESS_CLIENT_ID: keep one of the two sets of variables',
       ),
     )
   else
-    set(desk, {
+    set(context, {
       id: 'cloudflare-access',
       name: 'Cloudflare Access',
       issuer: { text: issuer, from: first.from },
@@ -215,12 +218,12 @@ const authType = ({ tree, values, faults, warnings }: SectionContext): void => {
  * Lays the providers that the variables describe over the tree. `referenced`: names that the file uses
  * itself.
  */
-export const overlayProviders = (desk: SectionContext, referenced: ReadonlySet<string>): void => {
-  google(desk, referenced)
-  okta(desk, referenced)
-  cloudflareAccess(desk, referenced)
-  accessEndpoints(desk, referenced)
-  if (!referenced.has('AUTH_TYPE')) authType(desk)
+export const overlayProviders = (context: SectionContext, referenced: ReadonlySet<string>): void => {
+  google(context, referenced)
+  okta(context, referenced)
+  cloudflareAccess(context, referenced)
+  accessEndpoints(context, referenced)
+  if (!referenced.has('AUTH_TYPE')) authType(context)
 }
 
 // MCP_SERVERS, the JSON list of the first gateway of this kind: remote servers, each with the OAuth client

@@ -77,41 +77,41 @@ export interface Overlay {
   readonly lost: readonly Path[]
 }
 
-interface Desk extends SectionContext {
+interface OverlayContext extends SectionContext {
   readonly lost: Path[]
 }
 
 /** Puts one variable into the tree, read as its key's type. */
-const put = (desk: Desk, name: string, path: Path, from: string, text: string): void => {
+const put = (context: OverlayContext, name: string, path: Path, from: string, text: string): void => {
   const shape = shapeAt(path)
   const key = keyText(path)
   const result = shape ? read(name, text, shape) : undefined
   if (result === undefined) return
   const gap = path.some((part, i) => {
-    const list = typeof part === 'number' ? desk.tree.get(path.slice(0, i)) : undefined
+    const list = typeof part === 'number' ? context.tree.get(path.slice(0, i)) : undefined
     return typeof part === 'number' && part > (Array.isArray(list) ? list.length : 0)
   })
   if (gap)
-    desk.faults.push(about(from, key, 'skips an entry of the list: number entries from 0 without gaps'))
-  else if ('value' in result) desk.tree.set(path, result.value, { from: 'environment', name: from })
+    context.faults.push(about(from, key, 'skips an entry of the list: number entries from 0 without gaps'))
+  else if ('value' in result) context.tree.set(path, result.value, { from: 'environment', name: from })
   else {
-    desk.faults.push(about(from, key, result.what))
-    desk.lost.push(path)
+    context.faults.push(about(from, key, result.what))
+    context.lost.push(path)
   }
 }
 
 /** The root secret has several names; two that differ would leave open which one sealed what. */
-const agreeOnRoot = (desk: Desk): void => {
+const agreeOnRoot = (context: OverlayContext): void => {
   const names = [
     ...environmentNames.filter((known) => known.key === 'session_secret').map((known) => known.name),
     `${prefix}SESSION_SECRET`,
   ]
   const [first, ...others] = names.flatMap((name) =>
-    desk.values.get(name)?.text ? [desk.values.get(name)] : [],
+    context.values.get(name)?.text ? [context.values.get(name)] : [],
   )
   for (const other of others) {
     if (other?.text !== first?.text)
-      desk.faults.push(
+      context.faults.push(
         about(
           other?.from ?? '',
           'session_secret',
@@ -121,23 +121,23 @@ const agreeOnRoot = (desk: Desk): void => {
   }
 }
 
-const narrows = (desk: Desk): void => {
+const narrows = (context: OverlayContext): void => {
   const [one, all] = [
-    desk.values.get('MCP_PROTOCOL_VERSION'),
-    desk.values.get('MCP_PROTOCOL_VERSIONS_SUPPORTED'),
+    context.values.get('MCP_PROTOCOL_VERSION'),
+    context.values.get('MCP_PROTOCOL_VERSIONS_SUPPORTED'),
   ]
   if (!one?.text || !all?.text || all.text.split(',').some((version) => version.trim() === one.text.trim()))
     return
-  desk.faults.push(about(one.from, 'protocol_versions', 'is not one of MCP_PROTOCOL_VERSIONS_SUPPORTED'))
+  context.faults.push(about(one.from, 'protocol_versions', 'is not one of MCP_PROTOCOL_VERSIONS_SUPPORTED'))
 }
 
-const fixed = (desk: Desk): void => {
-  agreeOnRoot(desk)
-  narrows(desk)
+const fixed = (context: OverlayContext): void => {
+  agreeOnRoot(context)
+  narrows(context)
   for (const { name, key } of environmentNames) {
-    const found = desk.values.get(name)
+    const found = context.values.get(name)
     if (key !== undefined && !elsewhere.has(name) && found?.text && !isServiceLink(name, found.text))
-      put(desk, name, key.split('.'), found.from, found.text)
+      put(context, name, key.split('.'), found.from, found.text)
   }
 }
 
@@ -150,18 +150,18 @@ const sections = (a: string, b: string): number => {
   return /^\d+$/.test(x) && /^\d+$/.test(y) ? Number(x) - Number(y) : x < y ? -1 : 1
 }
 
-const mechanical = (desk: Desk): void => {
-  const names = [...desk.values].flatMap(([name, { text }]) =>
+const mechanical = (context: OverlayContext): void => {
+  const names = [...context.values].flatMap(([name, { text }]) =>
     name.startsWith(prefix) && !ownNames.has(name) && !isServiceLink(name, text) ? [name] : [],
   )
   for (const name of names.sort(sections)) {
-    const { text, from } = desk.values.get(name) as { text: string; from: string }
+    const { text, from } = context.values.get(name) as { text: string; from: string }
     if (isSecretName(name.replace(/_FILE$/, '')) && name.endsWith('_FILE')) continue
-    const found = pathOf(name, desk.tree)
+    const found = pathOf(name, context.tree)
     if ('path' in found) {
-      if (text !== '') put(desk, name, found.path, from, text)
+      if (text !== '') put(context, name, found.path, from, text)
     } else
-      desk.faults.push(
+      context.faults.push(
         about(
           name,
           '',
@@ -174,43 +174,46 @@ const mechanical = (desk: Desk): void => {
 type Value = { readonly text: string; readonly from: string }
 
 /** The variable's value; undefined where it is not set or empty. */
-const filled = (desk: Desk, name: string): Value | undefined => {
-  const found = desk.values.get(name)
+const filled = (context: OverlayContext, name: string): Value | undefined => {
+  const found = context.values.get(name)
   return found?.text ? found : undefined
 }
 
-const localUser = (desk: Desk): void => {
-  const [user, password] = [filled(desk, 'LOCAL_USER'), filled(desk, 'LOCAL_PASSWORD')]
-  if (user && password) putLocalUser(desk, user, password)
-  else if (user) desk.faults.push(setAlone(user, 'LOCAL_PASSWORD'))
-  else if (password) desk.faults.push(setAlone(password, 'LOCAL_USER'))
+const localUser = (context: OverlayContext): void => {
+  const [user, password] = [filled(context, 'LOCAL_USER'), filled(context, 'LOCAL_PASSWORD')]
+  if (user && password) putLocalUser(context, user, password)
+  else if (user) context.faults.push(setAlone(user, 'LOCAL_PASSWORD'))
+  else if (password) context.faults.push(setAlone(password, 'LOCAL_USER'))
 }
 
 const setAlone = ({ from }: Value, missing: string): Fault =>
   about(from, 'local_users', `is set without ${missing}: set both or neither`)
 
 /** Adds the user, or gives the one of that name this password. */
-const putLocalUser = (desk: Desk, user: Value, password: Value): void => {
-  const users = desk.tree.get(['local_users']) ?? []
+const putLocalUser = (context: OverlayContext, user: Value, password: Value): void => {
+  const users = context.tree.get(['local_users']) ?? []
   if (!Array.isArray(users)) return
   const known = users.findIndex((entry) => isBranch(entry) && entry['username'] === user.text)
   const at = known < 0 ? users.length : known
   const { password_hash: _, ...rest } = (known < 0 ? {} : users[known]) as Record<string, unknown>
-  desk.tree.set(
+  context.tree.set(
     ['local_users', at],
     { ...rest, username: user.text },
     { from: 'environment', name: user.from },
   )
-  desk.tree.set(['local_users', at, 'password'], password.text, { from: 'environment', name: password.from })
+  context.tree.set(['local_users', at, 'password'], password.text, {
+    from: 'environment',
+    name: password.from,
+  })
 }
 
-const downstream = (desk: Desk): void => {
-  const url = desk.values.get('DOWNSTREAM_MCP_URL')
+const downstream = (context: OverlayContext): void => {
+  const url = context.values.get('DOWNSTREAM_MCP_URL')
   if (!url?.text) return
   const origin = { from: 'environment', name: url.from } as const
-  desk.tree.set(['mcp_services', 'downstream', 'url'], url.text, origin)
-  if (desk.tree.get(['default_service']) === undefined)
-    desk.tree.set(['default_service'], 'downstream', origin)
+  context.tree.set(['mcp_services', 'downstream', 'url'], url.text, origin)
+  if (context.tree.get(['default_service']) === undefined)
+    context.tree.set(['default_service'], 'downstream', origin)
 }
 
 /**
@@ -223,15 +226,16 @@ export const wordsOf = (line: string): readonly string[] =>
   )
 
 /** One command line, as the container of the stdio gateway takes it. */
-const serverCommand = (desk: Desk): void => {
-  const line = desk.values.get('MCP_SERVER_CMD')
+const serverCommand = (context: OverlayContext): void => {
+  const line = context.values.get('MCP_SERVER_CMD')
   if (!line?.text?.trim()) return
   const words = wordsOf(line.text)
   const origin = { from: 'environment', name: line.from } as const
   const [command = '', ...args] = words
-  desk.tree.set(['mcp_services', 'server', 'command'], command, origin)
-  desk.tree.set(['mcp_services', 'server', 'args'], args, origin)
-  if (desk.tree.get(['default_service']) === undefined) desk.tree.set(['default_service'], 'server', origin)
+  context.tree.set(['mcp_services', 'server', 'command'], command, origin)
+  context.tree.set(['mcp_services', 'server', 'args'], args, origin)
+  if (context.tree.get(['default_service']) === undefined)
+    context.tree.set(['default_service'], 'server', origin)
 }
 
 /**
@@ -243,15 +247,15 @@ export const overlayEnvironment = (
   { values }: Effective,
   referenced: ReadonlySet<string>,
 ): Overlay => {
-  const desk: Desk = { tree, values, faults: [], warnings: [], lost: [] }
+  const context: OverlayContext = { tree, values, faults: [], warnings: [], lost: [] }
   // First, so that the names made from keys find these services as any other.
-  overlayServerList(desk, referenced)
-  fixed(desk)
-  mechanical(desk)
-  localUser(desk)
-  overlayProviders(desk, referenced)
-  downstream(desk)
-  serverCommand(desk)
+  overlayServerList(context, referenced)
+  fixed(context)
+  mechanical(context)
+  localUser(context)
+  overlayProviders(context, referenced)
+  downstream(context)
+  serverCommand(context)
   const services = tree.get(['mcp_services'])
   const others = checkOtherNames(
     [...values].map(([name, { text }]) => [name, text] as const),
@@ -261,7 +265,7 @@ export const overlayEnvironment = (
       services: isBranch(services) ? Object.keys(services) : [],
     },
   )
-  desk.faults.push(...others.faults)
-  desk.warnings.push(...others.warnings)
-  return desk
+  context.faults.push(...others.faults)
+  context.warnings.push(...others.warnings)
+  return context
 }

@@ -20,7 +20,7 @@ const synonyms: Readonly<Record<string, string>> = {
   user: 'username',
 }
 
-/** Keys that seed documents print and this version does not have, with what to do instead. */
+/** Keys that other gateways document and this one does not have, with what to do instead. */
 const elsewhere: readonly (readonly [RegExp, string])[] = [
   [
     /^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/,

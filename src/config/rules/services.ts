@@ -5,7 +5,7 @@ import { didYouMean, shapeAt } from '../shape.ts'
 import { printable } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 
-/** First path segments that are the gateway's own (seed-promises section 2, row 3), compared exactly. */
+/** First path segments that are the gateway's own, compared exactly. */
 export const reservedIds: ReadonlySet<string> = new Set(
   'oauth connect authorize token register callback revoke introspect verify jwks services health healthz readyz login logout encode admin account storage docs success sse mcp metrics assets .well-known'.split(
     ' ',
