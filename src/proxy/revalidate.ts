@@ -1,7 +1,7 @@
 // Whether those who hold something open may still: no request comes by which it would show. What the storage
 // does not answer is never taken for a yes.
 import type { Principal } from '../ports/people.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { Address, Service, Serving } from '../ports/services.ts'
 import type { Notice, Subscribe } from '../ports/store.ts'
 
@@ -29,7 +29,7 @@ export interface Revalidation {
 }
 
 export interface RevalidationDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'subscribe'>
+  readonly runtime: Pick<Runtime, 'now' | 'subscribe' | 'timer'>
   /** Whether the grant of this principal lives. Rejects where the storage does not answer. */
   readonly alive: (principal: Principal) => Promise<boolean>
   readonly serving: Serving
@@ -50,14 +50,32 @@ const everyMs = 2000
 /** Looks without an answer until nobody is taken for good any more. */
 const mostMissed = 2
 
+/** Runs it every two seconds. A clock that jumps, as of a computer that slept, is one run and not many. */
+const repeat = (timer: Timer, run: () => void): (() => void) => {
+  let stopped = false
+  let cancel: () => void
+  const arm = (): void => {
+    if (stopped) return
+    cancel = timer(everyMs, () => {
+      run()
+      queueMicrotask(arm)
+    })
+  }
+  arm()
+  return () => {
+    stopped = true
+    cancel()
+  }
+}
+
 /** Where the storage tells nothing: asked every two seconds. */
-const poll = ({ here, ask, records, end }: Asked): (() => void) => {
+const poll = ({ here, ask, records, end }: Asked, timer: Timer): (() => void) => {
   let missed = 0
   let waiting = false
   let over = false
   const stop = (): void => {
     over = true
-    clearInterval(timer)
+    stopTicking()
   }
   const settle = (why: EndReason | undefined): void => {
     if (over || why === undefined) return
@@ -83,7 +101,7 @@ const poll = ({ here, ask, records, end }: Asked): (() => void) => {
     if (waiting) return miss()
     look().catch(() => undefined)
   }
-  const timer = setInterval(tick, everyMs)
+  const stopTicking = repeat(timer, tick)
   return stop
 }
 
@@ -96,13 +114,13 @@ const againMs = 5000
  * Where the storage tells of changes: it is asked once the subscriptions stand, and whenever it has told
  * something.
  */
-const follow = ({ here, ask, records, end }: Asked, subscribe: Subscribe): (() => void) => {
+const follow = ({ here, ask, records, end }: Asked, timer: Timer, subscribe: Subscribe): (() => void) => {
   let missed = 0
   let over = false
   let stops: readonly (() => void)[] = []
   /** Counts the subscriptions that were begun; only the newest are heard. */
   let round = 0
-  let timer: ReturnType<typeof setTimeout> | undefined
+  let cancelWork = (): void => undefined
   const drop = (): void => {
     round++
     for (const unsubscribe of stops) unsubscribe()
@@ -110,8 +128,8 @@ const follow = ({ here, ask, records, end }: Asked, subscribe: Subscribe): (() =
   }
   const stop = (): void => {
     over = true
-    clearInterval(ticking)
-    clearTimeout(timer)
+    stopTicking()
+    cancelWork()
     drop()
   }
   const settle = (why: EndReason | undefined): void => {
@@ -121,8 +139,8 @@ const follow = ({ here, ask, records, end }: Asked, subscribe: Subscribe): (() =
   }
   /** One thing at a time is ahead: whatever was said meanwhile is seen by the next look. */
   const ahead = (work: () => Promise<void>, inMs: number): void => {
-    clearTimeout(timer)
-    if (!over) timer = setTimeout(() => void work().catch(miss), inMs)
+    cancelWork()
+    if (!over) cancelWork = timer(inMs, () => void work().catch(miss))
   }
   const miss = (): void => {
     if (++missed >= mostMissed) return settle('storage')
@@ -152,16 +170,17 @@ const follow = ({ here, ask, records, end }: Asked, subscribe: Subscribe): (() =
   }
   // Short streams cost nothing: most answers are over by then.
   if (records.length > 0) ahead(begin, everyMs)
-  const ticking = setInterval(() => settle(here()), everyMs)
+  const stopTicking = repeat(timer, () => settle(here()))
   return stop
 }
 
 export const createRevalidation = ({
-  runtime: { now, subscribe },
+  runtime: { now, subscribe, timer },
   alive,
   serving,
 }: RevalidationDeps): Revalidation => {
-  const watch = (asked: Asked): (() => void) => (subscribe ? follow(asked, subscribe) : poll(asked))
+  const watch = (asked: Asked): (() => void) =>
+    subscribe ? follow(asked, timer, subscribe) : poll(asked, timer)
   const recordsOf = (service: Service, principal?: Principal): readonly string[] =>
     [serving.record(service), principal && `grant:${principal.grantId}`].filter(
       (record) => record !== undefined,

@@ -1,6 +1,7 @@
 // When somebody who holds something open is cut off: by a look every two seconds, or by what the storage
 // tells; and never by one look that fails.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { timer } from '../../src/node/runtime.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import type { Address, Service } from '../../src/ports/services.ts'
 import type { Notice, Subscribe } from '../../src/ports/store.ts'
@@ -37,7 +38,7 @@ const world = (told: boolean, record?: string) => {
   }
   const ends: string[] = []
   const watch = createRevalidation({
-    runtime: { now: () => Date.now(), ...(told && { subscribe }) },
+    runtime: { now: () => Date.now(), timer, ...(told && { subscribe }) },
     alive: () => say(state.alive),
     serving: {
       known: () => state.known,
@@ -84,7 +85,7 @@ describe('where the storage tells nothing', () => {
   it('counts a look that is never answered', async () => {
     const { watch, ends, end } = world(false)
     const hanging = createRevalidation({
-      runtime: { now: () => 0 },
+      runtime: { now: () => 0, timer },
       alive: () => new Promise(() => undefined),
       serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined },
     })
@@ -181,7 +182,7 @@ describe('where the storage tells of changes', () => {
     const made = Promise.withResolvers<() => void>()
     const log: string[] = []
     const watch = createRevalidation({
-      runtime: { now: () => 0, subscribe: () => made.promise },
+      runtime: { now: () => 0, timer, subscribe: () => made.promise },
       alive: () => Promise.resolve(true),
       serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined },
     })
