@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
 import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { endsWithin } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { isAlive, serverScript, until } from '../stdio/world.ts'
 
@@ -90,7 +91,8 @@ describe.each(runtimes)('never at the expense of the gateway: a server %s', (_na
     for (const [tool, status, message] of faults) {
       // Rested after the failure before.
       house.advance(60_000)
-      const said = await call(caller, tool)
+      const calling = call(caller, tool)
+      const said = await (tool === 'hang' ? endsWithin(10_000, house, calling) : calling)
       expect([tool, said.status, said.error?.message]).toEqual([tool, status, message])
       expect((await call(other, 'echo', { tool })).result).toMatchObject({ pid: before, tool })
     }

@@ -8,7 +8,7 @@ import { createBrowser } from '../runtimes/browser.ts'
 import { type TestGateway, runtimes, type RuntimeGateway } from '../runtimes/runtimes.ts'
 import { allow, authorizeUrl, logIn, redeem, refresh } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
-import { call } from '../runtimes/proxied.ts'
+import { call, until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 /** Operations are held while `slow` says so, and carried out when they are let go. */
@@ -32,15 +32,6 @@ const createHeld = () => {
       state.slow = slow
       if (!slow) for (const go of held.splice(0)) go()
     },
-  }
-}
-
-/** Asks until it is so, at most five seconds. */
-const until = async (condition: () => Promise<boolean>): Promise<void> => {
-  const deadline = Date.now() + 5000
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error('waited in vain')
-    await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
@@ -169,7 +160,7 @@ describe.each(runtimes)('%s, never says of a service that it is not there', (whe
     ])
     await slowDown(false)
     // Whoever looks next knows.
-    await until(async () => (await statusOf('/services/added')) === 200)
+    await until(async () => (await statusOf('/services/added')) === 200, 'the added service')
     expect(await Promise.all(about.map((path) => statusOf(path)))).toEqual([404, 200, 200, 200, 404])
     expect(await statusOf('/added/mcp', ping)).toBe(200)
   }, 20_000)

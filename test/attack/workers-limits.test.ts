@@ -5,6 +5,7 @@ import { openInWorkerd, type WorkerGateway } from '../runtimes/runtimes.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { allow, authorizeUrl, form, logIn, redeem } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const ping = { jsonrpc: '2.0', id: 1, method: 'ping' }
@@ -41,9 +42,6 @@ const openStream = async () => {
     house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
   return { state, ended: read(), revoke }
 }
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
-}
 
 describe('never does a stream outlive the access of its caller in workerd', () => {
   it('however long it was open, where one invocation may make 30 calls: it makes two, and hears of the end within two seconds', async () => {
@@ -51,7 +49,7 @@ describe('never does a stream outlive the access of its caller in workerd', () =
     const { ended, state, revoke } = await openStream()
     await calls()
     // Long enough for the object to hibernate, and to be asked once whether it is still there.
-    await until(() => state.beats >= 17)
+    await until(() => state.beats >= 17, 'seventeen heartbeats', 30_000)
     // One subscription, and one look once it stands; nothing else, as long as nothing changes.
     expect(await calls()).toEqual(['fetch grant', 'read grant'])
     const from = Date.now()

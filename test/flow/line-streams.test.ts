@@ -7,7 +7,7 @@ import { WebSocket } from 'ws'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { itWhere } from '../runtimes/it-where.ts'
 import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
-import { until } from '../runtimes/proxied.ts'
+import { endsWithin, until } from '../runtimes/proxied.ts'
 import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -209,6 +209,9 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
     expect(Date.now() - from).toBeLessThan(soon)
   })
 
+  /** Time passes, heartbeats with it. */
+  const beats = (work: Promise<void>): Promise<void> => endsWithin(5000, house, work)
+
   it('that says nothing gets a comment at each heartbeat, and never within a line [C1]', async () => {
     const gone = new AbortController()
     const [mcp, sse] = await Promise.all(
@@ -228,11 +231,11 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
       }),
     )
     const comments = (heard = mcp): number => (heard?.text.split(': keep-alive\n\n').length ?? 0) - 1
-    await until(() => comments() > 0 && comments(sse) > 0, 'a comment on each')
+    await beats(until(() => comments() > 0 && comments(sse) > 0, 'a comment on each'))
     listening[0]!.write('data: half')
     await until(() => mcp?.text.endsWith('data: half') === true, 'half an event')
     const [before, other] = [comments(), comments(sse)]
-    await until(() => comments(sse) > other + 1, 'two more heartbeats')
+    await beats(until(() => comments(sse) > other + 1, 'two more heartbeats'))
     expect(comments()).toBe(before)
     listening[0]!.write(' and half\n\n')
     await until(() => mcp?.text.includes('data: half and half\n\n') === true, 'the whole event')
@@ -245,7 +248,7 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
       const { socket, leave } = await overSocket()
       let pings = 0
       socket.on('ping', () => pings++)
-      await until(() => pings >= 2, 'two pings')
+      await beats(until(() => pings >= 2, 'two pings'))
       expect(socket.readyState).toBe(socket.OPEN)
       leave()
     },

@@ -6,17 +6,33 @@ import { createBrowser } from '../runtimes/browser.ts'
 import { openInWorkerd, type WorkerGateway } from '../runtimes/runtimes.ts'
 import { authorizeUrl, logIn, person, redeem, refresh, register } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
-import { call } from '../runtimes/proxied.ts'
+import { call, until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { startWorkerd } from '../runtimes/workerd.ts'
 
 let house: WorkerGateway
 let upstream: Upstream
+/** What a gateway whose objects are 900 ms away answers. It goes on beside the other tests. */
+let far: Promise<readonly number[]>
+const loginFromAfar = async (): Promise<readonly number[]> => {
+  const gateway = await openInWorkerd({ upstream: upstream.url })
+  try {
+    await gateway.tell('__slow?ms=900')
+    const { client, tokens } = await logIn(gateway)
+    const refreshed = await refresh(gateway, client, tokens.refresh_token)
+    const caller = callerOf(gateway, `${gateway.origin}/echo/mcp`, tokens.access_token)
+    return [refreshed.status, (await caller.post(call())).status]
+  } finally {
+    await gateway.close()
+  }
+}
 beforeAll(async () => {
   upstream = await openUpstream()
   // Whether a server wants an account of each person is found out beside the work, and read then: one more.
   const echo = { url: upstream.url, upstream_auth: { type: 'none' as const } }
   house = await openInWorkerd({ upstream: upstream.url, config: { mcp_services: { echo } } })
+  far = loginFromAfar()
+  far.catch(() => undefined)
 }, 60_000)
 afterAll(async () => {
   await house.close()
@@ -95,7 +111,7 @@ describe('calls to objects', () => {
     const resource = `${house.origin}/echo/mcp`
     const { tokens } = await logIn(house, resource)
     const caller = callerOf(house, resource, tokens.access_token)
-    const cost = async (aheadMs: number): Promise<readonly string[]> => {
+    const cost = async (aheadMs: number): Promise<string[]> => {
       house.advance(aheadMs)
       await calls()
       expect((await caller.post(call())).status).toBe(200)
@@ -104,7 +120,12 @@ describe('calls to objects', () => {
     // What is read once a minute beside the work has just been read.
     await cost(61_000)
     for (let i = 0; i < 5; i++) expect(await cost(1000)).toEqual(['read grant'])
-    for (let i = 0; i < 5; i++) expect(await cost(0)).toEqual([])
+    const from = Date.now()
+    const reads = await cost(1000)
+    for (let i = 0; i < 5; i++) reads.push(...(await cost(0)))
+    // On a machine that is busy half a second may have passed meanwhile.
+    expect(reads.slice(0, 1 + Math.floor((Date.now() - from) / 500))).toEqual(reads)
+    expect(new Set(reads)).toEqual(new Set(['read grant']))
     expect((await cost(31_000)).toSorted()).toEqual(['read grant', 'read services-version'])
   })
 })
@@ -124,7 +145,7 @@ describe('a WebSocket of a client', () => {
     const socket = await opened(house.origin, tokens.access_token)
     expect((await calls()).filter((name) => name.endsWith(' session'))).toEqual([])
     const idle: string[] = []
-    while (idle.length < 2) idle.push(...(await calls()))
+    await until(async () => idle.push(...(await calls())) >= 2, 'two calls')
     expect(idle).toEqual(['fetch grant', 'read grant'])
     socket.terminate()
     const gone = new AbortController()
@@ -138,22 +159,6 @@ describe('a WebSocket of a client', () => {
     ])
     gone.abort()
   }, 30_000)
-})
-
-describe('a deployment whose objects are 900 ms away', () => {
-  it('serves a whole login, a refresh and a call', async () => {
-    const far = await openInWorkerd({ upstream: upstream.url })
-    try {
-      await far.tell('__slow?ms=900')
-      const { client, tokens } = await logIn(far)
-      expect((await refresh(far, client, tokens.refresh_token)).status).toBe(200)
-      expect((await callerOf(far, `${far.origin}/echo/mcp`, tokens.access_token).post(call())).status).toBe(
-        200,
-      )
-    } finally {
-      await far.close()
-    }
-  }, 90_000)
 })
 
 describe('the first record of a deployment', () => {
@@ -204,4 +209,10 @@ describe('the place of the records', () => {
       await wrong.close()
     }
   }, 60_000)
+})
+
+describe('a deployment whose objects are 900 ms away', () => {
+  it('serves a whole login, a refresh and a call', async () => {
+    expect(await far).toEqual([200, 200])
+  }, 90_000)
 })

@@ -1,5 +1,6 @@
 // A house with an upstream whose answers a test can hold back, and two people who call it.
 import type { ServerResponse } from 'node:http'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { TestGateway, TestGatewayOptions } from './runtimes.ts'
 import { ana, type Caller, callerOf, tokenOf, yamada } from './people.ts'
 import { type Heard, openUpstream, type Upstream } from './upstream.ts'
@@ -26,13 +27,47 @@ export const modernHeaders = (name = 'whoami') => ({
   'mcp-name': name,
 })
 
-/** Waits for something that happens elsewhere, at most five seconds. */
-export const until = async (condition: () => boolean, what: string): Promise<void> => {
-  const deadline = Date.now() + 5000
-  while (!condition()) {
+/**
+ * Waits for something that happens elsewhere, at most `ms`. It pauses between two looks: turning the event loop
+ * would take a whole core from the other files.
+ */
+export const until = async (
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  ms = 5000,
+): Promise<void> => {
+  const deadline = Date.now() + ms
+  for (let looks = 1; !(await condition()); looks++) {
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`)
-    await new Promise((resolve) => setImmediate(resolve))
+    await pause(Math.min(10, looks))
   }
+}
+
+const stepMs = 250
+
+/**
+ * What the work comes to, in at most `ms` of the gateway's time. The test moves its clock by a quarter of a second
+ * again and again; in between the gateway does what is due.
+ */
+export const endsWithin = async <T>(
+  ms: number,
+  gateway: Pick<TestGateway, 'origin' | 'fetch' | 'advance'>,
+  work: Promise<T>,
+): Promise<T> => {
+  const from = Date.now()
+  let moved = 0
+  let over = false
+  const end = (): void => void (over = true)
+  work.then(end, end)
+  while (!over) {
+    if (moved + Date.now() - from > ms) throw new Error(`not over within ${ms} ms`)
+    gateway.advance(stepMs)
+    moved += stepMs
+    // It has gone on; in workerd a timer looks at the clock every 25 ms.
+    await (await gateway.fetch(`${gateway.origin}/healthz`)).text()
+    await pause(30)
+  }
+  return work
 }
 
 export interface Proxied {
