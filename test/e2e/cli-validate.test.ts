@@ -18,7 +18,7 @@ beforeEach(() => {
 })
 afterEach(() => place.remove())
 
-const server = fileURLToPath(new URL('../stdio/server-process.ts', import.meta.url))
+const server = fileURLToPath(new URL('../stdio/server-process.mjs', import.meta.url))
 const json = (config: object): string => place.write('postern.json', JSON.stringify(config))
 const service = (keys: object): string => json({ mcp_services: { it: keys } })
 

@@ -11,7 +11,7 @@ import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
 import { until } from '../runtimes/proxied.ts'
 
 const url = { elicitation: { url: {} } }
-const program = new URL('../stdio/server-process.ts', import.meta.url).pathname
+const program = new URL('../stdio/server-process.mjs', import.meta.url).pathname
 
 describe.each(runtimes)('Unusual servers of another revision %s', (where, open) => {
   let house: TestGateway

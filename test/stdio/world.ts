@@ -15,7 +15,7 @@ import { timer } from '../../src/node/runtime.ts'
 import { stdioResponse } from '../../src/kit/plain-response.ts'
 import { type Bridge, type BridgeOptions, createBridge } from '../../src/stdio/bridge.ts'
 
-export const serverScript = fileURLToPath(new URL('server-process.ts', import.meta.url))
+export const serverScript = fileURLToPath(new URL('server-process.mjs', import.meta.url))
 
 export interface WorldOptions {
   readonly flags?: readonly string[]

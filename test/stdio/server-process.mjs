@@ -2,17 +2,10 @@
 // behaviour, each flag another nature. Flags: --modern (speaks 2026-07-28 too), --modern-only, --mute
 // (answers nothing), --deaf (reads nothing), --touchy (ends on a request before initialize), --murmur
 // (complains at its start), --ignore (leaves unknown requests alone), --stubborn (outlives its input and
-// SIGTERM), --slow=<ms> (takes its time to start), --crash (ends at once).
+// SIGTERM), --slow=<ms> (takes its time to start), --crash (ends at once). Hundreds of these are started, so it
+// is plain JavaScript: stripping types would take Node three times as long as the rest of the start.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-
-type Message = Record<string, unknown> & {
-  id?: number | string
-  method?: string
-  params?: Record<string, unknown>
-  result?: unknown
-  error?: unknown
-}
 
 const flags = new Set(process.argv.slice(2))
 const slow = Number(process.argv.find((arg) => arg.startsWith('--slow='))?.slice(7) ?? 0)
@@ -20,38 +13,38 @@ const modern = flags.has('--modern') || flags.has('--modern-only')
 const version = '2025-11-25'
 const newest = '2026-07-28'
 
-const out = (text: string): boolean => process.stdout.write(text)
-const say = (message: unknown): boolean => out(`${JSON.stringify(message)}\n`)
-const later = (ms: number): Promise<void> => new Promise((done) => void setTimeout(done, ms))
+const out = (text) => process.stdout.write(text)
+const say = (message) => out(`${JSON.stringify(message)}\n`)
+const later = (ms) => new Promise((done) => void setTimeout(done, ms))
 
-const waiting = new Map<number, (answer: Message) => void>()
+const waiting = new Map()
 let asked = 0
 /** The last line, as it came. */
 let heard = ''
-const cancelled: unknown[] = []
+const cancelled = []
 let initialized = false
-const listeners = new Map<number | string, unknown>()
-const subscribed: unknown[] = []
+const listeners = new Map()
+const subscribed = []
 
-const ask = (method: string, params: unknown): Promise<Message> =>
+const ask = (method, params) =>
   new Promise((resolve) => {
     waiting.set(++asked, resolve)
     say({ jsonrpc: '2.0', id: asked, method, params })
   })
 
-const leaveBehind = (): number =>
+const leaveBehind = () =>
   spawn(process.execPath, ['-e', 'process.on("SIGTERM",()=>{});setInterval(()=>{},1000)'], {
     detached: true,
     stdio: 'ignore',
   }).pid ?? 0
 
-const flood = (piece: string): void => {
+const flood = (piece) => {
   while (out(piece));
   process.stdout.once('drain', () => flood(piece))
 }
 
 /** What a tool answers with; undefined when it answers for itself, or not at all. */
-const tools: Record<string, (args: Record<string, unknown>, message: Message) => unknown> = {
+const tools = {
   echo: (args) => ({ pid: process.pid, ...args }),
   raw: () => ({ line: heard }),
   numbers: (_, { id }) =>
@@ -74,7 +67,7 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
   read: ({ path }) =>
     import('node:fs').then(({ readFileSync }) => ({ text: readFileSync(String(path), 'utf8') })),
   reach: ({ url }) => fetch(String(url)).then((answer) => ({ status: answer.status })),
-  exit: ({ words = '' }) => void process.stderr.write(words as string, () => process.exit(3)),
+  exit: ({ words = '' }) => void process.stderr.write(words, () => process.exit(3)),
   'die-mid-answer': (_, { id }) => {
     out(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":{"content":[{"type":"text","te`)
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), 20)
@@ -110,11 +103,11 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
   utter: async ({ text = '', base64 = '', answer }, { id }) => {
     process.stdout.write(
       Buffer.from(
-        Buffer.from(String(base64), 'base64').toString('latin1').replaceAll('@ID', String(id)),
+        Buffer.from(base64, 'base64').toString('latin1').replaceAll('@ID', String(id)),
         'latin1',
       ),
     )
-    out(String(text).replaceAll('@ID', String(id)))
+    out(text.replaceAll('@ID', String(id)))
     if (answer === undefined) return undefined
     await later(Number(answer))
     return { answered: true }
@@ -140,7 +133,7 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
       ])}\n`,
     ),
   progress: async ({ steps, slowly }, message) => {
-    const token = (message.params?.['_meta'] as Record<string, unknown> | undefined)?.['progressToken']
+    const token = message.params?.['_meta']?.['progressToken']
     for (let step = 1; step <= Number(steps); step++)
       say({
         jsonrpc: '2.0',
@@ -175,7 +168,7 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
     return { complained: true }
   },
   'complain-in-pieces': async ({ pieces }) => {
-    for (const piece of pieces as string[]) {
+    for (const piece of pieces) {
       process.stderr.write(piece)
       await later(20)
     }
@@ -233,12 +226,11 @@ const listed = [
   mirrored,
 ]
 
-const complete = (result: object, isModern: boolean): object =>
-  isModern ? { resultType: 'complete', ...result } : result
+const complete = (result, isModern) => (isModern ? { resultType: 'complete', ...result } : result)
 
-const answer = async (message: Message): Promise<object | undefined> => {
+const answer = async (message) => {
   const { method, params = {} } = message
-  const meta = params['_meta'] as Record<string, unknown> | undefined
+  const meta = params['_meta']
   const isModern = meta?.['io.modelcontextprotocol/protocolVersion'] !== undefined
   const unknown = { error: { code: -32601, message: 'Method not found' } }
   if (flags.has('--touchy') && !initialized && method !== 'initialize') process.exit(1)
@@ -293,25 +285,25 @@ const answer = async (message: Message): Promise<object | undefined> => {
   }
   const tool = method === 'tools/call' ? tools[String(params['name'])] : undefined
   if (!tool) return unknown
-  const found = await tool((params['arguments'] ?? {}) as Record<string, unknown>, message)
+  const found = await tool(params['arguments'] ?? {}, message)
   return found === undefined
     ? undefined
     : { result: complete({ content: [{ type: 'text', text: JSON.stringify(found) }] }, isModern) }
 }
 
-const take = async (line: string): Promise<void> => {
+const take = async (line) => {
   heard = line
-  const message = JSON.parse(line) as Message
+  const message = JSON.parse(line)
   if (message.method === undefined) {
     waiting.get(Number(message.id))?.(message)
     return
   }
   if (message.method === 'notifications/cancelled') {
     cancelled.push(message.params?.['requestId'])
-    listeners.delete(message.params?.['requestId'] as number)
+    listeners.delete(message.params?.['requestId'])
   }
   if (message.id === undefined) return
-  const outcome = await answer(message).catch((error: unknown) => ({
+  const outcome = await answer(message).catch((error) => ({
     result: { isError: true, content: [{ type: 'text', text: String(error) }] },
   }))
   if (outcome && !flags.has('--mute')) say({ jsonrpc: '2.0', id: message.id, ...outcome })
