@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPlace, type Place } from '../e2e/cli-process.ts'
+import { compileCache } from '../runtimes/process.ts'
 import { call, until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -33,7 +34,7 @@ beforeAll(async () => {
 `,
   )
   const args = ['--max-old-space-size=256', main, '--port', '0', '--state', 'state']
-  const env = { PATH: process.env['PATH'], HOME: place.home }
+  const env = { PATH: process.env['PATH'], HOME: place.home, ...compileCache }
   child = spawn(process.execPath, args, { cwd: place.path, env, stdio: ['ignore', 'pipe', 'inherit'] })
   const lines: string[] = []
   createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => lines.push(text))

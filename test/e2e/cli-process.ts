@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from '../runtimes/process.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
@@ -42,6 +43,7 @@ const environment = (place: Place, env: Readonly<Record<string, string>>): NodeJ
   PATH: process.env['PATH'],
   HOME: place.home,
   TERM: 'xterm',
+  ...compileCache,
   ...env,
 })
 

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { compileCache } from '../runtimes/process.ts'
 import { call, until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { createPlace, type Place } from './cli-process.ts'
@@ -60,7 +61,7 @@ beforeAll(async () => {
   write({ one: '/one', two: '/two' })
   child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], {
     cwd: place.path,
-    env: { PATH: process.env['PATH'], HOME: place.home },
+    env: { PATH: process.env['PATH'], HOME: place.home, ...compileCache },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) =>

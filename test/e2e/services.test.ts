@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { compileCache } from '../runtimes/process.ts'
 import { call, until } from '../runtimes/proxied.ts'
 import { openSocketUpstream } from '../runtimes/socket-upstream.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
@@ -46,7 +47,7 @@ const post = async (origin: string, path: string): Promise<number> =>
 const start = async (): Promise<Running> => {
   const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state', '--print-sign-in-link'], {
     cwd: place.path,
-    env: { PATH: process.env['PATH'], HOME: place.home },
+    env: { PATH: process.env['PATH'], HOME: place.home, ...compileCache },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   const line = await new Promise<string>((resolve) =>

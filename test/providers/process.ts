@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from '../runtimes/process.ts'
 
 export interface RunningProvider {
   /** Where it is, no trailing slash. */
@@ -18,7 +19,7 @@ export const runProvider = async (
 ): Promise<RunningProvider> => {
   const path = fileURLToPath(new URL(`../../${script}`, import.meta.url))
   const child = spawn(process.execPath, [path], {
-    env: { ...process.env, MOCK_PORT: '0', ...environment },
+    env: { ...process.env, ...compileCache, MOCK_PORT: '0', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))

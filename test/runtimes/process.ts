@@ -49,6 +49,14 @@ export interface ProcessOptions {
   readonly born?: (child: ChildProcess) => void
 }
 
+/**
+ * For each process of this checkout: Node keeps what it compiled, and is told so before it reads the first file
+ * with types, which bin/postern.mjs does otherwise.
+ */
+export const compileCache = {
+  NODE_COMPILE_CACHE: fileURLToPath(new URL('../../node_modules/.cache/postern', import.meta.url)),
+}
+
 const checkout = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 export const temporaryState = (): { readonly dir: string; remove(): void } => {
@@ -86,7 +94,7 @@ export const startProcess = async ({
       ...flags,
     ],
     {
-      env: { PATH: process.env['PATH'] ?? '', HOME: stateDir, ...env },
+      env: { PATH: process.env['PATH'] ?? '', HOME: stateDir, ...compileCache, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd,
     },
