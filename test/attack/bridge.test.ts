@@ -175,7 +175,7 @@ describe('never at the expense of others: a server', () => {
     await until(() => !isAlive(pid), 'its end')
     expect(log.some(({ event }) => event === 'process.ended')).toBe(true)
     expect((await ana.tool('echo')).error?.code).toBe(1404)
-    expect((await begun(ana)).session['mcp-session-id']).toBeDefined()
+    expect(saidBy(await (await begun(ana)).tool('echo', { n: 1 }))).toMatchObject({ n: 1 })
   })
 
   it('never keeps a message of ten million characters from its caller, nor one from the server', async () => {

@@ -86,7 +86,7 @@ describe('the schema for editors', () => {
 
 describe('flags', () => {
   it('set keys that exist, with the values that the schema allows', () => {
-    for (const { key } of configFlags) expect(shapeAt([key])).toBeDefined()
+    expect(configFlags.filter(({ key }) => shapeAt([key]) === undefined)).toEqual([])
     expect(configFlags.find(({ key }) => key === 'log_level')?.choices).toEqual([...logLevels])
   })
 })

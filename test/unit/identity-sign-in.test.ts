@@ -297,7 +297,7 @@ describe('whoever is signed in already', () => {
         ),
       ),
     ).toBe('login.form')
-    expect(await sessions.of(jar.request('/'))).toBeDefined()
+    expect(await sessions.of(jar.request('/'))).toEqual(session)
     const answer = jar.keep(await signIn.logout(jar.post('/logout', { csrf: session!.csrf }), context))
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/login'])
     expect(await sessions.of(jar.request('/'))).toBeUndefined()

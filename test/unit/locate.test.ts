@@ -110,7 +110,10 @@ describe('a path', () => {
       '/mcp/.well-known/oauth-authorization-server',
     ])
       expect(directory.locate(path)).toBeUndefined()
-    expect(directory.locate('/demo/mcp/.well-knownx')).toBeDefined()
+    expect(directory.locate('/demo/mcp/.well-knownx')).toMatchObject({
+      address: { path: '/demo/mcp' },
+      rest: '/.well-knownx',
+    })
   })
 
   it('is normal only when no URL parser changes it', () => {

@@ -15,7 +15,11 @@ const toldAt = async (world: World, client: Asking): Promise<string | undefined>
   return location && `${location.origin}${location.pathname}`
 }
 const answer = async (world: World, client: Asking, decision: string): Promise<void> => {
-  expect((await decide(world, await toConsent(world, client), decision)).location).toBeDefined()
+  const { location } = await decide(world, await toConsent(world, client), decision)
+  expect([`${location?.origin}${location?.pathname}`, location?.searchParams.get('error')]).toEqual([
+    client.redirectUri,
+    decision === 'deny' ? 'access_denied' : null,
+  ])
 }
 
 describe('an approval', () => {
