@@ -102,10 +102,7 @@ const tools = {
    */
   utter: async ({ text = '', base64 = '', answer }, { id }) => {
     process.stdout.write(
-      Buffer.from(
-        Buffer.from(base64, 'base64').toString('latin1').replaceAll('@ID', String(id)),
-        'latin1',
-      ),
+      Buffer.from(Buffer.from(base64, 'base64').toString('latin1').replaceAll('@ID', String(id)), 'latin1'),
     )
     out(text.replaceAll('@ID', String(id)))
     if (answer === undefined) return undefined
