@@ -10,7 +10,7 @@ import type { ForwardProxies } from '../../src/node/forward-proxy.ts'
 import type { Lookup } from '../../src/node/outbound.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { serve } from '../../src/node/serve.ts'
-import type { Log, Outbound, Runtime } from '../../src/ports/runtime.ts'
+import type { Log, Outbound, Passwords, Runtime } from '../../src/ports/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
 import { createTestClock } from './clock.ts'
@@ -83,6 +83,15 @@ const quietVisit = (n: number, init: RequestInit | undefined) => ({
   ip: addressIn(init),
 })
 
+/**
+ * A plain password is hashed for the time it takes alone: a twentieth of a second and 46 MiB at each sign-in,
+ * which the tests of processes pay. Stored hashes are verified as ever.
+ */
+export const withoutDelay = (passwords: Passwords): Passwords => ({
+  ...passwords,
+  hash: () => Promise.resolve(''),
+})
+
 const made = async (options: TestGatewayOptions, stateDir: string) => {
   const config = parseConfig(configOf(options))
   const log: LogLine[] = []
@@ -100,6 +109,7 @@ const made = async (options: TestGatewayOptions, stateDir: string) => {
   const runtime = {
     ...own,
     timer: clock.timer,
+    passwords: withoutDelay(own.passwords),
     ...(options.outbound && { outbound: options.outbound }),
     ...(options.store && { store: options.store(own.store) }),
   }

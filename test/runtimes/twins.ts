@@ -13,6 +13,7 @@ import type { LoginTarget } from './login.ts'
 import { createTestClock } from './clock.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
+import { withoutDelay } from './runtimes.ts'
 
 export interface Twin extends LoginTarget {
   readonly log: {
@@ -75,7 +76,7 @@ export const createTwins = (upstream: string): Twins => {
       })
       let failing = 0
       const store = breakable(own.store, () => failing-- > 0)
-      const runtime = { ...own, store, timer: clock.timer }
+      const runtime = { ...own, store, timer: clock.timer, passwords: withoutDelay(own.passwords) }
       const gateway = createGateway({ config, runtime, issuer: origin })
       await gateway.warm()
       let count = 0
