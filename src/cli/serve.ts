@@ -177,8 +177,9 @@ interface Reload {
   stop(): void
 }
 
-/** Keys that take effect without a restart: services, their addresses, and who may change them. */
+/** Keys that take effect without a restart: services, their addresses, and who may use and change them. */
 const liveKeys: ReadonlySet<string> = new Set([
+  'access',
   'mcp_services',
   'default_service',
   'hosts',

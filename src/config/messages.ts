@@ -26,6 +26,10 @@ const elsewhere: readonly (readonly [RegExp, string])[] = [
     /^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/,
     'is not a known setting; providers are OpenID Connect and are discovered from `issuer`',
   ],
+  [
+    /^mcp_services\.[^.]+\.access\.(allow|deny)\[\d+\]\.services$/,
+    'cannot be set in a rule of one service; rules for several services are in `access` at the top level',
+  ],
   [/^storage\.(redis|vault)$/, 'is not a known setting; set `storage.type` to sqlite or memory'],
 ]
 

@@ -3,6 +3,7 @@
 // are in rules/. As a namespace: a bundler then leaves out what is not used, half a megabyte of languages
 // among it.
 import * as z from 'zod'
+import { accessKeys } from './access-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import { clientKeys, localUserKeys, providerKeys } from './people-keys.ts'
 import { mcpServersKeys, serviceKeys } from './service-keys.ts'
@@ -168,6 +169,7 @@ export const configSchema = z
       .default({})
       .describe('MCP servers by ID. The ID is part of the path: `/{id}/mcp`.'),
     mcpServers: mcpServersKeys,
+    access: accessKeys,
     local_users: z
       .array(localUserKeys)
       .default([])

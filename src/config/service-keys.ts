@@ -1,6 +1,7 @@
 // Keys of a service: the MCP server behind it, what it learns of its users, and how the gateway signs in
 // there.
 import * as z from 'zod'
+import { serviceAccessKeys } from './access-keys.ts'
 import { httpUrl, scopeWord, secret, text, duration } from './key-types.ts'
 
 // A stdio server: what is started, for whom, in which sandbox, and for how long.
@@ -301,6 +302,7 @@ export const serviceKeys = z
         'Request headers to forward to this server that would otherwise be stripped because they can carry identity or credentials, such as `X-Api-Key`.',
       ),
     upstream_auth: upstreamAuthKeys,
+    access: serviceAccessKeys,
   })
   .describe('An MCP server behind the gateway.')
 

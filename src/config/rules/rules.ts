@@ -1,5 +1,6 @@
 // Every rule that joins keys, in the order in which faults of one place are told.
 import { durationText } from '../key-types.ts'
+import { accessRules } from './access.ts'
 import type { Rule } from './draft.ts'
 import { addressRules, hostRules } from './network.ts'
 import { clientRules, peopleRules, secretRules } from './people.ts'
@@ -76,6 +77,7 @@ export const rules: readonly Rule[] = [
   ...commandRules,
   ...hostRules,
   ...clientRules,
+  ...accessRules,
   ...limitRules,
   ...workersRules,
 ]
