@@ -192,6 +192,13 @@ export const readStrictJson = (bytes: Uint8Array): StrictJson => {
   return { text, value, values }
 }
 
+/** The value of a text that was checked so far; throws `mcp.invalid` for a repeated member in any level. */
+export const parseWithoutRepeats = (text: string): unknown => {
+  const value: unknown = JSON.parse(text)
+  if (countInText(text, maxDepth).members !== countMembers(value, maxDepth)) throw ambiguous('a member twice')
+  return value
+}
+
 /** Only the value. */
 export const parseStrictJson = (bytes: Uint8Array): unknown => readStrictJson(bytes).value
 

@@ -17,6 +17,8 @@ export interface Person {
   /** https URL of a picture. */
   readonly avatar?: string
   readonly groups: readonly string[]
+  /** The provider has groups of this person and did not say which. */
+  readonly groupsUnknown?: true
 }
 
 /** What a valid access token stands for at one resource. */

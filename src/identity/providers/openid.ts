@@ -144,6 +144,12 @@ const addressOf = (
   return counts(source, settings) ? { email } : { unverified: { email, said: source['email_verified'] } }
 }
 
+/** A claim that was too large for the token is named, and kept elsewhere (OpenID Connect Core §5.6.2). */
+const isElsewhere = (claims: Readonly<Record<string, unknown>>, claim: string): boolean => {
+  const { _claim_names: names } = claims
+  return typeof names === 'object' && names !== null && Object.hasOwn(names, claim)
+}
+
 /**
  * `claims` as validated by the caller; `sub` is checked there (OpenID Connect Core §5.7: issuer and `sub` are
  * the only key).
@@ -163,6 +169,9 @@ export const personFrom = (
     provider,
     subject: sent.claims['sub'] as string,
     groups: groupsOf(groups),
+    ...(groups === undefined && isElsewhere(all, settings.groups_claim)
+      ? { groupsUnknown: true as const }
+      : {}),
     ...(login ? { login } : {}),
     ...(email ? { email } : {}),
     ...(name ? { name } : {}),

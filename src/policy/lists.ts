@@ -1,0 +1,101 @@
+// What a caller is shown of a list (MCP tools/list, prompts/list, resources/list, resources/templates/list): what
+// it may use. Pages are trimmed one by one, and cursors stay as they are.
+import { isRecord } from '../mcp/json.ts'
+import type { Trim } from '../ports/call.ts'
+import type { LearnTools, Subject, ToolHint } from '../ports/policy.ts'
+
+type Item = Readonly<Record<string, unknown>>
+
+/**
+ * What a tool says of itself (MCP 2025-11-25 schema, ToolAnnotations). Hints that are no booleans say nothing.
+ */
+export const hintOf = ({ annotations }: Item): ToolHint => {
+  if (!isRecord(annotations)) return undefined
+  const { readOnlyHint: reads, destructiveHint: destroys } = annotations
+  if (reads === true) return 'read'
+  if (destroys === false) return 'write'
+  return destroys === true || reads === false ? 'execute' : undefined
+}
+
+interface ListKind {
+  readonly member: string
+  /** The member of an item that names it. */
+  readonly key: string
+  subject(name: string, item: Item): Subject
+}
+
+const kinds: readonly ListKind[] = [
+  { member: 'tools', key: 'name', subject: (name, item) => ({ kind: 'tool', name, hint: hintOf(item) }) },
+  { member: 'prompts', key: 'name', subject: (name) => ({ kind: 'prompt', name }) },
+  { member: 'resources', key: 'uri', subject: (uri) => ({ kind: 'resource', uri }) },
+  {
+    member: 'resourceTemplates',
+    key: 'uriTemplate',
+    subject: (template) => ({ kind: 'template', template }),
+  },
+]
+
+/** Of equal entries one; of different ones with one name none, since nobody knows which would be called. */
+const distinct = (items: readonly unknown[], key: string): readonly Item[] => {
+  const byName = new Map<string, { readonly item: Item; readonly text: string; differs: boolean }>()
+  for (const item of items) {
+    if (!isRecord(item)) continue
+    const name = item[key]
+    if (typeof name !== 'string') continue
+    const text = JSON.stringify(item)
+    const before = byName.get(name)
+    if (!before) byName.set(name, { item, text, differs: false })
+    else if (before.text !== text) before.differs = true
+  }
+  return [...byName.values()].filter(({ differs }) => !differs).map(({ item }) => item)
+}
+
+/** A tool may name a resource that shows its results (MCP Apps); one that the caller may not read is not named. */
+const withoutHiddenUi = (item: Item, isShown: (subject: Subject) => boolean): Item => {
+  const { _meta: meta } = item
+  if (!isRecord(meta)) return item
+  const { ui, 'ui/resourceUri': flat } = meta
+  const nested = isRecord(ui) ? ui['resourceUri'] : undefined
+  const hidden = (uri: unknown): boolean => typeof uri === 'string' && !isShown({ kind: 'resource', uri })
+  if (!hidden(flat) && !hidden(nested)) return item
+  const { 'ui/resourceUri': _, ui: __, ...rest } = meta
+  const { resourceUri: ___, ...uiRest } = isRecord(ui) ? ui : {}
+  return {
+    ...item,
+    _meta: {
+      ...rest,
+      ...(isRecord(ui) ? { ui: hidden(nested) ? uiRest : ui } : {}),
+      ...(flat === undefined || hidden(flat) ? {} : { 'ui/resourceUri': flat }),
+    },
+  }
+}
+
+/** Longest that a trimmed list may be kept by its caller, ms. */
+const mostTtlMs = 60_000
+
+/** What a caller keeps is its own alone (2026-07-28, caching of results). */
+const cacheable = (result: Item): Item => {
+  if (!('cacheScope' in result) && !('ttlMs' in result)) return result
+  const { ttlMs } = result
+  return {
+    ...result,
+    cacheScope: 'private',
+    ttlMs: Math.min(typeof ttlMs === 'number' && ttlMs >= 0 ? ttlMs : 0, mostTtlMs),
+  }
+}
+
+export const createTrim =
+  (isShown: (subject: Subject) => boolean, learn: LearnTools): Trim =>
+  (result) => {
+    const shown: Record<string, unknown> = {}
+    for (const { member, key, subject } of kinds) {
+      const list = result[member]
+      if (!Array.isArray(list)) continue
+      const items = distinct(list as readonly unknown[], key)
+      if (member === 'tools')
+        learn(items.map((item) => ({ name: item['name'] as string, hint: hintOf(item) })))
+      const kept = items.filter((item) => isShown(subject(item[key] as string, item)))
+      shown[member] = member === 'tools' ? kept.map((item) => withoutHiddenUi(item, isShown)) : kept
+    }
+    return Object.keys(shown).length === 0 ? result : cacheable({ ...result, ...shown })
+  }

@@ -1,0 +1,94 @@
+// What a caller may do with a service: the words that the access rules, the proxy and the command line share.
+import type { Trim } from './call.ts'
+import type { Principal } from './people.ts'
+import type { Service } from './services.ts'
+
+/** A ladder: each holds those before it. */
+export type Permission = 'read' | 'write' | 'execute' | 'admin'
+
+/**
+ * What a tool says of itself, as the permission that its calls need (MCP tool annotations); undefined: nothing.
+ */
+export type ToolHint = Permission | undefined
+
+/** What is asked for. `service`: what every caller with any right there may do, such as `initialize`. */
+export type Subject =
+  | { readonly kind: 'service' }
+  | { readonly kind: 'tool'; readonly name: string; readonly hint: ToolHint }
+  | { readonly kind: 'prompt'; readonly name: string }
+  | { readonly kind: 'resource'; readonly uri: string }
+  | { readonly kind: 'template'; readonly template: string }
+  /** A request method that MCP does not define. */
+  | { readonly kind: 'method'; readonly name: string }
+
+/** Of a call; `list`: it is asked whether a list may show it, so that no arguments are known. */
+export type Arguments = Readonly<Record<string, unknown>> | undefined | 'list'
+
+/** Refusals of the access rules (kit/refusals-mcp.ts). */
+export type DenialCode =
+  | 'policy.client'
+  | 'policy.denied'
+  | 'policy.service'
+  | 'policy.tool'
+  | 'policy.prompt'
+  | 'policy.resource'
+  | 'policy.permission'
+  | 'policy.method'
+  | 'policy.notification'
+  | 'policy.unlisted'
+
+export interface Allowed {
+  readonly allowed: true
+  /** Id of the rule that grants it. */
+  readonly rule: string
+}
+
+export interface Denied {
+  readonly allowed: false
+  readonly code: DenialCode
+  /** Id of the rule that denies it, or of the one that grants less than is needed. */
+  readonly rule?: string | undefined
+  readonly need?: Permission
+  /** The highest permission that is granted for it. */
+  readonly have?: Permission
+  /** What the rule says why. */
+  readonly reason?: string | undefined
+}
+
+export type Verdict = Allowed | Denied
+
+/** One message of a call, as far as it decides what is asked for. */
+export interface JudgedMessage {
+  readonly kind: 'request' | 'notification' | 'response'
+  readonly method: string | undefined
+  /** The tool or prompt, or the URI of the resource. */
+  readonly name: string | undefined
+}
+
+/** What is known of the message besides; asked only where a rule needs it. */
+export interface MessageFacts {
+  /** `params`. */
+  params(): Readonly<Record<string, unknown>>
+  /** Undefined for a tool that is on no list of this server that was seen. */
+  tool(name: string): { readonly hint: ToolHint } | undefined
+}
+
+/** Keeps the tools of a list as the server said it, before it is trimmed. */
+export type LearnTools = (tools: readonly { readonly name: string; readonly hint: ToolHint }[]) => void
+
+/** The rules of one service. */
+export interface ServicePolicy {
+  /** `policy.unlisted`: nobody knows such a tool; asked again after its list was read, it may be another one. */
+  judge(principal: Principal | undefined, message: JudgedMessage, facts: MessageFacts): Verdict
+  /** The same for a request without a message: a stream is opened, or a session ended. */
+  judgeConnection(principal: Principal | undefined): Verdict
+  /** What the caller is shown of lists. */
+  trim(principal: Principal | undefined, learn: LearnTools): Trim
+}
+
+export interface Policy {
+  /** Undefined: no rules are configured, and every caller may use everything. */
+  of(service: Service): ServicePolicy | undefined
+  /** Whether a denial names the rule. */
+  readonly disclosesRules: boolean
+}
