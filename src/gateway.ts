@@ -33,6 +33,7 @@ import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
 import { createPages } from './pages/views.ts'
+import { createPolicy } from './policy/policy.ts'
 import { createCounts, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
 import type { Audit, AuditEvent } from './ports/modules.ts'
@@ -162,7 +163,8 @@ const withServices = (platform: Platform) => {
     defer: runtime.defer,
     endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   })
-  return { ...platform, bridges, directory, registry, refresh, find: refresh.find }
+  const policy = createPolicy({ config: registry.config, accessOf: serviceOf.accessOf })
+  return { ...platform, bridges, directory, registry, refresh, find: refresh.find, policy }
 }
 
 const withIdentity = (parts: ReturnType<typeof withServices>) => {
@@ -248,7 +250,7 @@ const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLoca
 }
 
 const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
-  const { config, runtime, issuer, record, cors, trim } = parts
+  const { config, runtime, issuer, record, cors, trim, policy } = parts
   const { directory, registry, refresh, signer, grants, authenticate } = parts
   const hosts = createHostCheck({ config, directory })
   const endpointOf = createEndpoints(() => runtime.now())
@@ -278,6 +280,7 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
     serving: registry.serving,
     always,
     trim,
+    policy,
   }
   const { admit, respond, makeCall, admitSocket, moved } = createProxy(proxyDeps)
   return {

@@ -9,6 +9,13 @@ export const refusals = { ...oauthRefusals, ...mcpRefusals } as const satisfies 
 export type RefusalCode = keyof typeof refusals
 
 export interface RefusalDetail {
+  /** HTTP status that replaces the row's, where the same is said of another kind of request. */
+  readonly status?: number
+  /**
+   * What each request of a batch is answered (JSON-RPC 2.0 §6), in place of the one error. Empty where nothing
+   * asks for an answer: then there is no body.
+   */
+  readonly answers?: readonly { readonly id: string | number | null; readonly refusal: Refusal }[]
   /** A sentence that replaces the row's; public, ASCII. */
   readonly say?: string
   /** Further response headers, e.g. `WWW-Authenticate`, `Retry-After`, `Allow`. */
@@ -72,6 +79,9 @@ export class Refusal extends Error {
   }
   get row(): RefusalRow {
     return refusals[this.code]
+  }
+  get status(): number {
+    return this.detail.status ?? this.row.status
   }
   /** The public sentence for this occurrence. */
   get say(): string {

@@ -49,6 +49,24 @@ export const mcpRefusals = {
     -32602,
     'The request is missing params._meta members that its protocol version requires.',
   ),
+  // access rules (src/policy, src/proxy): no new consent and no other token cures these, and clients begin a
+  // login on 401 and 403, so they answer as an error of the call
+  'policy.client': row(200, 'access_denied', 1403, 'Access denied: this app may not be used here.'),
+  'policy.denied': row(200, 'access_denied', 1403, 'Access denied.'),
+  'policy.service': row(200, 'access_denied', 1403, "Access denied: You don't have access to this server"),
+  'policy.tool': row(200, 'access_denied', 1403, 'Access denied: you may not use this tool.'),
+  'policy.prompt': row(200, 'access_denied', 1403, 'Access denied: you may not use this prompt.'),
+  'policy.resource': row(200, 'access_denied', 1403, 'Access denied: you may not read this resource.'),
+  'policy.permission': row(200, 'access_denied', 1403, 'Access denied: this needs a higher permission.'),
+  'policy.unlisted': row(200, 'invalid_request', -32602, 'Unknown tool.'),
+  'policy.method': row(200, 'invalid_request', -32601, 'Method not found.'),
+  'policy.notification': row(202, 'invalid_request', 1403, 'The notification is not passed on.'),
+  'policy.batch': row(
+    200,
+    'access_denied',
+    1403,
+    'Not sent, because another message of the batch was denied. Send it on its own.',
+  ),
   // sessions and transports (src/proxy, src/node)
   'session.missing': row(
     400,

@@ -6,7 +6,7 @@ import type { Admission, Answer, Upstream } from '../ports/call.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { McpSessions } from './callers.ts'
-import { type TrimFor, createLists, withoutCoding } from './lists.ts'
+import { type ListAccess, createLists, withoutCoding } from './lists.ts'
 import { type Finish, faultOf, refusedOn, refusedOutcome } from './outcome.ts'
 import type { Cors } from './resolve.ts'
 import { type Relayed, accepted, createRelay, eventStream, orSessionLost } from './client-response.ts'
@@ -189,8 +189,7 @@ interface AdmissionDeps {
   /** Flat list of fields of every answer. */
   readonly always: readonly string[]
   readonly recovery: CredentialRecovery
-  /** Absent: every list is passed on as it came. */
-  readonly trim?: TrimFor | undefined
+  readonly access: ListAccess
 }
 
 /**
@@ -266,10 +265,10 @@ export const createAdmission = ({
   watch,
   keepAliveMs,
   always,
-  trim,
+  access,
 }: AdmissionDeps): ((call: AdmittedCall) => Admission) => {
   const headOf = createHeadOf({ sessions, cors, always })
-  const { tools, listsOf } = createLists(trim)
+  const { tools, listsOf } = createLists(access)
   const nextTry = createNextTry({ recovery, finish, admit: (tried, fields) => admit(tried, fields) })
 
   const admit = (tried: CredentialAttempt, fields: readonly string[]): Admission => {

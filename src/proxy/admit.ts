@@ -23,6 +23,7 @@ import type {
   StepResult,
   VersionedCall,
 } from './admitted-call.ts'
+import { type AccessDeps, checkAccess } from './access.ts'
 import { type BodyBudget, type TakePermit, type McpSessions, callerKey, isGatewaySession } from './callers.ts'
 import { checkAgreement, readRpcId, receive } from './inbound-request.ts'
 import { type Finish, awayOf, refusedOutcome, refusedCall, factsOf } from './outcome.ts'
@@ -35,7 +36,7 @@ import type { CredentialRecovery } from './upstream-credential.ts'
  */
 export type SelectUpstream = (call: IdentifiedCall) => Upstream | undefined
 
-export interface AdmitDeps extends ResolveDeps {
+export interface AdmitDeps extends ResolveDeps, AccessDeps {
   readonly runtime: Pick<Runtime, 'now'>
   readonly authenticate: AuthenticateBearer
   /** Revisions that are let through, newest first. */
@@ -344,6 +345,7 @@ export const steps = [
   takePermit,
   checkSession,
   readMessage,
+  checkAccess,
   identify,
   checkServer,
   findCredential,

@@ -5,8 +5,10 @@ import type { Rpc } from '../mcp/json-rpc.ts'
 import { foldName, isRecord, parseExactText } from '../mcp/json.ts'
 import type { ListAnswers, Trim, Upstream } from '../ports/call.ts'
 import type { Principal } from '../ports/people.ts'
+import type { Policy } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
 import type { AdmittedCall } from './admitted-call.ts'
+import type { ToolCatalog } from './tool-catalog.ts'
 
 /** What a caller is to see of the lists of a service; undefined: all of it. */
 export type TrimFor = (call: {
@@ -96,7 +98,27 @@ const trimOf = (call: AdmittedCall, listens: boolean, trimFor: TrimFor | undefin
 const firstMethod = ({ envelope }: AdmittedCall): string | undefined =>
   envelope?.batch === false ? envelope.messages[0]?.method : undefined
 
-export const createLists = (trimFor: TrimFor | undefined): Lists => {
+/** What callers see of lists by the access rules; the catalog of tools hears each of them first. */
+export const createPolicyTrim =
+  (policy: Policy, catalog: ToolCatalog): TrimFor =>
+  ({ service, principal }) =>
+    policy.of(service)?.trim(principal, (tools) => catalog.learn(service, principal, tools))
+
+/** One after the other. */
+export const trimByBoth =
+  (one: TrimFor, other: TrimFor): TrimFor =>
+  (call) => {
+    const [before, after] = [one(call), other(call)]
+    return before && after ? (result) => after(before(result)) : (before ?? after)
+  }
+
+/** The tools that are known, and what callers see of lists (absent: all of them). */
+export interface ListAccess {
+  readonly catalog: ToolCatalog
+  readonly trim: TrimFor | undefined
+}
+
+export const createLists = ({ trim: trimFor, catalog }: ListAccess): Lists => {
   const tools = createRepeatableTools()
   return {
     tools,
@@ -106,14 +128,21 @@ export const createLists = (trimFor: TrimFor | undefined): Lists => {
       // resumability).
       const listens = call.head.method === 'GET' || call.inbound.resume !== undefined
       const trim = trimOf(call, listens, trimFor)
-      if (upstream.kind !== 'http') return trim && { trim, learn: undefined, changed: undefined }
+      const forget = (): void => catalog.forget(service)
+      if (upstream.kind !== 'http') return trim && { trim, learn: undefined, changed: forget }
       const first = firstMethod(call)
       const learn =
         first === 'tools/list'
           ? (result: Readonly<Record<string, unknown>>): void =>
               tools.learn(service, result['tools'] as readonly unknown[], isFirstPage(call.body))
           : undefined
-      const changed = listens || first === 'subscriptions/listen' ? () => tools.forget(service) : undefined
+      const changed =
+        listens || first === 'subscriptions/listen'
+          ? () => {
+              tools.forget(service)
+              forget()
+            }
+          : undefined
       return trim || learn || changed ? { trim, learn, changed } : undefined
     },
   }
@@ -177,6 +206,7 @@ export const rewriteLists = (text: string, lists: ListAnswers): string | undefin
   for (const message of Array.isArray(value) ? value : [value]) {
     if (!isRecord(message)) throw unreadable('a message that is no object')
     checkSpelling(message)
+    if (String(message['method']).endsWith('list_changed')) lists.changed?.()
     if (!Object.hasOwn(message, 'result')) continue
     results++
     rewriteResult(message, lists)

@@ -99,6 +99,10 @@ export const refusedOf =
 const bodyOf = (refusal: Refusal, requestId: string, rpcId: RefusedCall['rpcId']): string => {
   const { code, row, say, detail } = refusal
   if (code === 'request.origin') return say
+  if (detail.answers)
+    return detail.answers.length === 0
+      ? ''
+      : `[${detail.answers.map((one) => rpcErrorText(one.refusal, one.id, requestId)).join(',')}]`
   const challenge = Object.keys(detail.headers ?? {}).some(
     (name) => name.toLowerCase() === 'www-authenticate',
   )
@@ -126,10 +130,10 @@ export const createRefuse =
     const { rawHeaders, requestId, rpcId } = about
     const refusal = refusalOf(error)
     reportRefused(log, refusal, about)
-    const { row, detail, code } = refusal
+    const { status, detail, code } = refusal
     return {
       kind: 'answer',
-      status: row.status,
+      status,
       headers: [
         'Content-Type',
         code === 'request.origin' ? 'text/plain; charset=utf-8' : 'application/json',
@@ -141,7 +145,7 @@ export const createRefuse =
         requestId,
         ...always,
         // RFC 9110 §10.2.3: who finds us unable is told when to try again.
-        ...Object.entries({ ...(row.status === 503 && { 'retry-after': '1' }), ...detail.headers }).flat(),
+        ...Object.entries({ ...(status === 503 && { 'retry-after': '1' }), ...detail.headers }).flat(),
         // A page of that origin is told nothing, not even that it was refused.
         ...(code === 'request.origin' ? ['Vary', 'Origin'] : cors.answer(fieldOf(rawHeaders, 'origin'))),
         ...(closing.has(code) ? ['Connection', 'close'] : []),
@@ -255,22 +259,22 @@ const callEvent = (
  * written down.
  */
 export const refusedCall = (
-  call: AuthenticatedCall,
+  call: AuthenticatedCall & { readonly envelope: Envelope | undefined },
   error: unknown,
   now: number,
 ): { readonly refusal: Refusal; readonly event: AuditEvent } => {
   const refusal = aboutRequest(error, factsOf(call))
-  const { code, why, row } = refusal
+  const { code, why, status } = refusal
   const ending: CallOutcome = {
     result: 'refused',
-    status: row.status,
+    status,
     code,
     why,
     durationMs: now - call.startedAt,
     bytesIn: 0,
     bytesOut: 0,
   }
-  return { refusal, event: callEvent(call, undefined, ending) }
+  return { refusal, event: callEvent(call, call.envelope, ending) }
 }
 
 // A call whose server gave no answer, and the end of every call, in the words of refusals and of the trail.

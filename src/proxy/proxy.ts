@@ -2,22 +2,28 @@
 // steps of admit.ts; here, or in the object of one session.
 import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { createSingleFlight } from '../kit/single-flight.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
 import type { ProxiedCalls } from '../ports/call.ts'
 import type { Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
+import type { Policy } from '../ports/policy.ts'
 import type { Runtime, LocatedCall } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { createAdmission } from './admission.ts'
 import { type AdmitDeps, type SelectUpstream, createAdmit } from './admit.ts'
 import { ownerOf, createBodyBudget, createConcurrencyLimit, createMcpSessions } from './callers.ts'
 import { type MakeCall, createMakeCall } from './fetch.ts'
-import type { TrimFor } from './lists.ts'
+import { type ListAccess, type TrimFor, createPolicyTrim, trimByBoth } from './lists.ts'
 import { createFinish, askedOf } from './outcome.ts'
 import type { ResolveDeps } from './resolve.ts'
 import { createRespond } from './response-sink.ts'
 import { type RevalidationDeps, createRevalidation } from './revalidate.ts'
 import { type RevisionBridgeDeps, createRevisionBridge } from './revisions/bridge.ts'
-import { createInternalCalls, createConnectionSteps } from './transports/client-messages.ts'
+import {
+  createInternalCalls,
+  createConnectionSteps,
+  type MakeInternalCall,
+} from './transports/client-messages.ts'
 import { type ClientSseDeps, createClientSse, createSessionLocation } from './transports/client-sse.ts'
 import { type AdmitSocket, createAdmitSocket } from './transports/client-websocket.ts'
 import {
@@ -25,6 +31,7 @@ import {
   type ServerAdapterDeps,
   createServerAdapter,
 } from './transports/server-adapter.ts'
+import { createToolCatalog } from './tool-catalog.ts'
 import { createCredentialRecovery } from './upstream-credential.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
 
@@ -47,8 +54,10 @@ export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
   readonly always: readonly string[]
   /** The id of the one session that may live here; absent: any number, with ids of their own. */
   readonly sessionId?: string | undefined
-  /** Absent: every list is passed on as it came. */
+  /** Besides the access rules; absent: lists are passed on as these leave them. */
   readonly trim?: TrimFor | undefined
+  /** Absent: no access rules. */
+  readonly policy?: Policy | undefined
 }
 
 export interface Proxy extends ProxiedCalls {
@@ -114,6 +123,16 @@ const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>
   budget: createBodyBudget(runtime.bodyBytes),
 })
 
+/** The tools that are known, and what callers see of lists. */
+const createListAccess = (
+  { runtime, policy, trim }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim'>,
+  ask: MakeInternalCall,
+): ListAccess => {
+  const catalog = createToolCatalog({ ask, now: runtime.now, singleFlight: createSingleFlight(runtime) })
+  const byRules = policy && createPolicyTrim(policy, catalog)
+  return { catalog, trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim) }
+}
+
 export const createProxy = (deps: ProxyDeps): Proxy => {
   const { runtime, config, record, sessionId } = deps
   const { transports, now, timer, log, defer } = runtime
@@ -127,6 +146,7 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
   const respond = createRespond({ runtime })
   const makeCall = createMakeCall({ admit: (head, readBody) => admit(head, readBody), respond }, runtime)
   const ask = createInternalCalls({ makeCall, transports })
+  const access = createListAccess(deps, ask)
   const most = config.max_concurrent_calls
   const shared = { runtime, ask, watch, record, keepAliveMs, most, budget: limits.budget }
   const adapterOf = createServerAdapters({ ...deps, watch, most: config.max_open_streams, keepAliveMs })
@@ -137,8 +157,8 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
     adapterOf,
     nextId: () => sessionId ?? encodeBase64url(runtime.random(32)),
   })
-  const admission = createAdmission({ ...deps, finish, sessions, recovery, watch, keepAliveMs })
-  const steps: AdmitDeps = { ...deps, ...limits, sessions, recovery, select, admission, finish }
+  const admission = createAdmission({ ...deps, access, finish, sessions, recovery, watch, keepAliveMs })
+  const steps: AdmitDeps = { ...deps, ...limits, ...access, sessions, recovery, select, admission, finish }
   const admit = createAdmit(steps)
   const connections = createConnectionSteps(steps)
   return {
@@ -147,7 +167,7 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
     makeCall,
     admitSocket: createAdmitSocket({
       ...shared,
-      trim: deps.trim,
+      trim: access.trim,
       connections,
       credentials: deps.credentials,
       heartbeatMs: keepAliveMs,

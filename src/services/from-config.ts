@@ -102,22 +102,32 @@ const serviceOf = (
   identity: service.identity,
 })
 
-export type ServiceMaker = (id: string, service: ServiceConfig, origin: Origin) => Service
+export interface ServiceMaker {
+  (id: string, service: ServiceConfig, origin: Origin): Service
+  /** `access` of the service as it was made last. */
+  accessOf(id: string): ServiceConfig['access']
+}
 
 /**
  * Creates services, and returns the same object for the same configuration, so that the processes and streams
  * of a service survive a change of others.
  */
 export const createServiceMaker = (deps: MakerDeps): ServiceMaker => {
-  const made = new Map<string, { readonly key: string; readonly service: Service }>()
-  return (id, config, origin) => {
+  interface Made {
+    readonly key: string
+    readonly service: Service
+    readonly access: ServiceConfig['access']
+  }
+  const made = new Map<string, Made>()
+  const make = (id: string, { access, ...config }: ServiceConfig, origin: Origin): Service => {
+    // Who may use a service is no part of it: other rules end no process and no stream.
     const key = JSON.stringify([config, origin.publicOnly, origin.addedAt])
     const before = made.get(id)
-    if (before?.key === key) return before.service
-    const service = serviceOf(id, config, deps, origin)
-    made.set(id, { key, service })
+    const service = before?.key === key ? before.service : serviceOf(id, config, deps, origin)
+    made.set(id, { key, service, access })
     return service
   }
+  return Object.assign(make, { accessOf: (id: string) => made.get(id)?.access })
 }
 
 export interface Added extends Origin {

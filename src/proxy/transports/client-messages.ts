@@ -19,6 +19,7 @@ import {
 import { metaKeys, isModern } from '../../mcp/revisions.ts'
 import type { Admission, Fetch, Head, ReadBody } from '../../ports/call.ts'
 import type { Log, Timer, RuntimeTransports } from '../../ports/runtime.ts'
+import { checkAccess } from '../access.ts'
 import { type AdmitDeps, type Call, checkToken, createCall, readMessage, takePermit } from '../admit.ts'
 import type { PermittedCall, ResolvedRequest } from '../admitted-call.ts'
 import type { BodyBudget } from '../callers.ts'
@@ -32,19 +33,19 @@ import { refusalOf } from './server-sse.ts'
 // them.
 
 /** Of `steps`, in its order. */
-export const openingSteps = [checkHost, findService, checkPage, checkToken, takePermit] as const
-export const messageSteps = [checkToken, takePermit, readMessage] as const
+export const openingSteps = [checkHost, findService, checkPage, checkToken, takePermit, checkAccess] as const
+export const messageSteps = [checkToken, takePermit, readMessage, checkAccess] as const
 
 export interface ConnectionSteps {
   /** As far as nobody has to be asked: host, service and origin. */
   resolve(head: Head): Promise<Call>
-  /** Token and permit. */
+  /** Token, permit and access rules. */
   enter(call: Call): Promise<PermittedCall>
   /**
    * For each message on it. Resolves with what gives back the permit of a request, and rejects with the
    * refusal of a message that the server must not hear.
    */
-  messages(connection: ResolvedRequest): (envelope: Envelope) => Promise<() => void>
+  messages(connection: ResolvedRequest): (envelope: Envelope, text: string) => Promise<() => void>
 }
 
 const noBody: ReadBody = () => Promise.reject(new Refusal('request.malformed', 'a connection has no body'))
@@ -67,7 +68,7 @@ const claimed = (message: Message | undefined) => {
 export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
   const { now } = deps.runtime
   const resolving = [checkHost.make(deps), findService.make(deps), checkPage.make(deps)]
-  const entering = [checkToken.make(deps), takePermit.make(deps)]
+  const entering = [checkToken.make(deps), takePermit.make(deps), checkAccess.make(deps)]
   const judging = messageSteps.map((step) => step.make(deps))
   return {
     async resolve(head) {
@@ -76,13 +77,18 @@ export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
       return call
     },
     async enter(call) {
-      for (const run of entering) await run(call)
+      try {
+        for (const run of entering) await run(call)
+      } catch (error) {
+        call.permit()
+        throw error
+      }
       return call
     },
     messages(connection) {
       const asking: Head = { ...connection.head, method: 'POST', within: true }
       const telling: Head = { ...asking, within: 'uncounted' }
-      return async (envelope) => {
+      return async (envelope, text) => {
         const [message] = envelope.messages
         const call = createCall(message?.kind === 'request' ? asking : telling, noBody, now())
         call.origin = connection.origin
@@ -92,6 +98,8 @@ export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
         call.context = connection.context
         call.inbound = { ...connection.inbound, ...claimed(message) }
         call.envelope = envelope
+        // Read a second time only for rules about arguments.
+        call.body = deps.policy?.of(connection.address.service) ? utf8(text) : undefined
         try {
           for (const run of judging) await run(call)
         } catch (error) {
@@ -129,6 +137,8 @@ export interface InternalCall {
   readonly body?: string
   /** What the body says. */
   readonly message?: Rpc
+  /** It is made for another call, which has a permit. */
+  readonly uncounted?: true
   readonly signal: AbortSignal
 }
 
@@ -189,7 +199,7 @@ export const createInternalCalls = ({ makeCall, transports }: InternalCallsDeps)
       target: path.replace(/\/sse$/, '/mcp'),
       located: undefined,
       rawHeaders: fieldsOf(came.rawHeaders, call),
-      within: call.method === 'POST' ? true : 'uncounted',
+      within: call.method === 'POST' && !call.uncounted ? true : 'uncounted',
     }
     return makeCall({ head, readBody, fetchFor, signal: call.signal })
   }

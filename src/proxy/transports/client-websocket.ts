@@ -37,10 +37,7 @@ interface Pending {
 }
 
 interface Messages {
-  /**
-   * Rejects with the refusal of a message that the server must not hear. `text`: of a notification, for the
-   * request that it cancels.
-   */
+  /** Rejects with the refusal of a message that the server must not hear. `text`: of the frame. */
   admit(envelope: Envelope, text: string): Promise<void>
   /** Something that the server said. */
   heard(text: string): void
@@ -69,7 +66,7 @@ const createMessages = ({ connections, now }: MessagesDeps, call: OpenedCall): M
     async admit(envelope, text) {
       const [message] = envelope.messages
       if (message?.kind === 'request') settle(undefined)
-      const permit = await judge(envelope)
+      const permit = await judge(envelope, text)
       if (message?.method === 'notifications/cancelled') {
         for (const { message: said } of messagesOf(text)) settle(keyOf(cancelledId(said)))
       }
