@@ -24,6 +24,7 @@ import { createOutbound } from '../node/outbound.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import { type ExposedFile, exposedAmong, exposedText, secretFiles } from '../node/file-modes.ts'
 import { type ConfigurationRequest, forwardProxies, loadOrThrow, privateFilesOf } from './configuration.ts'
+import { accessTestFaults } from './policy.ts'
 import { ConfigError, UsageError, faultData, print, printJson, printWarnings, programName } from './output.ts'
 
 const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
@@ -65,7 +66,8 @@ export const validate = async (
   { connect, json, stateDir }: ValidateOptions,
 ): Promise<boolean> => {
   const { config, file, unusable, env, path, privateFiles, ...loaded } = await loadOrThrow(wanted, real)
-  if (unusable.length > 0) throw new ConfigError(unusable)
+  const unfit = [...unusable, ...accessTestFaults(config, loaded.sources)]
+  if (unfit.length > 0) throw new ConfigError(unfit)
   const warnings = [...loaded.warnings, ...exposedAmong(secretFiles(stateDir(env))).map(exposedFault)]
   if (!json) {
     printWarnings(warnings)

@@ -16,6 +16,7 @@ import {
   printJson,
   programName,
 } from './output.ts'
+import type { ExplainOptions } from './policy.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import type { WrapOptions } from './wrap.ts'
 
@@ -271,6 +272,25 @@ const addConfigVerbs = (config: Command): void => {
     })
 }
 
+const addPolicyVerbs = (policy: Command): void => {
+  const load = () => import('./policy.ts')
+  verb(policy, 'explain', 'Explain whether a user may call a tool, rule by rule.')
+    .requiredOption('--as <user>', 'The user: provider:subject, an email address, or anonymous.')
+    .requiredOption('--tool <service:tool>', 'The tool, e.g. jira:create_issue.')
+    .option('--groups <names>', 'Groups of the user, separated by commas. Default: those of the local user.')
+    .option('--client <id>', 'client_id of the app. Default: an app that registered itself.')
+    .option('--arguments <json>', 'Arguments of the call, as a JSON object.')
+    .action(async (options: ExplainOptions, command: Command) => {
+      const given = command.optsWithGlobals<Given>()
+      await (await load()).explainPolicy(options, wantedOf(given), process.env, given.json === true)
+    })
+  verb(policy, 'test', 'Run the examples in access.tests.').action(async (_, command: Command) => {
+    const given = command.optsWithGlobals<Given>()
+    const passed = await (await load()).testPolicy(wantedOf(given), process.env, given.json === true)
+    if (!passed) process.exitCode = exitCodes.failed
+  })
+}
+
 const addHashPassword = (program: Command): void => {
   verb(program, 'hash-password', 'Read a password and print its hash for local_users.')
     .option('--scrypt', 'Use scrypt instead of argon2id. Required for Workers.')
@@ -310,6 +330,7 @@ export const createProgram = (): Command => {
   addWrap(program)
   addValidate(program)
   addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))
+  addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test.'))
   addHashPassword(program)
   verb(
     group(program, 'admin', 'Manage a gateway on this computer: link.'),

@@ -1,0 +1,125 @@
+// `postern policy explain` and `postern policy test`: what the access rules say, without starting the gateway.
+import { styleText } from 'node:util'
+import { type ExplainedCall, explainCall, hasAccessRules, runAccessTests } from '../access-examples.ts'
+import type { Environment } from '../config/environment-names.ts'
+import type { Config } from '../config/schema.ts'
+import { didYouMean } from '../config/shape.ts'
+import { type Fault, printable } from '../config/tree.ts'
+import { type ConfigurationRequest, loadOrThrow } from './configuration.ts'
+import { UsageError, print, printJson } from './output.ts'
+
+export interface ExplainOptions {
+  readonly as: string
+  readonly groups?: string
+  readonly client?: string
+  readonly tool: string
+  readonly arguments?: string
+}
+
+const argumentsOf = (text: string | undefined): Readonly<Record<string, unknown>> | undefined => {
+  if (text === undefined) return undefined
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>
+  } catch {
+    // Told below.
+  }
+  throw new UsageError(`--arguments must be a JSON object, for example --arguments '{"id":1}'.`)
+}
+
+const listOf = (text: string | undefined): readonly string[] | undefined =>
+  text
+    ?.split(',')
+    .map((part) => part.trim())
+    .filter(Boolean)
+
+const unknownService = (config: Config, tool: string): UsageError => {
+  const [id = ''] = tool.split(':', 1)
+  return new UsageError(
+    tool.includes(':')
+      ? `There is no service ${JSON.stringify(id)} in the configuration${didYouMean(id, Object.keys(config.mcp_services))}.`
+      : `--tool needs service:tool, for example --tool jira:create_issue.`,
+  )
+}
+
+const verdictLines = ({ verdict, need }: ExplainedCall): readonly string[] => {
+  if (verdict.allowed) return [`${styleText('green', 'Allowed')} by ${verdict.rule}.`]
+  const rule = verdict.rule === undefined ? '' : ` by ${verdict.rule}`
+  const why =
+    verdict.code === 'policy.permission'
+      ? ` The tool needs ${String(need)}, and the rules grant ${String(verdict.have)}.`
+      : ''
+  return [
+    `${styleText('red', 'Denied')}: ${verdict.code}${rule}.${why}`,
+    ...(verdict.reason === undefined ? [] : [`Reason: ${printable(verdict.reason, 200)}`]),
+  ]
+}
+
+const explainText = (explained: ExplainedCall): string => {
+  if (explained.open)
+    return 'Allowed: the configuration has no access rules, so every user may use every tool.'
+  const rows = explained.rules.map(
+    ({ effect, id, matched, why }) =>
+      `${matched ? '●' : '○'} ${effect.padEnd(5)} ${printable(id, 100).padEnd(40)} ${why}`,
+  )
+  const need = `The tool needs ${String(explained.need)}${explained.need === 'deny' ? ', which nobody has' : ''}, its annotations aside.`
+  return [...rows, need, ...verdictLines(explained)].join('\n')
+}
+
+/** Prints each rule with what makes it count or not, and the verdict. */
+export const explainPolicy = async (
+  options: ExplainOptions,
+  wanted: ConfigurationRequest,
+  env: Environment,
+  json: boolean,
+): Promise<void> => {
+  const { config } = await loadOrThrow(wanted, env)
+  const explained = explainCall(config, {
+    as: options.as,
+    groups: listOf(options.groups),
+    client: options.client,
+    tool: options.tool,
+    arguments: argumentsOf(options.arguments),
+  })
+  if (!explained) throw unknownService(config, options.tool)
+  if (json) printJson(explained)
+  else print(explainText(explained))
+}
+
+/** Prints each example of `access.tests`; returns whether the rules decide all of them as written. */
+export const testPolicy = async (
+  wanted: ConfigurationRequest,
+  env: Environment,
+  json: boolean,
+): Promise<boolean> => {
+  const { config } = await loadOrThrow(wanted, env)
+  const results = runAccessTests(config)
+  if (json)
+    printJson({ ok: results.every(({ ok }) => ok), tests: results.map(({ ok, say }) => ({ ok, say })) })
+  else if (results.length === 0)
+    print(
+      `Nothing to test: ${hasAccessRules(config) ? 'access.tests is empty' : 'there are no access rules'}.`,
+    )
+  else
+    for (const { ok, say } of results)
+      print(`${ok ? styleText('green', '✓') : styleText('red', '✗')} ${printable(say, 400)}`)
+  return results.every(({ ok }) => ok)
+}
+
+/** What `postern validate` says of examples that the rules decide otherwise. */
+export const accessTestFaults = (
+  config: Config,
+  origins: Readonly<Record<string, Fault['origin']>>,
+): readonly Fault[] =>
+  runAccessTests(config).flatMap(({ index, ok, say }) =>
+    ok
+      ? []
+      : [
+          {
+            key: `access.tests[${index}]`,
+            origin: origins['access.tests'] ?? { from: 'default' },
+            what: say,
+          },
+        ],
+  )
