@@ -5,6 +5,8 @@ import {
   type DescribedMessage,
   type Id,
   type Rpc,
+  type CallsInFlight,
+  createCallsInFlight,
   describeMessage,
   forWriting,
   isId,
@@ -137,7 +139,7 @@ interface Pending {
 interface Peer extends JsonRpcPeerDeps {
   readonly events: PeerEvents
   /** Calls without an answer. */
-  readonly calls: Map<number, Pending>
+  readonly calls: CallsInFlight<number, Pending>
   transport: Transport | undefined
   nextId: number
   usedAt: number
@@ -200,7 +202,7 @@ const cancel = (peer: Peer, requestId: number, reason: string): void => {
 }
 
 const expire = (peer: Peer, before: number): void => {
-  for (const [id, { events, heardAt }] of peer.calls) {
+  for (const [id, { events, heardAt }] of peer.calls.entries()) {
     if (events.patient || heardAt > before) continue
     cancel(peer, id, 'timeout')
     events.failed(
@@ -284,11 +286,12 @@ const tolerantOf = (peer: Peer): TolerantMessages => {
     timer,
     hear: (value, line) => hear(peer, value, line),
     unreadable: (text) => unreadable(text, calls.size > 0),
-    has: (id) => calls.has(id),
+    has: (id) => calls.get(id) !== undefined,
     // Streams of notifications only where there is nothing else.
     waiting() {
-      const impatient = [...calls].filter(([, { events }]) => !events.patient)
-      return (impatient.length > 0 ? impatient : [...calls]).map(([id]) => id)
+      const all = calls.entries()
+      const impatient = all.filter(([, { events }]) => !events.patient)
+      return (impatient.length > 0 ? impatient : all).map(([id]) => id)
     },
     forNotification: () => peer.notified > 0 && peer.notified-- > 0,
     end(id, lost) {
@@ -315,9 +318,9 @@ const createHeard = (peer: Peer): TransportEvents => ({
     if (peer.closed) return
     peer.closed = why
     peer.tolerant?.close()
-    const lost = [...peer.calls.values()]
-    peer.calls.clear()
-    for (const { events } of lost) events.failed(why)
+    const lost = peer.calls.entries()
+    for (const [id] of lost) peer.calls.delete(id)
+    for (const [, { events }] of lost) events.failed(why)
     peer.events.ended()
   },
 })
@@ -326,7 +329,7 @@ export const createJsonRpcPeer = (deps: JsonRpcPeerDeps, events: PeerEvents): Js
   const peer: Peer = {
     ...deps,
     events,
-    calls: new Map(),
+    calls: createCallsInFlight(),
     transport: undefined,
     nextId: 1,
     usedAt: deps.now(),

@@ -3,7 +3,8 @@
 import type { AbortListener, PlainResponse } from '../kit/plain-response.ts'
 import { type ReportRefused, Refusal } from '../kit/refusal.ts'
 import type { PeerEvents, SessionPeer } from './json-rpc-peer.ts'
-import { type DescribedMessage, type Id, type Rpc, isId, keyOf, kindOf, paramsOf } from './json-rpc.ts'
+import type { DescribedMessage, Id, Rpc } from './json-rpc.ts'
+import { createCallsInFlight, isId, keyOf, kindOf, paramsOf } from './json-rpc.ts'
 import { type ResponseWriter, createResponseWriter } from './response-writer.ts'
 import { offeredVersion } from './revisions.ts'
 
@@ -334,7 +335,7 @@ const gather = (output: StreamOutput, batch: boolean, count: number): Finish => 
 }
 
 const createSessionCalls = (peer: () => SessionPeer) => {
-  const inFlight = new Map<string, { id: number; readonly finish: Finish }>()
+  const inFlight = createCallsInFlight<string, { id: number; readonly finish: Finish }>()
   return {
     /** Sends one request; `finish` as `gather` made it. */
     call(said: DescribedMessage, { output, finish, batch, refused, headers }: Sent): void {

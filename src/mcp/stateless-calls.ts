@@ -7,6 +7,8 @@ import {
   type DescribedMessage,
   type Id,
   type Rpc,
+  type CallsInFlight,
+  createCallsInFlight,
   describeMessage,
   forWriting,
   isId,
@@ -48,7 +50,7 @@ export interface StatelessCallsOptions {
 
 /** Calls in flight, by our ids. */
 interface CallsState extends StatelessCallsOptions {
-  readonly inFlight: Map<number, CallInFlight>
+  readonly inFlight: CallsInFlight<number, CallInFlight>
   /**
    * The one call whose log messages are let through: on this transport nothing tells whose a message is
    * (server/utilities/logging).
@@ -156,7 +158,7 @@ const request = (
 }
 
 export const createStatelessCalls = (options: StatelessCallsOptions): StatelessCalls => {
-  const state: CallsState = { ...options, inFlight: new Map(), logging: undefined }
+  const state: CallsState = { ...options, inFlight: createCallsInFlight(), logging: undefined }
   const { inFlight, peer, unexpected } = state
   return {
     request: (said, call) => request(state, said, call),
@@ -172,10 +174,10 @@ export const createStatelessCalls = (options: StatelessCallsOptions): StatelessC
       ended: () => undefined,
     },
     get pending() {
-      return [...inFlight.values()].filter(({ listens }) => !listens).length
+      return inFlight.calls().filter(({ listens }) => !listens).length
     },
     comment() {
-      for (const call of inFlight.values()) {
+      for (const call of inFlight.calls()) {
         // What stands between client and gateway is to see a sign of life: the answer becomes a stream.
         if (call.late) call.output.open()
         call.late = true
@@ -183,7 +185,7 @@ export const createStatelessCalls = (options: StatelessCallsOptions): StatelessC
       }
     },
     close() {
-      for (const [id, { listens, clientId, output }] of inFlight) {
+      for (const [id, { listens, clientId, output }] of inFlight.entries()) {
         if (!listens) continue
         forget(state, id)
         peer().cancel(id, 'the server is put to sleep')
