@@ -179,27 +179,16 @@ export const createResponseWriter = (events: ResponseEvents, signal: AbortListen
 /** A response that takes longer begins as a stream, so that the caller sees that the gateway is alive. */
 const streamAfterMs = 1000
 
-/** A response that looks after itself: it opens its stream in time, and comments while it is silent. */
-export interface TimedResponse {
-  readonly reply: Promise<PlainResponse>
-  /** Begins an event stream, unless an answer has begun. */
-  open(): void
-  /** Sends a message that is not the last. Returns a promise while the reader is behind. */
-  write(text: string, fields?: EventFields): Promise<void> | undefined
-  /** Sends the last message; without one, ends with 202 if nothing was sent. */
-  finish(text?: string, status?: number): void
-  /** Rejects the reply while nothing was sent; `text` is the last message of a stream that has begun. */
-  fail(error: unknown, text?: () => string): void
-  state(): ResponseWriter['state']
-}
-
-/** `gone`: the caller left before the last message; called once. */
+/**
+ * A response that looks after itself: it opens its stream in time, and comments while it is silent. `gone`:
+ * the caller left before the last message; called once.
+ */
 export const createTimedResponse = (
   timer: (ms: number, run: () => void) => () => void,
   keepAliveMs: number,
   signal: AbortListener,
   gone: () => void,
-): TimedResponse => {
+) => {
   let room: PromiseWithResolvers<void> | undefined
   const writer = createResponseWriter(
     {
@@ -230,23 +219,27 @@ export const createTimedResponse = (
   }
   return {
     reply: writer.reply,
+    /** Begins an event stream, unless an answer has begun. */
     open,
-    write(text, fields) {
+    /** Sends a message that is not the last. Returns a promise while the reader is behind. */
+    write(text: string, fields?: EventFields): Promise<void> | undefined {
       if (writer.state === 'over') return undefined
       writer.event(text, fields)
       alive.wrote()
       return room?.promise
     },
-    finish(text, status) {
+    /** Sends the last message; without one, ends with 202 if nothing was sent. */
+    finish(text?: string, status?: number): void {
       stop()
       if (text !== undefined) writer.answer(text, status)
       writer.end()
     },
-    fail(error, text) {
+    /** Rejects the reply while nothing was sent; `text` is the last message of a stream that has begun. */
+    fail(error: unknown, text?: () => string): void {
       stop()
       writer.fail(error, text)
       writer.end()
     },
-    state: () => writer.state,
+    state: (): ResponseWriter['state'] => writer.state,
   }
 }

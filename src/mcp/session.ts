@@ -189,39 +189,30 @@ const createStreamSet = (options: StreamOptions) => {
 
 type StreamSet = ReturnType<typeof createStreamSet>
 
-/** Where the answer to one call goes, and what is said before it. */
-interface StreamOutput {
-  readonly reply: Promise<PlainResponse>
-  /**
-   * No stream is opened for the call before its message has been taken: until then it may be refused as a
-   * whole.
-   */
-  delay(taken: Promise<void>): void
-  /** A message that belongs to the call, before its answer. */
-  tell(data: string): void
-  /** The last message. */
-  answer(data: string, status?: number, headers?: readonly string[]): void
-  /** Nothing was left to answer. */
-  end(): void
-  /** `text`: what is said on a stream that has begun. */
-  fail(refusal: Refusal, text: () => string): void
-}
+type StreamOutput = ReturnType<typeof createOutput>
 
-const createOutput = (set: StreamSet, signal: AbortListener, options: StreamOptions): StreamOutput => {
+/** Where the answer to one call goes, and what is said before it. */
+const createOutput = (set: StreamSet, signal: AbortListener, options: StreamOptions) => {
   const stream = set.create(false)
   const { reply } = attach(options, stream, signal)
   if (options.atOnce && primes(options)) set.open(stream)
   return {
     reply,
-    delay(taken) {
+    /**
+     * No stream is opened for the call before its message has been taken: until then it may be refused as a
+     * whole.
+     */
+    delay(taken: Promise<void>): void {
       stream.waitsSince = Number.POSITIVE_INFINITY
       taken.then(
         () => (stream.waitsSince = options.now()),
         () => undefined,
       )
     },
-    tell: (data) => set.write(stream, data),
-    answer(data, status, headers) {
+    /** A message that belongs to the call, before its answer. */
+    tell: (data: string): void => set.write(stream, data),
+    /** The last message. */
+    answer(data: string, status?: number, headers?: readonly string[]): void {
       if (stream.over) return
       if (stream.output?.state === 'waiting') {
         stream.output.answer(data, status, headers)
@@ -230,8 +221,10 @@ const createOutput = (set: StreamSet, signal: AbortListener, options: StreamOpti
       } else set.write(stream, data)
       set.finish(stream)
     },
-    end: () => set.finish(stream),
-    fail(refusal, text) {
+    /** Nothing was left to answer. */
+    end: (): void => set.finish(stream),
+    /** `text`: what is said on a stream that has begun. */
+    fail(refusal: Refusal, text: () => string): void {
       if (stream.over) return
       if (stream.output?.state === 'waiting') stream.output.fail(refusal)
       else set.write(stream, text())
@@ -253,7 +246,7 @@ const createStreams = (options: StreamOptions) => {
   const opens = (waitedMs: number, graceMs: number): boolean =>
     primes(options) ? waitedMs >= graceMs : version() !== undefined && waitedMs >= Math.max(graceMs, lateMs)
   return {
-    output: (signal: AbortListener): StreamOutput => createOutput(set, signal, options),
+    output: (signal: AbortListener) => createOutput(set, signal, options),
     /**
      * A GET: a new standing stream, or the one that `lastEventId` belongs to, from there. Undefined for an id
      * that was never given out.

@@ -30,17 +30,6 @@ interface CallInFlight {
   late: boolean
 }
 
-export interface StatelessCalls {
-  readonly events: PeerEvents
-  /** Carries one request. */
-  request(said: DescribedMessage, call: Pick<Posted, 'signal' | 'refused'>): Promise<PlainResponse>
-  comment(): void
-  /** Calls without an answer; subscriptions, which have none to wait for, are not counted. */
-  readonly pending: number
-  /** Ends the subscriptions in order: with a result, as the server itself would. */
-  close(): void
-}
-
 export interface StatelessCallsOptions {
   readonly peer: () => SessionPeer
   /** One slow reader may make the server wait: everybody behind it is the same person. */
@@ -157,26 +146,30 @@ const request = (
   return output.reply
 }
 
-export const createStatelessCalls = (options: StatelessCallsOptions): StatelessCalls => {
+export type StatelessCalls = ReturnType<typeof createStatelessCalls>
+
+export const createStatelessCalls = (options: StatelessCallsOptions) => {
   const state: CallsState = { ...options, inFlight: createCallsInFlight(), logging: undefined }
   const { inFlight, peer, unexpected } = state
+  const events: PeerEvents = {
+    notification: (message, text) => notify(state, message, text),
+    // This revision has no requests of servers; one is answered nevertheless, so that the server does not
+    // wait for ever.
+    request(message) {
+      unexpected('a request of the server')
+      const error = { code: -32601, message: 'Method not found' }
+      peer().tell({ jsonrpc: '2.0', id: message['id'], error })
+    },
+    ended: () => undefined,
+  }
   return {
-    request: (said, call) => request(state, said, call),
-    events: {
-      notification: (message, text) => notify(state, message, text),
-      // This revision has no requests of servers; one is answered nevertheless, so that the server does not
-      // wait for ever.
-      request(message) {
-        unexpected('a request of the server')
-        const error = { code: -32601, message: 'Method not found' }
-        peer().tell({ jsonrpc: '2.0', id: message['id'], error })
-      },
-      ended: () => undefined,
-    },
-    get pending() {
-      return inFlight.calls().filter(({ listens }) => !listens).length
-    },
-    comment() {
+    /** Carries one request. */
+    request: (said: DescribedMessage, call: Pick<Posted, 'signal' | 'refused'>): Promise<PlainResponse> =>
+      request(state, said, call),
+    events,
+    /** Calls without an answer; subscriptions, which have none to wait for, are not counted. */
+    pending: (): number => inFlight.calls().filter(({ listens }) => !listens).length,
+    comment(): void {
       for (const call of inFlight.calls()) {
         // What stands between client and gateway is to see a sign of life: the answer becomes a stream.
         if (call.late) call.output.open()
@@ -184,7 +177,8 @@ export const createStatelessCalls = (options: StatelessCallsOptions): StatelessC
         call.output.comment()
       }
     },
-    close() {
+    /** Ends the subscriptions in order: with a result, as the server itself would. */
+    close(): void {
       for (const [id, { listens, clientId, output }] of inFlight.entries()) {
         if (!listens) continue
         forget(state, id)

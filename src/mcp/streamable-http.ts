@@ -115,23 +115,6 @@ export interface StreamableHttpOptions {
   readonly unexpected: (what: string) => void
 }
 
-export interface StreamableHttp {
-  /** Answers one request of a client. Throws and rejects with `Refusal`. */
-  handle(owner: string, request: SessionRequest): Promise<PlainResponse>
-  /** A POST whose checks are done. Throws and rejects with `Refusal`. */
-  post(owner: string, posted: PostedMessages, request: SessionRequest): Promise<PlainResponse>
-  /**
-   * Opens streams for calls that take a while, comments on idle ones (`comment`), and ends sessions that
-   * nobody uses.
-   */
-  tick(comment: boolean): void
-  /**
-   * Fails calls during which a server said nothing; where it waits for the client itself, `waitMs` counts.
-   */
-  expire(silenceMs: number, waitMs: number): void
-  readonly size: number
-}
-
 interface OpenSession {
   readonly owner: string
   readonly session: Session
@@ -148,6 +131,14 @@ interface OpenSession {
 const graceMs = 100
 const batching = new Set(revisions.filter(({ batches }) => batches).map(({ version }) => version))
 
+/** Throws `mcp.invalid` for messages sent together in a revision that has no batches. */
+export const checkBatch = (batch: boolean, version = ''): void => {
+  if (!batch || batching.has(version)) return
+  throw new Refusal('mcp.invalid', 'batch', {
+    say: `MCP ${version} does not support batches. Send one message per request.`,
+  })
+}
+
 const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[]): void => {
   if (!batch && fieldOf(headers, 'mcp-session-id') === undefined) return
   throw new Refusal('mcp.invalid', 'initialize in a batch or a session', {
@@ -156,46 +147,44 @@ const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[
   })
 }
 
-type OpenSessions = Map<string, OpenSession>
+/** An endpoint at work. */
+interface Endpoint extends StreamableHttpOptions {
+  readonly all: Map<string, OpenSession>
+}
 
 /** A session whose connection is there, and that has no id yet. */
-const openSession = async (
-  { now, unexpected, holdMs, connect }: StreamableHttpOptions,
-  all: OpenSessions,
-  owner: string,
-  request: SessionRequest,
-): Promise<OpenSession> => {
-  const at: { opened?: OpenSession } = {}
-  const peer = (): SessionPeer => (at.opened as OpenSession).peer
+const openSession = async (at: Endpoint, owner: string, request: SessionRequest): Promise<OpenSession> => {
+  const { now, unexpected, holdMs, all } = at
+  const made: { opened?: OpenSession } = {}
+  const peer = (): SessionPeer => (made.opened as OpenSession).peer
   const session = createSession({ now, unexpected, peer, atOnce: holdMs > 0 })
   const ended = (): void => {
     session.streams.close()
-    all.delete(at.opened?.id ?? '')
+    all.delete(made.opened?.id ?? '')
   }
   const leave = (): void => {
     ended()
-    at.opened?.peer.close()
+    made.opened?.peer.close()
   }
-  const busy = (): boolean => at.opened !== undefined && peer().pending() > 0
-  const idle = (): number => (!at.opened || busy() ? 0 : now() - Math.max(peer().usedAt(), session.touchedAt))
+  const busy = (): boolean => made.opened !== undefined && peer().pending() > 0
+  const idle = (): number =>
+    !made.opened || busy() ? 0 : now() - Math.max(peer().usedAt(), session.touchedAt)
   const { request: ask, notification } = session
   const user = { request: ask, notification, ended, leave, busy, idle }
-  const opened = { owner, session, peer: await connect(owner, request, user), id: undefined, leave }
-  at.opened = opened
+  const opened = { owner, session, peer: await at.connect(owner, request, user), id: undefined, leave }
+  made.opened = opened
   return opened
 }
 
 /** Sends `initialize` on a connection of its own. The session begins with the server's yes; without one nothing is left behind. */
 const initialize = async (
-  all: OpenSessions,
+  at: Endpoint,
   owner: string,
   said: DescribedMessage,
   request: SessionRequest,
-  options: StreamableHttpOptions,
 ): Promise<PlainResponse> => {
   const { signal, refused, headers, sessionId } = request
-  const { now, timer, startMs, newId } = options
-  const opened = await openSession(options, all, owner, request)
+  const opened = await openSession(at, owner, request)
   const { session, peer } = opened
   const output = session.streams.output(signal)
   const over = (): void => {
@@ -210,7 +199,7 @@ const initialize = async (
     output.fail(refusal, () => refused(refusal, said.message['id']))
     leave()
   }
-  const cancelLate = timer(startMs, () =>
+  const cancelLate = at.timer(at.startMs, () =>
     failed(new Refusal('upstream.timeout', `no answer to initialize${peer.complaint()}`)),
   )
   signal.addEventListener('abort', leave, { once: true })
@@ -225,9 +214,9 @@ const initialize = async (
     }
     over()
     session.version = result['protocolVersion']
-    session.touchedAt = now()
-    opened.id = sessionId?.() ?? newId()
-    all.set(opened.id, opened)
+    session.touchedAt = at.now()
+    opened.id = sessionId?.() ?? at.newId()
+    at.all.set(opened.id, opened)
     output.answer(text, 200, ['Mcp-Session-Id', opened.id])
   }
   try {
@@ -239,12 +228,7 @@ const initialize = async (
 }
 
 /** The owner's session that the headers name. Throws `session.missing` and `session.unknown`. */
-const findSession = (
-  all: OpenSessions,
-  owner: string,
-  headers: readonly string[],
-  now: () => number,
-): OpenSession => {
+const findSession = ({ all, now }: Endpoint, owner: string, headers: readonly string[]): OpenSession => {
   const id = fieldOf(headers, 'mcp-session-id')
   if (id === undefined) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
   const found = all.get(id)
@@ -257,61 +241,65 @@ const findSession = (
   return found
 }
 
-export const createStreamableHttp = (options: StreamableHttpOptions): StreamableHttp => {
-  const { now, holdMs, sessionMs } = options
-  const all: OpenSessions = new Map()
-  const find = (owner: string, headers: readonly string[]): OpenSession =>
-    findSession(all, owner, headers, now)
+export type StreamableHttp = ReturnType<typeof createStreamableHttp>
 
-  const endpoint: StreamableHttp = {
-    async handle(owner, request) {
+export const createStreamableHttp = (options: StreamableHttpOptions) => {
+  const at: Endpoint = { ...options, all: new Map() }
+  const { all, now, holdMs, sessionMs } = at
+
+  const post = (
+    owner: string,
+    { batch, messages }: PostedMessages,
+    request: SessionRequest,
+  ): Promise<PlainResponse> => {
+    const first = messages.find(
+      ({ message }) => message['method'] === 'initialize' && kindOf(message) === 'request',
+    )
+    if (first) {
+      checkInitialize(first.message, batch, request.headers)
+      return initialize(at, owner, first, request)
+    }
+    const { session } = findSession(at, owner, request.headers)
+    checkBatch(batch, session.version)
+    return session.post(messages, batch, request)
+  }
+
+  return {
+    /** A POST whose checks are done. Throws and rejects with `Refusal`. */
+    post,
+    /** Answers one request of a client. Rejects with `Refusal`. */
+    async handle(owner: string, request: SessionRequest): Promise<PlainResponse> {
       checkRequest(request)
       const { method, headers, signal } = request
-      if (method === 'POST') return endpoint.post(owner, readMessages(request), request)
-      const { session, leave } = find(owner, headers)
+      if (method === 'POST') return post(owner, readMessages(request), request)
+      const { session, leave } = findSession(at, owner, headers)
       if (method === 'DELETE') {
         leave()
         return { status: 204, headers: [], body: '' }
       }
       const reply = session.streams.listen(signal, fieldOf(headers, 'last-event-id'))
       if (reply) return reply
-      throw new Refusal('request.malformed', 'Last-Event-ID', {
-        say: 'The Last-Event-ID does not belong to this session.',
-      })
+      const say = 'The Last-Event-ID does not belong to this session.'
+      throw new Refusal('request.malformed', 'Last-Event-ID', { say })
     },
-    post(owner, { batch, messages }, request) {
-      const first = messages.find(
-        ({ message }) => message['method'] === 'initialize' && kindOf(message) === 'request',
-      )
-      if (first) {
-        checkInitialize(first.message, batch, request.headers)
-        return initialize(all, owner, first, request, options)
-      }
-      const { session } = find(owner, request.headers)
-      if (batch && !batching.has(session.version ?? ''))
-        throw new Refusal('mcp.invalid', 'batch', {
-          say: `MCP ${session.version ?? ''} does not support batches. Send one message per request.`,
-        })
-      return session.post(messages, batch, request)
-    },
-    tick(comment) {
+    /**
+     * Opens streams for calls that take a while, comments on idle ones (`comment`), and ends sessions that
+     * nobody uses.
+     */
+    tick(comment: boolean): void {
       const limit = now() - sessionMs
       for (const { session, peer, leave } of all.values()) {
         session.streams.tick(graceMs, holdMs, comment)
-        if (
-          Math.max(session.touchedAt, peer.usedAt()) <= limit &&
-          peer.pending() === 0 &&
-          !session.streams.connected()
-        )
-          leave()
+        const unused = Math.max(session.touchedAt, peer.usedAt()) <= limit && peer.pending() === 0
+        if (unused && !session.streams.connected()) leave()
       }
     },
-    expire(silenceMs, waitMs) {
+    /**
+     * Fails calls during which a server said nothing; where it waits for the client itself, `waitMs` counts.
+     */
+    expire(silenceMs: number, waitMs: number): void {
       for (const { session, peer } of all.values()) peer.expire(session.asked.size > 0 ? waitMs : silenceMs)
     },
-    get size() {
-      return all.size
-    },
+    size: (): number => all.size,
   }
-  return endpoint
 }

@@ -180,7 +180,7 @@ const startProcess = async (
     ...calls.events,
     ended,
     idle: () => (started.own?.peer.pending() === 0 ? now() - started.own.peer.usedAt() : 0),
-    busy: () => calls.pending > 0,
+    busy: () => calls.pending() > 0,
     leave() {
       ended()
       calls.close()

@@ -11,7 +11,6 @@ import { gatewaySessions } from '../callers.ts'
 import {
   type Server,
   type Caller,
-  type PendingResponse,
   createResponse,
   discard,
   isForCaller,
@@ -36,22 +35,6 @@ export interface ClientSession {
   readonly subscribed: readonly string[]
   /** Epoch milliseconds. */
   readonly writtenAt: number
-}
-
-export interface ClientSessions {
-  /**
-   * Stores a session. Returns its id, which may be given. If the owner has too many, the one used longest ago
-   * ends.
-   */
-  begin(session: Omit<ClientSession, 'writtenAt'>, id?: string): Promise<string>
-  /** Throws `session.unknown` for a session that is not this owner's. */
-  find(id: string, owner: string): Promise<ClientSession>
-  change(
-    id: string,
-    owner: string,
-    change: (session: ClientSession) => Partial<ClientSession>,
-  ): Promise<ClientSession>
-  end(id: string, owner: string): Promise<void>
 }
 
 type Sessions = Pick<Records<ClientSession>, 'get' | 'put' | 'take' | 'list'>
@@ -92,7 +75,9 @@ const createAnonymous = (): Sessions => {
   }
 }
 
-export const createClientSessions = ({ runtime }: Server): ClientSessions => {
+export type ClientSessions = ReturnType<typeof createClientSessions>
+
+export const createClientSessions = ({ runtime }: Server) => {
   const { now, digest } = runtime
   const stored: Sessions = createRecords(runtime, 'client-session:')
   const anonymous = createAnonymous()
@@ -100,7 +85,11 @@ export const createClientSessions = ({ runtime }: Server): ClientSessions => {
   /** Holds the owner, so that nobody finds a session of somebody else. */
   const nameOf = (id: string, owner: string): string => `${digest(owner)}:${digest(id)}`
 
-  const change: ClientSessions['change'] = async (id, owner, changeOf) => {
+  const change = async (
+    id: string,
+    owner: string,
+    changeOf: (session: ClientSession) => Partial<ClientSession>,
+  ): Promise<ClientSession> => {
     const [sessions, name] = [sessionsOf(owner), nameOf(id, owner)]
     for (let tries = 0; tries < 8; tries++) {
       const found = await sessions.get(name)
@@ -113,7 +102,11 @@ export const createClientSessions = ({ runtime }: Server): ClientSessions => {
 
   return {
     change,
-    async begin(session, id = newSessionId(runtime)) {
+    /**
+     * Stores a session. Returns its id, which may be given. If the owner has too many, the one used longest ago
+     * ends.
+     */
+    async begin(session: Omit<ClientSession, 'writtenAt'>, id = newSessionId(runtime)): Promise<string> {
       const { owner } = session
       const sessions = sessionsOf(owner)
       // Some more may be there, if several began at the same moment.
@@ -125,38 +118,20 @@ export const createClientSessions = ({ runtime }: Server): ClientSessions => {
       await sessions.put(nameOf(id, owner), { ...session, writtenAt: now() }, { ttlMs: idleMs })
       return id
     },
-    async find(id, owner) {
+    /** Throws `session.unknown` for a session that is not this owner's. */
+    async find(id: string, owner: string): Promise<ClientSession> {
       const found = await sessionsOf(owner).get(nameOf(id, owner))
       if (found?.value.owner !== owner)
         throw new Refusal('session.unknown', 'never begun here by this caller, or ended')
       return now() - found.value.writtenAt > writeMs ? change(id, owner, () => ({})) : found.value
     },
-    async end(id, owner) {
+    async end(id: string, owner: string): Promise<void> {
       await sessionsOf(owner).take(nameOf(id, owner))
     },
   }
 }
 
 // The GET stream at a modern server: one `subscriptions/listen` for as long as the stream is read.
-
-/** The GET streams of legacy clients, by session id. */
-export interface ClientStreams {
-  /**
-   * Opens a stream. `load`: the session as it is stored now. Throws `request.method` if the server has no
-   * notifications.
-   */
-  open(id: string, caller: Caller, load: () => Promise<ClientSession>): Promise<Response>
-  /** The session subscribes to other resources now. */
-  changed(id: string): void
-  /** The session has ended. */
-  end(id: string): void
-}
-
-interface ClientStream extends Pick<PendingResponse, 'open' | 'response'> {
-  /** Subscribes anew. Resolves to the server's response if it is an error. */
-  subscribe(): Promise<Response | undefined>
-  stop(): void
-}
 
 const withoutSubscriptionId = (message: Rpc): Rpc => {
   const { [subscriptionKey]: _id, ...meta } = metaOf(message)
@@ -193,7 +168,7 @@ const createClientStream = (
   caller: Caller,
   load: () => Promise<ClientSession>,
   ended: () => void,
-): ClientStream => {
+) => {
   let current: AbortController | undefined
   let latest: AbortController | undefined
   const gone = (): void => {
@@ -221,7 +196,8 @@ const createClientStream = (
     open: stream.open,
     response: stream.response,
     stop,
-    async subscribe() {
+    /** Subscribes anew. Resolves to the server's response if it is an error. */
+    async subscribe(): Promise<Response | undefined> {
       const subscription = new AbortController()
       latest = subscription
       const response = await load().then((session) => listen(server, session, caller, subscription.signal))
@@ -241,26 +217,28 @@ const createClientStream = (
 const noStream = (why: string): Refusal =>
   new Refusal('request.method', why, { headers: { allow: 'POST, DELETE' } })
 
-export const createClientStreams = (server: Server): ClientStreams => {
-  const streams = new Map<string, Set<ClientStream>>()
-  const add = (id: string, caller: Caller, load: () => Promise<ClientSession>): ClientStream => {
-    const own = streams.get(id) ?? new Set<ClientStream>()
-    streams.set(id, own)
-    const stream = createClientStream(server, caller, load, () => {
-      own.delete(stream)
-      if (own.size === 0) streams.delete(id)
-    })
-    own.add(stream)
-    return stream
-  }
+type ClientStream = ReturnType<typeof createClientStream>
+
+export type ClientStreams = ReturnType<typeof createClientStreams>
+
+/** The GET streams of legacy clients, by session id. */
+export const createClientStreams = (server: Server) => {
+  const streams = new Map<ClientStream, string>()
+  const ofSession = (id: string): readonly ClientStream[] =>
+    [...streams].filter(([, session]) => session === id).map(([stream]) => stream)
   return {
-    async open(id, caller, load) {
+    /**
+     * Opens a stream. `load`: the session as it is stored now. Throws `request.method` if the server has no
+     * notifications.
+     */
+    async open(id: string, caller: Caller, load: () => Promise<ClientSession>): Promise<Response> {
       const { changes, subscribable } = await load()
       if (Object.keys(changes).length === 0 && !subscribable)
         throw noStream('the server has no notifications')
       caller.signal.throwIfAborted()
+      const stream: ClientStream = createClientStream(server, caller, load, () => void streams.delete(stream))
       // Added before it subscribes: it subscribes again if the session changes meanwhile.
-      const stream = add(id, caller, load)
+      streams.set(stream, id)
       const refused = await stream.subscribe().catch((error: unknown) => {
         stream.stop()
         throw error
@@ -274,12 +252,13 @@ export const createClientStreams = (server: Server): ClientStreams => {
       await discard(refused)
       throw noStream(`subscriptions/listen was answered ${refused.status}`)
     },
-    changed(id) {
-      for (const { subscribe, stop } of streams.get(id) ?? [])
-        subscribe().then((refused) => refused && stop(), stop)
+    /** The session subscribes to other resources now. */
+    changed(id: string): void {
+      for (const { subscribe, stop } of ofSession(id)) subscribe().then((refused) => refused && stop(), stop)
     },
-    end(id) {
-      for (const { stop } of streams.get(id) ?? []) stop()
+    /** The session has ended. */
+    end(id: string): void {
+      for (const { stop } of ofSession(id)) stop()
     },
   }
 }

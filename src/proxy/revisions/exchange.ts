@@ -9,7 +9,7 @@ import { type ReadUntil, readEvents, isStream } from '../../kit/sse.ts'
 import { standardHeaders } from '../../mcp/envelope.ts'
 import { type Rpc, messagesToWrite } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
-import { type TimedResponse, createTimedResponse } from '../../mcp/response-writer.ts'
+import { createTimedResponse } from '../../mcp/response-writer.ts'
 import type { Principal } from '../../ports/people.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
@@ -241,20 +241,19 @@ export const readMessages = async (
   else await onText(new TextDecoder().decode(await readBounded(response.body, maxBytes)))
 }
 
-export const isResponseTo = (message: Rpc, id: string): boolean =>
-  message['method'] === undefined && (message['id'] === id || isRecord(message['error']))
-
-/** The JSON-RPC response to a request of the gateway; undefined if there is none. */
+/** The JSON-RPC response to a request of the gateway; undefined if there is none. `onOther`: what else is said. */
 export const responseTo = async (
   { runtime }: Pick<Server, 'runtime'>,
   response: Response,
   id: string,
+  onOther: (message: Rpc) => void | Promise<void> = () => undefined,
 ): Promise<Rpc | undefined> => {
   let found: Rpc | undefined
-  await readMessages(response, (message) => void (isResponseTo(message, id) && (found ??= message)), {
-    done: () => found !== undefined,
-    timer: runtime.timer,
-  })
+  const onMessage = (message: Rpc): void | Promise<void> => {
+    if (message['method'] !== undefined) return onOther(message)
+    if (message['id'] === id || isRecord(message['error'])) found ??= message
+  }
+  await readMessages(response, onMessage, { done: () => found !== undefined, timer: runtime.timer })
   return found
 }
 
@@ -266,33 +265,23 @@ export const discard = async (response: Response): Promise<void> => {
 export const jsonResponse = (message: object, headers: Readonly<Record<string, string>> = {}): Response =>
   Response.json(message, { headers: { 'cache-control': 'no-store', ...headers } })
 
-/** The response to one request of a client: JSON, or an event stream. */
-export interface PendingResponse extends Omit<TimedResponse, 'reply'> {
-  /** Rejects with the error given to `fail` before anything was sent. */
-  readonly response: Promise<Response>
-  /** Responds with a whole other response. Returns false, and does nothing, if something was sent already. */
-  replace(response: Response): boolean
-}
+export type PendingResponse = ReturnType<typeof createResponse>
 
-/** `gone`: the caller left before the last message; called once. */
+/**
+ * The response to one request of a client: JSON, or an event stream. Rejects with the error given to `fail`
+ * before anything was sent, unless that is a whole other response. `gone`: the caller left before the last
+ * message; called once.
+ */
 export const createResponse = (
   { runtime, keepAliveMs }: Pick<Server, 'runtime' | 'keepAliveMs'>,
   signal: AbortSignal,
   gone: () => void,
-): PendingResponse => {
-  const { reply, ...timed } = createTimedResponse(runtime.timer, keepAliveMs, signal, gone)
+) => {
+  const { reply, ...pending } = createTimedResponse(runtime.timer, keepAliveMs, signal, gone)
   const response = reply.then(stdioResponse, (reason: unknown) => {
     if (reason instanceof Response) return reason
     throw reason
   })
   response.catch(() => undefined)
-  return {
-    ...timed,
-    response,
-    replace(whole) {
-      if (timed.state() !== 'waiting') return false
-      timed.fail(whole)
-      return true
-    },
-  }
+  return { ...pending, response }
 }

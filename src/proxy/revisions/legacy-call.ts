@@ -22,16 +22,7 @@ import {
   toLegacyError,
 } from '../../mcp/translate.ts'
 import type { ClientSession } from './client-sessions.ts'
-import {
-  type Caller,
-  type Server,
-  isForCaller,
-  isResponseTo,
-  readMessages,
-  requestIdOf,
-  responseTo,
-  sendModern,
-} from './exchange.ts'
+import { type Caller, type Server, isForCaller, requestIdOf, responseTo, sendModern } from './exchange.ts'
 
 // Requests of the gateway to legacy clients. Each response comes with a POST of its own.
 
@@ -161,6 +152,8 @@ export interface LegacyCall {
   readonly write: (text: string) => Promise<void> | undefined
 }
 
+/** What the client is told before the response. */
+const relayed = new Set<unknown>(['notifications/progress', 'notifications/message'])
 const maxAttempts = 16
 const retryMs = 500
 
@@ -178,30 +171,16 @@ const attempt = async (
     ...envelopeOf(session.clientInfo, session.capabilities),
     ...(session.logLevel === undefined ? {} : { [logLevelKey]: session.logLevel }),
   }
-  const sent = await sendModern(server, caller, {
-    method,
-    params: { ...params, ...input, _meta: meta },
-    headers,
-  })
+  const whole = { ...params, ...input, _meta: meta }
+  const sent = await sendModern(server, caller, { method, params: whole, headers })
   if (isForCaller(sent.response)) return sent.response
-  let answer: Rpc | undefined
-  const onMessage = (received: Rpc): Promise<void> | undefined => {
-    if (isResponseTo(received, sent.id)) answer ??= received
-    const relayed =
-      received['id'] === undefined &&
-      (received['method'] === 'notifications/progress' || received['method'] === 'notifications/message') &&
-      !(subscriptionKey in paramsOf(received))
-    return relayed ? write(JSON.stringify(received)) : undefined
-  }
-  await readMessages(sent.response, onMessage, {
-    done: () => answer !== undefined,
-    timer: server.runtime.timer,
-  })
-  if (!answer)
-    throw new Refusal(
-      'upstream.answer',
-      `${server.service.id} ended without an answer (${sent.response.status})`,
-    )
+  const answer = await responseTo(server, sent.response, sent.id, (said) =>
+    relayed.has(said['method']) && said['id'] === undefined && !(subscriptionKey in paramsOf(said))
+      ? write(JSON.stringify(said))
+      : undefined,
+  )
+  const why = `${server.service.id} ended without an answer (${sent.response.status})`
+  if (!answer) throw new Refusal('upstream.answer', why)
   if (method === 'tools/list' && isRecord(answer['result']))
     call.toolHeaders.add(caller.owner, answer['result'])
   return answer

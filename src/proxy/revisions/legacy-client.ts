@@ -4,7 +4,8 @@ import { upstreamRefusal } from '../../kit/log.ts'
 import { type RefusalCode, Refusal } from '../../kit/refusal.ts'
 import { type Rpc, keyOf, kindOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
-import { envelopeOf, isModernServer, offeredVersion, revisions } from '../../mcp/revisions.ts'
+import { checkBatch } from '../../mcp/streamable-http.ts'
+import { envelopeOf, isModernServer, offeredVersion } from '../../mcp/revisions.ts'
 import {
   bridgedClient,
   bridgedServer,
@@ -30,30 +31,7 @@ import {
   responseTo,
   sendModern,
 } from './exchange.ts'
-import {
-  type Elicitations,
-  type LegacyCall,
-  type ToolHeaders,
-  createElicitations,
-  createToolHeaders,
-  runLegacyCall,
-} from './legacy-call.ts'
-
-export interface LegacyClient {
-  /**
-   * Answers `initialize`. A Response without a session is the server's to the caller, for example 401.
-   * Undefined: it is not a modern server.
-   */
-  begin(caller: Caller, message: Rpc): Promise<Response | undefined>
-  /**
-   * Answers a POST in a session: one message, or several where the revision has batches. Rejects with
-   * `Refusal`.
-   */
-  post(caller: Caller, sessionId: string, messages: readonly Rpc[], batch: boolean): Promise<Response>
-  get(caller: Caller, sessionId: string): Promise<Response>
-  delete(caller: Caller, sessionId: string): Promise<Response>
-  has(sessionId: string, owner: string): Promise<boolean>
-}
+import { type LegacyCall, createElicitations, createToolHeaders, runLegacyCall } from './legacy-call.ts'
 
 interface State {
   readonly server: Server
@@ -61,8 +39,8 @@ interface State {
   readonly versions: readonly string[]
   readonly sessions: ClientSessions
   readonly streams: ClientStreams
-  readonly toolHeaders: ToolHeaders
-  readonly elicitations: Elicitations | undefined
+  readonly toolHeaders: LegacyCall['toolHeaders']
+  readonly elicitations: LegacyCall['elicitations']
   /** Requests that clients may cancel, by session and id. */
   readonly inFlight: Map<string, AbortController>
 }
@@ -226,12 +204,13 @@ const runRequests = (
 ): Promise<Response> => {
   const { server } = state
   const left = new AbortController()
-  const { response, write, finish, fail, replace } = createResponse(server, caller.signal, () => left.abort())
+  const pending = createResponse(server, caller.signal, () => left.abort())
+  const { write } = pending
   const alone = requests.length === 1
   let open = requests.length
   const respond = (text: string | undefined): void => {
     open--
-    if (open === 0) finish(text)
+    if (open === 0) pending.finish(text)
     else if (text !== undefined) write(text)?.catch(() => undefined)
   }
   for (const message of requests) {
@@ -240,7 +219,7 @@ const runRequests = (
     runRequest(state, call).then(
       (outcome) => {
         if (!(outcome instanceof Response)) return respond(outcome)
-        if (alone && replace(outcome)) return undefined
+        if (alone && pending.state() === 'waiting') return pending.fail(outcome)
         const why = `${server.service.id} answered ${outcome.status}`
         const say = `The MCP server responded with status ${outcome.status}.`
         return respond(refuse(new Refusal('upstream.answer', why, { say })))
@@ -249,15 +228,13 @@ const runRequests = (
         const refusal = upstreamRefusal(error, server.service.id)
         // Errors of the upstream have an HTTP status of their own; other refusals are JSON-RPC errors.
         if (alone && !(error instanceof Refusal && refusal.row.status < 500))
-          fail(error, () => refuse(refusal))
+          pending.fail(error, () => refuse(refusal))
         else respond(refuse(refusal))
       },
     )
   }
-  return response
+  return pending.response
 }
-
-const batchVersions = new Set(revisions.filter(({ batches }) => batches).map(({ version }) => version))
 
 const post = async (
   state: State,
@@ -267,10 +244,7 @@ const post = async (
   batch: boolean,
 ): Promise<Response> => {
   const session = await state.sessions.find(sessionId, caller.owner)
-  if (batch && !batchVersions.has(session.version))
-    throw new Refusal('mcp.invalid', 'batch', {
-      say: `MCP ${session.version} does not support batches. Send one message per request.`,
-    })
+  checkBatch(batch, session.version)
   const kinds = messages.map(kindOf)
   if (messages.length === 0 || kinds.includes(undefined))
     throw new Refusal('mcp.invalid', 'not a JSON-RPC message')
@@ -284,7 +258,9 @@ const post = async (
   return runRequests(state, sessionId, session, caller, requests)
 }
 
-export const createLegacyClient = (server: Server, versions: readonly string[]): LegacyClient => {
+export type LegacyClient = ReturnType<typeof createLegacyClient>
+
+export const createLegacyClient = (server: Server, versions: readonly string[]) => {
   const sessions = createClientSessions(server)
   const streams = createClientStreams(server)
   const state: State = {
@@ -297,16 +273,27 @@ export const createLegacyClient = (server: Server, versions: readonly string[]):
     inFlight: new Map(),
   }
   return {
-    begin: (caller, message) => initialize(state, caller, message),
-    post: (caller, sessionId, messages, batch) => post(state, caller, sessionId, messages, batch),
-    get: (caller, sessionId) => streams.open(sessionId, caller, () => sessions.find(sessionId, caller.owner)),
-    async delete({ owner }, sessionId) {
+    /**
+     * Answers `initialize`. A Response without a session is the server's to the caller, for example 401.
+     * Undefined: it is not a modern server.
+     */
+    begin: (caller: Caller, message: Rpc): Promise<Response | undefined> =>
+      initialize(state, caller, message),
+    /**
+     * Answers a POST in a session: one message, or several where the revision has batches. Rejects with
+     * `Refusal`.
+     */
+    post: (caller: Caller, sessionId: string, messages: readonly Rpc[], batch: boolean): Promise<Response> =>
+      post(state, caller, sessionId, messages, batch),
+    get: (caller: Caller, sessionId: string): Promise<Response> =>
+      streams.open(sessionId, caller, () => sessions.find(sessionId, caller.owner)),
+    async delete({ owner }: Caller, sessionId: string): Promise<Response> {
       await sessions.find(sessionId, owner)
       await sessions.end(sessionId, owner)
       streams.end(sessionId)
       return new Response(null, { status: 200 })
     },
-    has: (sessionId, owner) =>
+    has: (sessionId: string, owner: string): Promise<boolean> =>
       sessions.find(sessionId, owner).then(
         () => true,
         (error: unknown) => !(error instanceof Refusal && error.code === 'session.unknown'),

@@ -295,7 +295,8 @@ export const sendCall = async (call: ModernCall): Promise<'lost' | undefined> =>
   }
   if (isForCaller(response)) {
     over(call)
-    if (!call.response?.replace(response)) await discard(response)
+    if (call.response?.state() === 'waiting') call.response.fail(response)
+    else await discard(response)
     return undefined
   }
   await readMessages(response, (message) => onMessage(call, message), {

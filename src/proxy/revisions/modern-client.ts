@@ -36,17 +36,6 @@ import {
   sendInSession,
 } from './upstream-sessions.ts'
 
-/**
- * Calls that wait for the client's next attempt. The request state is a secret that is good once, for the
- * same person, client and request.
- */
-interface PendingInputRequests {
-  /** Returns the state; undefined if the caller has too many calls that wait. */
-  hold(call: ModernCall): string | undefined
-  /** Throws `mcp.request-state` for a state of another caller or request, or an expired one. */
-  take(state: string, caller: Caller, message: Rpc): ModernCall
-}
-
 const statePrefix = 'postern-call.'
 const holdMs = 15 * 60_000
 const maxPerOwner = 16
@@ -55,7 +44,11 @@ const maxHeld = 1000
 const isRequestState = (state: unknown): state is string =>
   typeof state === 'string' && state.startsWith(statePrefix)
 
-const createPendingInputRequests = ({ runtime, lasting }: Server): PendingInputRequests => {
+/**
+ * Calls that wait for the client's next attempt. The request state is a secret that is good once, for the
+ * same person, client and request.
+ */
+const createPendingInputRequests = ({ runtime, lasting }: Server) => {
   const { random, digest, timer } = runtime
   const held = new Map<
     string,
@@ -64,7 +57,8 @@ const createPendingInputRequests = ({ runtime, lasting }: Server): PendingInputR
   /** The same for each attempt of a request. */
   const requestOf = (message: Rpc): string => digest(canonicalRequest(message))
   return {
-    hold(call) {
+    /** Returns the state; undefined if the caller has too many calls that wait. */
+    hold(call: ModernCall): string | undefined {
       const { owner } = call.caller
       const own = [...held.values()].filter((one) => one.call.caller.owner === owner).length
       if (!lasting || own >= maxPerOwner || held.size >= maxHeld) return undefined
@@ -76,7 +70,8 @@ const createPendingInputRequests = ({ runtime, lasting }: Server): PendingInputR
       held.set(state, { call, request: requestOf(call.message), stopTimer })
       return state
     },
-    take(state, { owner }, message) {
+    /** Throws `mcp.request-state` for a state of another caller or request, or an expired one. */
+    take(state: string, { owner }: Caller, message: Rpc): ModernCall {
       const found = held.get(state)
       if (found?.call.caller.owner !== owner || found.request !== requestOf(message))
         throw new Refusal('mcp.request-state', found ? 'of another caller or request' : 'not waiting here', {
@@ -102,7 +97,7 @@ export interface ModernClient {
 interface State {
   readonly server: Server
   readonly sessions: UpstreamSessions
-  readonly pending: PendingInputRequests
+  readonly pending: ReturnType<typeof createPendingInputRequests>
   /**
    * Calls of a session that can require input, the latest last. Requests of the server outside a call go to
    * the latest.

@@ -93,17 +93,6 @@ const sessionHeaders = ({ id, version }: InitializeResult): UpstreamSession['hea
 /** Returns true if the message was for this listener: a request is answered once. */
 type Listener = (message: Rpc) => boolean
 
-/** The GET stream of a session: open while anybody listens, and opened again when it breaks. */
-export interface UpstreamStream {
-  /**
-   * Calls the listener with every message from now on. Resolves once the stream is open, or the server turns
-   * out to have none, to the function that ends it.
-   */
-  listen(listener: Listener): Promise<() => void>
-  readonly busy: boolean
-  close(): void
-}
-
 /** Longest wait for the stream to open. */
 const openMs = 3000
 
@@ -122,12 +111,17 @@ const readStream = async (
   return response.status === 405 || response.status === 404
 }
 
-/** `unheard`: a request of the server that no listener took. */
+export type UpstreamStream = ReturnType<typeof createUpstreamStream>
+
+/**
+ * The GET stream of a session: open while anybody listens, and opened again when it breaks. `unheard`: a request
+ * of the server that no listener took.
+ */
 const createUpstreamStream = (
   server: Server,
   get: (signal: AbortSignal) => Promise<Response>,
   unheard: (message: Rpc) => void,
-): UpstreamStream => {
+) => {
   const listeners = new Set<Listener>()
   let current: { readonly stop: AbortController; readonly ready: Promise<void> } | undefined
   let unsupported = false
@@ -164,7 +158,11 @@ const createUpstreamStream = (
     current = undefined
   }
   return {
-    async listen(listener) {
+    /**
+     * Calls the listener with every message from now on. Resolves once the stream is open, or the server turns
+     * out to have none, to the function that ends it.
+     */
+    async listen(listener: Listener): Promise<() => void> {
       listeners.add(listener)
       if (!unsupported) await (current?.ready ?? open())
       return () => {
@@ -172,10 +170,8 @@ const createUpstreamStream = (
         if (listeners.size === 0) close()
       }
     },
-    get busy() {
-      return listeners.size > 0
-    },
-    close() {
+    busy: (): boolean => listeners.size > 0,
+    close(): void {
       listeners.clear()
       close()
     },
@@ -288,7 +284,7 @@ const sweep = (state: State): void => {
   const oldestFirst = [...open].sort(([, a], [, b]) => a.usedAt - b.usedAt)
   const surplus = oldestFirst.length - maxSessions
   for (const [i, [key, session]] of oldestFirst.entries()) {
-    if (session.stream?.busy || (session.usedAt > now - idleMs && i >= surplus)) continue
+    if (session.stream?.busy() || (session.usedAt > now - idleMs && i >= surplus)) continue
     open.delete(key)
     server.runtime.defer(giveUp(state, key, session).catch(() => undefined))
   }

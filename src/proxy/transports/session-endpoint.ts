@@ -43,10 +43,6 @@ export const sessionOfConnection = (id: string): string => `${mark}${id}`
 export const connectionIdOf = (session: string): string | undefined =>
   session.startsWith(mark) ? session.slice(mark.length) : undefined
 
-/** Whether these messages begin a session. */
-const opensSession = (text: string): boolean =>
-  messagesOf(text).some(({ message }) => message['method'] === 'initialize')
-
 /**
  * Opens the connection of a session, while its owner has not too many, and closes it when the service is
  * removed.
@@ -114,7 +110,7 @@ export const createSessionEndpoint = (deps: SessionEndpointDeps): SessionEndpoin
     const comment = now() - commentedAt >= keepAliveMs
     if (comment) commentedAt = now()
     http.tick(comment)
-    sweeping = http.size > 0
+    sweeping = http.size() > 0
     if (sweeping) timer(tickMs, sweep)
   }
   return async (request, { owner, asked }, id) => {
@@ -161,6 +157,10 @@ const createTally = ({ now, most }: Pick<RemoteServerDeps, 'now' | 'most'>) => {
     ended: (owner: string, id: string): void => void tallies.get(owner)?.delete(id),
   }
 }
+
+/** Whether these messages begin a session. */
+const opensSession = (text: string): boolean =>
+  messagesOf(text).some(({ message }) => message['method'] === 'initialize')
 
 export const createRemoteServer = (
   service: string,
