@@ -163,7 +163,7 @@ const withServices = (platform: Platform) => {
     defer: runtime.defer,
     endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   })
-  const policy = createPolicy({ config: registry.config, accessOf: serviceOf.accessOf })
+  const policy = createPolicy({ config: registry.config, services: serviceOf })
   return { ...platform, bridges, directory, registry, refresh, find: refresh.find, policy }
 }
 

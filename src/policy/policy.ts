@@ -133,11 +133,13 @@ const createServicePolicy = (rules: ServiceRules): ServicePolicy => {
 export interface PolicyDeps {
   /** As it is now: a configuration may be read again while the gateway runs. */
   readonly config: () => Config
-  /** `access` of a service, wherever it was added. */
-  readonly accessOf: (service: string) => ServiceAccess
+  readonly services: Policy['services'] & {
+    /** `access` of a service, wherever it was added. */
+    accessOf(service: string): ServiceAccess
+  }
 }
 
-export const createPolicy = ({ config, accessOf }: PolicyDeps): Policy => {
+export const createPolicy = ({ config, services }: PolicyDeps): Policy => {
   interface Made {
     readonly config: Config
     readonly section: ServiceAccess
@@ -157,9 +159,10 @@ export const createPolicy = ({ config, accessOf }: PolicyDeps): Policy => {
     return looked.ruled
   }
   return {
+    services,
     of({ id }: Service) {
       const now = config()
-      const section = accessOf(id)
+      const section = services.accessOf(id)
       if (section === undefined && !isRuled(now)) return undefined
       const before = made.get(id)
       if (before && before.config === now && before.section === section) return before.policy

@@ -87,6 +87,8 @@ export interface ServicePolicy {
 }
 
 export interface Policy {
+  /** Asked first, because most gateways have no rules. Never again false once it was true. */
+  readonly services: { readonly ruled: boolean }
   /** Undefined: no rules are configured, and every caller may use everything. */
   of(service: Service): ServicePolicy | undefined
   /** Whether a denial names the rule. */

@@ -156,6 +156,7 @@ const createCheck = ({ policy, catalog }: AccessDeps) => {
   if (!policy) return (): StepResult => undefined
   const denial = createDenial(policy)
   return (call: ReadCall): StepResult | Promise<StepResult> => {
+    if (!policy.services.ruled) return undefined
     const { address, principal, envelope } = call
     const rules = policy.of(address.service)
     if (!rules) return undefined

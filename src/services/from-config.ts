@@ -106,6 +106,8 @@ export interface ServiceMaker {
   (id: string, service: ServiceConfig, origin: Origin): Service
   /** `access` of the service as it was made last. */
   accessOf(id: string): ServiceConfig['access']
+  /** Whether access rules were written, for a service or for all, since the start. */
+  ruled: boolean
 }
 
 /**
@@ -125,9 +127,14 @@ export const createServiceMaker = (deps: MakerDeps): ServiceMaker => {
     const before = made.get(id)
     const service = before?.key === key ? before.service : serviceOf(id, config, deps, origin)
     made.set(id, { key, service, access })
+    maker.ruled ||= access !== undefined
     return service
   }
-  return Object.assign(make, { accessOf: (id: string) => made.get(id)?.access })
+  const maker: ServiceMaker = Object.assign(make, {
+    accessOf: (id: string) => made.get(id)?.access,
+    ruled: false,
+  })
+  return maker
 }
 
 export interface Added extends Origin {
@@ -145,19 +152,23 @@ export const servicePlanOf = (
   builtIn: readonly Service[],
   make: ServiceMaker,
   added: readonly Added[] = [],
-): ServicePlan => ({
-  services: [
-    ...builtIn,
-    ...Object.entries(config.mcp_services).map(([id, service]) => make(id, service, { publicOnly: false })),
-    ...added
-      .filter(({ id }) => !Object.hasOwn(config.mcp_services, id))
-      .map((service) => make(service.id, service.config, service)),
-  ],
-  defaultService: config.default_service,
-  hosts: config.hosts,
-  domainRoot: config.domain_root,
-  baseDomain: config.base_domain,
-})
+): ServicePlan => {
+  // Before a service is there that these rules are about.
+  make.ruled ||= config.access !== undefined
+  return {
+    services: [
+      ...builtIn,
+      ...Object.entries(config.mcp_services).map(([id, service]) => make(id, service, { publicOnly: false })),
+      ...added
+        .filter(({ id }) => !Object.hasOwn(config.mcp_services, id))
+        .map((service) => make(service.id, service.config, service)),
+    ],
+    defaultService: config.default_service,
+    hosts: config.hosts,
+    domainRoot: config.domain_root,
+    baseDomain: config.base_domain,
+  }
+}
 
 // A service as administrators see it.
 
