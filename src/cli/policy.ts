@@ -35,12 +35,11 @@ const listOf = (text: string | undefined): readonly string[] | undefined =>
     .filter(Boolean)
 
 const unknownService = (config: Config, tool: string): UsageError => {
+  if (!tool.includes(':'))
+    return new UsageError('--tool needs service:tool, for example --tool jira:create_issue.')
   const [id = ''] = tool.split(':', 1)
-  return new UsageError(
-    tool.includes(':')
-      ? `There is no service ${JSON.stringify(id)} in the configuration${didYouMean(id, Object.keys(config.mcp_services))}.`
-      : `--tool needs service:tool, for example --tool jira:create_issue.`,
-  )
+  const meant = didYouMean(id, Object.keys(config.mcp_services))
+  return new UsageError(`There is no service ${JSON.stringify(id)} in the configuration${meant || '.'}`)
 }
 
 const verdictLines = ({ verdict, need }: ExplainedCall): readonly string[] => {
