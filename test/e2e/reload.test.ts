@@ -162,6 +162,40 @@ it('keeps the old one when two servers would be at one encoded host, and takes t
   expect(encoded.registered).toBe(true)
 }, 20_000)
 
+it('holds changed access rules against the next message, and ends no stream of the service for them', async () => {
+  const refusal = async (): Promise<string | null> => {
+    const response = await fetch(`${origin}/three/mcp`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      body: JSON.stringify(call()),
+    })
+    return /"code":"(policy[^"]*)"/.exec(await response.text())?.[1] ?? null
+  }
+  const file = (more: string, access: string): string =>
+    place.write(
+      'postern.yaml',
+      `${more}mcp_services:\n  three: { url: "${new URL(upstream.url).origin}/three", auth_required: false${access} }\n`,
+    )
+  const socket = new WebSocket(`${origin.replace('http', 'ws')}/three/ws`, ['mcp'])
+  await new Promise((resolve) => void socket.once('open', resolve))
+  const refusals: (string | null)[] = [await refusal()]
+  for (const [more, access] of [
+    ['access: { default: none }\n', ''],
+    ['', ', access: { anonymous: true, permissions: [admin], unlisted: allow }'],
+    ['', ', access: { anonymous: true, deny: [{ tools: ["*"] }], unlisted: allow }'],
+    ['', ''],
+  ] as const) {
+    const since = lines.length
+    file(more, access)
+    child.kill('SIGHUP')
+    await told('config.reloaded', since)
+    refusals.push(await refusal())
+  }
+  expect(refusals).toEqual([null, 'policy.service', null, 'policy.denied', null])
+  expect(socket.readyState).toBe(WebSocket.OPEN)
+  socket.close()
+}, 20_000)
+
 it('stays as it was when the file disappears', async () => {
   const since = lines.length
   await rename(`${place.path}/postern.yaml`, `${place.path}/away`)
