@@ -38,7 +38,7 @@ beforeAll(async () => {
   child = spawn(process.execPath, args, { cwd: place.path, env, stdio: ['ignore', 'pipe', 'inherit'] })
   const lines: string[] = []
   createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => lines.push(text))
-  await until(() => lines.length > 0, 'the gateway')
+  await until(() => lines.length > 0, 'the gateway', 30_000)
   origin = (JSON.parse(lines[0] as string) as { url: string }).url
 }, 60_000)
 afterAll(async () => {

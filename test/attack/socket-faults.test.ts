@@ -125,7 +125,8 @@ describe.each(runtimes)('%s', (where, open) => {
       upstream: `http://127.0.0.1:9/mcp`,
       config: {
         mcp_services: {
-          plain: at(''),
+          // What it says is judged at once, however long the service would wait.
+          plain: { ...at(''), timeout: 10_000 },
           ...Object.fromEntries(Object.keys(handshakes).map((path) => [path, at(path)])),
         },
       },

@@ -67,7 +67,7 @@ beforeAll(async () => {
   createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) =>
     lines.push(JSON.parse(text) as Line),
   )
-  await until(() => lines.length > 0, 'the gateway')
+  await until(() => lines.length > 0, 'the gateway', 30_000)
   origin = (lines[0] as unknown as { url: string }).url
 }, 60_000)
 afterAll(async () => {
