@@ -38,6 +38,8 @@ export default defineConfig({
           name: 'flow',
           include: filesIn('flow', 'attack'),
           pool: 'forks',
+          // As above; what a file starts it also ends.
+          isolate: false,
           testTimeout: 30_000,
         },
       },
