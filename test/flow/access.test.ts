@@ -1,5 +1,6 @@
 // Access rules over the wire: who may use which tools, prompts and resources, what lists show, and how a caller
 // is told that it may not.
+import { Client, type OAuthClientProvider, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Caller, ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
 import { until } from '../runtimes/proxied.ts'
@@ -271,6 +272,34 @@ describe.each(runtimes)('access rules %s', (where, open) => {
     expect(denied.error?.data?.['code']).toBe('policy.permission')
     const unknown = await askModern(caller, 'acme/export')
     expect([unknown.status, (await told(unknown)).error?.code]).toEqual([404, -32601])
+  })
+
+  it('reach the user of an SDK client as a sentence, and begin no sign-in', async () => {
+    const { token } = await at('ruled')
+    const redirects: string[] = []
+    const authProvider: OAuthClientProvider = {
+      redirectUrl: 'http://127.0.0.1:5000/cb',
+      clientMetadata: { redirect_uris: ['http://127.0.0.1:5000/cb'] },
+      clientInformation: () => ({ client_id: 'client' }),
+      tokens: () => ({ access_token: token, token_type: 'Bearer', refresh_token: 'refresh' }),
+      saveTokens: () => void redirects.push('tokens'),
+      redirectToAuthorization: (url) => void redirects.push(url.href),
+      saveCodeVerifier: () => undefined,
+      codeVerifier: () => '',
+    }
+    const client = new Client({ name: 'flow', version: '1' }, {})
+    const url = new URL(`${gateway.origin}/ruled/mcp`)
+    await client.connect(
+      new StreamableHTTPClientTransport(url, { authProvider, fetch: gateway.fetch as typeof fetch }),
+    )
+    const { tools } = await client.listTools()
+    // The SDK's own walk over both pages.
+    expect(tools.map(({ name }) => name)).toEqual(['search', 'create', 'query'])
+    await expect(client.callTool({ name: 'delete_all', arguments: {} })).rejects.toThrow(
+      'Access denied: delete_all needs execute; you have write.',
+    )
+    expect(redirects).toEqual([])
+    await client.close()
   })
 
   it('hold for stdio servers', async () => {
