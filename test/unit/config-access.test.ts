@@ -154,6 +154,11 @@ const warnings: readonly Row[] = [
     'config.yaml:1:9 access – leaves a, b without access rules, so nobody can use them: add `access` there, or set access.default to everyone',
   ],
   [
+    'no rules at a public gateway',
+    `issuer: https://gw.example\nmcp_services: { a: { url: "http://localhost:3001/mcp" } }\n${users}`,
+    'config.yaml:2:15 mcp_services – has no access rules, so every user who can sign in can use every tool: add `access`, or set access.default to everyone',
+  ],
+  [
     'a group from a provider without groups',
     `access: { default: everyone, groups: { g: { from: { google: ["*"] } } } }\noauth_providers: { google: { client_id: a, allowed_domains: [example.com] } }\n`,
     'config.yaml:1:61 access.groups.g.from.google – has no members: this provider sends no groups',

@@ -876,7 +876,7 @@ describe('what is allowed with a word of warning', () => {
   })
 
   it('nothing, where everything is as it should be', async () => {
-    const text = `${publicly}host: 0.0.0.0\nsession_secret: ${secret}\nprevious_secrets: [Zq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0B]\nallowed_hosts: ["mcp.internal:8443", "[::1]:8080"]\ntrusted_proxies: [10.0.0.0/8, 192.168.1.7, "fc00::/7"]\ncors: { allow_origins: ["https://app.example.com", "chrome-extension://abcdef"], allow_credentials: true }\n${service('    scopes: [read]\n')}`
+    const text = `${publicly}host: 0.0.0.0\nsession_secret: ${secret}\nprevious_secrets: [Zq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0B]\nallowed_hosts: ["mcp.internal:8443", "[::1]:8080"]\ntrusted_proxies: [10.0.0.0/8, 192.168.1.7, "fc00::/7"]\ncors: { allow_origins: ["https://app.example.com", "chrome-extension://abcdef"], allow_credentials: true }\n${service('    scopes: [read]\n    access: { everyone: true }\n')}`
     expect(await faultsOf(text)).toEqual([])
     expect(await warningsOf(text)).toEqual([])
   })

@@ -276,6 +276,22 @@ const unnamed: Rule = (draft, report) => {
   )
 }
 
+/** On this computer everybody is one person. */
+const open: Rule = (draft, report) => {
+  if (draft.loopback || isRuled(draft) || draft.misspelt('access')) return
+  const known = draft
+    .keys('mcp_services')
+    .filter(
+      (id) =>
+        !draft.has('mcp_services', id, 'auth_required') || draft.flag('mcp_services', id, 'auth_required'),
+    )
+  if (known.length === 0) return
+  report.warn(
+    ['mcp_services'],
+    'has no access rules, so every user who can sign in can use every tool: add `access`, or set access.default to everyone',
+  )
+}
+
 const examples: Rule = (draft, report) => {
   const known = draft.keys('mcp_services')
   for (const i of draft.positions('access', 'tests')) {
@@ -301,5 +317,6 @@ export const accessRules: readonly Rule[] = [
   ids,
   unreachable,
   unnamed,
+  open,
   examples,
 ]
