@@ -45,7 +45,20 @@ const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
   return keys.length
 }
 
-const checkProvider = async (
+/** Whatever it answers, it is there: what a client may do there shows when somebody signs in. */
+const checkGitHub = async ({ outboundTo }: CheckDeps, id: string, { issuer }: Provider): Promise<Check> => {
+  const { origin } = new URL(issuer)
+  const key = `oauth_providers.${id}`
+  try {
+    const { status } = await outboundTo(origin)(`${origin}/login`, { headOnly: true })
+    if (status >= 500) throw new TypeError(`it answered ${status}`)
+    return { key, ok: true, say: `${origin} answers.` }
+  } catch (error) {
+    return { key, ok: false, say: stop(`${origin} cannot be used for sign-in: ${why(error)}`) }
+  }
+}
+
+const checkOpenId = async (
   { runtime: { now }, outboundTo }: CheckDeps,
   id: string,
   { issuer, scopes }: Provider,
@@ -214,7 +227,7 @@ export const checkConnections = async (
     onCheck(check)
   }
   for (const [id, provider] of Object.entries(config.oauth_providers))
-    say(await checkProvider(deps, id, provider))
+    say(await (provider.type === 'github' ? checkGitHub : checkOpenId)(deps, id, provider))
   for (const [id, service] of Object.entries(config.mcp_services)) {
     const { url, upstream_auth: auth } = service
     say(

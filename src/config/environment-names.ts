@@ -81,6 +81,17 @@ export const environmentNames: readonly EnvironmentName[] = [
   },
   { name: 'GOOGLE_CLIENT_SECRET', key: 'oauth_providers', note: 'With GOOGLE_CLIENT_ID.' },
   {
+    name: 'GITHUB_CLIENT_ID',
+    key: 'oauth_providers',
+    note: 'With GITHUB_CLIENT_SECRET: enables sign-in with GitHub as the provider `github`.',
+  },
+  { name: 'GITHUB_CLIENT_SECRET', key: 'oauth_providers', note: 'With GITHUB_CLIENT_ID.' },
+  {
+    name: 'ALLOWED_GITHUB_USERS',
+    key: 'oauth_providers',
+    note: '`allowed_logins` of the provider `github`, separated by commas; `*` for everyone. If it is set but empty, nobody can sign in with GitHub.',
+  },
+  {
     name: 'OKTA_DOMAIN',
     key: 'oauth_providers',
     note: 'With OKTA_CLIENT_ID and OKTA_CLIENT_SECRET: enables sign-in with Okta as the provider `okta`. The issuer is `https://{OKTA_DOMAIN}`. Example: `example.okta.com`.',
@@ -118,7 +129,7 @@ export const environmentNames: readonly EnvironmentName[] = [
   {
     name: 'AUTH_TYPE',
     key: 'oauth_providers',
-    note: '`cloudflare-access`: Cloudflare Access must be configured and be the only sign-in method. `mock`: no sign-in method may be configured. The gateway does not start with any other value.',
+    note: '`cloudflare-access` or `github`: that provider must be configured and be the only sign-in method. `mock`: no sign-in method may be configured. The gateway does not start with any other value.',
   },
   {
     name: 'DOWNSTREAM_MCP_URL',
@@ -180,6 +191,7 @@ export const ownNames: ReadonlySet<string> = new Set([
 
 const providerSecrets: ReadonlySet<string> = new Set([
   'GOOGLE_CLIENT_SECRET',
+  'GITHUB_CLIENT_SECRET',
   'OKTA_CLIENT_SECRET',
   'CF_ACCESS_CLIENT_SECRET',
   'ACCESS_CLIENT_SECRET',

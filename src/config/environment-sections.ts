@@ -14,7 +14,7 @@ export interface SectionContext {
   readonly warnings: Fault[]
 }
 
-// Google, Okta, Cloudflare Access, and AUTH_TYPE, which chooses among them.
+// Google, GitHub, Okta, Cloudflare Access, and AUTH_TYPE, which chooses among them.
 
 interface Found {
   readonly name: string
@@ -72,6 +72,36 @@ const set = ({ tree }: SectionContext, { id, name, issuer, client, secret }: Pro
 const google = (context: SectionContext, referenced: ReadonlySet<string>): void => {
   const [client, secret] = together(context, referenced, ['GOOGLE_CLIENT_ID', 'GOOGLE_CLIENT_SECRET']) ?? []
   if (client && secret) set(context, { id: 'google', name: 'Google', client, secret })
+}
+
+/** Usernames, separated by commas or spaces. Unlike most variables, an empty one counts: it lets nobody in. */
+const github = (context: SectionContext, referenced: ReadonlySet<string>): void => {
+  const [client, secret] = together(context, referenced, ['GITHUB_CLIENT_ID', 'GITHUB_CLIENT_SECRET']) ?? []
+  if (client && secret) set(context, { id: 'github', name: 'GitHub', client, secret })
+  const allowed = context.values.get('ALLOWED_GITHUB_USERS')
+  if (!allowed || referenced.has('ALLOWED_GITHUB_USERS')) return
+  const logins = allowed.text.split(/[\s,]+/).filter((login) => login !== '')
+  if (context.tree.get(['oauth_providers', 'github']) === undefined) {
+    if (logins.length > 0)
+      context.faults.push(
+        about(
+          allowed.from,
+          'restricts sign-in to GitHub accounts, but the provider `github` is not configured: set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or remove this variable',
+        ),
+      )
+    return
+  }
+  if (logins.length === 0)
+    context.warnings.push(
+      about(
+        allowed.from,
+        'is empty, so nobody can sign in with GitHub: list usernames, or write * for everyone',
+      ),
+    )
+  context.tree.set(['oauth_providers', 'github', 'allowed_logins'], logins, {
+    from: 'environment',
+    name: allowed.from,
+  })
 }
 
 /** A host name as people copy it, with or without the scheme; undefined for anything more. */
@@ -176,6 +206,12 @@ const accessEndpoints = (context: SectionContext, referenced: ReadonlySet<string
 const size = (value: unknown): number =>
   Array.isArray(value) ? value.length : isBranch(value) ? Object.keys(value).length : 0
 
+/** Values of AUTH_TYPE that are the ID of a provider, and the variables that configure it. */
+const authTypes: Readonly<Record<string, string>> = {
+  'cloudflare-access': 'CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET',
+  github: 'GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET',
+}
+
 /** AUTH_TYPE says who gets in, so a value that is not exactly what happens refuses the start. */
 const authType = ({ tree, values, faults, warnings }: SectionContext): void => {
   const type = values.get('AUTH_TYPE')
@@ -186,20 +222,14 @@ const authType = ({ tree, values, faults, warnings }: SectionContext): void => {
     isBranch(tree.get(['oauth_providers'])) ? (tree.get(['oauth_providers']) as object) : {},
   )
   const people = size(tree.get(['local_users']))
-  if (wanted === 'cloudflare-access') {
-    if (!providers.includes(wanted))
-      fault(
-        'is cloudflare-access, but that provider is not configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET',
-      )
+  const needed = Object.hasOwn(authTypes, wanted) ? authTypes[wanted] : undefined
+  if (needed !== undefined) {
+    if (!providers.includes(wanted)) fault(`is ${wanted}, but that provider is not configured: set ${needed}`)
     else if (providers.length > 1 || people > 0)
       fault(
-        'is cloudflare-access, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable',
+        `is ${wanted}, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable`,
       )
-  } else if (wanted === 'github')
-    fault(
-      'is github, but GitHub does not offer OpenID Connect sign-in: add an OpenID Connect provider to oauth_providers, and remove this variable',
-    )
-  else if (wanted !== 'mock')
+  } else if (wanted !== 'mock')
     fault(
       'has an unsupported value: configure oauth_providers or local_users instead, and remove this variable',
     )
@@ -220,6 +250,7 @@ const authType = ({ tree, values, faults, warnings }: SectionContext): void => {
  */
 export const overlayProviders = (context: SectionContext, referenced: ReadonlySet<string>): void => {
   google(context, referenced)
+  github(context, referenced)
   okta(context, referenced)
   cloudflareAccess(context, referenced)
   accessEndpoints(context, referenced)

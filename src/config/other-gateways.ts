@@ -33,18 +33,11 @@ const replaced = (list: readonly string[], what: string): OtherName => ({
   what,
 })
 
-const github =
-  'is not supported, because GitHub does not offer OpenID Connect sign-in: add a provider such as Dex, Keycloak or Auth0, which can sign users in with GitHub, to oauth_providers, and remove this variable'
 const noStore =
   'which is not supported: data is kept in an embedded database. Remove this variable, or set storage.type: sqlite to confirm'
 const noTest = 'belongs to the test suite of another gateway and has no effect: remove it'
 
 const exact: readonly OtherName[] = [
-  access(['GITHUB_CLIENT_ID', 'GITHUB_CLIENT_SECRET'], github),
-  access(
-    ['ALLOWED_GITHUB_USERS'],
-    'restricts sign-in to GitHub accounts, which is not supported: set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, and remove this variable',
-  ),
   access(
     ['MCP_SERVER_ALLOWLIST'],
     'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable',
@@ -148,15 +141,15 @@ const exact: readonly OtherName[] = [
 const near: readonly OtherName[] = [
   {
     shown: 'other names that begin with `GITHUB_CLIENT_` or `GITHUB_OAUTH_`',
-    matches: /^GITHUB_(?:CLIENT|OAUTH)_/,
+    matches: /^GITHUB_(?:CLIENT_(?!ID(?:_FILE)?$|SECRET(?:_FILE)?$)|OAUTH_)/,
     kind: 'access',
-    what: github,
+    what: 'is not a known setting: for sign-in with GitHub set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, and remove this variable',
   },
   {
     shown: 'other names that begin with `ALLOWED_`',
-    matches: /^ALLOWED_(?!ORIGINS$)/,
+    matches: /^ALLOWED_(?!ORIGINS$|GITHUB_USERS$)/,
     kind: 'access',
-    what: 'looks like an access restriction, but is not a known setting: for users set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, for origins cors.allow_origins (or ALLOWED_ORIGINS), for hosts allowed_hosts, and remove this variable',
+    what: 'looks like an access restriction, but is not a known setting: for users set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups (or ALLOWED_GITHUB_USERS), for origins cors.allow_origins (or ALLOWED_ORIGINS), for hosts allowed_hosts, and remove this variable',
   },
   {
     shown: 'other names for lists of servers, such as `MCP_SERVERS_ALLOWLIST`',

@@ -1,28 +1,40 @@
 // Keys about people and clients: identity providers, local users and preregistered OAuth clients.
 import * as z from 'zod'
+import { providerTypes } from './providers.ts'
 import { httpUrl, secret, text } from './key-types.ts'
 
 export const providerKeys = z
   .strictObject({
     name: text('Label of the sign-in button.').optional(),
+    type: z
+      .enum(providerTypes)
+      .optional()
+      .describe(
+        'Protocol of the provider. `openid`: OpenID Connect. `github`: GitHub and GitHub Enterprise. Default: `github` for the ID `github` without `issuer`, otherwise `openid`.',
+      ),
     issuer: httpUrl()
       .optional()
       .describe(
-        'OpenID Connect issuer URL, used for discovery. Required for every provider except `google`.',
+        'OpenID Connect issuer URL, used for discovery. Required for type `openid`, except for the ID `google`.',
       ),
+    base_url: httpUrl()
+      .optional()
+      .describe('For type `github`: URL of GitHub Enterprise. Default: `https://github.com`.'),
     client_id: text('Client ID at the provider.'),
     client_secret: secret('Client secret at the provider. Omit for a public client.').optional(),
     scopes: z
       .array(z.string())
       .min(1)
-      .default(['openid', 'email', 'profile'])
-      .describe('Scopes to request from the provider. Must include `openid`.'),
+      .optional()
+      .describe(
+        'Scopes to request from the provider. Default for type `openid`: `openid email profile`; `openid` is required. Default for type `github`: `read:user user:email`, and `read:org` if access depends on groups.',
+      ),
     extra_params: z
       .record(z.string(), z.string())
       .default({})
       .describe('Additional authorization request parameters, for example `prompt: select_account`.'),
     groups_claim: text(
-      'ID token or userinfo claim that holds the user’s groups: a name (`groups`, `cognito:groups`) or a path (`realm_access.roles`).',
+      'ID token or userinfo claim that holds the user’s groups: a name (`groups`, `cognito:groups`) or a path (`realm_access.roles`). GitHub has no such claim: groups are the user’s organizations (`acme`) and teams (`acme/platform`), in lower case.',
     ).default('groups'),
     email_verified: z
       .enum(['claim', 'trust'])
@@ -31,6 +43,12 @@ export const providerKeys = z
         '`claim`: treat an email address as verified only if the provider sends `email_verified: true`. `trust`: also treat it as verified if the provider omits the claim. ' +
           'An explicit `false` is never accepted. Warning: with `trust`, anyone who can set an arbitrary email address on their account can sign in as that address. Use it only if ' +
           'administrators assign email addresses. Default: `trust` for a single Microsoft Entra tenant (`https://login.microsoftonline.com/{tenant}/v2.0`), otherwise `claim`.',
+      ),
+    allowed_logins: z
+      .array(z.string())
+      .optional()
+      .describe(
+        'For type `github`: usernames that may sign in, in upper or lower case, or `*` for all. An empty list admits nobody. Default: every user of the provider. A public gateway that uses github.com does not start without a list of users, domains or groups.',
       ),
     allowed_emails: z
       .array(z.string())
@@ -50,7 +68,7 @@ export const providerKeys = z
       .optional()
       .describe('Groups that may sign in. Users need at least one of them. `*` allows any. Default: any.'),
   })
-  .describe('An OpenID Connect identity provider.')
+  .describe('An identity provider.')
 
 export const localUserKeys = z
   .strictObject({

@@ -6,6 +6,7 @@ import * as z from 'zod'
 import { accessKeys } from './access-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import { clientKeys, localUserKeys, providerKeys } from './people-keys.ts'
+import { normalizeProvider, usesGroups } from './providers.ts'
 import { mcpServersKeys, serviceKeys } from './service-keys.ts'
 
 const domain = (description: string) =>
@@ -266,7 +267,7 @@ export type ConfigInput = z.input<typeof configSchema>
 
 export type ServiceConfig = ParsedConfig['mcp_services'][string]
 
-export type ProviderConfig = ParsedConfig['oauth_providers'][string] & { readonly issuer: string }
+export type ProviderConfig = ReturnType<typeof normalizeProvider<ParsedConfig['oauth_providers'][string]>>
 
 /**
  * Durations are numbers in the unit that the reference states for a number. `issuer` has no slash at its end.
@@ -275,23 +276,13 @@ export interface Config extends Omit<ParsedConfig, '$schema' | 'mcpServers' | 'o
   readonly oauth_providers: Readonly<Record<string, ProviderConfig>>
 }
 
-/** Identity providers whose issuer need not be written down. */
-export const knownIssuers: Readonly<Record<string, { readonly issuer: string; readonly name: string }>> = {
-  google: { issuer: 'https://accounts.google.com', name: 'Google' },
-}
-
-/** The issuer of a provider as it was written, or of the provider that is known by this ID. */
-export const issuerOf = (id: string, written: string | undefined): string | undefined =>
-  written ?? (Object.hasOwn(knownIssuers, id) ? knownIssuers[id]?.issuer : undefined)
-
-/** Throws RangeError for a provider without an issuer. */
+/** Throws RangeError for an OpenID provider without an issuer. */
 export const normalize = (parsed: ParsedConfig): Config => {
   const { $schema: _, mcpServers: __, issuer, oauth_providers: written, ...rest } = parsed
-  const providers = Object.entries(written).map(([id, provider]): [string, ProviderConfig] => {
-    const known = issuerOf(id, provider.issuer)
-    if (known === undefined) throw new RangeError(`oauth_providers.${id} needs an issuer`)
-    return [id, { ...(Object.hasOwn(knownIssuers, id) && knownIssuers[id]), ...provider, issuer: known }]
-  })
+  const groups = usesGroups(parsed)
+  const providers = Object.entries(written).map(
+    ([id, provider]) => [id, normalizeProvider(id, provider, groups)] as const,
+  )
   return {
     ...rest,
     oauth_providers: Object.fromEntries(providers),

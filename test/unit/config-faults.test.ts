@@ -426,10 +426,7 @@ describe('what would be unsafe', () => {
     [
       'plain OAuth endpoints',
       'oauth_providers:\n  github: { client_id: a, token_url: "https://x.example" }\n',
-      [
-        'config.yaml:2:3 oauth_providers.github',
-        'needs `issuer`, the URL below which the provider publishes /.well-known/openid-configuration; GitHub does not offer OpenID Connect sign-in, and no other protocol is supported',
-      ],
+      ['config.yaml:2:3 oauth_providers.github', 'needs client_secret: GitHub has no public clients'],
       [
         'config.yaml:2:27 oauth_providers.github.token_url',
         'is not a known setting; providers are OpenID Connect and are discovered from `issuer`',

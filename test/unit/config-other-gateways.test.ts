@@ -19,6 +19,16 @@ const cloudflareProvider = {
     client_secret: 'of-the-application',
   },
 }
+const gitHub = { GITHUB_CLIENT_ID: 'Iv1.a', GITHUB_CLIENT_SECRET: 'gh-secret' }
+const gitHubProvider = {
+  github: {
+    type: 'github',
+    name: 'GitHub',
+    issuer: 'https://github.com/login/oauth',
+    client_id: 'Iv1.a',
+    client_secret: 'gh-secret',
+  },
+}
 const google = { GOOGLE_CLIENT_ID: 'g', GOOGLE_CLIENT_SECRET: 'gs' }
 const okta = { OKTA_DOMAIN: 'example.okta.com', OKTA_CLIENT_ID: 'o', OKTA_CLIENT_SECRET: 'os' }
 
@@ -94,6 +104,14 @@ const works: readonly (readonly [
   ['CF_ACCESS_TEAM_DOMAIN', 'team.cloudflareaccess.com', { oauth_providers: cloudflareProvider }, cloudflare],
   ['CF_ACCESS_CLIENT_ID', 'app1', { oauth_providers: cloudflareProvider }, cloudflare],
   ['CF_ACCESS_CLIENT_SECRET', 'of-the-application', { oauth_providers: cloudflareProvider }, cloudflare],
+  ['GITHUB_CLIENT_ID', 'Iv1.a', { oauth_providers: gitHubProvider }, gitHub],
+  ['GITHUB_CLIENT_SECRET', 'gh-secret', { oauth_providers: gitHubProvider }, gitHub],
+  [
+    'ALLOWED_GITHUB_USERS',
+    'user1, user2',
+    { oauth_providers: { github: { allowed_logins: ['user1', 'user2'] } } },
+    gitHub,
+  ],
   ['COOKIE_ENCRYPTION_KEY', secret, { session_secret: secret }],
   [
     'DOWNSTREAM_MCP_URL',
@@ -130,30 +148,24 @@ const works: readonly (readonly [
     { oauth_providers: cloudflareProvider },
     { ...application, ACCESS_TOKEN_URL: `${access}/token` },
   ],
+  ['AUTH_TYPE', 'github', { oauth_providers: gitHubProvider }, gitHub],
   ['AUTH_TYPE', 'cloudflare-access', { oauth_providers: cloudflareProvider }, cloudflare],
   ['MCP_SERVER_CMD', 'npx -y x', { mcp_services: { server: { command: 'npx', args: ['-y', 'x'] } } }],
   ['MCP_PROXY_PORT', '8082', { port: 8082 }],
 ]
 
 const github =
-  'is not supported, because GitHub does not offer OpenID Connect sign-in: add a provider such as Dex, Keycloak or Auth0, which can sign users in with GitHub, to oauth_providers, and remove this variable'
+  'is not a known setting: for sign-in with GitHub set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, and remove this variable'
 const instead =
   'which is not supported: data is kept in an embedded database. Remove this variable, or set storage.type: sqlite to confirm'
 const servers =
   'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable'
 const byName =
-  'looks like an access restriction, but is not a known setting: for users set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, for origins cors.allow_origins (or ALLOWED_ORIGINS), for hosts allowed_hosts, and remove this variable'
+  'looks like an access restriction, but is not a known setting: for users set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups (or ALLOWED_GITHUB_USERS), for origins cors.allow_origins (or ALLOWED_ORIGINS), for hosts allowed_hosts, and remove this variable'
 const origins =
   'looks like an origin restriction, but is not a known setting: set cors.allow_origins (or ALLOWED_ORIGINS), and remove this variable'
 
 const refuses: readonly (readonly [name: string, text: string, fault: string])[] = [
-  ['GITHUB_CLIENT_ID', 'x', github],
-  ['GITHUB_CLIENT_SECRET', 'x', github],
-  [
-    'ALLOWED_GITHUB_USERS',
-    'a,b',
-    'restricts sign-in to GitHub accounts, which is not supported: set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, and remove this variable',
-  ],
   ['MCP_SERVER_ALLOWLIST', 'mcp.example.com', servers],
   ...['URL', 'HOST', 'PORT', 'PASSWORD', 'SSL', 'DB', 'CA_CERTS', 'MAX_CONNECTIONS'].map(
     (name) => [`REDIS_${name}`, '6379', `asks for storage in Redis, ${instead}`] as const,
@@ -173,6 +185,7 @@ const refuses: readonly (readonly [name: string, text: string, fault: string])[]
   ].map((name) => [`VAULT_${name}`, 'x', `asks for storage in Vault, ${instead}`] as const),
   // Spellings that nobody documents, and that mean the same.
   ['GITHUB_OAUTH_CLIENT_ID', 'x', github],
+  ['GITHUB_CLIENT_SECRETS', 'x', github],
   ['ALLOWED_GITHUB_USER', 'a', byName],
   ['ALLOWED_EMAILS', 'a@example.com', byName],
   ['ALLOWED_ORIGIN', 'https://a.example', byName],
@@ -375,6 +388,29 @@ describe('variables that describe an identity provider', () => {
     ])
   })
 
+  it('ALLOWED_GITHUB_USERS: the names, * for everybody, nobody when it is empty, and never without GitHub', async () => {
+    const publicly = { ...gitHub, MCP_ISSUER: 'https://mcp.example.com' }
+    const open =
+      'environment GITHUB_CLIENT_ID oauth_providers.github – lets anyone with an account there sign in to this public gateway: set allowed_logins (or ALLOWED_GITHUB_USERS), allowed_groups or allowed_domains. If this is intended, set allowed_logins: ["*"]'
+    expect(await faultsOf('', { env: publicly })).toEqual([open])
+    const logins = async (text: string) =>
+      (await configOf('', { env: { ...publicly, ALLOWED_GITHUB_USERS: text } })).oauth_providers['github']
+        ?.allowed_logins
+    expect(await logins('a,b')).toEqual(['a', 'b'])
+    expect(await logins('*')).toEqual(['*'])
+    expect(await logins('')).toEqual([])
+    expect(await warningsOf('', { env: { ...gitHub, ALLOWED_GITHUB_USERS: ' ' } })).toEqual([
+      'environment ALLOWED_GITHUB_USERS oauth_providers – is empty, so nobody can sign in with GitHub: list usernames, or write * for everyone',
+    ])
+    expect(await faultsOf('', { env: { ALLOWED_GITHUB_USERS: 'a' } })).toEqual([
+      'environment ALLOWED_GITHUB_USERS oauth_providers – restricts sign-in to GitHub accounts, but the provider `github` is not configured: set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or remove this variable',
+    ])
+    expect(await faultsOf('', { env: { ...gitHub, ALLOWED_GITHUB_USERS: '@octo cat!' } })).toEqual([
+      'environment ALLOWED_GITHUB_USERS oauth_providers.github.allowed_logins[0] – must be a GitHub username, without @, or "*" for everyone',
+      'environment ALLOWED_GITHUB_USERS oauth_providers.github.allowed_logins[1] – must be a GitHub username, without @, or "*" for everyone',
+    ])
+  })
+
   it('never let in every Google account of the world on a public gateway [H-U12]', async () => {
     const env = { ...google, MCP_ISSUER: 'https://mcp.example.com' }
     expect(await faultsOf('', { env })).toEqual([
@@ -396,7 +432,10 @@ describe('variables that describe an identity provider', () => {
       'environment AUTH_TYPE oauth_providers – is cloudflare-access, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable',
     ])
     expect(await fault({ AUTH_TYPE: 'github' })).toEqual([
-      'environment AUTH_TYPE oauth_providers – is github, but GitHub does not offer OpenID Connect sign-in: add an OpenID Connect provider to oauth_providers, and remove this variable',
+      'environment AUTH_TYPE oauth_providers – is github, but that provider is not configured: set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET',
+    ])
+    expect(await fault({ AUTH_TYPE: 'github', ...gitHub, ...people })).toEqual([
+      'environment AUTH_TYPE oauth_providers – is github, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable',
     ])
     expect(await fault({ AUTH_TYPE: 'saml' })).toEqual([
       'environment AUTH_TYPE oauth_providers – has an unsupported value: configure oauth_providers or local_users instead, and remove this variable',
@@ -436,10 +475,6 @@ describe('a key of another gateway’s file', () => {
     [
       'storage: { redis: { host: localhost } }',
       'storage.redis – is not a known setting; set `storage.type` to sqlite or memory',
-    ],
-    [
-      'oauth_providers: { github: { client_id: a, client_secret: b } }',
-      'oauth_providers.github – needs `issuer`',
     ],
   ])('never is passed over: %s', async (text, fault) => {
     expect((await faultsOf(`${text}\n`)).join('\n')).toContain(fault)

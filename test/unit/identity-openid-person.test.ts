@@ -1,6 +1,7 @@
 // Who an OpenID provider vouches for, and whom the operator's lists admit.
 import { describe, expect, test } from 'vitest'
-import { claimAt, personFrom, unverifiedWords } from '../../src/identity/providers/openid.ts'
+import { claimAt } from '../../src/identity/providers/claims.ts'
+import { personFrom, unverifiedWords } from '../../src/identity/providers/openid.ts'
 import { denialOf } from '../../src/identity/providers/provider.ts'
 
 const settings = { issuer: 'https://idp.test', groups_claim: 'groups' }

@@ -1,6 +1,6 @@
 // Access rules: whom they name, what they name, and whether they say anything. No rule is ever ignored.
 import { permissions } from '../access-keys.ts'
-import { issuerOf } from '../schema.ts'
+import { issuerOf } from '../providers.ts'
 import { didYouMean } from '../shape.ts'
 import { type Path, keyText, printable } from '../tree.ts'
 import type { RawConfig, Rule } from './draft.ts'

@@ -1,140 +1,9 @@
-// Who can sign in: identity providers, people with a password, and whether there is any way in at all.
+// Who can sign in: people with a password, whether there is any way in at all; and clients and secrets.
 import { judgeRedirectUri } from '../../kit/urls.ts'
-import { isLoopbackHost, isLoopbackUrl } from '../../kit/addresses.ts'
-import { issuerOf, knownIssuers } from '../schema.ts'
+import { isLoopbackHost } from '../../kit/addresses.ts'
 import { type Path, keyText } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
-
-/**
- * Identity providers at which anybody in the world may make an account: to be let in by one of them says
- * nothing about a person.
- */
-const openIssuers =
-  /^https:\/\/(?:accounts\.google\.com|(?:login\.microsoftonline\.com|sts\.windows\.net)\/(?:common|consumers|organizations|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/.*)?|gitlab\.com|appleid\.apple\.com|www\.facebook\.com|(?:api\.)?login\.yahoo\.com|www\.linkedin\.com(?:\/oauth)?|id\.twitch\.tv\/oauth2|slack\.com|discord\.com|login\.salesforce\.com|access\.line\.me|www\.paypal\.com|bitbucket\.org|oauth\.telegram\.org|orcid\.org)\/?$/i
-
-/** Whether whoever has an account at the provider, and anybody can have one, gets in. */
-const admitsEverybody = (draft: RawConfig, id: string): boolean => {
-  const issuer = issuerOf(id, draft.text('oauth_providers', id, 'issuer'))
-  return issuer !== undefined && openIssuers.test(URL.parse(issuer)?.href ?? '')
-}
-
-const providerIssuer = (draft: RawConfig, report: Report, id: string): void => {
-  const path = ['oauth_providers', id, 'issuer']
-  if (!draft.has(...path)) {
-    if (Object.hasOwn(knownIssuers, id)) return
-    const why =
-      id === 'github'
-        ? 'GitHub does not offer OpenID Connect sign-in, and no other protocol is supported'
-        : 'only `google` works without one'
-    report.key(
-      ['oauth_providers', id],
-      `needs \`issuer\`, the URL below which the provider publishes /.well-known/openid-configuration; ${why}`,
-    )
-    return
-  }
-  const issuer = draft.text(...path)
-  const url = issuer === undefined ? undefined : URL.parse(issuer)
-  if (issuer === undefined || !url) return
-  if (/[?#]/.test(issuer) || url.username || url.password)
-    report.fault(path, 'must not have a query, a fragment or a password')
-  if (url.protocol === 'https:') return
-  if (!isLoopbackUrl(issuer))
-    report.fault(
-      path,
-      'must use https, because this server decides who users are. On a home network, use a certificate from your own CA: see docs/guide/production.md#on-a-home-network',
-    )
-  else if (!draft.loopback)
-    report.fault(path, 'must use https: plain http on localhost is allowed only for a gateway on localhost')
-}
-
-// What the sign-in itself sets (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
-const ownParameters = new Set([
-  'response_type',
-  'response_mode',
-  'client_id',
-  'client_secret',
-  'redirect_uri',
-  'scope',
-  'state',
-  'nonce',
-  'code_challenge',
-  'code_challenge_method',
-  'request',
-  'request_uri',
-])
-
-const allowKeys = ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const
-const everybody = '*'
-/** Keys of a provider that decide who gets in; one level too deep they would only be sent along. */
-const notParameters: ReadonlySet<string> = new Set([...allowKeys, 'groups_claim', 'scopes', 'email_verified'])
-
-const allowLists = (draft: RawConfig, report: Report, id: string): void => {
-  for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_emails')) {
-    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value))
-      report.fault(
-        path,
-        'must be an email address, or "*" for everyone; list whole domains in allowed_domains',
-      )
-  }
-  for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_domains')) {
-    if (value !== everybody && !/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value))
-      report.fault(path, 'must be a domain such as "example.com", without @, or "*" for any domain')
-  }
-  const listed = allowKeys.some((key) => draft.has('oauth_providers', id, key))
-  if (!listed && !draft.loopback && admitsEverybody(draft, id)) {
-    report.key(
-      ['oauth_providers', id],
-      'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]',
-    )
-  }
-}
-
-/**
- * To believe any address that anybody wrote into an account of their own is to let everybody in as anybody.
- */
-const trustedAddresses = (draft: RawConfig, report: Report, id: string): void => {
-  const path = ['oauth_providers', id, 'email_verified']
-  if (draft.text(...path) !== 'trust' || !admitsEverybody(draft, id)) return
-  report.fault(
-    path,
-    'must not be "trust" for a provider that is open to anyone: users there can claim any email address',
-  )
-}
-
-/** A subject is unique at its provider alone (OpenID Connect Core §5.7). */
-const severalWaysIn: Rule = (draft, report) => {
-  const ids = [
-    ...draft.keys('oauth_providers'),
-    ...(draft.positions('local_users').length > 0 ? ['local'] : []),
-  ]
-  const [first = '', second] = ids
-  if (second === undefined) return
-  report.warn(
-    ['oauth_providers'],
-    `has several sign-in methods (${ids.join(', ')}) whose user IDs may collide: servers receive provider:subject, for example ${first}:123456. To send the bare subject, set identity.headers`,
-  )
-}
-
-const providers: Rule = (draft, report) => {
-  for (const id of draft.keys('oauth_providers')) {
-    const path = ['oauth_providers', id]
-    providerIssuer(draft, report, id)
-    const scopes = draft.texts(...path, 'scopes')
-    if (draft.has(...path, 'scopes') && scopes.length > 0 && !scopes.some(({ value }) => value === 'openid'))
-      report.fault([...path, 'scopes'], 'must include "openid": without it the provider returns no ID token')
-    for (const name of draft.keys(...path, 'extra_params')) {
-      if (ownParameters.has(name))
-        report.key([...path, 'extra_params', name], 'cannot be set: the gateway sets this parameter itself')
-      else if (notParameters.has(name))
-        report.key(
-          [...path, 'extra_params', name],
-          `is a provider setting, not a parameter: move it to oauth_providers.${id}.${name}`,
-        )
-    }
-    allowLists(draft, report, id)
-    trustedAddresses(draft, report, id)
-  }
-}
+import { providerRules } from './providers.ts'
 
 const commonPasswords =
   /^(password|passw0rd|changeme|change-me|change_me|administrator|admin|letmein|welcome|qwertz|qwerty|secret|12345678)[\d!]*$/i
@@ -201,7 +70,7 @@ const aWayIn: Rule = (draft, report) => {
     )
 }
 
-export const peopleRules: readonly Rule[] = [providers, severalWaysIn, localUsers, aWayIn]
+export const peopleRules: readonly Rule[] = [...providerRules, localUsers, aWayIn]
 
 // Pre-registered OAuth clients: what the registration endpoint would refuse is refused here too.
 

@@ -1,6 +1,7 @@
 // The identity providers that the configuration names.
 import type { Config } from '../../config/schema.ts'
 import type { Runtime } from '../../ports/runtime.ts'
+import { createGitHubProvider } from './github.ts'
 import { createOpenIdProvider } from './openid.ts'
 import type { IdentityProvider } from './provider.ts'
 
@@ -24,11 +25,11 @@ export const createProviders = ({
 }: ProvidersDeps): ReadonlyMap<string, IdentityProvider> => {
   const one = (id: string, settings: Settings): IdentityProvider => {
     if (id === 'local') throw new RangeError('oauth_providers.local: the name is taken by local_users')
-    const name = settings.name ?? id
-    return createOpenIdProvider({
+    const create = settings.type === 'github' ? createGitHubProvider : createOpenIdProvider
+    return create({
       runtime,
       id,
-      settings: { ...settings, name },
+      settings: { ...settings, name: settings.name ?? id },
       redirectUri: `${issuer}/oauth/callback`,
     })
   }

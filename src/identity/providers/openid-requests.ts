@@ -3,7 +3,7 @@
 import * as oauth from 'oauth4webapi'
 import { asFetch } from '../../kit/http.ts'
 import { type RefusalCode, Refusal } from '../../kit/refusal.ts'
-import { normalized } from '../../kit/token-response.ts'
+import { type Normalizing, normalized } from '../../kit/token-response.ts'
 import { sameIssuer } from '../../kit/urls.ts'
 import type { Outbound } from '../../ports/runtime.ts'
 
@@ -16,7 +16,7 @@ const refetchMs = 30_000
 interface LibraryRequest {
   readonly method: string
   readonly headers: Record<string, string>
-  readonly body?: URLSearchParams | undefined
+  readonly body?: unknown
 }
 
 export interface ProviderRequestOptions {
@@ -26,32 +26,39 @@ export interface ProviderRequestOptions {
 
 /**
  * Library options for one step of a sign-in: every request is guarded, and all of them share nine seconds.
+ * `urls`: what the operator wrote of the provider.
  */
 export const guardedFetch = (
   outbound: Outbound,
   now: () => number,
-  issuer: string,
+  urls: string | readonly string[],
+  options: Normalizing = { keepIdToken: true },
 ): ProviderRequestOptions => {
+  const written = [urls].flat().map((url) => new URL(url))
   const deadline = now() + stepMs
-  const within: Outbound = (url, options) => {
+  const within: Outbound = (url, exchange) => {
     const left = deadline - now()
     if (left <= 0) throw new Refusal('outbound.failed', 'identity provider timed out')
-    // The operator wrote this provider's origin down: it may be anywhere, and nothing else may.
+    // The operator wrote these origins of the provider down: they may be anywhere, and nothing else may.
     return outbound(url, {
-      ...options,
+      ...exchange,
       timeoutMs: Math.min(requestMs, left),
       maxBytes: 262_144,
-      origins: [new URL(issuer).origin],
+      origins: written.map(({ origin }) => origin),
     })
   }
   const fetch = asFetch(within)
   return {
     // Only the token endpoint is POSTed to: its answers come in the same odd forms as those of upstreams.
     [oauth.customFetch]: async (url, { method, headers, body }) => {
-      const response = await fetch(url, { method, headers, ...(body ? { body } : {}) })
-      return method === 'POST' ? normalized(response, { keepIdToken: true }) : response
+      const response = await fetch(url, {
+        method,
+        headers,
+        ...(body instanceof URLSearchParams ? { body } : {}),
+      })
+      return method === 'POST' ? normalized(response, options) : response
     },
-    [oauth.allowInsecureRequests]: issuer.startsWith('http:'),
+    [oauth.allowInsecureRequests]: written.some(({ protocol }) => protocol === 'http:'),
   }
 }
 
@@ -190,17 +197,26 @@ const described = ({
   readonly error_description?: string | undefined
 }): string => `${error.slice(0, 60)}${text ? `: ${text.slice(0, 300)}` : ''}`
 
+/** About the gateway as a client, in the words of the standard and in those of GitHub. */
+const aboutClient = new Set([
+  'invalid_client',
+  'unauthorized_client',
+  'incorrect_client_credentials',
+  'redirect_uri_mismatch',
+  'application_suspended',
+])
+
 // RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6.
 const codeOfAuthorization = (error: string): RefusalCode => {
   if (error === 'server_error' || error === 'temporarily_unavailable') return 'provider.unreachable'
-  return error === 'unauthorized_client' || error === 'invalid_scope' || error === 'invalid_request'
+  return aboutClient.has(error) || error === 'invalid_scope' || error === 'invalid_request'
     ? 'provider.client'
     : 'provider.denied'
 }
 
 // RFC 6749 §5.2: these are about the gateway, whoever the person is.
 const codeOfToken = (error: string): RefusalCode => {
-  if (error === 'invalid_client' || error === 'unauthorized_client') return 'provider.client'
+  if (aboutClient.has(error)) return 'provider.client'
   return error === 'server_error' || error === 'temporarily_unavailable'
     ? 'provider.unreachable'
     : 'provider.untrusted'

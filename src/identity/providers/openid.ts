@@ -6,8 +6,8 @@ import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
 import type { Person } from '../../ports/people.ts'
-import type { Runtime } from '../../ports/runtime.ts'
 import type { ClientAuthMethod } from '../../ports/services.ts'
+import { type Claims, claimAt, groupsOf, httpsUrl, plainEmail, short } from './claims.ts'
 import {
   type OpenIdStep,
   type ProviderMetadata,
@@ -17,37 +17,12 @@ import {
   providerRefusal,
   skewText,
 } from './openid-requests.ts'
-import { type IdentityProvider, type RoundTripSecrets, denialOf } from './provider.ts'
-
-export interface OpenIdDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>
-  readonly id: string
-  readonly settings: ProviderConfig
-  /** The one callback of this gateway. */
-  readonly redirectUri: string
-}
+import { type IdentityProvider, type ProviderDeps, type RoundTripSecrets, denialOf } from './provider.ts'
 
 // From the claims of the provider to a person.
 
-type Claims = Readonly<Record<string, unknown>>
-
 /** What decides how the provider's word is read. */
 type PersonSettings = Pick<ProviderConfig, 'groups_claim' | 'email_verified' | 'issuer'>
-
-const most = { text: 256, groups: 500, url: 2048 } as const
-
-const short = (value: unknown, length: number = most.text): string | undefined =>
-  typeof value === 'string' && value !== '' && value.length <= length && !/\p{Cc}/u.test(value)
-    ? value
-    : undefined
-
-/**
- * Plain addresses only: one `@`, no quotes, no space. What needs more to be read could be read in two ways.
- */
-const plainEmail = (value: unknown): string | undefined => {
-  const email = short(value, 254)
-  return email && /^[^@\s"(),:;<>[\\\]]+@[^@\s"(),:;<>[\\\]]+$/.test(email) ? email : undefined
-}
 
 // Some providers send the boolean as text; nothing else means yes (OpenID Connect Core §5.1).
 const verified = (claims: Claims): boolean =>
@@ -75,38 +50,6 @@ const counts = (claims: Claims, settings: PersonSettings): boolean => {
   if (verified(claims)) return true
   if (claims['email_verified'] !== undefined && claims['email_verified'] !== null) return false
   return trusts(settings) || (oneTenant.test(settings.issuer) && ownedDomain(claims))
-}
-
-const own = (value: unknown, name: string): unknown =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, name)
-    ? (value as Claims)[name]
-    : undefined
-
-/**
- * A claim by its name or by its path: `groups`, `cognito:groups`, `https://example.com/roles`,
- * `realm_access.roles`. A name may hold dots itself, so the longest name that is there comes first.
- */
-export const claimAt = (value: unknown, path: string): unknown => {
-  const whole = own(value, path)
-  if (whole !== undefined) return whole
-  for (let dot = path.lastIndexOf('.'); dot > 0; dot = path.lastIndexOf('.', dot - 1)) {
-    const found = claimAt(own(value, path.slice(0, dot)), path.slice(dot + 1))
-    if (found !== undefined) return found
-  }
-  return undefined
-}
-
-const groupsOf = (value: unknown): readonly string[] => {
-  const list = Array.isArray(value) ? value : [value]
-  return [...new Set(list.map((entry) => short(entry)).filter((entry) => entry !== undefined))].slice(
-    0,
-    most.groups,
-  )
-}
-
-const httpsUrl = (value: unknown): string | undefined => {
-  const url = short(value, most.url)
-  return url && URL.canParse(url) && new URL(url).protocol === 'https:' ? url : undefined
 }
 
 /** What the provider said: in the signed token, and in userinfo where that was asked. */
@@ -274,7 +217,7 @@ const completed = async (
 }
 
 const tokensOf = (
-  { id, settings }: OpenIdDeps,
+  { id, settings }: ProviderDeps,
   as: oauth.AuthorizationServer,
   method: ClientAuthMethod,
   response: oauth.TokenEndpointResponse,
@@ -299,7 +242,7 @@ interface AuthorizationQuery {
 
 /** The authorization request. The operator's own parameters come first: they may add, never replace. */
 const authorizationQuery = (
-  { settings, redirectUri }: OpenIdDeps,
+  { settings, redirectUri }: ProviderDeps,
   { state, secrets, challenge, prompt }: AuthorizationQuery,
 ): Record<string, string> => ({
   ...settings.extra_params,
@@ -318,7 +261,7 @@ type Begin = IdentityProvider['begin']
 type Finish = IdentityProvider['finish']
 
 const createBegin =
-  (deps: OpenIdDeps, metadata: ProviderMetadata, guard: () => ProviderRequestOptions): Begin =>
+  (deps: ProviderDeps, metadata: ProviderMetadata, guard: () => ProviderRequestOptions): Begin =>
   async ({ state, again, retry }) => {
     const { runtime, id, settings } = deps
     const secret = (): string => encodeBase64url(runtime.random(32))
@@ -340,7 +283,7 @@ const createBegin =
   }
 
 const createFinish =
-  (deps: OpenIdDeps, metadata: ProviderMetadata, guard: () => ProviderRequestOptions): Finish =>
+  (deps: ProviderDeps, metadata: ProviderMetadata, guard: () => ProviderRequestOptions): Finish =>
   async ({ params, state, secrets, retry }) => {
     const { runtime, id, settings, redirectUri } = deps
     const client: oauth.Client = { client_id: settings.client_id, [oauth.clockTolerance]: toleranceSeconds }
@@ -382,7 +325,7 @@ const createFinish =
     }
   }
 
-export const createOpenIdProvider = (deps: OpenIdDeps): IdentityProvider => {
+export const createOpenIdProvider = (deps: ProviderDeps): IdentityProvider => {
   const { runtime, id, settings } = deps
   const metadata = createProviderMetadata(settings.issuer, runtime.now)
   const guard = (): ProviderRequestOptions => guardedFetch(runtime.outbound, runtime.now, settings.issuer)

@@ -3,6 +3,7 @@
 import type { ProviderConfig } from '../../config/schema.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
 import type { Person } from '../../ports/people.ts'
+import type { Runtime } from '../../ports/runtime.ts'
 
 /** Secrets of one round trip; sealed in the store until the browser comes back. */
 export interface RoundTripSecrets {
@@ -25,6 +26,15 @@ export interface AuthenticatedPerson {
   readonly tokens: Omit<ProviderTokens, 'person'>
   /** Why the person may not come in, with what the provider said of them. */
   readonly denied?: DeniedReason | undefined
+}
+
+/** What every provider is made of. */
+export interface ProviderDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>
+  readonly id: string
+  readonly settings: ProviderConfig
+  /** Where the provider sends the browser back. */
+  readonly redirectUri: string
 }
 
 export interface IdentityProvider {
@@ -55,7 +65,7 @@ export interface IdentityProvider {
   denied(person: Person): DeniedReason | undefined
 }
 
-type Rules = Pick<ProviderConfig, 'allowed_emails' | 'allowed_domains' | 'allowed_groups'>
+type Rules = Pick<ProviderConfig, 'allowed_logins' | 'allowed_emails' | 'allowed_domains' | 'allowed_groups'>
 
 // Beyond ASCII, lower-casing maps different letters onto one (U+212A becomes k): such text equals only
 // itself.
@@ -77,6 +87,11 @@ export const denialOf = (person: Person, rules: Rules, unverified?: string): Den
     person.email === undefined
       ? `${key}: ${unverified ?? 'the provider sent no email address'}`
       : `${key}: ${person.email} is not in it`
+  if (!admits(rules.allowed_logins, person.login && folded(person.login)))
+    return {
+      why: `allowed_logins: ${person.login ?? 'the provider sent no username, which'} is not in it`,
+      hint: 'Accounts on the administrator’s list.',
+    }
   if (!admits(rules.allowed_emails, email))
     return {
       why: why('allowed_emails'),

@@ -1,0 +1,207 @@
+// Identity providers: where they are, what they are asked for, and whom they let in.
+import { isLoopbackUrl } from '../../kit/addresses.ts'
+import { type ProviderType, issuerOf, typeOf } from '../providers.ts'
+import type { Path } from '../tree.ts'
+import type { RawConfig, Report, Rule } from './draft.ts'
+
+const everybody = '*'
+
+/**
+ * Identity providers at which anybody in the world may make an account: to be let in by one of them says
+ * nothing about a person.
+ */
+const openIssuers =
+  /^https:\/\/(?:accounts\.google\.com|(?:login\.microsoftonline\.com|sts\.windows\.net)\/(?:common|consumers|organizations|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/.*)?|gitlab\.com|appleid\.apple\.com|www\.facebook\.com|(?:api\.)?login\.yahoo\.com|www\.linkedin\.com(?:\/oauth)?|id\.twitch\.tv\/oauth2|slack\.com|discord\.com|login\.salesforce\.com|access\.line\.me|www\.paypal\.com|bitbucket\.org|oauth\.telegram\.org|orcid\.org)\/?$/i
+
+const typeIn = (draft: RawConfig, id: string): ProviderType =>
+  typeOf(id, {
+    type: draft.text('oauth_providers', id, 'type'),
+    // One that is at fault was meant all the same.
+    issuer: draft.has('oauth_providers', id, 'issuer') ? '' : undefined,
+  })
+
+/** Whether whoever has an account at the provider, and anybody can have one, gets in. */
+const admitsEverybody = (draft: RawConfig, id: string): boolean => {
+  if (typeIn(draft, id) === 'github') return !draft.has('oauth_providers', id, 'base_url')
+  const issuer = issuerOf(id, draft.text('oauth_providers', id, 'issuer'))
+  return issuer !== undefined && openIssuers.test(URL.parse(issuer)?.href ?? '')
+}
+
+/** Whoever answers at this URL decides who users are. */
+const providerUrl = (draft: RawConfig, report: Report, path: Path): void => {
+  const written = draft.text(...path)
+  const url = written === undefined ? undefined : URL.parse(written)
+  if (written === undefined || !url) return
+  if (/[?#]/.test(written) || url.username || url.password)
+    report.fault(path, 'must not have a query, a fragment or a password')
+  if (url.protocol === 'https:') return
+  if (!isLoopbackUrl(written))
+    report.fault(
+      path,
+      'must use https, because this server decides who users are. On a home network, use a certificate from your own CA: see docs/guide/production.md#on-a-home-network',
+    )
+  else if (!draft.loopback)
+    report.fault(path, 'must use https: plain http on localhost is allowed only for a gateway on localhost')
+}
+
+const issuer = (draft: RawConfig, report: Report, id: string): void => {
+  const path = ['oauth_providers', id, 'issuer']
+  if (draft.has(...path)) providerUrl(draft, report, path)
+  else if (issuerOf(id, undefined) === undefined)
+    report.key(
+      ['oauth_providers', id],
+      'needs `issuer`, the URL below which the provider publishes /.well-known/openid-configuration; only `google` works without one',
+    )
+}
+
+/** Keys that mean something for one type of provider alone. */
+const keysOfType: Readonly<Record<ProviderType, readonly string[]>> = {
+  openid: ['issuer', 'groups_claim', 'email_verified'],
+  github: ['base_url', 'allowed_logins'],
+}
+
+const typeKeys = (draft: RawConfig, report: Report, id: string): void => {
+  const type = typeIn(draft, id)
+  const own = keysOfType[type]
+  for (const key of new Set(Object.values(keysOfType).flat()))
+    if (!own.includes(key) && draft.has('oauth_providers', id, key))
+      report.key(
+        ['oauth_providers', id, key],
+        `has no meaning for a provider of type ${type}: remove it, or change \`type\``,
+      )
+}
+
+const openIdScopes = (draft: RawConfig, report: Report, id: string): void => {
+  const path = ['oauth_providers', id, 'scopes']
+  const scopes = draft.texts(...path)
+  if (scopes.length > 0 && !scopes.some(({ value }) => value === 'openid'))
+    report.fault(path, 'must include "openid": without it the provider returns no ID token')
+}
+
+/** Scopes that were written, and do not tell what the allow lists need. */
+const githubScopes = (draft: RawConfig, report: Report, id: string): void => {
+  const path: Path = ['oauth_providers', id, 'scopes']
+  const scopes = draft.texts(...path).map(({ value }) => value)
+  const lacks = (keys: readonly string[], ...enough: readonly string[]): boolean =>
+    scopes.length > 0 &&
+    keys.some((key) => draft.has('oauth_providers', id, key)) &&
+    !enough.some((scope) => scopes.includes(scope))
+  if (lacks(['allowed_groups'], 'read:org', 'write:org', 'admin:org'))
+    report.fault(path, 'must include "read:org": without it GitHub does not tell groups')
+  if (lacks(['allowed_emails', 'allowed_domains'], 'user', 'user:email'))
+    report.fault(path, 'must include "user:email": without it GitHub does not tell verified addresses')
+}
+
+const github = (draft: RawConfig, report: Report, id: string): void => {
+  const at = (key: string): Path => ['oauth_providers', id, key]
+  providerUrl(draft, report, at('base_url'))
+  if (!/^(?:https?:\/\/[^/]*\/?)?$/i.test(draft.text(...at('base_url')) ?? ''))
+    report.fault(at('base_url'), 'must have no path: GitHub Enterprise is the root of its host')
+  if (!draft.has(...at('client_secret')))
+    report.key(['oauth_providers', id], 'needs client_secret: GitHub has no public clients')
+  githubScopes(draft, report, id)
+  for (const { value, path } of draft.texts(...at('allowed_groups')))
+    if (value !== value.toLowerCase())
+      report.fault(path, 'must be in lower case: an organization (acme) or a team (acme/platform)')
+  for (const { value, path } of draft.texts(...at('allowed_logins')))
+    if (value !== everybody && !/^[a-z\d](?:[a-z\d_-]{0,98}[a-z\d])?$/i.test(value))
+      report.fault(path, 'must be a GitHub username, without @, or "*" for everyone')
+}
+
+// What the sign-in itself sets (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
+const ownParameters = new Set([
+  'response_type',
+  'response_mode',
+  'client_id',
+  'client_secret',
+  'redirect_uri',
+  'scope',
+  'state',
+  'nonce',
+  'code_challenge',
+  'code_challenge_method',
+  'request',
+  'request_uri',
+])
+
+const allowKeys = ['allowed_logins', 'allowed_emails', 'allowed_domains', 'allowed_groups'] as const
+/** Keys of a provider that decide who gets in; one level too deep they would only be sent along. */
+const notParameters: ReadonlySet<string> = new Set([
+  ...allowKeys,
+  ...Object.values(keysOfType).flat(),
+  'scopes',
+])
+
+const allowLists = (draft: RawConfig, report: Report, id: string): void => {
+  for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_emails')) {
+    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value))
+      report.fault(
+        path,
+        'must be an email address, or "*" for everyone; list whole domains in allowed_domains',
+      )
+  }
+  for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_domains')) {
+    if (value !== everybody && !/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value))
+      report.fault(path, 'must be a domain such as "example.com", without @, or "*" for any domain')
+  }
+  const listed = allowKeys.some((key) => draft.has('oauth_providers', id, key))
+  if (!listed && !draft.loopback && admitsEverybody(draft, id)) {
+    report.key(
+      ['oauth_providers', id],
+      typeIn(draft, id) === 'github'
+        ? 'lets anyone with an account there sign in to this public gateway: set allowed_logins (or ALLOWED_GITHUB_USERS), allowed_groups or allowed_domains. If this is intended, set allowed_logins: ["*"]'
+        : 'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]',
+    )
+  }
+}
+
+/**
+ * To believe any address that anybody wrote into an account of their own is to let everybody in as anybody.
+ */
+const trustedAddresses = (draft: RawConfig, report: Report, id: string): void => {
+  const path = ['oauth_providers', id, 'email_verified']
+  if (draft.text(...path) !== 'trust' || !admitsEverybody(draft, id)) return
+  report.fault(
+    path,
+    'must not be "trust" for a provider that is open to anyone: users there can claim any email address',
+  )
+}
+
+/** A subject is unique at its provider alone (OpenID Connect Core §5.7). */
+const severalWaysIn: Rule = (draft, report) => {
+  const ids = [
+    ...draft.keys('oauth_providers'),
+    ...(draft.positions('local_users').length > 0 ? ['local'] : []),
+  ]
+  const [first = '', second] = ids
+  if (second === undefined) return
+  report.warn(
+    ['oauth_providers'],
+    `has several sign-in methods (${ids.join(', ')}) whose user IDs may collide: servers receive provider:subject, for example ${first}:123456. To send the bare subject, set identity.headers`,
+  )
+}
+
+const providers: Rule = (draft, report) => {
+  for (const id of draft.keys('oauth_providers')) {
+    const path = ['oauth_providers', id]
+    typeKeys(draft, report, id)
+    if (typeIn(draft, id) === 'github') github(draft, report, id)
+    else {
+      issuer(draft, report, id)
+      openIdScopes(draft, report, id)
+    }
+    for (const name of draft.keys(...path, 'extra_params')) {
+      if (ownParameters.has(name))
+        report.key([...path, 'extra_params', name], 'cannot be set: the gateway sets this parameter itself')
+      else if (notParameters.has(name))
+        report.key(
+          [...path, 'extra_params', name],
+          `is a provider setting, not a parameter: move it to oauth_providers.${id}.${name}`,
+        )
+    }
+    allowLists(draft, report, id)
+    trustedAddresses(draft, report, id)
+  }
+}
+
+export const providerRules: readonly Rule[] = [providers, severalWaysIn]

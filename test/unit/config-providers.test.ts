@@ -1,0 +1,110 @@
+// Identity providers by type: what they are settled to, and what is refused.
+import { describe, expect, it } from 'vitest'
+import { apiOf } from '../../src/identity/providers/github.ts'
+import { configOf, faultsOf } from './config-world.ts'
+
+const yaml = (provider: object, rest: object = {}): string =>
+  JSON.stringify({ oauth_providers: { github: provider }, ...rest })
+const client = { client_id: 'Iv1.a', client_secret: 'gh-secret' }
+const settled = async (provider: object, rest: object = {}) =>
+  (await configOf(yaml(provider, rest))).oauth_providers['github']
+
+describe('GitHub', () => {
+  it('needs a client alone', async () =>
+    expect(await settled(client)).toMatchObject({
+      type: 'github',
+      name: 'GitHub',
+      issuer: 'https://github.com/login/oauth',
+      scopes: ['read:user', 'user:email'],
+    }))
+
+  it('is an OpenID provider where an issuer is written, as before', async () =>
+    expect(await settled({ ...client, issuer: 'https://dex.example.com' })).toMatchObject({
+      type: 'openid',
+      issuer: 'https://dex.example.com',
+      scopes: ['openid', 'email', 'profile'],
+    }))
+
+  it('Enterprise has its own host', async () =>
+    expect(await settled({ ...client, base_url: 'https://git.example.com/' })).toMatchObject({
+      issuer: 'https://git.example.com/login/oauth',
+    }))
+
+  it.each([
+    ['https://github.com', 'https://api.github.com'],
+    ['https://acme.ghe.com', 'https://api.acme.ghe.com'],
+    ['https://git.example.com', 'https://git.example.com/api/v3'],
+  ])('%s has its API at %s', (base, api) => expect(apiOf(base)).toBe(api))
+
+  it.each([
+    ['allowed_groups', { allowed_groups: ['acme'] }, {}],
+    [
+      'a rule of a service',
+      {},
+      { mcp_services: { a: { url: 'https://a.test', access: { groups: ['acme'] } } } },
+    ],
+    [
+      'a declared group',
+      {},
+      {
+        mcp_services: { a: { url: 'https://a.test', access: { everyone: true } } },
+        access: { groups: { staff: { from: { github: ['acme'] } } } },
+      },
+    ],
+    [
+      'a header',
+      {},
+      { mcp_services: { a: { url: 'https://a.test', identity: { headers: { 'X-Teams': '${groups}' } } } } },
+    ],
+  ])('is asked for organizations and teams where they decide: %s', async (_, more, rest) =>
+    expect((await settled({ ...client, ...more }, rest))?.scopes).toEqual([
+      'read:user',
+      'user:email',
+      'read:org',
+    ]),
+  )
+
+  it.each<[object, string]>([
+    [{ client_id: 'a' }, 'oauth_providers.github – needs client_secret: GitHub has no public clients'],
+    [
+      { ...client, groups_claim: 'roles' },
+      'groups_claim – has no meaning for a provider of type github: remove it, or change `type`',
+    ],
+    [
+      { ...client, type: 'openid', issuer: 'https://i.example.com', allowed_logins: ['a'] },
+      'allowed_logins – has no meaning for a provider of type openid: remove it, or change `type`',
+    ],
+    [
+      { ...client, base_url: 'https://git.example.com/git' },
+      'base_url – must have no path: GitHub Enterprise is the root of its host',
+    ],
+    [{ ...client, base_url: 'http://git.example.com' }, 'base_url – must use https'],
+    [
+      { ...client, scopes: ['read:user'], allowed_groups: ['acme'] },
+      'scopes – must include "read:org": without it GitHub does not tell groups',
+    ],
+    [
+      { ...client, scopes: ['read:user'], allowed_domains: ['corp.test'] },
+      'scopes – must include "user:email": without it GitHub does not tell verified addresses',
+    ],
+    [{ ...client, allowed_groups: ['Acme'] }, 'allowed_groups[0] – must be in lower case'],
+    [{ ...client, allowed_logins: ['@me'] }, 'allowed_logins[0] – must be a GitHub username'],
+    [
+      { ...client, extra_params: { allowed_logins: 'me' } },
+      'is a provider setting, not a parameter: move it to oauth_providers.github.allowed_logins',
+    ],
+  ])('never starts with %j', async (provider, fault) => {
+    const faults = await faultsOf(yaml(provider))
+    expect(faults).toHaveLength(1)
+    expect(faults[0]).toContain(fault)
+  })
+
+  it('of a public gateway never lets in the whole world; GitHub Enterprise is not the world', async () => {
+    const publicly = { issuer: 'https://mcp.example.com' }
+    expect(await faultsOf(yaml(client, publicly))).toEqual([
+      expect.stringContaining('lets anyone with an account there sign in'),
+    ])
+    expect(await faultsOf(yaml({ ...client, base_url: 'https://git.example.com' }, publicly))).toEqual([])
+    expect(await faultsOf(yaml({ ...client, allowed_logins: [] }, publicly))).toEqual([])
+  })
+})
