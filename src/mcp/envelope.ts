@@ -3,8 +3,7 @@
 import { decodeBase64, encodeBase64, utf8 } from '../kit/bytes.ts'
 import { trimWhitespace } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Rpc } from './json-rpc.ts'
-import { isRecord, parseStrictJson } from './json.ts'
+import { type Rpc, isRecord, parseStrictJson } from './json-rpc.ts'
 import { askedVersion, isModern, metaKeys } from './revisions.ts'
 
 export type RpcId = string | number | null

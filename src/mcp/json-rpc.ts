@@ -1,5 +1,235 @@
-// JSON-RPC messages: what a value is, and the same message with another id (JSON-RPC 2.0 §4, §5).
-import { isRecord, parseExactText } from './json.ts'
+// The messages of JSON-RPC (2.0 §4, §5): read in the one way in which every parser reads them, because the
+// server must execute the message that the gateway checked; what a value is; and the same message with another
+// id, with its numbers as they were written.
+import { Refusal } from '../kit/refusal.ts'
+
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Deeper nesting exhausts recursive parsers. */
+const maxDepth = 200
+/**
+ * Levels in which no member may be repeated: the message, its `params`, and the members of those
+ * (`arguments`, `_meta`).
+ */
+const checkedLevels = 3
+const maxBatch = 100
+
+/** Most messages have a few members in these levels; a call of a tool with many arguments has hundreds. */
+const maxMembers = 20_000
+
+const beyondAscii = /[^\0-\x7f]/
+const separators = /[-_]/g
+
+/**
+ * A member's name as a tolerant parser compares it. Go's encoding/json uses Unicode simple case folding, in
+ * which `ſ` (U+017F) is an s and `K` (U+212A) a k. Other parsers fold `ı` and `İ` too.
+ */
+export const foldName = (name: string): string =>
+  beyondAscii.test(name) ? name.toUpperCase().toLowerCase().replaceAll('\u0307', '') : name.toLowerCase()
+
+type Names = ReadonlyMap<string, string>
+const names = (...list: readonly string[]): Names => new Map(list.map((name) => [foldName(name), name]))
+
+/** Members that decide what a message does, in each level that the gateway checks. */
+const messageMembers = names('jsonrpc', 'id', 'method', 'params', 'result', 'error')
+const paramsMembers = names(
+  ...[
+    'name',
+    'uri',
+    'arguments',
+    'taskId',
+    '_meta',
+    'ref',
+    'cursor',
+    'requestId',
+    'requestState',
+    'inputResponses',
+  ],
+  ...['protocolVersion', 'clientInfo', 'capabilities'],
+)
+const refMembers = names('type', 'name', 'uri')
+const metaMembers = names(
+  ...['protocolVersion', 'clientInfo', 'clientCapabilities'].map((name) => `io.modelcontextprotocol/${name}`),
+  'progressToken',
+)
+
+const ambiguous = (why: string): Refusal =>
+  new Refusal('mcp.invalid', why, {
+    say: 'The message has a duplicate member, or a member name that servers may read differently.',
+  })
+
+/** Short strings are read character by character, longer ones with indexOf. */
+const shortString = 48
+
+/** Index of the quote that closes the string at `open`. The text is valid JSON. */
+const stringEnd = (text: string, open: number): number => {
+  let at = open + 1
+  for (const stop = at + shortString; at < stop; at++) {
+    const c = text.charCodeAt(at)
+    if (c === 0x22) return at
+    if (c === 0x5c) at++
+  }
+  let close = text.indexOf('"', at)
+  for (;;) {
+    let slashes = 0
+    while (text.charCodeAt(close - 1 - slashes) === 0x5c) slashes++
+    if (slashes % 2 === 0) return close
+    close = text.indexOf('"', close + 1)
+  }
+}
+
+interface TextCounts {
+  /** Members in the checked levels. */
+  readonly members: number
+  /** Approximate number of values in all levels. */
+  readonly values: number
+}
+
+/** Counts members and values in the text. */
+const countInText = (text: string, levels: number): TextCounts => {
+  let depth = 0
+  let members = 0
+  let values = 0
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c === 0x22) i = stringEnd(text, i)
+    else if (c === 0x3a) {
+      // Outside strings, a colon is always behind the name of a member.
+      if (depth <= levels) members++
+    } else if (c === 0x2c) values++
+    else if (c === 0x7b || c === 0x5b) {
+      values++
+      depth++
+      if (depth > maxDepth)
+        throw new Refusal('mcp.invalid', `nested deeper than ${maxDepth}`, {
+          say: 'The message is nested too deeply.',
+        })
+    } else if (c === 0x7d || c === 0x5d) depth--
+  }
+  return { members, values }
+}
+
+/** Counts the members of the parsed value in the checked levels. */
+const countMembers = (value: unknown, levels: number): number => {
+  if (typeof value !== 'object' || value === null || levels === 0) return 0
+  let members = 0
+  if (Array.isArray(value)) {
+    for (const item of value) members += countMembers(item, levels - 1)
+    return members
+  }
+  for (const name in value) members += 1 + countMembers((value as Record<string, unknown>)[name], levels - 1)
+  return members
+}
+
+const checkSpelling = (value: unknown, exact: Names): void => {
+  if (typeof value !== 'object' || value === null) return
+  for (const name in value) {
+    // Most names are spelled as they should be.
+    if (exact.get(name) === name) continue
+    const folded = foldName(name)
+    // Some servers accept snake case too (Python models, Go's json/v2): `task_id` for `taskId`.
+    const meant = exact.get(folded) ?? exact.get(folded.replaceAll(separators, ''))
+    if (meant !== undefined && meant !== name) throw ambiguous(`member ${JSON.stringify(name.slice(0, 40))}`)
+  }
+}
+
+const checkMessage = (message: unknown): void => {
+  checkSpelling(message, messageMembers)
+  const params = (message as { params?: unknown } | null)?.params
+  checkSpelling(params, paramsMembers)
+  const { _meta: meta, ref } = (params ?? {}) as { readonly _meta?: unknown; readonly ref?: unknown }
+  checkSpelling(meta, metaMembers)
+  checkSpelling(ref, refMembers)
+}
+
+/**
+ * JSON-RPC 2.0 §6 has no empty batch. Each message costs as much as one on its own, so their number is
+ * limited.
+ */
+const checkBatch = ({ length }: readonly unknown[]): void => {
+  if (length === 0)
+    throw new Refusal('mcp.invalid', 'an empty batch', { say: 'A batch must contain at least one message.' })
+  if (length <= maxBatch) return
+  throw new Refusal('mcp.invalid', `${length} messages`, {
+    say: `A batch has at most ${maxBatch} messages; this one has ${length}.`,
+  })
+}
+
+export interface StrictJson {
+  readonly text: string
+  readonly value: unknown
+  /** Approximate number of values, for the memory that it needs. */
+  readonly values: number
+}
+
+/**
+ * The text and value of JSON in UTF-8. Throws `mcp.parse` if it is not JSON, and `mcp.invalid` if parsers
+ * read it differently: nesting deeper than 200 levels; a repeated member in the first three levels of a
+ * message (RFC 8259 §4 does not say which one counts); a member that decides what the message does, in
+ * another spelling that a tolerant parser accepts. A batch has at most 100 messages.
+ */
+export const readStrictJson = (bytes: Uint8Array): StrictJson => {
+  let text: string
+  let value: unknown
+  try {
+    text = strictUtf8.decode(bytes)
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new Refusal('mcp.parse', error instanceof Error ? error.name : '')
+  }
+  if (Array.isArray(value)) checkBatch(value)
+  const levels = Array.isArray(value) ? checkedLevels + 1 : checkedLevels
+  const { members, values } = countInText(text, levels)
+  if (members > maxMembers)
+    throw new Refusal('mcp.invalid', `${members} members`, {
+      say: `The message has more than ${maxMembers} members.`,
+    })
+  if (members !== countMembers(value, levels)) throw ambiguous('a member twice')
+  if (Array.isArray(value)) for (const message of value) checkMessage(message)
+  else checkMessage(value)
+  return { text, value, values }
+}
+
+/** The value of a text that was checked so far; throws `mcp.invalid` for a repeated member in any level. */
+export const parseWithoutRepeats = (text: string): unknown => {
+  const value: unknown = JSON.parse(text)
+  if (countInText(text, maxDepth).members !== countMembers(value, maxDepth)) throw ambiguous('a member twice')
+  return value
+}
+
+/** Only the value. */
+export const parseStrictJson = (bytes: Uint8Array): unknown => readStrictJson(bytes).value
+
+// JSON whose numbers are written as they were: arguments and results may have numbers that a double cannot
+// hold (JSON.parse source text access, ECMAScript 2025).
+
+declare global {
+  interface JSON {
+    parse(
+      text: string,
+      reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
+    ): unknown
+    rawJSON(text: string): object
+  }
+}
+
+/**
+ * A value that `JSON.stringify` writes with the same numbers. A number that a double cannot hold is an
+ * object. Throws SyntaxError.
+ */
+export const parseExactText = (text: string): unknown =>
+  JSON.parse(text, (_key, value: unknown, { source }) =>
+    typeof value === 'number' && source !== undefined && String(value) !== source
+      ? JSON.rawJSON(source)
+      : value,
+  )
+
+export const parseExactly = (body: Uint8Array): unknown => parseExactText(new TextDecoder().decode(body))
+
+// What a value is, and the same message with another id.
 
 export type Id = string | number
 export type Rpc = Readonly<Record<string, unknown>>

@@ -2,8 +2,7 @@
 import { trimWhitespace } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { decodeHeaderValue, encodeHeaderValue } from './envelope.ts'
-import type { Id, Rpc } from './json-rpc.ts'
-import { isRecord } from './json.ts'
+import { type Id, type Rpc, isRecord } from './json-rpc.ts'
 
 const prefix = 'mcp-param-'
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/

@@ -1,6 +1,5 @@
 // The published revisions of MCP, and what a gateway must know of each. No other file names a revision.
-import { type Rpc, metaOf } from './json-rpc.ts'
-import { isRecord } from './json.ts'
+import { type Rpc, metaOf, isRecord } from './json-rpc.ts'
 
 export interface Revision {
   /** The revision's date, as it stands in `MCP-Protocol-Version`. */

@@ -15,8 +15,8 @@ import {
   metaOf,
   paramsOf,
   statusOf,
+  isRecord,
 } from './json-rpc.ts'
-import { isRecord } from './json.ts'
 import { type ResponseWriter, createResponseWriter } from './response-writer.ts'
 import type { Posted } from './session.ts'
 import { logLevelKey, subscriptionKey } from './translate.ts'

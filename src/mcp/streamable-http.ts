@@ -4,8 +4,15 @@ import { fieldOf, readMediaType } from '../kit/http.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { PeerEvents, SessionPeer, StartTimer } from './json-rpc-peer.ts'
-import { type DescribedMessage, type Id, type Rpc, forWriting, kindOf } from './json-rpc.ts'
-import { readStrictJson, isRecord } from './json.ts'
+import {
+  type DescribedMessage,
+  type Id,
+  type Rpc,
+  forWriting,
+  kindOf,
+  readStrictJson,
+  isRecord,
+} from './json-rpc.ts'
 import { isModern, revisions } from './revisions.ts'
 import { type Posted, type Session, createSession } from './session.ts'
 
@@ -14,7 +21,7 @@ import { type Posted, type Session, createSession } from './session.ts'
 export interface SessionRequest extends Posted {
   readonly method: string
   readonly body: Uint8Array | undefined
-  /** What the body says, where it has been read already (mcp/json.ts). */
+  /** What the body says, where it has been read already (mcp/json-rpc.ts). */
   readonly json?: { readonly text: string; readonly value: unknown } | undefined
   /** The id that the caller was told already of the session that this request begins. */
   readonly sessionId?: (() => string | undefined) | undefined

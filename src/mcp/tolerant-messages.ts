@@ -2,8 +2,7 @@
 // message over several lines, a response without a required member, and answers that nobody can be given. A
 // valid message on one line is never read here.
 import { Refusal } from '../kit/refusal.ts'
-import { type Rpc, forWriting } from './json-rpc.ts'
-import { isRecord } from './json.ts'
+import { type Rpc, forWriting, isRecord } from './json-rpc.ts'
 
 /** Longest message over several lines, in characters. */
 const longest = 10_485_760

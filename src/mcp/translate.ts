@@ -1,7 +1,6 @@
 // Results, errors and capabilities, translated between legacy revisions and the modern one as far as they
 // have a counterpart (2025-11-25 and 2026-07-28).
-import type { Rpc } from './json-rpc.ts'
-import { isRecord } from './json.ts'
+import { type Rpc, isRecord } from './json-rpc.ts'
 import { isUsable } from './param-headers.ts'
 import { metaKeys } from './revisions.ts'
 

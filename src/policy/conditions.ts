@@ -1,6 +1,6 @@
 // `when`: conditions on the arguments of a call. Each is true, false or unknown: a member that is missing or of
 // another type decides nothing.
-import { foldName, isRecord } from '../mcp/json.ts'
+import { foldName, isRecord } from '../mcp/json-rpc.ts'
 import type { Arguments } from '../ports/policy.ts'
 import { type Glob, globOf, matches } from './globs.ts'
 

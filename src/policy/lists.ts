@@ -1,6 +1,6 @@
 // What a caller is shown of a list (MCP tools/list, prompts/list, resources/list, resources/templates/list): what
 // it may use. Pages are trimmed one by one, and cursors stay as they are.
-import { isRecord } from '../mcp/json.ts'
+import { isRecord } from '../mcp/json-rpc.ts'
 import type { Trim } from '../ports/call.ts'
 import type { LearnTools, Subject, ToolHint } from '../ports/policy.ts'
 

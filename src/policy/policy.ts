@@ -1,6 +1,6 @@
 // The access rules of the whole gateway: which messages ask for what, and what the rules of their service say.
 import type { Config } from '../config/schema.ts'
-import { isRecord } from '../mcp/json.ts'
+import { isRecord } from '../mcp/json-rpc.ts'
 import type { Principal } from '../ports/people.ts'
 import type {
   Arguments,

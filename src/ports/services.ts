@@ -205,7 +205,7 @@ export interface StdioCall {
   /** Flat list: name, value, name, value… */
   readonly headers: readonly string[]
   readonly body: Uint8Array | undefined
-  /** What the body says, where it has been read already (mcp/json.ts). */
+  /** What the body says, where it has been read already (mcp/json-rpc.ts). */
   readonly json?: JsonBody | undefined
   readonly principal: Principal | undefined
   readonly refused: ReportRefused

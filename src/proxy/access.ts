@@ -1,8 +1,8 @@
 // The step of the access rules: each message of a call is judged, and what is denied is answered here.
 import { Refusal } from '../kit/refusal.ts'
 import { type Message, type RpcId, rpcIdOf } from '../mcp/envelope.ts'
+import { isRecord, parseWithoutRepeats } from '../mcp/json-rpc.ts'
 import { isModern } from '../mcp/revisions.ts'
-import { isRecord, parseWithoutRepeats } from '../mcp/json.ts'
 import type { Denied, MessageFacts, Policy, ServicePolicy, Verdict } from '../ports/policy.ts'
 import type { CallMessage, PermittedCall, ReadCall, Step, StepResult } from './admitted-call.ts'
 import type { ToolCatalog } from './tool-catalog.ts'

@@ -10,7 +10,7 @@ import {
   readEnvelope,
   validateHeaders,
 } from '../mcp/envelope.ts'
-import { readStrictJson } from '../mcp/json.ts'
+import { readStrictJson } from '../mcp/json-rpc.ts'
 import type { Head, ReadBody } from '../ports/call.ts'
 import type { Address, JsonBody } from '../ports/services.ts'
 import { type BodyBudget, type HeldBytes, weightOf } from './callers.ts'

@@ -1,8 +1,7 @@
 // Which calls have answers with lists in them, and what is done with those (MCP tools/list, resources/list,
 // resources/templates/list, prompts/list).
 import { Refusal } from '../kit/refusal.ts'
-import type { Rpc } from '../mcp/json-rpc.ts'
-import { foldName, isRecord, parseExactText } from '../mcp/json.ts'
+import { type Rpc, foldName, isRecord, parseExactText } from '../mcp/json-rpc.ts'
 import type { ListAnswers, Trim, Upstream } from '../ports/call.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'

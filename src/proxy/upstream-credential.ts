@@ -3,7 +3,7 @@
 import { encodeBase64url, utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Envelope, Message } from '../mcp/envelope.ts'
-import { parseExactly } from '../mcp/json.ts'
+import { parseExactly } from '../mcp/json-rpc.ts'
 import { metaKeys, isModern, namesUrlElicitationError } from '../mcp/revisions.ts'
 import type { Answer } from '../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'

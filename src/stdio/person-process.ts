@@ -3,8 +3,7 @@
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
-import { type DescribedMessage, type Id, type Rpc, kindOf, paramsOf } from '../mcp/json-rpc.ts'
-import { isRecord } from '../mcp/json.ts'
+import { type DescribedMessage, type Id, type Rpc, kindOf, paramsOf, isRecord } from '../mcp/json-rpc.ts'
 import {
   type ToolParamHeaders,
   collectToolHeaders,

@@ -3,8 +3,7 @@
 // knows no client, and nothing of one session reaches another.
 import { Refusal } from '../kit/refusal.ts'
 import { type CallEvents, type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
-import { type DescribedMessage, type Id, type Rpc, paramsOf, withId } from '../mcp/json-rpc.ts'
-import { isRecord } from '../mcp/json.ts'
+import { type DescribedMessage, type Id, type Rpc, paramsOf, withId, isRecord } from '../mcp/json-rpc.ts'
 import { offeredVersion, ownClient } from '../mcp/revisions.ts'
 import type { SessionUser } from '../mcp/streamable-http.ts'
 import type { Timer } from '../ports/runtime.ts'

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../src/kit/bytes.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { errorId, readEnvelope } from '../../src/mcp/envelope.ts'
-import { parseStrictJson } from '../../src/mcp/json.ts'
+import { parseStrictJson } from '../../src/mcp/json-rpc.ts'
 
 const read = (body: unknown) => readEnvelope(utf8(typeof body === 'string' ? body : JSON.stringify(body)))
 const codeOf = (run: () => unknown): string => {

@@ -3,8 +3,7 @@
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { type RefusalCode, Refusal, rpcError } from '../../kit/refusal.ts'
 import { pause } from '../../kit/sse.ts'
-import { type Id, type Rpc, errorText, keyOf, paramsOf } from '../../mcp/json-rpc.ts'
-import { isRecord } from '../../mcp/json.ts'
+import { type Id, type Rpc, errorText, keyOf, paramsOf, isRecord } from '../../mcp/json-rpc.ts'
 import {
   type ParamHeader,
   collectToolHeaders,

@@ -2,10 +2,9 @@
 // is one of its own at the server.
 import { upstreamRefusal } from '../../kit/log.ts'
 import { type RefusalCode, Refusal } from '../../kit/refusal.ts'
-import { type Rpc, keyOf, kindOf, paramsOf } from '../../mcp/json-rpc.ts'
-import { isRecord } from '../../mcp/json.ts'
-import { checkBatch } from '../../mcp/streamable-http.ts'
+import { type Rpc, keyOf, kindOf, paramsOf, isRecord } from '../../mcp/json-rpc.ts'
 import { envelopeOf, isModernServer, offeredVersion } from '../../mcp/revisions.ts'
+import { checkBatch } from '../../mcp/streamable-http.ts'
 import {
   bridgedClient,
   bridgedServer,

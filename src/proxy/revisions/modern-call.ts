@@ -3,8 +3,7 @@
 // tries again with the responses.
 import { upstreamRefusal } from '../../kit/log.ts'
 import { Refusal, rpcError } from '../../kit/refusal.ts'
-import { type Rpc, metaOf, paramsOf, statusOf } from '../../mcp/json-rpc.ts'
-import { isRecord } from '../../mcp/json.ts'
+import { type Rpc, metaOf, paramsOf, statusOf, isRecord } from '../../mcp/json-rpc.ts'
 import { paramHeadersOf } from '../../mcp/param-headers.ts'
 import { metaKeys } from '../../mcp/revisions.ts'
 import {

@@ -2,8 +2,7 @@
 // at the server.
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import { type Id, type Rpc, kindOf, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
-import { isRecord } from '../../mcp/json.ts'
+import { type Id, type Rpc, kindOf, metaOf, paramsOf, isRecord } from '../../mcp/json-rpc.ts'
 import { mismatchOf, paramHeaderRefusal, paramHeaders } from '../../mcp/param-headers.ts'
 import { metaKeys, askedVersion, ownClient } from '../../mcp/revisions.ts'
 import {
