@@ -15,6 +15,10 @@ export default defineConfig({
     environment: 'node',
     passWithNoTests: false,
     allowOnly: false,
+    pool: 'forks',
+    // A worker imports the sources once for all of its files. No file changes what another could see, and each
+    // ends what it starts.
+    isolate: false,
     // One more than the cores: about a third of the time of a test is spent waiting.
     maxWorkers: 3,
     // Real timers and real sockets: a run on a loaded machine may be slow, never wrong.
@@ -26,9 +30,6 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: filesIn('unit', 'contract', 'docs', 'structure'),
-          pool: 'forks',
-          // No file changes what another could see, so a worker imports the sources once for all of its files.
-          isolate: false,
           testTimeout: 30_000,
         },
       },
@@ -37,9 +38,6 @@ export default defineConfig({
         test: {
           name: 'flow',
           include: filesIn('flow', 'attack'),
-          pool: 'forks',
-          // As above; what a file starts it also ends.
-          isolate: false,
           testTimeout: 30_000,
         },
       },
@@ -49,7 +47,6 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: filesIn('e2e'),
-          pool: 'forks',
           testTimeout: 90_000,
           hookTimeout: 120_000,
         },
