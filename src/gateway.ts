@@ -33,6 +33,7 @@ import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
 import { createPages } from './pages/views.ts'
+import { createCallRates } from './policy/call-rates.ts'
 import { createPolicy } from './policy/policy.ts'
 import { createCounts, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
@@ -164,7 +165,8 @@ const withServices = (platform: Platform) => {
     endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   })
   const policy = createPolicy({ config: registry.config, services: serviceOf })
-  return { ...platform, bridges, directory, registry, refresh, find: refresh.find, policy }
+  const rates = createCallRates({ now: runtime.now, config: registry.config, services: serviceOf })
+  return { ...platform, bridges, directory, registry, refresh, find: refresh.find, policy, rates }
 }
 
 const withIdentity = (parts: ReturnType<typeof withServices>) => {
@@ -250,7 +252,7 @@ const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLoca
 }
 
 const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
-  const { config, runtime, issuer, record, cors, trim, policy } = parts
+  const { config, runtime, issuer, record, cors, trim, policy, rates } = parts
   const { directory, registry, refresh, signer, grants, authenticate } = parts
   const hosts = createHostCheck({ config, directory })
   const endpointOf = createEndpoints(() => runtime.now())
@@ -281,6 +283,7 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
     always,
     trim,
     policy,
+    rates,
   }
   const { admit, respond, makeCall, admitSocket, moved } = createProxy(proxyDeps)
   return {

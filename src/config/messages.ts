@@ -30,6 +30,10 @@ const elsewhere: readonly (readonly [RegExp, string])[] = [
     /^mcp_services\.[^.]+\.access\.(allow|deny)\[\d+\]\.services$/,
     'cannot be set in a rule of one service; rules for several services are in `access` at the top level',
   ],
+  [
+    /^mcp_services\.[^.]+\.rate_limits\[\d+\]\.services$/,
+    'cannot be set in a rate limit of one service; those over several services are in `rate_limits` at the top level',
+  ],
   [/^storage\.(redis|vault)$/, 'is not a known setting; set `storage.type` to sqlite or memory'],
 ]
 

@@ -7,6 +7,7 @@ import { accessKeys } from './access-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import { clientKeys, localUserKeys, providerKeys } from './people-keys.ts'
 import { normalizeProvider, usesGroups } from './providers.ts'
+import { rateLimitKeys } from './rate-limit-keys.ts'
 import { mcpServersKeys, serviceKeys } from './service-keys.ts'
 
 const domain = (description: string) =>
@@ -171,6 +172,7 @@ export const configSchema = z
       .describe('MCP servers by ID. The ID is part of the path: `/{id}/mcp`.'),
     mcpServers: mcpServersKeys,
     access: accessKeys,
+    rate_limits: rateLimitKeys,
     local_users: z
       .array(localUserKeys)
       .default([])

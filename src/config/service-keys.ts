@@ -3,6 +3,7 @@
 import * as z from 'zod'
 import { serviceAccessKeys } from './access-keys.ts'
 import { httpUrl, scopeWord, secret, text, duration } from './key-types.ts'
+import { serviceRateLimitKeys } from './rate-limit-keys.ts'
 
 // A stdio server: what is started, for whom, in which sandbox, and for how long.
 
@@ -303,6 +304,7 @@ export const serviceKeys = z
       ),
     upstream_auth: upstreamAuthKeys,
     access: serviceAccessKeys,
+    rate_limits: serviceRateLimitKeys,
   })
   .describe('An MCP server behind the gateway.')
 

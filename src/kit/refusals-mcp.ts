@@ -88,6 +88,7 @@ export const mcpRefusals = {
     1429,
     'Too many concurrent calls. Wait for one to finish, then try again.',
   ),
+  'calls.rate': row(429, 'temporarily_unavailable', 1429, 'Too many calls. Wait, then try again.'),
   'calls.bytes': row(
     503,
     'temporarily_unavailable',

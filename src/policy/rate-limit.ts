@@ -113,7 +113,7 @@ export const paces = {
 } as const satisfies Record<PaceKind, Pace>
 
 /** A /48 has 65,536 networks and is what one subscriber may have; many subscribers may sit in one, too. */
-const perSite = 16
+export const perSite = 16
 
 interface Window {
   used: number

@@ -19,10 +19,10 @@ export interface Head {
   readonly located?: LocatedAddress | undefined
   /**
    * Made by the gateway for a connection, of a message that came on it: what the connection has already (its
-   * revalidation, its record) it does not have twice. What asks for nothing of its own is `uncounted`: it
-   * takes no permit, because the connection has one.
+   * revalidation, its record) it does not have twice. A message that is no request is `told`, and what the
+   * gateway asks for itself is `uncounted`: neither takes a permit, because the connection has one.
    */
-  readonly within?: true | 'uncounted'
+  readonly within?: true | 'told' | 'uncounted'
 }
 
 /**

@@ -94,3 +94,30 @@ export interface Policy {
   /** Whether a denial names the rule. */
   readonly disclosesRules: boolean
 }
+
+// Rates of calls (policy/call-rates.ts).
+
+export interface RateExceeded {
+  /** Until the caller may send as much again. */
+  readonly waitMs: number
+  /** Of the limit. */
+  readonly calls: number
+  readonly withinMs: number
+  readonly per: 'user' | 'client' | 'service'
+}
+
+/**
+ * Counts the messages of one call, each by itself, by every limit that they fall under; or none of them, and
+ * answers the limit that leaves no room for them. Responses to the server count nowhere.
+ */
+export type CountCalls = (
+  caller: { readonly principal: Principal | undefined; readonly ip: string },
+  messages: readonly JudgedMessage[],
+) => RateExceeded | undefined
+
+export interface CallRates {
+  /** Asked first, because most gateways have no limits. Never again false once it was true. */
+  readonly services: { readonly limited: boolean }
+  /** Undefined: calls of this service are not counted. */
+  of(service: Service): CountCalls | undefined
+}

@@ -24,6 +24,7 @@ import type {
   VersionedCall,
 } from './admitted-call.ts'
 import { type AccessDeps, checkAccess } from './access.ts'
+import { type RatesDeps, checkRates } from './call-rates.ts'
 import { type BodyBudget, type TakePermit, type McpSessions, callerKey, isGatewaySession } from './callers.ts'
 import { checkAgreement, readRpcId, receive } from './inbound-request.ts'
 import { type Finish, awayOf, refusedOutcome, refusedCall, factsOf } from './outcome.ts'
@@ -36,7 +37,7 @@ import type { CredentialRecovery } from './upstream-credential.ts'
  */
 export type SelectUpstream = (call: IdentifiedCall) => Upstream | undefined
 
-export interface AdmitDeps extends ResolveDeps, AccessDeps {
+export interface AdmitDeps extends ResolveDeps, AccessDeps, RatesDeps {
   readonly runtime: Pick<Runtime, 'now'>
   readonly authenticate: AuthenticateBearer
   /** Revisions that are let through, newest first. */
@@ -177,8 +178,8 @@ export const takePermit: Step<AdmitDeps, AuthenticatedCall, PermittedCall> = {
     ({ streamLimit, callLimit, budget }) =>
     (call) => {
       const { head, principal } = call
-      // What a connection asks for besides its messages takes no permit: the connection has one.
-      if (head.within !== 'uncounted')
+      // What a connection says besides its requests takes no permit: the connection has one.
+      if (head.within === undefined || head.within === true)
         call.permit = (head.method === 'GET' ? streamLimit : callLimit)(callerKey(principal, head.ip))
       call.holding = budget.open(principal, head.ip)
       return undefined
@@ -345,6 +346,7 @@ export const steps = [
   takePermit,
   checkSession,
   readMessage,
+  checkRates,
   checkAccess,
   identify,
   checkServer,

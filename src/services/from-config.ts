@@ -108,6 +108,10 @@ export interface ServiceMaker {
   accessOf(id: string): ServiceConfig['access']
   /** Whether access rules were written, for a service or for all, since the start. */
   ruled: boolean
+  /** `rate_limits` of the service as it was made last. */
+  ratesOf(id: string): ServiceConfig['rate_limits']
+  /** Whether rate limits were written, for a service or for all, since the start. */
+  limited: boolean
 }
 
 /**
@@ -119,20 +123,28 @@ export const createServiceMaker = (deps: MakerDeps): ServiceMaker => {
     readonly key: string
     readonly service: Service
     readonly access: ServiceConfig['access']
+    readonly rates: ServiceConfig['rate_limits']
   }
   const made = new Map<string, Made>()
-  const make = (id: string, { access, ...config }: ServiceConfig, origin: Origin): Service => {
-    // Who may use a service is no part of it: other rules end no process and no stream.
+  const make = (
+    id: string,
+    { access, rate_limits: rates, ...config }: ServiceConfig,
+    origin: Origin,
+  ): Service => {
+    // Who may use a service, and how often, is no part of it: other rules end no process and no stream.
     const key = JSON.stringify([config, origin.publicOnly, origin.addedAt])
     const before = made.get(id)
     const service = before?.key === key ? before.service : serviceOf(id, config, deps, origin)
-    made.set(id, { key, service, access })
+    made.set(id, { key, service, access, rates })
     maker.ruled ||= access !== undefined
+    maker.limited ||= rates !== undefined
     return service
   }
   const maker: ServiceMaker = Object.assign(make, {
     accessOf: (id: string) => made.get(id)?.access,
     ruled: false,
+    ratesOf: (id: string) => made.get(id)?.rates,
+    limited: false,
   })
   return maker
 }
@@ -155,6 +167,7 @@ export const servicePlanOf = (
 ): ServicePlan => {
   // Before a service is there that these rules are about.
   make.ruled ||= config.access !== undefined
+  make.limited ||= config.rate_limits.length > 0
   return {
     services: [
       ...builtIn,

@@ -25,8 +25,8 @@ describe('the steps of a call', () => {
   it('are passed by connections and their messages in the same order', () => {
     const order = (some: readonly object[]): number[] =>
       some.map((step) => steps.findIndex((each) => each === step))
-    expect(order(openingSteps)).toEqual([0, 1, 2, 5, 7, 10])
-    expect(order(messageSteps)).toEqual([5, 7, 9, 10])
+    expect(order(openingSteps)).toEqual([0, 1, 2, 5, 7, 11])
+    expect(order(messageSteps)).toEqual([5, 7, 9, 10, 11])
   })
 })
 

@@ -99,8 +99,8 @@ const clientFault = (draft: RawConfig, name: string, said: string): string | und
   return `${said} is not a client: use configured, document, dynamic, "domain:example.com", a pattern of a metadata document’s URL, or a client_id. Names of apps cannot be used, because any app may call itself anything${didYouMean(name, known)}`
 }
 
-const isOpenEscape = (glob: string): boolean => /(?:^|[^\\])(?:\\\\)*\\$/.test(glob)
-const openEscape = (said: string): string => `${said} ends with a backslash that escapes nothing`
+export const isOpenEscape = (glob: string): boolean => /(?:^|[^\\])(?:\\\\)*\\$/.test(glob)
+export const openEscape = (said: string): string => `${said} ends with a backslash that escapes nothing`
 
 const who: Rule = (draft, report) => {
   const judge = (path: Path, key: string, fault: typeof groupFault): void => {

@@ -4,6 +4,7 @@ import { accessRules } from './access.ts'
 import type { Rule } from './draft.ts'
 import { addressRules, hostRules } from './network.ts'
 import { clientRules, peopleRules, secretRules } from './people.ts'
+import { rateLimitRules } from './rate-limits.ts'
 import { commandRules, serviceRules } from './services.ts'
 import { upstreamRules } from './upstream-auth.ts'
 
@@ -78,6 +79,7 @@ export const rules: readonly Rule[] = [
   ...hostRules,
   ...clientRules,
   ...accessRules,
+  ...rateLimitRules,
   ...limitRules,
   ...workersRules,
 ]

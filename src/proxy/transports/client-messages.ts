@@ -22,6 +22,7 @@ import type { Log, Timer, RuntimeTransports } from '../../ports/runtime.ts'
 import { checkAccess } from '../access.ts'
 import { type AdmitDeps, type Call, checkToken, createCall, readMessage, takePermit } from '../admit.ts'
 import type { PermittedCall, ResolvedRequest } from '../admitted-call.ts'
+import { checkRates } from '../call-rates.ts'
 import type { BodyBudget } from '../callers.ts'
 import type { MakeCall } from '../fetch.ts'
 import { refusalResponse } from '../outcome.ts'
@@ -34,7 +35,7 @@ import { refusalOf } from './server-sse.ts'
 
 /** Of `steps`, in its order. */
 export const openingSteps = [checkHost, findService, checkPage, checkToken, takePermit, checkAccess] as const
-export const messageSteps = [checkToken, takePermit, readMessage, checkAccess] as const
+export const messageSteps = [checkToken, takePermit, readMessage, checkRates, checkAccess] as const
 
 export interface ConnectionSteps {
   /** As far as nobody has to be asked: host, service and origin. */
@@ -87,7 +88,7 @@ export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
     },
     messages(connection) {
       const asking: Head = { ...connection.head, method: 'POST', within: true }
-      const telling: Head = { ...asking, within: 'uncounted' }
+      const telling: Head = { ...asking, within: 'told' }
       return async (envelope, text) => {
         const [message] = envelope.messages
         const call = createCall(message?.kind === 'request' ? asking : telling, noBody, now())
