@@ -45,12 +45,16 @@ const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
   return keys.length
 }
 
-/** Whatever it answers, it is there: what a client may do there shows when somebody signs in. */
-const checkGitHub = async ({ outboundTo }: CheckDeps, id: string, { issuer }: Provider): Promise<Check> => {
-  const { origin } = new URL(issuer)
+/** Without metadata to read. Whatever it answers, it is there: what a client may do shows when somebody signs in. */
+const checkServer = async (
+  { outboundTo }: CheckDeps,
+  id: string,
+  { issuer, token_url: token }: Provider,
+): Promise<Check> => {
+  const { origin } = new URL(token ?? issuer)
   const key = `oauth_providers.${id}`
   try {
-    const { status } = await outboundTo(origin)(`${origin}/login`, { headOnly: true })
+    const { status } = await outboundTo(origin)(`${origin}/`, { headOnly: true })
     if (status >= 500) throw new TypeError(`it answered ${status}`)
     return { key, ok: true, say: `${origin} answers.` }
   } catch (error) {
@@ -227,7 +231,7 @@ export const checkConnections = async (
     onCheck(check)
   }
   for (const [id, provider] of Object.entries(config.oauth_providers))
-    say(await (provider.type === 'github' ? checkGitHub : checkOpenId)(deps, id, provider))
+    say(await (provider.type === 'openid' ? checkOpenId : checkServer)(deps, id, provider))
   for (const [id, service] of Object.entries(config.mcp_services)) {
     const { url, upstream_auth: auth } = service
     say(

@@ -23,10 +23,6 @@ const synonyms: Readonly<Record<string, string>> = {
 /** Keys that other gateways document and this one does not have, with what to do instead. */
 const elsewhere: readonly (readonly [RegExp, string])[] = [
   [
-    /^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/,
-    'is not a known setting; providers are OpenID Connect and are discovered from `issuer`',
-  ],
-  [
     /^mcp_services\.[^.]+\.access\.(allow|deny)\[\d+\]\.services$/,
     'cannot be set in a rule of one service; rules for several services are in `access` at the top level',
   ],

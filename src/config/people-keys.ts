@@ -1,7 +1,28 @@
 // Keys about people and clients: identity providers, local users and preregistered OAuth clients.
 import * as z from 'zod'
-import { providerTypes } from './providers.ts'
+import { claimNames, providerTypes } from './providers.ts'
 import { httpUrl, secret, text } from './key-types.ts'
+
+const path = (what: string, names: readonly string[]) =>
+  text(
+    `${what} Default: ${names.map((name) => `\`${name}\``).join(', ')}, the first that is present.`,
+  ).optional()
+
+const claimKeys = z
+  .strictObject({
+    subject: path('User ID: a text or an integer that never changes.', claimNames.subject),
+    login: path('Username.', claimNames.login),
+    name: path('Display name.', claimNames.name),
+    email: path('Email address.', claimNames.email),
+    email_verified: path(
+      'Whether the email address is verified: `true` or `"true"`.',
+      claimNames.email_verified,
+    ),
+    avatar: path('https URL of a picture.', claimNames.avatar),
+  })
+  .describe(
+    'For type `oauth2`: members of the profile, each by its name or its path (`data.id`). Groups are in `groups_claim`.',
+  )
 
 export const providerKeys = z
   .strictObject({
@@ -10,16 +31,32 @@ export const providerKeys = z
       .enum(providerTypes)
       .optional()
       .describe(
-        'Protocol of the provider. `openid`: OpenID Connect. `github`: GitHub and GitHub Enterprise. Default: `github` for the ID `github` without `issuer`, otherwise `openid`.',
+        'Protocol of the provider. `openid`: OpenID Connect. `github`: GitHub and GitHub Enterprise. `oauth2`: OAuth 2.0 without OpenID Connect, with the three URLs below. Default: `openid` with `issuer`, `oauth2` with `authorization_url`, `github` for the ID `github`, otherwise `openid`.',
       ),
     issuer: httpUrl()
       .optional()
       .describe(
-        'OpenID Connect issuer URL, used for discovery. Required for type `openid`, except for the ID `google`.',
+        'OpenID Connect issuer URL, used for discovery. Required for type `openid`, except for the ID `google`. For type `oauth2`: the value that the provider sends as `iss`, if it does. Default there: the origin of `token_url`.',
       ),
     base_url: httpUrl()
       .optional()
       .describe('For type `github`: URL of GitHub Enterprise. Default: `https://github.com`.'),
+    authorization_url: httpUrl()
+      .optional()
+      .describe('For type `oauth2`: authorization endpoint, to which the browser is sent.'),
+    token_url: httpUrl().optional().describe('For type `oauth2`: token endpoint.'),
+    userinfo_url: httpUrl()
+      .optional()
+      .describe(
+        'For type `oauth2`: URL that returns the user’s profile as a JSON object for a GET request with the access token.',
+      ),
+    token_endpoint_auth_method: z
+      .enum(['client_secret_post', 'client_secret_basic'])
+      .optional()
+      .describe(
+        'For type `oauth2`: how the client secret is sent to `token_url`, in the body or with HTTP Basic. Default: `client_secret_post`.',
+      ),
+    claims: claimKeys.optional(),
     client_id: text('Client ID at the provider.'),
     client_secret: secret('Client secret at the provider. Omit for a public client.').optional(),
     scopes: z
@@ -27,7 +64,7 @@ export const providerKeys = z
       .min(1)
       .optional()
       .describe(
-        'Scopes to request from the provider. Default for type `openid`: `openid email profile`; `openid` is required. Default for type `github`: `read:user user:email`, and `read:org` if access depends on groups.',
+        'Scopes to request from the provider. Default for type `openid`: `openid email profile`; `openid` is required. Default for type `github`: `read:user user:email`, and `read:org` if access depends on groups. Default for type `oauth2`: none.',
       ),
     extra_params: z
       .record(z.string(), z.string())
@@ -48,7 +85,7 @@ export const providerKeys = z
       .array(z.string())
       .optional()
       .describe(
-        'For type `github`: usernames that may sign in, in upper or lower case, or `*` for all. An empty list admits nobody. Default: every user of the provider. A public gateway that uses github.com does not start without a list of users, domains or groups.',
+        'For the types `github` and `oauth2`: usernames that may sign in, in upper or lower case, or `*` for all. An empty list admits nobody. Default: every user of the provider. A public gateway that uses github.com does not start without a list of users, domains or groups.',
       ),
     allowed_emails: z
       .array(z.string())

@@ -1,7 +1,17 @@
 // Identity providers by type: what need not be written of one, because its type or its ID says it.
 
-export const providerTypes = ['openid', 'github'] as const
+export const providerTypes = ['openid', 'github', 'oauth2'] as const
 export type ProviderType = (typeof providerTypes)[number]
+
+/** Members of a profile, under the names that providers of plain OAuth give them. The first that is there counts. */
+export const claimNames = {
+  subject: ['id', 'sub', 'user_id'],
+  login: ['login', 'username', 'preferred_username'],
+  name: ['name', 'display_name', 'username'],
+  email: ['email'],
+  email_verified: ['email_verified', 'verified_email'],
+  avatar: ['avatar_url', 'picture', 'profile_image_url'],
+} as const
 
 /** OpenID providers whose issuer need not be written down. */
 const knownIssuers: Readonly<Record<string, { readonly issuer: string; readonly name: string }>> = {
@@ -15,8 +25,12 @@ interface Written {
   readonly type?: string | undefined
   readonly issuer?: string | undefined
   readonly base_url?: string | undefined
+  readonly authorization_url?: string | undefined
+  readonly token_url?: string | undefined
+  readonly userinfo_url?: string | undefined
   readonly scopes?: string[] | undefined
   readonly allowed_groups?: readonly string[] | undefined
+  readonly claims?: Readonly<Partial<Record<keyof typeof claimNames, string | undefined>>> | undefined
 }
 
 /** What every provider has once the configuration is settled. */
@@ -24,12 +38,20 @@ interface SettledProvider {
   readonly type: ProviderType
   readonly issuer: string
   readonly scopes: string[]
+  /** For plain OAuth: where each member of the profile may be, in order. */
+  readonly claim_paths?: Readonly<Record<keyof typeof claimNames, readonly string[]>>
 }
 
 /** The type of a provider, as written or by its ID. An unknown text counts as `openid`. */
-export const typeOf = (id: string, { type, issuer }: Pick<Written, 'type' | 'issuer'>): ProviderType =>
-  providerTypes.find((known) => known === type) ??
-  (id === 'github' && issuer === undefined ? 'github' : 'openid')
+export const typeOf = (
+  id: string,
+  { type, issuer, authorization_url: url }: Pick<Written, 'type' | 'issuer' | 'authorization_url'>,
+): ProviderType => {
+  const known = providerTypes.find((one) => one === type)
+  if (known !== undefined || issuer !== undefined) return known ?? 'openid'
+  if (url !== undefined) return 'oauth2'
+  return id === 'github' ? 'github' : 'openid'
+}
 
 /** The issuer of an OpenID provider as it was written, or of the provider that is known by this ID. */
 export const issuerOf = (id: string, written: string | undefined): string | undefined =>
@@ -66,24 +88,55 @@ export const usesGroups = ({ access, mcp_services: services }: GroupUsers): bool
       Object.values(service.identity.headers).some((value) => value.includes('${groups}')),
   )
 
-/** `groups`: whether access depends on groups. Throws RangeError for an OpenID provider without an issuer. */
+const settleGitHub = <Provider extends Written>(provider: Provider, groups: boolean) => ({
+  ...provider,
+  type: 'github' as const,
+  name: provider.name ?? 'GitHub',
+  // The issuer that GitHub names in its metadata (RFC 8414 §2).
+  issuer: `${(provider.base_url ?? github).replace(/\/$/, '')}/login/oauth`,
+  scopes: provider.scopes ?? [
+    'read:user',
+    'user:email',
+    ...(groups || provider.allowed_groups !== undefined ? ['read:org'] : []),
+  ],
+})
+
+const settleOAuth2 = <Provider extends Written>(id: string, provider: Provider) => {
+  const { authorization_url: authorization, token_url: token, userinfo_url: userinfo, claims } = provider
+  if (authorization === undefined || token === undefined || userinfo === undefined)
+    throw new RangeError(`oauth_providers.${id} needs authorization_url, token_url and userinfo_url`)
+  const paths = (member: keyof typeof claimNames): readonly string[] => {
+    const written = claims?.[member]
+    return written === undefined ? claimNames[member] : [written]
+  }
+  return {
+    ...provider,
+    type: 'oauth2' as const,
+    issuer: provider.issuer ?? new URL(token).origin,
+    scopes: provider.scopes ?? [],
+    claim_paths: {
+      subject: paths('subject'),
+      login: paths('login'),
+      name: paths('name'),
+      email: paths('email'),
+      email_verified: paths('email_verified'),
+      avatar: paths('avatar'),
+    },
+  }
+}
+
+/**
+ * `groups`: whether access depends on groups. Throws RangeError for an OpenID provider without an issuer, and
+ * for one of plain OAuth without its URLs.
+ */
 export const normalizeProvider = <Provider extends Written>(
   id: string,
   provider: Provider,
   groups: boolean,
 ): Provider & SettledProvider => {
   const type = typeOf(id, provider)
-  if (type === 'github') {
-    const reading = groups || provider.allowed_groups !== undefined ? ['read:org'] : []
-    return {
-      ...provider,
-      type,
-      name: provider.name ?? 'GitHub',
-      // The issuer that GitHub names in its metadata (RFC 8414 §2).
-      issuer: `${(provider.base_url ?? github).replace(/\/$/, '')}/login/oauth`,
-      scopes: provider.scopes ?? ['read:user', 'user:email', ...reading],
-    }
-  }
+  if (type === 'github') return settleGitHub(provider, groups)
+  if (type === 'oauth2') return settleOAuth2(id, provider)
   const issuer = issuerOf(id, provider.issuer)
   if (issuer === undefined) throw new RangeError(`oauth_providers.${id} needs an issuer`)
   const name = provider.name ?? knownOf(id)?.name

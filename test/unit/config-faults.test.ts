@@ -424,12 +424,11 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
-      'plain OAuth endpoints',
-      'oauth_providers:\n  github: { client_id: a, token_url: "https://x.example" }\n',
-      ['config.yaml:2:3 oauth_providers.github', 'needs client_secret: GitHub has no public clients'],
+      'plain OAuth endpoints, and not all of them',
+      'oauth_providers:\n  custom: { client_id: a, authorization_url: "https://x.example/a" }\n',
       [
-        'config.yaml:2:27 oauth_providers.github.token_url',
-        'is not a known setting; providers are OpenID Connect and are discovered from `issuer`',
+        'config.yaml:2:3 oauth_providers.custom',
+        'needs token_url and userinfo_url, because its type is oauth2',
       ],
     ],
     [

@@ -108,3 +108,68 @@ describe('GitHub', () => {
     expect(await faultsOf(yaml({ ...client, allowed_logins: [] }, publicly))).toEqual([])
   })
 })
+
+describe('plain OAuth 2.0', () => {
+  const urls = {
+    authorization_url: 'https://login.example.com/authorize',
+    token_url: 'https://login.example.com/token',
+    userinfo_url: 'https://api.example.com/me',
+  }
+  const custom = (provider: object, rest: object = {}): string =>
+    JSON.stringify({ oauth_providers: { custom: { client_id: 'a', ...provider } }, ...rest })
+  const oauth2 = async (provider: object) => (await configOf(custom(provider))).oauth_providers['custom']
+
+  it('is what three URLs say', async () =>
+    expect(await oauth2(urls)).toMatchObject({
+      type: 'oauth2',
+      issuer: 'https://login.example.com',
+      scopes: [],
+      claim_paths: {
+        subject: ['id', 'sub', 'user_id'],
+        login: ['login', 'username', 'preferred_username'],
+        name: ['name', 'display_name', 'username'],
+        email: ['email'],
+        email_verified: ['email_verified', 'verified_email'],
+        avatar: ['avatar_url', 'picture', 'profile_image_url'],
+      },
+    }))
+
+  it('reads the members that the operator names, and no others in their place', async () =>
+    expect((await oauth2({ ...urls, claims: { subject: 'data.id' } }))?.claim_paths).toMatchObject({
+      subject: ['data.id'],
+      email: ['email'],
+    }))
+
+  it.each<[object, string]>([
+    [
+      { authorization_url: urls.authorization_url },
+      'oauth_providers.custom – needs token_url and userinfo_url, because its type is oauth2',
+    ],
+    [
+      { type: 'oauth2' },
+      'needs authorization_url and token_url and userinfo_url, because its type is oauth2',
+    ],
+    [{ ...urls, token_url: 'http://login.example.com/token' }, 'token_url – must use https'],
+    [{ ...urls, userinfo_url: 'https://a:b@api.example.com/me' }, 'userinfo_url – must not have a query'],
+    [
+      { ...urls, token_endpoint_auth_method: 'client_secret_basic' },
+      'token_endpoint_auth_method – has no meaning without client_secret',
+    ],
+    [{ ...urls, claims: { id: 'x' } }, 'claims.id – is not a known setting'],
+    [
+      { issuer: 'https://i.example.com', claims: { subject: 'x' } },
+      'claims – has no meaning for a provider of type openid',
+    ],
+  ])('never starts with %j', async (provider, fault) => {
+    const faults = await faultsOf(custom(provider))
+    expect(faults).toHaveLength(1)
+    expect(faults[0]).toContain(fault)
+  })
+
+  it('of a public gateway never lets in whoever can make an account there', async () =>
+    expect(await faultsOf(custom(urls, { issuer: 'https://mcp.example.com' }))).toEqual([
+      expect.stringContaining(
+        'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails, allowed_logins or allowed_groups',
+      ),
+    ]))
+})

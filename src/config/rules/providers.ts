@@ -18,11 +18,15 @@ const typeIn = (draft: RawConfig, id: string): ProviderType =>
     type: draft.text('oauth_providers', id, 'type'),
     // One that is at fault was meant all the same.
     issuer: draft.has('oauth_providers', id, 'issuer') ? '' : undefined,
+    authorization_url: draft.has('oauth_providers', id, 'authorization_url') ? '' : undefined,
   })
 
 /** Whether whoever has an account at the provider, and anybody can have one, gets in. */
 const admitsEverybody = (draft: RawConfig, id: string): boolean => {
-  if (typeIn(draft, id) === 'github') return !draft.has('oauth_providers', id, 'base_url')
+  const type = typeIn(draft, id)
+  if (type === 'github') return !draft.has('oauth_providers', id, 'base_url')
+  // Nobody but the operator knows who can make an account there.
+  if (type === 'oauth2') return true
   const issuer = issuerOf(id, draft.text('oauth_providers', id, 'issuer'))
   return issuer !== undefined && openIssuers.test(URL.parse(issuer)?.href ?? '')
 }
@@ -54,10 +58,21 @@ const issuer = (draft: RawConfig, report: Report, id: string): void => {
     )
 }
 
+const oauth2Urls = ['authorization_url', 'token_url', 'userinfo_url']
+
 /** Keys that mean something for one type of provider alone. */
 const keysOfType: Readonly<Record<ProviderType, readonly string[]>> = {
   openid: ['issuer', 'groups_claim', 'email_verified'],
   github: ['base_url', 'allowed_logins'],
+  oauth2: [
+    'issuer',
+    'groups_claim',
+    'email_verified',
+    'allowed_logins',
+    ...oauth2Urls,
+    'token_endpoint_auth_method',
+    'claims',
+  ],
 }
 
 const typeKeys = (draft: RawConfig, report: Report, id: string): void => {
@@ -69,6 +84,15 @@ const typeKeys = (draft: RawConfig, report: Report, id: string): void => {
         ['oauth_providers', id, key],
         `has no meaning for a provider of type ${type}: remove it, or change \`type\``,
       )
+}
+
+const oauth2 = (draft: RawConfig, report: Report, id: string): void => {
+  const path = ['oauth_providers', id]
+  for (const key of ['issuer', ...oauth2Urls]) providerUrl(draft, report, [...path, key])
+  const missing = oauth2Urls.filter((key) => !draft.has(...path, key))
+  if (missing.length > 0) report.key(path, `needs ${missing.join(' and ')}, because its type is oauth2`)
+  if (draft.has(...path, 'token_endpoint_auth_method') && !draft.has(...path, 'client_secret'))
+    report.key([...path, 'token_endpoint_auth_method'], 'has no meaning without client_secret')
 }
 
 const openIdScopes = (draft: RawConfig, report: Report, id: string): void => {
@@ -132,6 +156,14 @@ const notParameters: ReadonlySet<string> = new Set([
   'scopes',
 ])
 
+/** Where the list to set is another one than for OpenID. */
+const sentences: Readonly<Partial<Record<ProviderType, string>>> = {
+  github:
+    'lets anyone with an account there sign in to this public gateway: set allowed_logins (or ALLOWED_GITHUB_USERS), allowed_groups or allowed_domains. If this is intended, set allowed_logins: ["*"]',
+  oauth2:
+    'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails, allowed_logins or allowed_groups. If this is intended, set allowed_emails: ["*"]',
+}
+
 const allowLists = (draft: RawConfig, report: Report, id: string): void => {
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_emails')) {
     if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value))
@@ -148,9 +180,8 @@ const allowLists = (draft: RawConfig, report: Report, id: string): void => {
   if (!listed && !draft.loopback && admitsEverybody(draft, id)) {
     report.key(
       ['oauth_providers', id],
-      typeIn(draft, id) === 'github'
-        ? 'lets anyone with an account there sign in to this public gateway: set allowed_logins (or ALLOWED_GITHUB_USERS), allowed_groups or allowed_domains. If this is intended, set allowed_logins: ["*"]'
-        : 'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]',
+      sentences[typeIn(draft, id)] ??
+        'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]',
     )
   }
 }
@@ -160,7 +191,7 @@ const allowLists = (draft: RawConfig, report: Report, id: string): void => {
  */
 const trustedAddresses = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'email_verified']
-  if (draft.text(...path) !== 'trust' || !admitsEverybody(draft, id)) return
+  if (draft.text(...path) !== 'trust' || typeIn(draft, id) !== 'openid' || !admitsEverybody(draft, id)) return
   report.fault(
     path,
     'must not be "trust" for a provider that is open to anyone: users there can claim any email address',
@@ -185,7 +216,9 @@ const providers: Rule = (draft, report) => {
   for (const id of draft.keys('oauth_providers')) {
     const path = ['oauth_providers', id]
     typeKeys(draft, report, id)
-    if (typeIn(draft, id) === 'github') github(draft, report, id)
+    const type = typeIn(draft, id)
+    if (type === 'github') github(draft, report, id)
+    else if (type === 'oauth2') oauth2(draft, report, id)
     else {
       issuer(draft, report, id)
       openIdScopes(draft, report, id)

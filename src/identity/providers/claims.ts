@@ -2,6 +2,9 @@
 
 export type Claims = Readonly<Record<string, unknown>>
 
+export const isObject = (value: unknown): value is Claims =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
 const most = { text: 256, groups: 500, url: 2048 } as const
 
 export const short = (value: unknown, length: number = most.text): string | undefined =>
@@ -18,9 +21,7 @@ export const plainEmail = (value: unknown): string | undefined => {
 }
 
 const own = (value: unknown, name: string): unknown =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, name)
-    ? (value as Claims)[name]
-    : undefined
+  isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined
 
 /**
  * A claim by its name or by its path: `groups`, `cognito:groups`, `https://example.com/roles`,

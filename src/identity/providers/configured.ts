@@ -3,7 +3,8 @@ import type { Config } from '../../config/schema.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import { createGitHubProvider } from './github.ts'
 import { createOpenIdProvider } from './openid.ts'
-import type { IdentityProvider } from './provider.ts'
+import { createOAuth2Provider } from './oauth2.ts'
+import type { IdentityProvider, ProviderDeps } from './provider.ts'
 
 export interface ProvidersDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>
@@ -13,6 +14,12 @@ export interface ProvidersDeps {
 }
 
 type Settings = Config['oauth_providers'][string]
+
+const creators: Readonly<Record<Settings['type'], (deps: ProviderDeps) => IdentityProvider>> = {
+  openid: createOpenIdProvider,
+  github: createGitHubProvider,
+  oauth2: createOAuth2Provider,
+}
 
 /**
  * In the order of the configuration. Throws RangeError for `local`, which names the people of this gateway
@@ -25,8 +32,7 @@ export const createProviders = ({
 }: ProvidersDeps): ReadonlyMap<string, IdentityProvider> => {
   const one = (id: string, settings: Settings): IdentityProvider => {
     if (id === 'local') throw new RangeError('oauth_providers.local: the name is taken by local_users')
-    const create = settings.type === 'github' ? createGitHubProvider : createOpenIdProvider
-    return create({
+    return creators[settings.type]({
       runtime,
       id,
       settings: { ...settings, name: settings.name ?? id },

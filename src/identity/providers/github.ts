@@ -1,15 +1,9 @@
 // GitHub and GitHub Enterprise: OAuth 2.0, and an API that says who the person is.
 import { Refusal } from '../../kit/refusal.ts'
 import type { Person } from '../../ports/people.ts'
-import { type Claims, groupsOf, httpsUrl, plainEmail, short } from './claims.ts'
-import { type OAuth2Server, beginOAuth2, readApi, redeemOAuth2, validatedAnswer } from './oauth2-requests.ts'
-import {
-  type OpenIdStep,
-  type ProviderRequestOptions,
-  guardedFetch,
-  providerRefusal,
-} from './openid-requests.ts'
-import { type IdentityProvider, type ProviderDeps, denialOf } from './provider.ts'
+import { type Claims, groupsOf, httpsUrl, isObject, plainEmail, short } from './claims.ts'
+import { type OAuth2Server, type ReadApi, createOAuth2SignIn } from './oauth2-requests.ts'
+import type { IdentityProvider, ProviderDeps } from './provider.ts'
 
 /** The API of github.com and of ghe.com has a host of its own, that of GitHub Enterprise Server a path. */
 export const apiOf = (base: string): string => {
@@ -17,17 +11,12 @@ export const apiOf = (base: string): string => {
   return host === 'github.com' || host.endsWith('.ghe.com') ? `${protocol}//api.${host}` : `${base}/api/v3`
 }
 
-type Read = (path: string) => ReturnType<typeof readApi>
-
-const isObject = (value: unknown): value is Claims =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
 const pageSize = 100
 const mostPages = 5
 
 /** All pages of a list. Undefined where it is not for this token; `cut`: there is more than was told. */
 const listAt = async (
-  read: Read,
+  read: ReadApi,
   path: string,
 ): Promise<{ readonly entries: readonly Claims[]; readonly cut: boolean } | undefined> => {
   const entries: Claims[] = []
@@ -45,7 +34,7 @@ const listAt = async (
 }
 
 /** The primary address, else any other. Only what GitHub has verified counts; most people hide theirs in `/user`. */
-const emailOf = async (read: Read): Promise<string | undefined> => {
+const emailOf = async (read: ReadApi): Promise<string | undefined> => {
   const known =
     (await listAt(read, '/user/emails'))?.entries.filter(({ verified }) => verified === true) ?? []
   const chosen = known.find(({ primary }) => primary === true) ?? known[0]
@@ -57,7 +46,7 @@ const nameIn = (value: unknown, key: string): string | undefined =>
   isObject(value) ? short(value[key])?.toLowerCase() : undefined
 
 /** Organizations as `acme`, teams as `acme/platform`. */
-const membershipsOf = async (read: Read): Promise<Pick<Person, 'groups' | 'groupsUnknown'>> => {
+const membershipsOf = async (read: ReadApi): Promise<Pick<Person, 'groups' | 'groupsUnknown'>> => {
   const organizations = await listAt(read, '/user/orgs')
   const teams = await listAt(read, '/user/teams')
   const names = [
@@ -77,7 +66,7 @@ const subjectOf = (id: unknown): string => {
   throw new Refusal('provider.untrusted', '/user has no numeric id')
 }
 
-const personAt = async (read: Read, provider: string, scopes: readonly string[]): Promise<Person> => {
+const personAt = async (read: ReadApi, provider: string, scopes: readonly string[]): Promise<Person> => {
   const { value: user } = await read('/user')
   if (!isObject(user)) throw new Refusal('provider.untrusted', '/user does not say whose token it is')
   const has = (...names: readonly string[]): boolean => names.some((name) => scopes.includes(name))
@@ -98,7 +87,7 @@ const personAt = async (read: Read, provider: string, scopes: readonly string[])
 }
 
 export const createGitHubProvider = (deps: ProviderDeps): IdentityProvider => {
-  const { runtime, id, settings } = deps
+  const { id, settings } = deps
   const base = new URL(settings.issuer).origin
   const api = apiOf(base)
   const server: OAuth2Server = {
@@ -107,33 +96,8 @@ export const createGitHubProvider = (deps: ProviderDeps): IdentityProvider => {
     token: `${base}/login/oauth/access_token`,
     method: 'client_secret_post',
   }
-  return {
-    id,
-    name: settings.name ?? id,
-    begin: beginOAuth2(deps, server),
-    async finish({ params, state, secrets, retry }) {
-      let step: OpenIdStep = 'authorization'
-      try {
-        const guarded: ProviderRequestOptions = guardedFetch(runtime.outbound, runtime.now, [base, api], {})
-        const answer = validatedAnswer(deps, server, { params, state })
-        step = 'token'
-        const tokens = await redeemOAuth2(
-          deps,
-          server,
-          { params: answer, verifier: secrets.verifier },
-          guarded,
-        )
-        step = 'userinfo'
-        const person = await personAt(
-          (path) => readApi(`${api}${path}`, tokens, guarded),
-          id,
-          settings.scopes,
-        )
-        return { person, tokens, denied: denialOf(person, settings, 'GitHub told no verified email address') }
-      } catch (thrown) {
-        throw providerRefusal(thrown, { provider: id, step, retry })
-      }
-    },
-    denied: (person) => denialOf(person, settings),
-  }
+  return createOAuth2SignIn(deps, server, [base, api], async (read) => ({
+    person: await personAt((path) => read(`${api}${path}`), id, settings.scopes),
+    unverified: 'GitHub told no verified email address',
+  }))
 }

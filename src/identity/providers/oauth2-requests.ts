@@ -4,9 +4,15 @@ import * as oauth from 'oauth4webapi'
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
+import type { Person } from '../../ports/people.ts'
 import type { ClientAuthMethod } from '../../ports/services.ts'
-import type { ProviderRequestOptions } from './openid-requests.ts'
-import type { IdentityProvider, ProviderDeps, RoundTripSecrets } from './provider.ts'
+import {
+  type OpenIdStep,
+  type ProviderRequestOptions,
+  guardedFetch,
+  providerRefusal,
+} from './openid-requests.ts'
+import { type IdentityProvider, type ProviderDeps, type RoundTripSecrets, denialOf } from './provider.ts'
 
 export interface OAuth2Server {
   readonly issuer: string
@@ -20,7 +26,7 @@ type Begin = IdentityProvider['begin']
 type FinishOptions = Parameters<IdentityProvider['finish']>[0]
 
 /** Where the browser goes. The operator's own parameters come first: they may add, never replace. */
-export const beginOAuth2 =
+const beginOAuth2 =
   ({ runtime, settings, redirectUri }: ProviderDeps, { authorization }: OAuth2Server): Begin =>
   ({ state, again }) => {
     // Nonces are for ID tokens.
@@ -33,7 +39,7 @@ export const beginOAuth2 =
       response_type: 'code',
       client_id: settings.client_id,
       redirect_uri: redirectUri,
-      scope: settings.scopes.join(' '),
+      ...(settings.scopes.length > 0 ? { scope: settings.scopes.join(' ') } : {}),
       state,
       code_challenge: runtime.digest(secrets.verifier),
       code_challenge_method: 'S256',
@@ -50,7 +56,7 @@ const authenticationBy = (method: OAuth2Server['method'], secret = ''): oauth.Cl
 type Tokens = Omit<ProviderTokens, 'person'>
 
 /** Checks what the browser brought back. */
-export const validatedAnswer = (
+const validatedAnswer = (
   { settings }: ProviderDeps,
   server: OAuth2Server,
   { params, state }: Pick<FinishOptions, 'params' | 'state'>,
@@ -58,7 +64,7 @@ export const validatedAnswer = (
   oauth.validateAuthResponse({ issuer: server.issuer }, { client_id: settings.client_id }, params, state)
 
 /** Redeems the code. `guarded` drops ID tokens, which nobody would check. */
-export const redeemOAuth2 = async (
+const redeemOAuth2 = async (
   { id, settings, redirectUri }: ProviderDeps,
   { issuer, token, method }: OAuth2Server,
   answer: { readonly params: URLSearchParams; readonly verifier: string },
@@ -96,7 +102,7 @@ export interface ApiAnswer {
 }
 
 /** Reads from the provider's API as the person. Throws `provider.unreachable` and `provider.untrusted`. */
-export const readApi = async (
+const readApi = async (
   url: string,
   { accessToken }: Pick<Tokens, 'accessToken'>,
   guarded: ProviderRequestOptions,
@@ -120,4 +126,39 @@ export const readApi = async (
     throw new Refusal('provider.unreachable', `${url} answered 200, expected JSON`)
   })
   return { value, headers: response.headers }
+}
+
+export type ReadApi = (url: string) => Promise<ApiAnswer>
+
+/** Who the access token belongs to, and why there may be no address. */
+type ReadPerson = (read: ReadApi) => Promise<{ readonly person: Person; readonly unverified: string }>
+
+/** A provider of plain OAuth 2.0. `urls`: what the operator wrote of it; `readPerson` asks its API. */
+export const createOAuth2SignIn = (
+  deps: ProviderDeps,
+  server: OAuth2Server,
+  urls: readonly string[],
+  readPerson: ReadPerson,
+): IdentityProvider => {
+  const { runtime, id, settings } = deps
+  return {
+    id,
+    name: settings.name ?? id,
+    begin: beginOAuth2(deps, server),
+    async finish({ params, state, secrets: { verifier }, retry }) {
+      let step: OpenIdStep = 'authorization'
+      try {
+        const guarded = guardedFetch(runtime.outbound, runtime.now, urls, {})
+        const answer = validatedAnswer(deps, server, { params, state })
+        step = 'token'
+        const tokens = await redeemOAuth2(deps, server, { params: answer, verifier }, guarded)
+        step = 'userinfo'
+        const { person, unverified } = await readPerson((url) => readApi(url, tokens, guarded))
+        return { person, tokens, denied: denialOf(person, settings, unverified) }
+      } catch (thrown) {
+        throw providerRefusal(thrown, { provider: id, step, retry })
+      }
+    },
+    denied: (person) => denialOf(person, settings),
+  }
 }
