@@ -74,6 +74,20 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     expect(said).not.toMatch(/resultType|ttlMs|cacheScope|modelcontextprotocol\/serverInfo/)
   })
 
+  it('requests of a legacy client at once under one id are each answered where they were posted [C2, C20]', async () => {
+    const caller = await world.at('modern')
+    const { session } = await beginLegacy(caller)
+    // claude.ai posts calls at once under one id.
+    const call = async (params: object) =>
+      lastOf(await caller.post({ jsonrpc: '2.0', id: 7, method: 'tools/call', params }, session))
+    const [text, failure] = await Promise.all([
+      call({ name: 'test_simple_text', arguments: {} }),
+      call({ name: 'test_error_handling', arguments: {} }),
+    ])
+    expect([text.id, textOf(text.result)]).toEqual([7, 'This is a simple text response for testing.'])
+    expect([failure.id, failure.result['isError']]).toEqual([7, true])
+  })
+
   it('what has no counterpart is refused: tasks, a second initialize, subscriptions of the other revision [C20]', async () => {
     const legacy = await world.at('legacy')
     for (const method of ['ping', 'logging/setLevel', 'resources/subscribe', 'tasks/list']) {
