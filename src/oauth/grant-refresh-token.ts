@@ -243,7 +243,9 @@ const rotate = async (deps: GrantDeps, { read, claim, request }: Reading): Promi
   const graceMs = config.refresh_grace * 1000
   const step = { now, graceMs, keyId: runtime.keys.current, by: network.digest }
   const written = async (rotated: Grant): Promise<Successor | undefined> =>
-    (await grants.rotate(read, rotated)) ? { grant: rotated, generation: rotated.generation } : undefined
+    (await grants.rotate(read, rotated, request.context.ip))
+      ? { grant: rotated, generation: rotated.generation }
+      : undefined
   const verdict = judgeRefresh(grant, {
     generation: claim.generation,
     now,

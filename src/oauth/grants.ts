@@ -1,6 +1,7 @@
 // Grants: one person's permission for one client at one resource. One sealed record each, and every change of
 // state is one compare-and-set of it.
 import type { Config } from '../config/schema.ts'
+import { networkOf } from '../kit/addresses.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { type Records, createRecords, personKey } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
@@ -65,7 +66,14 @@ export interface Grant extends Rotation {
   readonly createdAt: number
   readonly authTime: number
   readonly redeemedAt?: number
+  readonly lastUse?: LastUse
   readonly revokedReason?: string
+}
+
+/** `at`: up to an hour old. `from`: the network that its tokens were last asked for from. */
+export interface LastUse {
+  readonly at: number
+  readonly from?: string
 }
 
 /** A grant as it was read, with the version a change must find. */
@@ -97,19 +105,28 @@ export interface Grants {
   live(id: string): Promise<Grant | undefined>
   /** The same from the cache alone; undefined when it is not there. */
   lately(id: string): Grant | undefined
-  /** The code was exchanged: state `live`. False when the record changed since it was read. */
-  redeem(read: ReadGrant): Promise<boolean>
+  /** The code was exchanged, by `ip`: state `live`. False when the record changed since it was read. */
+  redeem(read: ReadGrant, ip: string): Promise<boolean>
   /**
-   * A refresh token was presented: the grant with what is remembered of its refresh tokens now. False when the
-   * record changed since it was read.
+   * A refresh token was presented, by `ip`: the grant with what is remembered of its refresh tokens now. False
+   * when the record changed since it was read.
    */
-  rotate(read: ReadGrant, rotated: Grant): Promise<boolean>
+  rotate(read: ReadGrant, rotated: Grant, ip: string): Promise<boolean>
   /** Ends the grant, whatever it is at the moment. */
   revoke(id: string, reason: string): Promise<void>
   /** Removes a grant whose code was never sent. */
   discard(id: string): Promise<void>
   /** Ends all grants of a client and returns how many there were. */
   revokeOfClient(clientId: string, reason: string): Promise<number>
+  /**
+   * What a person has allowed and nobody has ended, newest first, as kept. A grant of a version that kept no
+   * such list is on it once it is used.
+   */
+  ofPerson(key: string): Promise<readonly Grant[]>
+  /** All grants that are kept, or those of a client, so many at once. */
+  pages(clientId?: string): AsyncIterable<readonly Grant[]>
+  /** Ends these grants and returns how many had not ended before. */
+  end(grants: readonly Grant[], reason: string): Promise<number>
 }
 
 /** How long an expired code is remembered: a late request is refused as expired, not as unknown. */
@@ -216,7 +233,11 @@ const maxLive = 10_000
 
 type GrantStatus = Pick<Grants, 'live' | 'lately'> & { readonly forget: (id: string) => void }
 
-const createGrantStatus = (runtime: Pick<Runtime, 'now' | 'defer'>, read: Grants['read']): GrantStatus => {
+const createGrantStatus = (
+  runtime: Pick<Runtime, 'now' | 'defer'>,
+  read: Grants['read'],
+  noteUse: (grant: Grant) => void,
+): GrantStatus => {
   const { now } = runtime
   const singleFlight = createSingleFlight(runtime)
   const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
@@ -228,6 +249,7 @@ const createGrantStatus = (runtime: Pick<Runtime, 'now' | 'defer'>, read: Grants
     const at = now()
     const found = await read(id)
     const grant = found?.grant.state === 'live' ? found.grant : undefined
+    if (grant) noteUse(grant)
     seen.delete(id)
     if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
     seen.set(id, { grant, at })
@@ -243,6 +265,74 @@ const createGrantStatus = (runtime: Pick<Runtime, 'now' | 'defer'>, read: Grants
   }
 }
 
+// The list of each person: an empty record for each grant, beside it. It may name what is gone; what is there
+// is read from the grants.
+
+const listPrefix = (digest: Runtime['digest'], key: string): string => `person-grant:${digest(key)}:`
+const listKey = (digest: Runtime['digest'], { person, id }: Grant): string =>
+  listPrefix(digest, personKey(person)) + id
+
+/** The most recent use is written down once an hour, and the entry on the list is renewed with it. */
+const useEveryMs = 3_600_000
+
+const isNoted = ({ lastUse }: Grant, now: number): boolean =>
+  lastUse !== undefined && now - lastUse.at < useEveryMs
+
+/** When the tokens in use were asked for. */
+const tokensSince = ({ createdAt, redeemedAt = 0, handed, usedAt }: Grant): number =>
+  Math.max(createdAt, redeemedAt, handed?.at ?? 0, ...Object.values(usedAt))
+
+interface GrantList extends Pick<Grants, 'ofPerson'> {
+  add(grant: Grant): Promise<unknown>
+  /** The same, if that is due. */
+  renew(grant: Grant): Promise<unknown>
+  /** A live grant is used: written down after the call, if that is due. */
+  readonly noteUse: (grant: Grant) => void
+}
+
+const createGrantList = (
+  { runtime, config }: GrantsDeps,
+  records: Records<Grant>,
+  readKept: Grants['read'],
+): GrantList => {
+  const { store, digest, now } = runtime
+  // As long as its tokens may live, though the code may never be exchanged: the exchange writes nothing here.
+  const add: GrantList['add'] = (grant) =>
+    store.put(listKey(digest, grant), '', {
+      ttlMs: ttlOf({ ...grant, state: 'live' }, config) + 2 * useEveryMs,
+    })
+  const write = async (id: string): Promise<void> => {
+    const found = await readKept(id)
+    const at = now()
+    if (found?.grant.state !== 'live' || isNoted(found.grant, at)) return
+    const { grant, mark } = found
+    // A call keeps no grant alive: that does only a refresh.
+    const ttlMs = tokensSince(grant) + ttlOf(grant, config) - at
+    if (ttlMs <= 0) return
+    await records.put(id, { ...grant, lastUse: { ...grant.lastUse, at } }, { ttlMs, only: mark })
+    await add(grant)
+  }
+  return {
+    add,
+    renew: async (grant) => !isNoted(grant, now()) && add(grant),
+    noteUse(grant) {
+      if (!isNoted(grant, now())) runtime.defer(write(grant.id))
+    },
+    async ofPerson(key) {
+      const prefix = listPrefix(digest, key)
+      const listed = await store.list(prefix, { limit: mostListed })
+      const read = await Promise.all(listed.map((entry) => readKept(entry.key.slice(prefix.length))))
+      return read
+        .flatMap((found) => (found && found.grant.state !== 'revoked' ? [found.grant] : []))
+        .filter(({ person }) => personKey(person) === key)
+        .sort((a, b) => b.createdAt - a.createdAt)
+    },
+  }
+}
+
+/** Grants of one person that are read at once. */
+const mostListed = 500
+
 // The end of grants.
 
 /**
@@ -251,37 +341,19 @@ const createGrantStatus = (runtime: Pick<Runtime, 'now' | 'defer'>, read: Grants
  */
 const grantsAtOnce = 1000
 
+const createPages = (runtime: GrantsDeps['runtime']): Grants['pages'] =>
+  async function* (clientId) {
+    const tag = clientId === undefined ? '' : tagOf(runtime, clientId)
+    for await (const found of createRecords<Grant>(runtime, `grant:${tag}`).pages(grantsAtOnce))
+      yield found.flatMap(({ value }) =>
+        clientId === undefined || value.clientId === clientId ? [value] : [],
+      )
+  }
+
 const takeAll = async (store: Runtime['store'], keys: readonly string[]): Promise<void> => {
   if (store.takeMany) await store.takeMany(keys)
   else for (const key of keys) await store.take(key)
 }
-
-interface GrantEnding {
-  readonly forget: (id: string) => void
-  readonly recordRevoked: (grant: Grant, reason: string) => void
-}
-
-const createRevokeOfClient =
-  (runtime: GrantsDeps['runtime'], { forget, recordRevoked }: GrantEnding): Grants['revokeOfClient'] =>
-  async (clientId, reason) => {
-    let count = 0
-    for await (const found of createRecords<Grant>(runtime, `grant:${tagOf(runtime, clientId)}`).pages(
-      grantsAtOnce,
-    )) {
-      const own = found.flatMap(({ value }) => (value.clientId === clientId ? [value] : []))
-      // An absent grant means the same as a revoked one, and is one step instead of two.
-      await takeAll(
-        runtime.store,
-        own.map(({ id }) => `grant:${id}`),
-      )
-      for (const grant of own) {
-        forget(grant.id)
-        if (grant.state !== 'revoked') recordRevoked(grant, reason)
-      }
-      count += own.length
-    }
-    return count
-  }
 
 const revokedEvent = (grant: Grant, reason: string): AuditEvent => ({
   event: 'grant.revoked',
@@ -292,40 +364,87 @@ const revokedEvent = (grant: Grant, reason: string): AuditEvent => ({
   reason,
 })
 
+interface RevocationDeps {
+  readonly records: Records<Grant>
+  readonly readKept: Grants['read']
+  readonly forget: (id: string) => void
+}
+
+const createRevocation = (
+  { runtime, config, record }: GrantsDeps,
+  { records, readKept, forget }: RevocationDeps,
+): Pick<Grants, 'revoke' | 'revokeOfClient' | 'pages' | 'end'> => {
+  const pages = createPages(runtime)
+  const ended = (grant: Grant, reason: string): void => {
+    forget(grant.id)
+    if (grant.state !== 'revoked') record(revokedEvent(grant, reason))
+  }
+  const end: Grants['end'] = async (grants, reason) => {
+    // An absent grant means the same as a revoked one, and is one step instead of two.
+    const keys = grants.flatMap((grant) => [`grant:${grant.id}`, listKey(runtime.digest, grant)])
+    await takeAll(runtime.store, keys)
+    for (const grant of grants) ended(grant, reason)
+    return grants.filter(({ state }) => state !== 'revoked').length
+  }
+  return {
+    pages,
+    end,
+    async revoke(id, reason) {
+      for (;;) {
+        const found = await readKept(id)
+        if (!found || found.grant.state === 'revoked') return
+        const revoked: Grant = { ...found.grant, state: 'revoked', revokedReason: reason }
+        const ttlMs = ttlOf(revoked, config)
+        if (!(await records.put(id, revoked, { ttlMs, only: found.mark }))) continue
+        ended(found.grant, reason)
+        return
+      }
+    },
+    async revokeOfClient(clientId, reason) {
+      let count = 0
+      for await (const grants of pages(clientId)) {
+        await end(grants, reason)
+        count += grants.length
+      }
+      return count
+    },
+  }
+}
+
 export const createGrants = (deps: GrantsDeps): Grants => {
   const { runtime, config } = deps
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
-  const { live, lately, forget } = createGrantStatus(runtime, read)
-  const swap = async (grant: Grant, mark: string): Promise<boolean> =>
-    (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
-  const recordRevoked = (grant: Grant, reason: string): void => deps.record(revokedEvent(grant, reason))
+  const list = createGrantList(deps, records, readKept)
+  const { live, lately, forget } = createGrantStatus(runtime, read, list.noteUse)
+  /** Its tokens were asked for. */
+  const used = async (grant: Grant, mark: string, ip: string): Promise<boolean> => {
+    const next = { ...grant, lastUse: { at: runtime.now(), from: networkOf(ip) } }
+    return (await records.put(grant.id, next, { ttlMs: ttlOf(next, config), only: mark })) !== undefined
+  }
 
   return {
     read,
     live,
     lately,
-    async revoke(id, reason) {
-      for (;;) {
-        const found = await readKept(id)
-        if (!found || found.grant.state === 'revoked') return
-        const { grant, mark } = found
-        if (!(await swap({ ...grant, state: 'revoked', revokedReason: reason }, mark))) continue
-        forget(id)
-        recordRevoked(grant, reason)
-        return
-      }
-    },
     async create(wanted) {
       const made = newGrant(wanted, deps)
-      await records.put(made.grant.id, made.grant, { ttlMs: ttlOf(made.grant, config), only: 'absent' })
+      const { grant } = made
+      await Promise.all([
+        records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: 'absent' }),
+        list.add(grant),
+      ])
       return made
     },
-    redeem: ({ grant, mark }) => swap({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark),
-    rotate: ({ mark }, rotated) => swap(rotated, mark),
+    redeem: ({ grant, mark }, ip) => used({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark, ip),
+    async rotate({ mark }, rotated, ip) {
+      const [written] = await Promise.all([used(rotated, mark, ip), list.renew(rotated)])
+      return written
+    },
     async discard(id) {
       await records.take(id)
     },
-    revokeOfClient: createRevokeOfClient(runtime, { forget, recordRevoked }),
+    ofPerson: list.ofPerson,
+    ...createRevocation(deps, { records, readKept, forget }),
   }
 }

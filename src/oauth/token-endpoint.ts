@@ -104,7 +104,8 @@ const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
       tokens.access(grant, grant.scopes),
       grant.refreshable ? tokens.refresh(grant, 0) : undefined,
     ])
-    if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'code redeemed concurrently')
+    if (!(await grants.redeem(read, request.context.ip)))
+      throw new Refusal('code.spent', 'code redeemed concurrently')
     record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
     return tokenResponse(tokens, access, grant.scopes, refresh)
   }

@@ -41,7 +41,7 @@ afterAll(async () => {
 const calls = async (): Promise<string[]> => JSON.parse(String(await house.tell('__calls'))) as string[]
 
 describe('calls to objects', () => {
-  it('of a first login, step by step: twenty-five, and three of a refresh', async () => {
+  it('of a first login, step by step: twenty-six, and three of a refresh', async () => {
     // Signing keys are there, and it is known that no service was ever added.
     await logIn(house)
     await calls()
@@ -100,6 +100,7 @@ describe('calls to objects', () => {
           'write client',
           'write consent',
           'write grant',
+          'write person-grant',
         ],
       ],
       ['redeem', ['read client', 'read grant', 'write grant']],

@@ -160,7 +160,7 @@ describe('never', () => {
     expect(events(world, 'refresh.reuse')).toHaveLength(1)
   })
 
-  it('does the address of a caller lie in the store, or a digest that would be the same in another grant', async () => {
+  it('does the address of a caller lie in the store in the clear, in a grant but as that of the last use, or as a digest that would be the same in another grant', async () => {
     const [shared, ring] = [
       createMemoryStore({ now: () => Date.UTC(2026, 0, 1) }),
       await createKeyRing([random(32)], random),
@@ -171,10 +171,16 @@ describe('never', () => {
         const { client, refresh } = await logIn(world)
         await present(world, client, refresh)
         const key = `grant:${refresh.slice(3, 35)}`
-        return (await ring.open((await shared.get(key))?.value ?? '', key)) ?? ''
+        const sealed = (await shared.get(key))?.value ?? ''
+        expect(sealed).not.toContain(home)
+        return (await ring.open(sealed, key)) ?? ''
       }),
     )
-    for (const text of grants) expect(text).not.toContain(home)
+    for (const text of grants) {
+      const { lastUse, ...rest } = JSON.parse(text) as Grant
+      expect(lastUse?.from).toBe(home)
+      expect(JSON.stringify(rest)).not.toContain(home)
+    }
     const [one, two] = grants.map((text) => (JSON.parse(text) as Grant).usedBy?.[0])
     expect(one).toMatch(new RegExp(`^${ring.current}\\.[\\w-]{22}$`))
     expect(one).not.toBe(two)
