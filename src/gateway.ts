@@ -22,6 +22,7 @@ import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
 import { createClientDocuments } from './oauth/client-id-document.ts'
 import { createClients } from './oauth/clients.ts'
+import { createAppAccess, createConnectedApps } from './oauth/connected-apps.ts'
 import { createConsent } from './oauth/consent.ts'
 import { createGrants } from './oauth/grants.ts'
 import { createIssuedTokens } from './oauth/issued-tokens.ts'
@@ -304,6 +305,7 @@ const createOAuthHandlers = (parts: Parts) => ({
   manage: createClientConfiguration(parts),
   authorize: createAuthorize(parts),
   token: createToken(parts),
+  apps: createConnectedApps({ ...parts, access: createAppAccess(parts) }),
   ...createIssuedTokens(parts),
 })
 

@@ -4,6 +4,7 @@ import type { ServicesApi } from './admin/services-api.ts'
 import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import { hostOf } from './kit/http.ts'
+import type { ConnectedApps } from './oauth/connected-apps.ts'
 import type { Consent } from './oauth/consent.ts'
 import type { MetadataHandlers } from './oauth/metadata.ts'
 import type { Handler } from './ports/modules.ts'
@@ -45,6 +46,7 @@ export interface Handlers {
   readonly authorize: Handler
   readonly consent: Consent
   readonly connections: Connections
+  readonly apps: ConnectedApps
   readonly token: Handler
   readonly revoke: Handler
   readonly introspect: Handler
@@ -183,6 +185,15 @@ const accountRoutes = (h: Handlers): readonly Route[] => [
     cors: false,
     changesState: true,
     methods: { GET: h.connections.page, POST: h.connections.act },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/account/apps'],
+    description:
+      'Connected apps: what a user has allowed, and how to end it (csrf, action=end with client, end-all or sign-out)',
+    surface: 'page',
+    cors: false,
+    methods: { GET: h.apps.page, POST: h.apps.act },
     issuerOnly: true,
   },
   {

@@ -1,6 +1,5 @@
 // The page where people see, connect, choose and disconnect their accounts at one upstream.
-import { sameText } from '../kit/bytes.ts'
-import { type FormFields, foreignSender, readForm, seeOther } from '../kit/http.ts'
+import { readOwnForm, seeOther } from '../kit/http.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
@@ -24,24 +23,7 @@ import type { SignInStep } from './sign-in-step.ts'
 import type { Revoke } from './token-endpoint.ts'
 import { type AuthorizedUpstream, connectPath, isPersonal, upstreamOf } from './upstream.ts'
 
-// The form of the accounts page. It is accepted only from the gateway's own page and in the session that the
-// page was rendered for.
-
-/**
- * The fields, one value each. Throws `connection.form` for a form of another site or session (RFC 9700 §4.7).
- */
-export const readOwnForm = async (
-  request: Request,
-  session: BrowserSession,
-  origins: readonly string[],
-): Promise<FormFields> => {
-  const foreign = foreignSender(request, origins)
-  if (foreign !== undefined) throw new Refusal('connection.form', foreign)
-  const form = await readForm(request)
-  if (!sameText(form.get('csrf') ?? '', session.csrf))
-    throw new Refusal('connection.form', 'csrf field missing or wrong')
-  return form
-}
+// The fields of the accounts page.
 
 /** What a person may call an account; the first one needs no name. */
 export const accountName = (text: string | undefined): string => {
@@ -274,7 +256,7 @@ export const createAccountActions = (deps: AccountActionsDeps): Handler => {
       throw new Refusal('connection.form', 'session cookie missing or expired', {
         page: { onward: { label: 'Sign in', href: signInPath(pagePath(upstream.id)) } },
       })
-    const form = await readOwnForm(request, session, directory.origins)
+    const form = await readOwnForm(request, session.csrf, directory.origins, 'connection.form')
     const name = form.get('action') ?? ''
     const action = Object.hasOwn(actions, name) ? actions[name] : undefined
     if (!action) throw new Refusal('request.malformed', 'action unknown')

@@ -4,7 +4,7 @@
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { type FormFields, foreignSender, readForm, trimWhitespace } from '../kit/http.ts'
 import { type KeyRing, sealedRefusal } from '../kit/keyring.ts'
-import { createOpenedValues, keyMismatchOfRecord } from '../kit/records.ts'
+import { createOpenedValues, createRecords, keyMismatchOfRecord, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { BrowserSession, MayStillSignIn, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -175,6 +175,8 @@ export interface BrowserSessions extends Sessions {
   start(person: Person, request: Request): Promise<string>
   /** Ends the request's session, if any, and answers the `Set-Cookie` value that removes the cookie. */
   end(request: Request): Promise<string>
+  /** Ends all sessions of the person with this key, and answers how many there were. */
+  endOfPerson(key: string): Promise<number>
 }
 
 export interface SessionsDeps {
@@ -187,6 +189,9 @@ export interface SessionsDeps {
   /** A session older than this is over, however busy. */
   readonly absoluteMs: number
 }
+
+/** Sessions last hours, so that there are few: they are looked through when somebody ends their own. */
+const sessionsAtOnce = 1000
 
 const keyOf = (id: string): string => `session:${id}`
 
@@ -201,6 +206,16 @@ const openSession = async (
   if (misfit?.kind === 'foreign') throw sealedRefusal(misfit)
   return text === undefined ? undefined : (JSON.parse(text) as SessionRecord)
 }
+
+const endSessionsOf =
+  (runtime: SessionsDeps['runtime']): BrowserSessions['endOfPerson'] =>
+  async (key) => {
+    let count = 0
+    for await (const found of createRecords<SessionRecord>(runtime, keyOf('')).pages(sessionsAtOnce))
+      for (const { id, value } of found)
+        if (personKey(value.person) === key && (await runtime.store.take(keyOf(id)))) count++
+    return count
+  }
 
 /**
  * Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read
@@ -270,5 +285,6 @@ export const createSessions = ({
       await forget(request)
       return dropCookie(cookie)
     },
+    endOfPerson: endSessionsOf(runtime),
   }
 }

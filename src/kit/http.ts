@@ -1,7 +1,7 @@
 // The few rules of HTTP that more than one module needs: fields, bodies, origins, paths, media types, forms,
 // redirects. Header lists are flat: name, value, name, value…, as Node hands them over.
-import { utf8Text } from './bytes.ts'
-import { Refusal } from './refusal.ts'
+import { sameText, utf8Text } from './bytes.ts'
+import { type RefusalCode, Refusal } from './refusal.ts'
 
 /** Without the spaces and tabs around a field value (RFC 9110 §5.5); linear in its length. */
 export const trimWhitespace = (value: string): string => {
@@ -323,6 +323,23 @@ export const foreignSender = ({ headers }: Request, origins: readonly string[]):
   const origin = headers.get('origin')
   if (isFromElsewhere(headers)) return `Sec-Fetch-Site ${String(headers.get('sec-fetch-site')).slice(0, 40)}`
   return origin === null || origins.includes(origin) ? undefined : `Origin ${origin.slice(0, 200)}`
+}
+
+/**
+ * The fields of a form of this gateway's own page, one value each. Throws `code` for a form of another site or
+ * session (RFC 9700 §4.7). `csrf`: what forms of the session must carry.
+ */
+export const readOwnForm = async (
+  request: Request,
+  csrf: string,
+  origins: readonly string[],
+  code: RefusalCode,
+): Promise<FormFields> => {
+  const foreign = foreignSender(request, origins)
+  if (foreign !== undefined) throw new Refusal(code, foreign)
+  const form = await readForm(request)
+  if (!sameText(form.get('csrf') ?? '', csrf)) throw new Refusal(code, 'csrf field missing or wrong')
+  return form
 }
 
 /**

@@ -131,6 +131,12 @@ export const oauthRefusals = {
     1403,
     'Your account is not allowed to sign in to this gateway.',
   ),
+  'account.form': row(
+    403,
+    'access_denied',
+    1403,
+    'The form was not sent from a page of this gateway, or the session has ended, so nothing was changed. Open the page again.',
+  ),
   // clients and their registration (src/oauth)
   'client.unknown': row(
     400,

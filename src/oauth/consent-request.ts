@@ -11,6 +11,7 @@ import type { Address, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
 import { clientView } from './client.ts'
 import type { Clients, FoundClient } from './clients.ts'
+import type { Grant } from './grants.ts'
 import { tellClient } from './parameters.ts'
 
 export interface ConsentRequest {
@@ -67,23 +68,54 @@ export interface RememberedConsentsDeps {
 const isProven = ({ pending }: ConsentRequest): boolean =>
   pending.client.proves || judgeRedirectUri(pending.redirectUri) === 'https'
 
+/** What is remembered of a person, client, redirect URI and service, in either form. */
+interface ConsentKey {
+  readonly person: Person
+  readonly clientId: string
+  readonly redirectUri: string
+  readonly resource: string
+  readonly generation: string | undefined
+}
+
+// The redirect URI counts in full where the record stands for the person, port included. Elsewhere the port,
+// which a client may change each time, is left out.
+const consentId = (
+  { digest }: Pick<Runtime, 'digest'>,
+  { person, clientId, redirectUri, resource, generation = '' }: ConsentKey,
+  proven: boolean,
+): string =>
+  digest(
+    JSON.stringify([
+      person.provider,
+      person.subject,
+      clientId,
+      proven ? redirectUri : withoutLoopbackPort(redirectUri),
+      resource,
+      generation,
+    ]),
+  )
+
+/** The keys under which the consent to this grant may be remembered: whoever ends it is asked again. */
+export const consentKeysOf = (
+  runtime: Pick<Runtime, 'digest'>,
+  { serviceGeneration: generation, ...grant }: Grant,
+): readonly string[] =>
+  [true, false].map((proven) => `consent:${consentId(runtime, { ...grant, generation }, proven)}`)
+
 export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): RememberedConsents => {
   const records = createRecords<ConsentRecord>(runtime, 'consent:', { remembered: 256 })
-  // The redirect URI counts in full where the record stands for the person, port included. Elsewhere the
-  // port, which a client may change each time, is left out.
-  const idOf = ({ person, pending, address }: ConsentRequest, proven: boolean): string => {
-    const { redirectUri } = pending
-    return runtime.digest(
-      JSON.stringify([
-        person.provider,
-        person.subject,
-        pending.client.id,
-        proven ? redirectUri : withoutLoopbackPort(redirectUri),
-        pending.resource,
-        address.service.generation ?? '',
-      ]),
+  const idOf = ({ person, pending, address }: ConsentRequest, proven: boolean): string =>
+    consentId(
+      runtime,
+      {
+        person,
+        clientId: pending.client.id,
+        redirectUri: pending.redirectUri,
+        resource: pending.resource,
+        generation: address.service.generation,
+      },
+      proven,
     )
-  }
 
   return {
     async recall(request) {

@@ -5,6 +5,7 @@ import { okIcon } from './assets.ts'
 import {
   type PageContext,
   caution,
+  day,
   named,
   page,
   account as personOf,
@@ -16,9 +17,6 @@ import {
 } from './layout.ts'
 
 type Account = ConnectUpstreamView['accounts'][number]
-
-/** `2026-07-28`: the same everywhere, and no clock is asked. */
-const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 const words = (scopes: readonly string[]): Markup =>
   html`${scopes.slice(0, 12).map((scope, i) => html`${i > 0 && ', '}<code>${readAddress(scope).slice(0, 80)}</code>`)}${scopes.length > 12 && html` and ${scopes.length - 12} more`}`

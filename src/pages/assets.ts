@@ -155,6 +155,8 @@ button, .button {
 button:hover, .button:hover { background: var(--sunk); color: var(--text); }
 .primary { background: var(--primary); border-color: var(--primary); color: var(--on-primary); }
 .primary:hover { background: var(--primary-hover); border-color: var(--primary-hover); color: var(--on-primary); }
+.danger { border-color: var(--bad); color: var(--bad); }
+.danger:hover { background: var(--bad-bg); color: var(--bad); }
 .slim { width: auto; min-height: 32px; padding: 5px 12px; font-size: 14px; font-weight: 500; }
 form[data-sent] button { opacity: 0.6; cursor: progress; }
 label { display: block; font-size: 14px; font-weight: 500; margin-bottom: 4px; }

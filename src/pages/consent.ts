@@ -100,8 +100,8 @@ const since = ({ again, scopes }: ConsentView): string | undefined => {
 
 const duration = ({ staysMs, accessMs }: ConsentView): string => {
   if (staysMs !== undefined) return `Until it goes unused for ${inWords(staysMs)}`
-  if (accessMs !== undefined) return `For ${inWords(accessMs)}. Then the app has to ask again.`
-  return 'For a short time. Then the app has to ask again.'
+  if (accessMs !== undefined) return `For ${inWords(accessMs)}, then the app has to ask again`
+  return 'For a short time, then the app has to ask again'
 }
 
 const why = (
@@ -128,7 +128,7 @@ ${since(view) && html`<p class="muted">${since(view)}</p>`}
 ${row('Signed in as', html`<div class="who"><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></div>`)}
 ${row('Service', html`<strong>${named(service)}</strong>${description && html`<div>${named(description)}</div>`}<div>${address(view.service.resource)}</div>`)}
 ${row('This app can', permissions(view.scopes, service))}
-${row('Access lasts', duration(view))}
+${row('Access lasts', html`${duration(view)}. You can end it earlier under <a href="/account/apps">Connected apps</a>.`)}
 ${row('Sends you back to', goesTo(view))}
 ${view.upstream && row('Next', html`<strong>${named(readAddress(view.upstream.host))}</strong> will also ask for your approval, once.`)}
 </dl>

@@ -229,6 +229,9 @@ export const inWords = (ms: number): string => {
   return `${count} ${unit}${count === 1 ? '' : 's'}`
 }
 
+/** `2026-07-28`: the same everywhere, and no clock is asked. */
+export const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+
 /** A form that posts back to this gateway. */
 export const post = (
   action: string,

@@ -209,6 +209,11 @@ export const problems = {
     ['Sign in with another account.', 'Or ask your administrator to allow this account.'],
     { onward: { label: 'Use another account', href: '/login?switch=1' } },
   ),
+  'account.form': you(
+    'Nothing was changed',
+    ['Open Connected apps again, then repeat the step.', 'If another site sent you here, close this page.'],
+    { onward: { label: 'Connected apps', href: '/account/apps' } },
+  ),
   'person.wrong-provider': you(
     'This service requires another sign-in method',
     [

@@ -162,6 +162,25 @@ export interface ConnectUpstreamView {
   }[]
 }
 
+/** The apps that a person allowed to use services. */
+export interface ConnectedAppsView {
+  readonly person: Person
+  readonly csrf: string
+  readonly switchAccount: string
+  /** Most recently used first. */
+  readonly apps: readonly {
+    readonly client: ClientView
+    /** Where its answers go: hosts, or schemes of installed apps. */
+    readonly redirects: readonly string[]
+    readonly services: readonly string[]
+    /** Epoch ms: first allowed, and last used, where that is known. */
+    readonly since: number
+    readonly lastUsed?: number | undefined
+    /** The network that its tokens were last asked for from. */
+    readonly from?: string | undefined
+  }[]
+}
+
 /** Who has to do something before it works. `nobody`: it passes by itself. */
 export type Actor = 'you' | 'app' | 'admin' | 'nobody'
 
@@ -210,6 +229,7 @@ export interface Pages {
   home(view: HomeView): Response
   connect(view: ConnectView): Response
   connectUpstream(view: ConnectUpstreamView): Response
+  connectedApps(view: ConnectedAppsView): Response
   encode(view: EncodeView): Response
   /**
    * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by

@@ -1,7 +1,8 @@
 // Two gateways on one state: what one of them ended, a stream at the other does not outlive, whether the
 // other's storage answers or not.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { form, logIn } from '../runtimes/login.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { form, logIn, person, refresh } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
 import { endsWithin } from '../runtimes/proxied.ts'
 import { createTwins, type Twin, type Twins } from '../runtimes/twins.ts'
@@ -49,6 +50,21 @@ describe('never does a stream outlive the access of its caller', () => {
     },
     15_000,
   )
+
+  it('whom the person ended on the page at the other gateway: no message after a second, no stream after five, no refresh', async () => {
+    const { client, tokens } = await logIn(here)
+    const caller = callerOf(here, `${here.origin}/echo/mcp`, tokens.access_token)
+    const stream = await caller.get()
+    expect(stream.status).toBe(200)
+    const browser = createBrowser(there.fetch, there.origin)
+    await browser.submit(await browser.go('/login'), '/login', person)
+    const page = await browser.go('/account/apps')
+    await browser.submit(page, '/account/apps', { action: 'end', client: client.id })
+    twins.advance(1000)
+    expect((await caller.post({ jsonrpc: '2.0', id: 1, method: 'ping' })).status).toBe(401)
+    expect((await refresh(here, client, tokens.refresh_token)).status).toBe(400)
+    await ends(stream)
+  }, 15_000)
 
   it('nor one to a service that may be gone, which asks for no token', async () => {
     await here.supply('passing', { url: upstream.url, auth_required: false })

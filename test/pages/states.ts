@@ -4,6 +4,7 @@ import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 import type {
   ClientView,
   ConnectUpstreamView,
+  ConnectedAppsView,
   ConsentView,
   HomeView,
   LoginView,
@@ -177,6 +178,55 @@ const connectStates = (pages: Pages) => {
   }
 }
 
+const apps: ConnectedAppsView['apps'] = [
+  {
+    client: claude,
+    redirects: ['localhost:3118'],
+    services: ['Jira tools', 'Files'],
+    since: Date.UTC(2026, 10, 3),
+    lastUsed: Date.UTC(2026, 10, 29),
+    from: '198.51.100.7',
+  },
+  {
+    client: cursor,
+    redirects: ['cursor:'],
+    services: ['GitHub'],
+    since: Date.UTC(2026, 8, 9),
+    lastUsed: Date.UTC(2026, 10, 27),
+    from: '2001:db8:12:34::/64',
+  },
+  {
+    client: portal,
+    redirects: ['portal.example.com'],
+    services: ['Jira tools'],
+    since: Date.UTC(2026, 7, 1),
+  },
+]
+
+const appsStates = (pages: Pages) => {
+  const show = (those: ConnectedAppsView['apps']) => () =>
+    pages.connectedApps({
+      person: ana,
+      csrf: 'x9f2',
+      switchAccount: '/login?switch=1&return_to=%2Faccount%2Fapps',
+      apps: those,
+    })
+  const made = (name: string) => ({
+    client: { id: `x"><b>${name}`.slice(0, 400), name, kind: 'dynamic' as const },
+    redirects: [`claude.ai.${'long-'.repeat(30)}evil.example`, `"><script>`, 'a', 'b'],
+    services: Array.from({ length: 20 }, () => name),
+    since: 0,
+    lastUsed: 0,
+    from: name,
+  })
+  return {
+    'apps-none': show([]),
+    'apps-one': show(apps.slice(0, 1)),
+    'apps-several': show(apps),
+    'apps-hostile': show(Object.values(hostileNames).map(made)),
+  }
+}
+
 const problemState =
   (pages: Pages, code: RefusalCode, more: Partial<Parameters<Pages['problem']>[0]> = {}) =>
   () =>
@@ -333,6 +383,7 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
         },
       ],
     }),
+  ...appsStates(pages),
   'encode-not-served': () =>
     pages.encode({
       asked: 'evil.test',

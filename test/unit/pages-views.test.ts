@@ -24,7 +24,9 @@ describe('every page', () => {
       for (const [, source = ''] of text.matchAll(/\ssrc="([^"]*)"|<link [^>]*href="([^"]*)"/g))
         expect(source).toMatch(/^(\/assets\/|$)/)
       for (const [, action = ''] of text.matchAll(/<form[^>]* action="([^"]*)"/g))
-        expect(action).toMatch(/^\/(oauth\/consent|login(\/[^"/]+)?|logout|encode|connect\/[^"/]+)$/)
+        expect(action).toMatch(
+          /^\/(oauth\/consent|login(\/[^"/]+)?|logout|encode|account\/apps|connect\/[^"/]+)$/,
+        )
       // Hostile markup is text.
       expect(text).not.toMatch(/<img|<b>|<i>|<script>/)
       // One heading of the first level, and it holds the focus unless a field does.

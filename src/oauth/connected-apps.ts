@@ -1,0 +1,197 @@
+// What people have allowed apps: the page *Connected apps*, on which everybody sees and ends what is theirs, and
+// the same for administrators by user, client and service.
+import type { Config } from '../config/schema.ts'
+import { readOwnForm, seeOther } from '../kit/http.ts'
+import { personKey } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { redirectHost } from '../kit/urls.ts'
+import type { Audit, Handler, Limit, Sessions } from '../ports/modules.ts'
+import type { ClientView, ConnectedAppsView, Pages } from '../ports/pages.ts'
+import type { RequestContext, Runtime } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import { consentKeysOf } from './consent-request.ts'
+import type { Grant, Grants } from './grants.ts'
+
+// Which grants there are, and their end.
+
+/** Grants of this person (key), client and service, as far as each is named. */
+export interface GrantFilter {
+  readonly person?: string | undefined
+  readonly client?: string | undefined
+  readonly service?: string | undefined
+}
+
+/** Who ended something and why, for the audit trail. */
+export interface EndedBy {
+  readonly reason: string
+  readonly by: string
+}
+
+export interface AppAccess {
+  /** What this person has allowed, by the list of theirs (`Grants.ofPerson`). */
+  ofPerson(key: string): Promise<readonly Grant[]>
+  /** Every grant that fits; all grants of the client, or of the gateway, are read for it. */
+  find(filter: GrantFilter): AsyncIterable<readonly Grant[]>
+  /**
+   * Ends them, and forgets the consents, so that no client comes back without asking. Resolves with how many
+   * there were.
+   */
+  end(grants: readonly Grant[], why: EndedBy): Promise<number>
+  /** Id of the service that a grant is for; undefined when it is gone. */
+  serviceOf(grant: Grant): string | undefined
+  viewOf(grant: Grant): ClientView
+}
+
+export interface AppAccessDeps {
+  readonly runtime: Pick<Runtime, 'store' | 'digest'>
+  readonly config: Pick<Config, 'clients'>
+  readonly directory: Pick<Directory, 'resolve'>
+  readonly grants: Pick<Grants, 'ofPerson' | 'pages' | 'end'>
+  readonly record: Audit
+}
+
+/** A grant keeps no kind: the id says it, as it does when the client is looked up. */
+const clientViewOf = ({ clientId, clientName }: Grant, { clients }: AppAccessDeps['config']): ClientView => {
+  const about = { id: clientId, name: clientName }
+  if (Object.hasOwn(clients, clientId)) return { ...about, kind: 'registered' }
+  const host = /^https?:/i.test(clientId) ? URL.parse(clientId)?.host : undefined
+  return host === undefined ? { ...about, kind: 'dynamic' } : { ...about, kind: 'document', host }
+}
+
+export const createAppAccess = ({ runtime, config, directory, grants, record }: AppAccessDeps): AppAccess => {
+  const serviceOf: AppAccess['serviceOf'] = ({ resource }) => directory.resolve(resource)?.service.id
+  const forgetConsents = async (ended: readonly Grant[]): Promise<void> => {
+    const keys = [...new Set(ended.flatMap((grant) => consentKeysOf(runtime, grant)))]
+    if (runtime.store.takeMany) await runtime.store.takeMany(keys)
+    else for (const key of keys) await runtime.store.take(key)
+  }
+  return {
+    serviceOf,
+    viewOf: (grant) => clientViewOf(grant, config),
+    ofPerson: (key) => grants.ofPerson(key),
+    async *find({ person, client, service }) {
+      for await (const page of grants.pages(client))
+        yield page.filter(
+          (grant) =>
+            grant.state !== 'revoked' &&
+            (person === undefined || personKey(grant.person) === person) &&
+            (service === undefined || serviceOf(grant) === service),
+        )
+    },
+    async end(ended, { reason, by }) {
+      if (ended.length === 0) return 0
+      // The consents first: a client that loses its grant asks for another at once.
+      await forgetConsents(ended)
+      const count = await grants.end(ended, reason)
+      record({ event: 'access.ended', grants: count, reason, by })
+      return count
+    },
+  }
+}
+
+// The page.
+
+export interface ConnectedApps {
+  /** GET /account/apps */
+  readonly page: Handler
+  /** POST /account/apps with csrf and action=end (and client), end-all or sign-out */
+  readonly act: Handler
+}
+
+export interface ConnectedAppsDeps {
+  readonly access: AppAccess
+  readonly directory: Pick<Directory, 'origins' | 'service'>
+  readonly sessions: Sessions & { endOfPerson(key: string): Promise<number> }
+  readonly pages: Pages
+  readonly limit: Limit
+  readonly record: Audit
+}
+
+const path = '/account/apps'
+const signInPath = `/login?return_to=${encodeURIComponent(path)}`
+
+const latest = (times: readonly (number | undefined)[]): number | undefined => {
+  const known = times.filter((time) => time !== undefined)
+  return known.length > 0 ? Math.max(...known) : undefined
+}
+
+type App = ConnectedAppsView['apps'][number]
+
+/** All grants of one client, newest first, as one app. */
+const appOf = (grants: readonly Grant[], { access, directory }: ConnectedAppsDeps): App => {
+  const [newest] = grants as readonly [Grant, ...Grant[]]
+  const lastUsed = latest(grants.map(({ lastUse }) => lastUse?.at))
+  const nameOf = (grant: Grant): string => {
+    const id = access.serviceOf(grant)
+    return (id !== undefined && directory.service(id)?.name) || grant.resource
+  }
+  return {
+    client: access.viewOf(newest),
+    redirects: [...new Set(grants.map(({ redirectUri }) => redirectHost(redirectUri)))],
+    services: [...new Set(grants.map(nameOf))],
+    since: Math.min(...grants.map(({ createdAt }) => createdAt)),
+    lastUsed,
+    from: grants.find(({ lastUse }) => lastUse !== undefined && lastUse.at === lastUsed)?.lastUse?.from,
+  }
+}
+
+const appsOf = (grants: readonly Grant[], deps: ConnectedAppsDeps): readonly App[] =>
+  [...Map.groupBy(grants, ({ clientId }) => clientId).values()]
+    .map((own) => appOf(own, deps))
+    .sort((a, b) => (b.lastUsed ?? b.since) - (a.lastUsed ?? a.since))
+
+/** What a person asks for on the page. Resolves with the path that comes next. */
+type Action = (key: string, form: ReadonlyMap<string, string>, context: RequestContext) => Promise<string>
+
+const createActions = ({
+  access,
+  sessions,
+  record,
+}: ConnectedAppsDeps): Readonly<Record<string, Action>> => ({
+  async end(key, form) {
+    const client = form.get('client') ?? ''
+    const own = (await access.ofPerson(key)).filter(({ clientId }) => clientId === client)
+    await access.end(own, { reason: 'ended_by_user', by: key })
+    return path
+  },
+  async 'end-all'(key) {
+    await access.end(await access.ofPerson(key), { reason: 'ended_by_user', by: key })
+    return path
+  },
+  async 'sign-out'(key, _, { ip, requestId }) {
+    const ended = await sessions.endOfPerson(key)
+    record({ event: 'sign-out', everywhere: true, sessions: ended, person: key, ip, request_id: requestId })
+    return '/login'
+  },
+})
+
+export const createConnectedApps = (deps: ConnectedAppsDeps): ConnectedApps => {
+  const { access, directory, sessions, pages, limit } = deps
+  const actions = createActions(deps)
+  return {
+    async page(request) {
+      const session = await sessions.of(request)
+      if (!session) return seeOther(signInPath)
+      const grants = await access.ofPerson(personKey(session.person))
+      return pages.connectedApps({
+        person: session.person,
+        csrf: session.csrf,
+        switchAccount: `/login?switch=1&return_to=${encodeURIComponent(path)}`,
+        apps: appsOf(grants, deps),
+      })
+    },
+    async act(request, context) {
+      await limit('authorize', { ip: context.ip })
+      const session = await sessions.of(request)
+      if (!session)
+        throw new Refusal('account.form', 'session cookie missing or expired', {
+          page: { onward: { label: 'Sign in', href: signInPath } },
+        })
+      const form = await readOwnForm(request, session.csrf, directory.origins, 'account.form')
+      const name = form.get('action') ?? ''
+      const action = Object.hasOwn(actions, name) ? actions[name] : undefined
+      if (!action) throw new Refusal('request.malformed', 'action unknown')
+      return seeOther(await action(personKey(session.person), form, context))
+    },
+  }
+}
