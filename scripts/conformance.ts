@@ -2,7 +2,8 @@
 // Postern, compared check by check; then its authorization-server mode. Fails on any difference, and when the
 // reference server itself no longer passes. `--command "node bin/postern.mjs"` tries another build than the
 // source. `--stdio`: behind Postern the reference server is a command on standard input and output, compared
-// with the same server over HTTP directly (`npm run prove conformance:stdio`). `--across-revisions`: the
+// with the same server over HTTP directly (`npm run prove conformance:stdio`). `--rules`: with access rules that
+// let everybody use everything (`npm run prove conformance:rules`). `--across-revisions`: the
 // suite for legacy clients against the reference server that speaks the modern revision alone, and the other
 // way round (`npm run prove conformance -- --across-revisions`).
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -230,6 +231,7 @@ const { values } = parseArgs({
   options: {
     command: { type: 'string' },
     stdio: { type: 'boolean', default: false },
+    'rules': { type: 'boolean', default: false },
     'across-revisions': { type: 'boolean', default: false },
   },
 })
@@ -295,6 +297,9 @@ const asCommand = {
   reconnect_after: 50,
 }
 
+/** Rules that let everybody use everything: each message is judged, and each list is trimmed. */
+const ruled = { access: { everyone: true, permissions: ['execute'] } }
+
 const main = async (): Promise<boolean> => {
   const suite = createSuite(await ensurePeer('conformance'))
   if (values['across-revisions']) return compareAcrossRevisions(suite)
@@ -306,14 +311,16 @@ const main = async (): Promise<boolean> => {
   const postern = await startPostern({
     ...(values.command !== undefined && { command: values.command.split(' ') as [string, ...string[]] }),
     config: {
-      mcp_services: { reference: values.stdio ? asCommand : { url: upstream } },
+      mcp_services: {
+        reference: { ...(values.stdio ? asCommand : { url: upstream }), ...(values.rules && ruled) },
+      },
       local_users: [person],
       clients: { conformance: { name: 'Conformance suite', redirect_uris: ['http://127.0.0.1/callback'] } },
     },
   })
   try {
     const same = await compareServers(suite, upstream, postern)
-    if (values.stdio) return same
+    if (values.stdio || values.rules) return same
     const rows = [
       await checkAuthorizationServer(suite, postern),
       await checkAuthorizationServer(suite, postern, `${postern.url}/reference/mcp`),

@@ -25,6 +25,12 @@ export const proofs: Readonly<Record<string, Proof>> = {
     needs: 'tools',
     shows: 'The same suite passes with a stdio server behind the gateway.',
   },
+  'conformance:rules': {
+    file: 'conformance.ts',
+    args: ['--rules'],
+    needs: 'tools',
+    shows: 'The same suite passes with access rules that let everybody use everything.',
+  },
   'conformance:client': {
     file: 'conformance-client.ts',
     needs: 'test',
