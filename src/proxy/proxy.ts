@@ -6,7 +6,7 @@ import { createSingleFlight } from '../kit/single-flight.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
 import type { ProxiedCalls } from '../ports/call.ts'
 import type { Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
-import type { CallRates, Policy } from '../ports/policy.ts'
+import type { CallRates } from '../ports/policy.ts'
 import type { Runtime, LocatedCall } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { createAdmission } from './admission.ts'
@@ -56,8 +56,6 @@ export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
   readonly sessionId?: string | undefined
   /** Besides the access rules; absent: lists are passed on as these leave them. */
   readonly trim?: TrimFor | undefined
-  /** Absent: no access rules. */
-  readonly policy?: Policy | undefined
   /** Absent: no rate limits of calls. */
   readonly rates?: CallRates | undefined
 }

@@ -1,6 +1,7 @@
 // Whether those who hold something open may still: no request comes by which it would show. What the storage
 // does not answer is never taken for a yes.
 import type { Principal } from '../ports/people.ts'
+import type { Policy } from '../ports/policy.ts'
 import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { Address, Service, Serving } from '../ports/services.ts'
 import type { Notice, Subscribe } from '../ports/store.ts'
@@ -21,7 +22,7 @@ export interface Holder {
 export interface Revalidation {
   /**
    * Calls `end` once when this caller would not be let in any more; what it returns stops the watch. `late`:
-   * a token that has expired is no end.
+   * a token that has expired, or access rules that were changed, are no end.
    */
   caller(holder: Holder, end: EndAccess, late?: boolean): () => void
   /** The same for what belongs to a service. `idle`: asked as well; true is an end. */
@@ -33,6 +34,8 @@ export interface RevalidationDeps {
   /** Whether the grant of this principal lives. Rejects where the storage does not answer. */
   readonly alive: (principal: Principal) => Promise<boolean>
   readonly serving: Serving
+  /** Absent: no access rules. */
+  readonly policy?: Policy | undefined
 }
 
 /** What is asked about one thing that is open. */
@@ -178,7 +181,11 @@ export const createRevalidation = ({
   runtime: { now, subscribe, timer },
   alive,
   serving,
+  policy,
 }: RevalidationDeps): Revalidation => {
+  /** Whether the access rules of now leave the caller nothing. */
+  const isShutOut = (service: Service, principal: Principal | undefined): boolean =>
+    policy?.of(service)?.judgeConnection(principal).allowed === false
   const watch = (asked: Asked): (() => void) =>
     subscribe ? follow(asked, timer, subscribe) : poll(asked, timer)
   const recordsOf = (service: Service, principal?: Principal): readonly string[] =>
@@ -192,7 +199,9 @@ export const createRevalidation = ({
         records: recordsOf(service, principal),
         here() {
           if (!serving.known(service)) return 'service'
-          return !late && principal && principal.expiresAt <= now() ? 'access' : undefined
+          if (late) return undefined
+          const expired = principal !== undefined && principal.expiresAt <= now()
+          return expired || isShutOut(service, principal) ? 'access' : undefined
         },
         async ask() {
           const [served, lives] = await Promise.all([serving.served(service), !principal || alive(principal)])

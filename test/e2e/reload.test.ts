@@ -162,7 +162,7 @@ it('keeps the old one when two servers would be at one encoded host, and takes t
   expect(encoded.registered).toBe(true)
 }, 20_000)
 
-it('holds changed access rules against the next message, and ends no stream of the service for them', async () => {
+it('holds changed access rules against the next message, and ends the streams of those alone whom they shut out', async () => {
   const refusal = async (): Promise<string | null> => {
     const response = await fetch(`${origin}/three/mcp`, {
       method: 'POST',
@@ -178,22 +178,30 @@ it('holds changed access rules against the next message, and ends no stream of t
     )
   const socket = new WebSocket(`${origin.replace('http', 'ws')}/three/ws`, ['mcp'])
   await new Promise((resolve) => void socket.once('open', resolve))
+  let closed: number | undefined
+  socket.on('close', (code) => void (closed = code))
   const refusals: (string | null)[] = [await refusal()]
   for (const [more, access] of [
-    ['access: { default: none }\n', ''],
     ['', ', access: { anonymous: true, permissions: [admin], unlisted: allow }'],
     ['', ', access: { anonymous: true, deny: [{ tools: ["*"] }], unlisted: allow }'],
-    ['', ''],
+    ['access: { default: none }\n', ''],
   ] as const) {
     const since = lines.length
+    expect(closed).toBeUndefined()
     file(more, access)
     child.kill('SIGHUP')
     await told('config.reloaded', since)
     refusals.push(await refusal())
   }
-  expect(refusals).toEqual([null, 'policy.service', null, 'policy.denied', null])
-  expect(socket.readyState).toBe(WebSocket.OPEN)
-  socket.close()
+  expect(refusals).toEqual([null, null, 'policy.denied', 'policy.service'])
+  // Whoever may do nothing at the service any more does not listen to it either.
+  await until(() => closed !== undefined, 'the socket to end')
+  expect(closed).toBe(4401)
+  const since = lines.length
+  file('', '')
+  child.kill('SIGHUP')
+  await told('config.reloaded', since)
+  expect(await refusal()).toBe(null)
 }, 20_000)
 
 it('stays as it was when the file disappears', async () => {
