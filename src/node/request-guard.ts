@@ -122,9 +122,10 @@ const idleOf = (
  */
 const evictIdle = (server: Server, most: number, nameOf: (address: string) => string = networkOf): void => {
   const networks = new Map<string, Network>()
+  /** Where each connection that counts comes from. */
+  const nameOfSocket = new Map<Socket, string>()
   const silent = new Set<Socket>()
   const upgraded = new Set<Socket>()
-  let open = 0
   // Many may come in one turn of the event loop, before closed ones are gone. Connections without a request
   // use no upstream connection, so there are files for them.
   server.maxConnections = most * 2
@@ -140,25 +141,31 @@ const evictIdle = (server: Server, most: number, nameOf: (address: string) => st
     }
     return undefined
   }
-  const forget = (socket: Socket, name: string): void => {
+  const forget = (socket: Socket): void => {
+    const name = nameOfSocket.get(socket)
+    if (name === undefined) return
+    nameOfSocket.delete(socket)
     const network = networks.get(name)
-    if (!network?.delete(socket)) return
-    if (network.size === 0) networks.delete(name)
-    open--
+    network?.delete(socket)
+    if (network?.size === 0) networks.delete(name)
     silent.delete(socket)
     upgraded.delete(socket)
+  }
+  function closed(this: Socket): void {
+    forget(this)
   }
   server.on('connection', (socket) => {
     const name = nameOf(socket.remoteAddress ?? '')
     const network = networks.get(name) ?? new Set()
     networks.set(name, network.add(socket))
+    nameOfSocket.set(socket, name)
     silent.add(socket)
-    open++
-    socket.once('close', () => forget(socket, name))
-    if (open <= most) return
+    // It closes once, and one function does for all.
+    socket.on('close', closed)
+    if (nameOfSocket.size <= most) return
     const closing = leastNeeded() ?? socket
     // It no longer counts: many may come before its close event.
-    forget(closing, nameOf(closing.remoteAddress ?? ''))
+    forget(closing)
     closing.destroy()
   })
 }

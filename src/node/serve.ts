@@ -161,6 +161,9 @@ const stopListening = (server: Server): Promise<void> =>
 export const createDrain = (): Drain => {
   const servers: Server[] = []
   const sockets = new Set<Socket>()
+  function forget(this: Socket): void {
+    sockets.delete(this)
+  }
   const closeSilent = (): void => {
     for (const socket of sockets) if (!answerOn(socket)) socket.destroy()
   }
@@ -170,7 +173,8 @@ export const createDrain = (): Drain => {
       servers.push(server)
       server.on('connection', (socket) => {
         sockets.add(socket)
-        socket.once('close', () => sockets.delete(socket))
+        // It closes once, and one function does for all.
+        socket.on('close', forget)
       })
     },
     async drain({ graceMs, lingerMs = 0 }) {

@@ -155,7 +155,13 @@ export interface Admission {
   readonly rpcId: string | number | null
   /** The caller's head for the upstream's. Throws (or rejects with) `upstream.*`. */
   answer(status: number, rawHeaders: readonly string[]): AnswerHead | Promise<AnswerHead>
-  readonly refused: ReportRefused
+  /**
+   * Told once an event stream is the answer: what only another try would have needed is let go, because
+   * streams stay for hours.
+   */
+  streams(): void
+  /** How the caller of a call that streams already is told that one of its messages was refused. */
+  refused(...about: Parameters<ReportRefused>): ReturnType<ReportRefused>
   /** The refusal to draw when the upstream gave no answer. */
   fault(what: UpstreamFault, why: string): Refusal
   /**

@@ -2,12 +2,13 @@
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { hasRequest, isRepeatable, rpcIdOf } from '../mcp/envelope.ts'
-import type { Admission, Answer, Upstream } from '../ports/call.ts'
+import type { Admission, Answer, Outcome, ReadBody, Upstream, UpstreamFault } from '../ports/call.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { McpSessions } from './callers.ts'
+import { noRequestHeaders } from './inbound-request.ts'
 import { type ListAccess, createLists, withoutCoding } from './lists.ts'
-import { type Finish, faultOf, refusedOn, refusedOutcome } from './outcome.ts'
+import { type Finish, faultOf, refusalResponse, refusedOutcome } from './outcome.ts'
 import type { Cors } from './resolve.ts'
 import { type Relayed, accepted, createRelay, eventStream, orSessionLost } from './client-response.ts'
 import type { Revalidation } from './revalidate.ts'
@@ -33,31 +34,6 @@ const noteResponse = (
     : undefined
 }
 
-// A server that is reached over a connection says no without an answer over HTTP: what it said counts all the same
-// (RFC 9110 §15.5.2).
-
-/** The upstream, with `heard` told of status and fields when it refuses what it was shown. */
-const noticing = (
-  upstream: Upstream,
-  heard: (status: number, rawHeaders: readonly string[]) => void,
-): Upstream => {
-  if (upstream.kind !== 'local') return upstream
-  const { handle } = upstream
-  return {
-    ...upstream,
-    handle: (request) =>
-      handle(request).catch((error: unknown) => {
-        const refused = error instanceof Refusal ? error.detail.refused : undefined
-        if (refused)
-          heard(
-            refused.status,
-            refused.authenticate.flatMap((value) => ['WWW-Authenticate', value]),
-          )
-        throw error
-      }),
-  }
-}
-
 // What follows from an upstream's answer before the caller hears it: the same at another path of its origin,
 // or with another credential.
 
@@ -79,12 +55,9 @@ const movedTo = (
   return path === undefined ? undefined : { path, times: times + 1 }
 }
 
-/** Where this try goes. `heard`: told of what a server on a connection refuses. */
-const upstreamFor = (
-  { call: { upstream }, moved }: CredentialAttempt,
-  heard: (status: number, rawHeaders: readonly string[]) => void,
-): Upstream =>
-  moved && upstream.kind === 'http' ? { ...upstream, path: moved.path } : noticing(upstream, heard)
+/** Where this try goes. */
+const upstreamFor = ({ call: { upstream }, moved }: CredentialAttempt): Upstream =>
+  moved && upstream.kind === 'http' ? { ...upstream, path: moved.path } : upstream
 
 /** Ends a try that another one follows; nobody is told of it. */
 const superseded = (service: string, status: number): Refusal =>
@@ -219,10 +192,8 @@ const takesEarlyStream = ({ head, address, inbound, envelope }: AdmittedCall): b
 }
 
 /** A connection watches for all its messages. */
-const watchOf = (call: AdmittedCall, watch: Revalidation): Admission['watch'] =>
-  call.head.within || call.address.transport === 'sse'
-    ? undefined
-    : (end) => watch.caller(call, end, !listens(call))
+const isWatched = ({ head, address }: AdmittedCall): boolean =>
+  head.within !== undefined || address.transport === 'sse'
 
 /** What the gateway says on every answer. */
 const added = (
@@ -256,66 +227,160 @@ const createHeadOf = ({ sessions, cors, always }: Pick<AdmissionDeps, 'sessions'
   }
 }
 
-export const createAdmission = ({
-  runtime,
-  cors,
-  finish,
-  sessions,
-  recovery,
-  watch,
-  keepAliveMs,
-  always,
-  access,
-}: AdmissionDeps): ((call: AdmittedCall) => Admission) => {
+/**
+ * One object for a call, whose functions are shared by all calls: beside the call's own record it is what the
+ * gateway keeps as long as a stream runs.
+ */
+interface CallAdmission extends Omit<Admission, 'headers' | 'identity' | 'upstream'> {
+  readonly tried: CredentialAttempt
+  /** The try that follows. */
+  next: Promise<Admission | Answer> | undefined
+  /** What every try sends. */
+  fields: readonly string[]
+  headers: readonly string[]
+  identity: readonly string[]
+  upstream: Upstream
+}
+
+/** Whether another try follows. */
+type Follows = (admission: CallAdmission, status: number, rawHeaders: readonly string[]) => boolean
+
+const nothing: readonly string[] = []
+const noBody: ReadBody = () => Promise.reject(new TypeError('the body was let go'))
+
+/**
+ * What only the beginning of a stream needed: the caller's token among it, and who the caller is in the words
+ * of this service.
+ */
+const createLetGo = () => {
+  const unread = noRequestHeaders()
+  return (admission: CallAdmission): void => {
+    const call: { -readonly [Name in keyof AdmittedCall]: AdmittedCall[Name] } = admission.tried.call
+    // What answers in this process may hold the call, and go by what came with it. Any other answer than one
+    // that is listened to is over soon.
+    if (admission.upstream.kind !== 'http' || !listens(call)) return
+    admission.fields = nothing
+    admission.headers = nothing
+    admission.identity = nothing
+    call.identity = nothing
+    call.inbound = unread
+    call.readBody = noBody
+  }
+}
+
+/**
+ * A server that is reached over a connection says no without an answer over HTTP: what it said counts all the
+ * same (RFC 9110 §15.5.2).
+ */
+const noticeRefusals = (
+  admission: CallAdmission,
+  upstream: Extract<Upstream, { kind: 'local' }>,
+  follows: Follows,
+): void => {
+  admission.upstream = {
+    ...upstream,
+    handle: (request) =>
+      upstream.handle(request).catch((error: unknown) => {
+        const refused = error instanceof Refusal ? error.detail.refused : undefined
+        if (refused)
+          follows(
+            admission,
+            refused.status,
+            refused.authenticate.flatMap((value) => ['WWW-Authenticate', value]),
+          )
+        throw error
+      }),
+  }
+}
+
+const createFunctions = (
+  { runtime, cors, finish, sessions, watch, always }: Omit<AdmissionDeps, 'recovery' | 'access'>,
+  follows: Follows,
+) => {
   const headOf = createHeadOf({ sessions, cors, always })
+  const letGo = createLetGo()
+  return {
+    streamHeaders(this: CallAdmission) {
+      return [...eventStream, ...added(this.tried.call, cors, always)]
+    },
+    watch(this: CallAdmission, end: () => void) {
+      const { call } = this.tried
+      return watch.caller(call, end, !listens(call))
+    },
+    answer(this: CallAdmission, status: number, rawHeaders: readonly string[]) {
+      const { call } = this.tried
+      if (follows(this, status, rawHeaders)) throw superseded(call.address.service.id, status)
+      const head = headOf(call, status, rawHeaders)
+      const learning = noteResponse(sessions, call, head)
+      return learning === undefined ? head : learning.then(() => head)
+    },
+    streams(this: CallAdmission) {
+      letGo(this)
+    },
+    refused(this: CallAdmission, refusal: Refusal, id: unknown) {
+      const { call } = this.tried
+      return refusalResponse(runtime.log, refusal, { id, head: call.head, admitted: call })
+    },
+    fault(this: CallAdmission, what: UpstreamFault, why: string) {
+      return faultOf(this.tried.call, what, why)
+    },
+    again(this: CallAdmission) {
+      return this.next
+    },
+    end(this: CallAdmission, outcome: Outcome) {
+      // A try that is followed by another is no end.
+      if (this.next === undefined) finish(this.tried.call, outcome)
+    },
+  }
+}
+
+export const createAdmission = (deps: AdmissionDeps): ((call: AdmittedCall) => Admission) => {
+  const { finish, recovery, keepAliveMs, access } = deps
   const { tools, listsOf } = createLists(access)
   const nextTry = createNextTry({ recovery, finish, admit: (tried, fields) => admit(tried, fields) })
+  const follows: Follows = (admission, status, rawHeaders) => {
+    const { tried, fields, upstream } = admission
+    const another = nextTry(tried, fields, upstream, status, rawHeaders)
+    admission.next = another ?? admission.next
+    return another !== undefined
+  }
+  const functions = createFunctions(deps, follows)
 
   const admit = (tried: CredentialAttempt, fields: readonly string[]): Admission => {
     const { call, credential } = tried
-    const { principal, body, json, envelope, identity } = call
-    let next: Promise<Admission | Answer> | undefined
-    const upstream = upstreamFor(tried, (status, rawHeaders) => void follows(status, rawHeaders))
-    /** Whether another try follows. */
-    const follows = (status: number, rawHeaders: readonly string[]): boolean => {
-      const another = nextTry(tried, fields, upstream, status, rawHeaders)
-      next = another ?? next
-      return another !== undefined
-    }
-    const lists = listsOf(call, upstream)
+    const { address, head, envelope } = call
+    const lists = listsOf(call)
     const own = lists?.trim ? withoutCoding(fields) : fields
-    return {
+    const admission: CallAdmission = {
       kind: 'admission',
-      address: call.address,
-      principal,
-      upstream,
-      method: call.head.method,
+      tried,
+      fields,
+      next: undefined,
+      address,
+      principal: call.principal,
+      upstream: upstreamFor(tried),
+      method: head.method,
       headers: credential === undefined ? own : [...own, ...credential.headers],
-      identity,
-      body,
-      json,
-      repeatable: isRepeatable(call.head.method, envelope, tools.of(call.address.service)),
-      timeoutMs: call.address.service.timeoutMs,
+      identity: call.identity,
+      body: call.body,
+      json: call.json,
+      repeatable: isRepeatable(head.method, envelope, tools.of(address.service)),
+      timeoutMs: address.service.timeoutMs,
       keepAliveMs,
       streamAfterMs: takesEarlyStream(call) ? earlyStreamMs : undefined,
-      streamHeaders: () => [...eventStream, ...added(call, cors, always)],
       lists,
-      watch: watchOf(call, watch),
       rpcId: rpcIdOf(envelope),
-      answer(status, rawHeaders) {
-        if (follows(status, rawHeaders)) throw superseded(call.address.service.id, status)
-        const head = headOf(call, status, rawHeaders)
-        const learning = noteResponse(sessions, call, head)
-        return learning === undefined ? head : learning.then(() => head)
-      },
-      refused: refusedOn(runtime.log, call),
-      fault: (what, why) => faultOf(call, what, why),
-      again: () => next,
-      end(outcome) {
-        // A try that is followed by another is no end.
-        if (next === undefined) finish(call, outcome)
-      },
+      streamHeaders: functions.streamHeaders,
+      watch: isWatched(call) ? undefined : functions.watch,
+      answer: functions.answer,
+      streams: functions.streams,
+      refused: functions.refused,
+      fault: functions.fault,
+      again: functions.again,
+      end: functions.end,
     }
+    if (admission.upstream.kind === 'local') noticeRefusals(admission, admission.upstream, follows)
+    return admission
   }
   return (call) => admit({ call, credential: call.credential, last: false }, fieldsOf(call))
 }

@@ -200,22 +200,33 @@ const latin1 = new TextDecoder('latin1')
 /** Some servers write the slashes of `notifications/tools/list_changed` with a backslash before them. */
 const changedWord = 'list_changed'
 
-/** Lets a stream pass, and tells when it says that a list has changed. */
-const createChangeWatch = (changed: () => void, events: BodyFilterEvents): BodyFilter => {
-  let before = ''
-  return {
-    rewrites: false,
-    whole: false,
-    piece(piece) {
-      const text = before + (typeof piece === 'string' ? piece : latin1.decode(piece))
-      if (text.includes(changedWord)) changed()
-      before = text.slice(1 - changedWord.length)
-      return events.emit(piece)
-    },
-    end: events.ended,
-    close: () => undefined,
-  }
+/** One object for a stream, and the functions are shared: thousands of streams are open at once. */
+interface ChangeWatch extends BodyFilter, Pick<BodyFilterEvents, 'emit'> {
+  readonly changed: () => void
+  /** The end of what has passed. */
+  before: string
 }
+
+function watchPiece(this: ChangeWatch, piece: Piece): boolean {
+  const text = this.before + (typeof piece === 'string' ? piece : latin1.decode(piece))
+  if (text.includes(changedWord)) this.changed()
+  this.before = text.slice(1 - changedWord.length)
+  return this.emit(piece)
+}
+
+const close = (): void => undefined
+
+/** Lets a stream pass, and tells when it says that a list has changed. */
+const createChangeWatch = (changed: () => void, { emit, ended }: BodyFilterEvents): ChangeWatch => ({
+  rewrites: false,
+  whole: false,
+  changed,
+  emit,
+  before: '',
+  piece: watchPiece,
+  end: ended,
+  close,
+})
 
 /**
  * What the body of this answer passes; undefined where it goes as it came. `early`: onto a stream that was

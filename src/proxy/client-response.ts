@@ -332,6 +332,18 @@ export const flushAnswer = (writer: AnswerWriter, answer: AnswerHead): boolean =
   return writer.early && held !== undefined ? output.write(held) : output.begin(answer, held)
 }
 
+const sent: readonly string[] = []
+
+/**
+ * What is kept of an answer's head once it may have begun: an event stream stays for hours, and neither the
+ * fields of its head nor what its beginning needed does.
+ */
+export const keptOf = (writer: AnswerWriter, answer: AnswerHead, call: Admission): AnswerHead => {
+  if (!answer.events || !writer.begun || answer.headers === sent) return answer
+  call.streams()
+  return { status: answer.status, headers: sent, events: true }
+}
+
 /** False when the source should pause; undefined for what is seen not to be an answer. */
 export const writePiece = (writer: AnswerWriter, answer: AnswerHead, piece: Piece): boolean | undefined => {
   if (writer.early && !writer.begun && !answer.events) return gather(writer, piece)

@@ -151,7 +151,7 @@ const classify = (name: string, reserved: ReadonlySet<string>, passed: ReadonlyS
   return passed.has(normal) || !isGatewaysOwn(normal) ? forward : drop
 }
 
-const empty = (): RequestHeaders => ({
+export const noRequestHeaders = (): RequestHeaders => ({
   forward: [],
   authorization: [],
   origin: undefined,
@@ -194,7 +194,7 @@ export const createRequestHeaders = (
     return action
   }
   return (rawHeaders) => {
-    const into = empty()
+    const into = noRequestHeaders()
     for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
       const name = rawHeaders[i] as string
       actionOf(name)(into, name, rawHeaders[i + 1] as string)

@@ -2,7 +2,7 @@
 // resources/templates/list, prompts/list).
 import { Refusal } from '../kit/refusal.ts'
 import { type Rpc, foldName, isRecord, parseExactText } from '../mcp/json-rpc.ts'
-import type { ListAnswers, Trim, Upstream } from '../ports/call.ts'
+import type { ListAnswers, Trim } from '../ports/call.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
@@ -82,7 +82,7 @@ interface Lists {
   /** Tools whose calls may be repeated. */
   readonly tools: RepeatableTools
   /** Undefined for most calls: their answers pass as they come. */
-  listsOf(call: AdmittedCall, upstream: Upstream): ListAnswers | undefined
+  listsOf(call: AdmittedCall): ListAnswers | undefined
 }
 
 /**
@@ -119,30 +119,36 @@ export interface ListAccess {
 
 export const createLists = ({ trim: trimFor, catalog }: ListAccess): Lists => {
   const tools = createRepeatableTools()
+  /** For a stream of which nothing is trimmed: one for all streams of a service, because they may be many. */
+  const heard = new WeakMap<Service, ListAnswers>()
+  const changedOf = (service: Service): NonNullable<ListAnswers['changed']> => {
+    const known = heard.get(service)
+    if (known?.changed) return known.changed
+    const changed = (): void => {
+      tools.forget(service)
+      catalog.forget(service)
+    }
+    heard.set(service, { changed })
+    return changed
+  }
+  const learnOf =
+    ({ address, body }: AdmittedCall): NonNullable<ListAnswers['learn']> =>
+    (result) =>
+      tools.learn(address.service, result['tools'] as readonly unknown[], isFirstPage(body))
   return {
     tools,
-    listsOf(call, upstream) {
+    listsOf(call) {
       const { service } = call.address
       // A stream that is taken up again brings what was answered on another one (2025-11-25 transports,
       // resumability).
       const listens = call.head.method === 'GET' || call.inbound.resume !== undefined
       const trim = trimOf(call, listens, trimFor)
-      const forget = (): void => catalog.forget(service)
-      if (upstream.kind !== 'http') return trim && { trim, learn: undefined, changed: forget }
+      if (call.upstream.kind !== 'http') return trim && { trim, changed: changedOf(service) }
       const first = firstMethod(call)
-      const learn =
-        first === 'tools/list'
-          ? (result: Readonly<Record<string, unknown>>): void =>
-              tools.learn(service, result['tools'] as readonly unknown[], isFirstPage(call.body))
-          : undefined
-      const changed =
-        listens || first === 'subscriptions/listen'
-          ? () => {
-              tools.forget(service)
-              forget()
-            }
-          : undefined
-      return trim || learn || changed ? { trim, learn, changed } : undefined
+      const learn = first === 'tools/list' ? learnOf(call) : undefined
+      const changed = listens || first === 'subscriptions/listen' ? changedOf(service) : undefined
+      if (changed && !trim && !learn) return heard.get(service)
+      return trim || learn ? { trim, learn, changed } : undefined
     },
   }
 }

@@ -342,12 +342,6 @@ const isHalf = ({ head, address }: IdentifiedCall, { status }: Outcome): boolean
     ? head.method !== 'POST'
     : address.transport === 'sse' && head.method === 'POST' && status === 202
 
-/** How the caller of a call that streams already is told that one of its messages was refused. */
-export const refusedOn =
-  (log: Log, call: AuthenticatedCall): ReportRefused =>
-  (refusal, id) =>
-    refusalResponse(log, refusal, { id, head: call.head, admitted: call })
-
 /** Frees the caller's place and writes the record; once for a call. */
 export type Finish = (call: IdentifiedCall, outcome: Outcome) => void
 

@@ -25,6 +25,7 @@ import {
   flushAnswer,
   giveAnswer,
   joined,
+  keptOf,
   mayBeAnswer,
   mostAwaited,
   noAnswer,
@@ -68,10 +69,7 @@ interface CallResponse extends ResponseSink, Timed, Responding {
 
 /** The first try, or the one that follows. */
 function carry(this: CallResponse, next: Admission | Answer): void {
-  if (next.kind === 'answer') {
-    giveAnswer(this.writer, next)
-    return
-  }
+  if (next.kind === 'answer') return giveAnswer(this.writer, next)
   if (this.output.gone) {
     next.end({ result: 'aborted', status: 0, bytesOut: 0 })
     return
@@ -208,9 +206,10 @@ function emit(this: CallResponse, piece: Piece): boolean {
 }
 
 function turn(this: CallResponse): void {
-  const { answer } = this
-  if (!answer || this.pending || this.judged || this.filter?.whole) return
+  const { answer, call } = this
+  if (!call || !answer || this.pending || this.judged || this.filter?.whole) return
   if (!flushAnswer(this.writer, answer)) wait.call(this)
+  if (this.call) this.answer = keptOf(this.writer, answer, call)
 }
 
 function end(this: CallResponse): void {

@@ -268,7 +268,7 @@ export const sendStdio = (
   { carry }: Extract<Upstream, { kind: 'bridge' }>,
   sink: ResponseSink,
 ): void => {
-  const { method, headers, body, json, principal, refused } = call
+  const { method, headers, body, json, principal } = call
   const left = createCallerLeft()
   let source: { drained(): void; gone(): void } | undefined
   sink.source = {
@@ -280,6 +280,7 @@ export const sendStdio = (
       else leave(left)
     },
   }
+  const refused: Admission['refused'] = (refusal, id) => call.refused(refusal, id)
   carry({ method, headers, body, json, principal, refused, signal: left })
     .then((response) => takePlain(response, sink, (begun) => void (source = begun)))
     .catch((error: unknown) => sink.fail(error instanceof Refusal ? named(error, call) : error))

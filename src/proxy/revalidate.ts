@@ -45,7 +45,7 @@ interface Asked {
   /** The same, asked of the storage. Rejects where that does not answer. */
   ask(): Promise<EndReason | undefined>
   /** Records whose change may change the answer; none: the storage has no say. */
-  readonly records: readonly string[]
+  records(): readonly string[]
   readonly end: EndAccess
 }
 
@@ -71,41 +71,75 @@ const repeat = (timer: Timer, run: () => void): (() => void) => {
   }
 }
 
-/** Where the storage tells nothing: asked every two seconds. */
-const poll = ({ here, ask, records, end }: Asked, timer: Timer): (() => void) => {
-  let missed = 0
-  let waiting = false
-  let over = false
-  const stop = (): void => {
-    over = true
-    stopTicking()
+/**
+ * Where the storage tells nothing: asked every two seconds. One object for each that is watched, and the
+ * functions are shared: thousands of streams are open at once.
+ */
+interface Poll {
+  readonly asked: Asked
+  readonly timer: Timer
+  readonly asks: boolean
+  missed: number
+  waiting: boolean
+  /** Undefined once it is over. */
+  cancel: (() => void) | undefined
+}
+
+const stopPoll = (polling: Poll): void => {
+  polling.cancel?.()
+  polling.cancel = undefined
+}
+
+const settlePoll = (polling: Poll, why: EndReason | undefined): void => {
+  if (polling.cancel === undefined || why === undefined) return
+  stopPoll(polling)
+  polling.asked.end(why)
+}
+
+const missPoll = (polling: Poll): void =>
+  settlePoll(polling, ++polling.missed >= mostMissed ? 'storage' : undefined)
+
+const look = async (polling: Poll): Promise<void> => {
+  polling.waiting = true
+  try {
+    const why = await polling.asked.ask()
+    polling.missed = 0
+    settlePoll(polling, why)
+  } catch {
+    missPoll(polling)
+  } finally {
+    polling.waiting = false
   }
-  const settle = (why: EndReason | undefined): void => {
-    if (over || why === undefined) return
-    stop()
-    end(why)
+}
+
+const tickPoll = (polling: Poll): void => {
+  const why = polling.asked.here()
+  if (why !== undefined || !polling.asks) return settlePoll(polling, why)
+  if (polling.waiting) return missPoll(polling)
+  look(polling).catch(() => undefined)
+}
+
+/** As `repeat`. */
+const armPoll = (polling: Poll): void => {
+  polling.cancel = polling.timer(everyMs, () => {
+    tickPoll(polling)
+    queueMicrotask(() => {
+      if (polling.cancel) armPoll(polling)
+    })
+  })
+}
+
+const poll = (asked: Asked, timer: Timer): (() => void) => {
+  const polling: Poll = {
+    asked,
+    timer,
+    asks: asked.records().length > 0,
+    missed: 0,
+    waiting: false,
+    cancel: undefined,
   }
-  const miss = (): void => settle(++missed >= mostMissed ? 'storage' : undefined)
-  const look = async (): Promise<void> => {
-    waiting = true
-    try {
-      const why = await ask()
-      missed = 0
-      settle(why)
-    } catch {
-      miss()
-    } finally {
-      waiting = false
-    }
-  }
-  const tick = (): void => {
-    const why = here()
-    if (why !== undefined || records.length === 0) return settle(why)
-    if (waiting) return miss()
-    look().catch(() => undefined)
-  }
-  const stopTicking = repeat(timer, tick)
-  return stop
+  armPoll(polling)
+  return () => stopPoll(polling)
 }
 
 /** What this process remembers of a grant or of the services is half a second old at most. */
@@ -117,7 +151,8 @@ const againMs = 5000
  * Where the storage tells of changes: it is asked once the subscriptions stand, and whenever it has told
  * something.
  */
-const follow = ({ here, ask, records, end }: Asked, timer: Timer, subscribe: Subscribe): (() => void) => {
+const follow = ({ here, ask, end, ...asked }: Asked, timer: Timer, subscribe: Subscribe): (() => void) => {
+  const records = asked.records()
   let missed = 0
   let over = false
   let stops: readonly (() => void)[] = []
@@ -196,7 +231,7 @@ export const createRevalidation = ({
     caller({ address: { service }, principal }, end, late = false) {
       return watch({
         end,
-        records: recordsOf(service, principal),
+        records: () => recordsOf(service, principal),
         here() {
           if (!serving.known(service)) return 'service'
           if (late) return undefined
@@ -213,7 +248,7 @@ export const createRevalidation = ({
     service(service, end, idle = () => false) {
       return watch({
         end,
-        records: recordsOf(service),
+        records: () => recordsOf(service),
         here: () => (idle() || !serving.known(service) ? 'service' : undefined),
         ask: async () => ((await serving.served(service)) ? undefined : 'service'),
       })

@@ -3,6 +3,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
+  createReadHead,
   createResponseReader,
   expectAnswer,
   feed,
@@ -23,14 +24,17 @@ const read = (pieces: readonly (string | Buffer)[], end = false): Read => {
   let body = ''
   let error = ''
   let whole = false
-  const reader = createResponseReader({
-    head: (status, headers) => told.push(`head ${status} ${headers.join('|')}`),
-    data: (piece) => (body += piece.toString('latin1')),
-    end(reusable) {
-      told.push(`end ${reusable}`)
-      if (reusable) expectAnswer(reader)
+  const reader = createResponseReader(
+    {
+      head: (status, headers) => told.push(`head ${status} ${headers.join('|')}`),
+      data: (piece) => (body += piece.toString('latin1')),
+      end(reusable) {
+        told.push(`end ${reusable}`)
+        if (reusable) expectAnswer(reader)
+      },
     },
-  })
+    createReadHead(),
+  )
   expectAnswer(reader)
   try {
     for (const piece of pieces) {
@@ -146,11 +150,14 @@ describe('bytes behind an answer', () => {
   })
 
   it('that nobody asked for are an error', () => {
-    const reader = createResponseReader({
-      head: () => undefined,
-      data: () => undefined,
-      end: () => undefined,
-    })
+    const reader = createResponseReader(
+      {
+        head: () => undefined,
+        data: () => undefined,
+        end: () => undefined,
+      },
+      createReadHead(),
+    )
     expect(() => feed(reader, Buffer.from('HTTP/1.1 200 OK\r\n\r\n'))).toThrow(SyntaxError)
     expect(() => feed(reader, Buffer.from('x'))).toThrow(SyntaxError)
   })

@@ -10,6 +10,7 @@ import { type Lookup, globalAddresses, systemLookup } from '../outbound.ts'
 import {
   type AnswerSink,
   type ResponseReader,
+  createReadHead,
   createResponseReader,
   expectAnswer,
   feed,
@@ -144,7 +145,8 @@ export interface PoolUser extends AnswerSink {
   failed(error: Error & { readonly code?: string }): void
 }
 
-export interface Connection {
+/** As the sink of its reader it passes on to its user what is told. */
+export interface Connection extends AnswerSink {
   readonly pool: Pool
   /** A placeholder while a forward proxy is making the connection. */
   socket: Socket
@@ -162,6 +164,7 @@ export interface Connection {
 
 export interface Pool extends UpstreamAddress {
   readonly now: () => number
+  readonly readHead: ResponseReader['readHead']
   /** Longest idle time (ms) that a connection to this server has survived. */
   proven: number
   /** Free connections, the last used last. */
@@ -198,6 +201,7 @@ export const createPool = (origin: string, { now, lookup, proxy }: PoolOptions):
     host,
     port: port === '' ? (tls ? 443 : 80) : Number(port),
     now,
+    readHead: createReadHead(),
     lookup,
     proxy,
     proven: assumedMs,
@@ -291,16 +295,23 @@ const attach = (connection: Connection, reader: ResponseReader, socket: Socket):
   connection.pending = undefined
 }
 
+// One function for all connections: thousands of them may carry a stream at once.
+
+function tellHead(this: Connection, status: number, headers: string[]): void {
+  this.user?.head(status, headers)
+}
+
+function tellData(this: Connection, piece: Buffer): void {
+  this.user?.data(piece)
+}
+
+function tellEnd(this: Connection, reusable: boolean): void {
+  const { user } = this
+  release(this, reusable)
+  user?.end(reusable)
+}
+
 const make = (pool: Pool): Connection => {
-  const reader: ResponseReader = createResponseReader({
-    head: (status, headers) => connection.user?.head(status, headers),
-    data: (piece) => connection.user?.data(piece),
-    end(reusable) {
-      const { user } = connection
-      release(connection, reusable)
-      user?.end(reusable)
-    },
-  })
   const { proxy } = pool
   if (proxy && pool.lookup) refusePrivateHost(pool.host)
   const socket = proxy ? new Socket() : open(pool, (piece) => deliver(connection, piece))
@@ -310,11 +321,16 @@ const make = (pool: Pool): Connection => {
     pending: undefined,
     opening: proxy !== undefined,
     dropped: false,
-    reader,
+    reader: undefined,
     user: undefined,
     usableUntil: 0,
     freeSince: undefined,
+    head: tellHead,
+    data: tellData,
+    end: tellEnd,
   }
+  const reader = createResponseReader(connection, pool.readHead)
+  connection.reader = reader
   if (!proxy) {
     attach(connection, reader, socket)
     return connection

@@ -80,7 +80,7 @@ const readFields = (
   return { headers, framing }
 }
 
-/** A parser of response heads. Throws SyntaxError. */
+/** A parser of response heads, for all connections to an origin. Throws SyntaxError. */
 export const createReadHead = (): ((text: string) => ResponseHead) => {
   const names: FieldNames = new Map()
   return (text) => {
@@ -131,9 +131,12 @@ export interface ResponseReader {
   idleSeconds: number | undefined
 }
 
-export const createResponseReader = (sink: AnswerSink): ResponseReader => ({
+export const createResponseReader = (
+  sink: AnswerSink,
+  readHead: ResponseReader['readHead'],
+): ResponseReader => ({
   sink,
-  readHead: createReadHead(),
+  readHead,
   state: 'idle',
   held: undefined,
   line: '',

@@ -8,7 +8,6 @@ import type {
   ReadBody,
   Refuse,
   Admission,
-  Answer,
   ProxiedCalls,
   Piece,
   CallerHead,
@@ -55,11 +54,13 @@ const hostOf = (rawHeaders: readonly string[]): string | undefined => {
   return undefined
 }
 
+type RequestHead = Omit<Head, 'rawHeaders'> & { rawHeaders: readonly string[] }
+
 const headOf = (
   { method = '', url = '/', rawHeaders }: IncomingMessage,
   { ip, requestId, plainHttp }: RequestContext,
   located?: LocatedAddress,
-): Head => ({
+): RequestHead => ({
   method,
   target: url,
   host: hostOf(rawHeaders),
@@ -126,8 +127,25 @@ const bodiless = (status: number): boolean => status === 204 || status === 304
  */
 const stalledMs = 29_000
 
-/** What an error is drawn as. `admitted`: the call, where it had been let in. */
-type Draw = (error: unknown, admitted: Admission | undefined, gone: boolean) => Answer
+/** As of `ServerResponse`: the head that was sent. Nothing is done with it any more but to see that there is one. */
+interface SentHead {
+  _header?: string | null
+}
+
+const sent = 'HTTP/1.1'
+
+/**
+ * What nobody needs once a stream has begun, which may stay for hours: the fields of the request, with the
+ * token that they brought, and the head that was sent. The host still tells which service it is for.
+ */
+const letGo = (response: ServerResponse, head: RequestHead): void => {
+  const { req } = response
+  req.rawHeaders = head.host === undefined ? [] : ['Host', head.host]
+  req.headers = {}
+  head.rawHeaders = req.rawHeaders
+  const { _header } = response as SentHead
+  if (typeof _header === 'string') (response as SentHead)._header = sent
+}
 
 class NodeOutput implements ResponseOutput {
   bytes = 0
@@ -137,11 +155,13 @@ class NodeOutput implements ResponseOutput {
   private over = false
   private draining = false
   private readonly response: ServerResponse
-  private readonly draw: Draw
+  private readonly head: RequestHead
+  private readonly refuse: Refuse
 
-  constructor(response: ServerResponse, draw: Draw) {
+  constructor(response: ServerResponse, head: RequestHead, refuse: Refuse) {
     this.response = response
-    this.draw = draw
+    this.head = head
+    this.refuse = refuse
     response.on('close', () => this.reader?.left())
   }
 
@@ -156,9 +176,12 @@ class NodeOutput implements ResponseOutput {
   begin(head: CallerHead, piece: Piece | undefined): boolean {
     if (this.over) return true
     this.response.writeHead(head.status, head.headers as string[])
-    if (piece !== undefined) return this.put(piece, true)
-    this.response.flushHeaders()
-    return true
+    let taken = true
+    if (piece === undefined) this.response.flushHeaders()
+    else taken = this.put(piece, true)
+    // A service in this process may go by what came with the request as long as its stream runs.
+    if (this.admitted?.upstream.kind === 'http') letGo(this.response, this.head)
+    return taken
   }
 
   write(piece: Piece): boolean {
@@ -224,7 +247,12 @@ class NodeOutput implements ResponseOutput {
 
   fail(error: unknown): void {
     const { response } = this
-    const answer = this.draw(error, this.admitted, response.destroyed)
+    const { head, admitted } = this
+    const answer = this.refuse(error, {
+      ...head,
+      ...(admitted && { rpcId: admitted.rpcId, admitted }),
+      gone: response.destroyed,
+    })
     if (!response.headersSent && !response.destroyed) this.whole(answer, answer.body)
   }
 }
@@ -284,9 +312,7 @@ export const createForward = ({
     serve(request, response, context, located) {
       const head = headOf(request, context, located)
       const read: ReadBody = (max, grow) => readBody(request, response, max, grow)
-      const output = new NodeOutput(response, (error, admitted, gone) =>
-        refuse(error, { ...head, ...(admitted && { rpcId: admitted.rpcId, admitted }), gone }),
-      )
+      const output = new NodeOutput(response, head, refuse)
       admit(head, read)
         .then((admitted) => respond(admitted, { output, sendHttp: upstreams.send, deadlines, streams }))
         .catch((error: unknown) => output.fail(error))
