@@ -54,7 +54,7 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
         POSTERN_NGINX: nowhere,
         npm_config_update_notifier: 'false',
       }
-      // Nothing is run, so Node may strip the types: half of the time.
+      // Nothing is run, so Node may strip the types, which takes less time.
       const cheaply = ['--experimental.viteModuleRunner=false']
       execFile(
         'npm',
