@@ -128,7 +128,7 @@ const createPlatform = ({
     builtIn: services,
     draining,
     trim,
-    record: createAudit(runtime.log),
+    record: createAudit(runtime.log, runtime.trail),
     limit: createLimit({
       now: () => runtime.now(),
       loopback: isLoopback(issuer),

@@ -331,6 +331,22 @@ const shutDown = async (
   return clean && closed ? exitCodes.inOrder : exitCodes.unclean
 }
 
+/** The last event; returns the exit code. */
+const endTrail = async (
+  { gateway, runtime }: StartedGateway,
+  signal: NodeJS.Signals,
+  code: number,
+): Promise<number> => {
+  gateway.record({
+    event: 'gateway.stopped',
+    issuer: gateway.directory.issuer,
+    version: runtime.about.version,
+    signal,
+    in_order: code === exitCodes.inOrder,
+  })
+  return (await runtime.trail?.close()) === false ? exitCodes.unclean : code
+}
+
 /**
  * Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws
  * `StartError` when it cannot start.
@@ -387,14 +403,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   stopKeys()
   reload.stop()
   up.forget()
-  process.exitCode = await shutDown(up, signal)
-  gateway.record({
-    event: 'gateway.stopped',
-    issuer: gateway.directory.issuer,
-    version: runtime.about.version,
-    signal,
-    in_order: process.exitCode === exitCodes.inOrder,
-  })
+  process.exitCode = await endTrail(up, signal, await shutDown(up, signal))
   await nodeLog.end()
   // Nothing that is still open (a DNS lookup, a request to a provider) is worth waiting for.
   process.exit()

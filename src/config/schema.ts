@@ -62,6 +62,22 @@ const cors = z
   })
   .describe('Cross-origin access for browser clients.')
 
+const audit = z
+  .strictObject({
+    enabled: z
+      .boolean()
+      .default(true)
+      .describe('Keep the audit trail. `false`: audit events are written to the log only.'),
+    retention: duration(
+      's',
+      ['400d', '1d', '3650d'],
+      'How long events are kept. They are removed a day at a time, and the trail records each removal.',
+    ),
+  })
+  .describe(
+    'Audit trail: a searchable, tamper-evident record of sign-ins, consents, grants and calls, in `audit.db` in the state directory. Without this section there is none. See [Audit trail](../guide/audit-trail.md).',
+  )
+
 const storage = z
   .strictObject({
     type: z
@@ -172,6 +188,7 @@ export const configSchema = z
       .describe('MCP servers by ID. The ID is part of the path: `/{id}/mcp`.'),
     mcpServers: mcpServersKeys,
     access: accessKeys,
+    audit: audit.optional(),
     rate_limits: rateLimitKeys,
     local_users: z
       .array(localUserKeys)

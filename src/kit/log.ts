@@ -86,11 +86,13 @@ const grave = new Set([
 type WriteEvent = (level: 'info' | 'warn', event: string, fields: LogFields, audit: true) => void
 type AuditEvent = LogFields & { readonly event: string }
 
-/** One function, one event a line. */
+/** One function, one event a line; and a row where a trail is kept. */
 export const createAudit =
-  (log: WriteEvent) =>
-  (event: AuditEvent): void =>
+  (log: WriteEvent, trail?: { record(event: AuditEvent, body?: Uint8Array): void }) =>
+  (event: AuditEvent, body?: Uint8Array): void => {
     log(grave.has(event.event) ? 'warn' : 'info', event.event, event, true)
+    trail?.record(event, body)
+  }
 
 // Text from elsewhere on its way into the log: without what could drive a terminal, without credentials, and
 // no longer than is read.

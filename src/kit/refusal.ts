@@ -24,6 +24,8 @@ export interface RefusalDetail {
   readonly rpcId?: string | number | null
   readonly rpcData?: Readonly<Record<string, unknown>>
   readonly about?: RequestFacts
+  /** The access rule that denied, for the trail. */
+  readonly rule?: string
   /**
    * Authorization errors that may be told to the client by redirect (RFC 6749 §4.1.2.1): only ever a
    * validated redirect URI. `ask` names a client that nobody approved: the person is shown the error and a

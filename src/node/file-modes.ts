@@ -45,7 +45,9 @@ export const closeToOthers = (paths: readonly string[]): readonly ExposedFile[] 
 
 /** The files of a state directory that only their owner may read, with SQLite's journals. */
 export const secretFiles = (stateDir: string): readonly string[] =>
-  ['root.key', 'postern.db', 'postern.db-wal', 'postern.db-shm'].map((name) => `${stateDir}/${name}`)
+  ['root.key', ...['postern.db', 'audit.db'].flatMap((name) => [name, `${name}-wal`, `${name}-shm`])].map(
+    (name) => `${stateDir}/${name}`,
+  )
 
 /** One sentence for the operator: what is wrong, and what to type. */
 export const exposedText = ({ path, mode }: ExposedFile): string =>

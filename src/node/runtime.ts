@@ -1,8 +1,10 @@
 // The Runtime on Node: clock, randomness, storage, guarded outbound connections, passwords, processes, log.
+import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { getHeapStatistics } from 'node:v8'
 import zlib from 'node:zlib'
 import type { Config } from '../config/schema.ts'
+import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory.ts'
 import { createRandomBytes, digest, es256, openKeys } from './crypto.ts'
@@ -11,6 +13,7 @@ import { type Lookup, createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
 import { type NodeSpawn, createNodeSpawn } from './process/spawn.ts'
 import { closeToOthers, closedText, secretFiles } from './file-modes.ts'
+import { type AuditTrail, type AuditTrailOptions, openAuditTrail } from './audit-writer.ts'
 import { openStore } from './store.ts'
 import { createTransports } from './websocket.ts'
 
@@ -32,8 +35,10 @@ const decompress: Runtime['decompress'] = (coding) => {
 }
 
 export interface NodeRuntime extends Runtime {
-  /** Ends what the runtime holds open: the database file, timers. */
+  /** Ends what the runtime holds open, the trail aside: the database file, timers. */
   close(): Promise<void>
+  /** Ended last, with what the process says of its end. */
+  readonly trail: AuditTrail | undefined
   /** What isolates stdio servers, or why nothing does. */
   readonly isolation: NodeSpawn['isolation']
 }
@@ -53,6 +58,25 @@ interface NodeRuntimeOptions {
   readonly proxies?: ForwardProxies | undefined
 }
 
+/** The file of the audit trail in a state directory. */
+export const trailFile = (stateDir: string): string => join(stateDir, 'audit.db')
+
+/** Undefined where none is configured. Rejects with `Refusal('storage.unavailable')`. */
+const openTrail = async ({
+  config,
+  stateDir,
+  ...options
+}: Pick<NodeRuntimeOptions, 'config' | 'stateDir' | 'version' | 'log'> &
+  Pick<AuditTrailOptions, 'keys' | 'now'>): Promise<AuditTrail | undefined> => {
+  if (!config.audit?.enabled) return undefined
+  const path = trailFile(stateDir)
+  try {
+    return await openAuditTrail({ ...options, path, retentionMs: config.audit.retention * 1000 })
+  } catch (error) {
+    throw new Refusal('storage.unavailable', `${path}: ${(error as Error).message}`)
+  }
+}
+
 /** Throws the file system's error when the state directory cannot be used. */
 export const createNodeRuntime = async ({
   config,
@@ -68,6 +92,10 @@ export const createNodeRuntime = async ({
   const { store, close } = openStore({ config, stateDir, now, log })
   const random = createRandomBytes()
   const keys = await openKeys(stateDir, config, store, random).catch((error: unknown) => {
+    close()
+    throw error
+  })
+  const trail = await openTrail({ config, stateDir, version, keys, now, log }).catch((error: unknown) => {
     close()
     throw error
   })
@@ -92,6 +120,7 @@ export const createNodeRuntime = async ({
       pending.add(settled)
     },
     log,
+    trail,
     store,
     cache: createMemoryCache({ now, most: 1000 }),
     keys,

@@ -107,8 +107,10 @@ export interface AuditEvent {
   readonly event: string
   readonly [fact: string]: unknown
 }
-/** Keeps one event; never throws, never waits. */
-export type Audit = (event: AuditEvent) => void
+/**
+ * Keeps one event; never throws, never waits. `body`: of a call, for the digest of its arguments. It is not kept.
+ */
+export type Audit = (event: AuditEvent, body?: Uint8Array) => void
 
 // What other modules ask of connections: the credential of each call, and the upstream's own question as a
 // step of a login.

@@ -234,6 +234,16 @@ export interface SessionLocations {
   at(id: string): SessionLocation | undefined
 }
 
+/** The audit trail (stores/audit-events.ts): where every event is kept beside the log. */
+export interface Trail {
+  /**
+   * Keeps an event. Never throws, never waits. `body`: of a call, whose arguments are digested and not kept.
+   */
+  record(event: Readonly<Record<string, unknown>>, body?: Uint8Array): void
+  /** Whether what is recorded now can be expected to be written. */
+  available(): boolean
+}
+
 // The runtime as a whole.
 
 /**
@@ -258,6 +268,8 @@ export interface Runtime {
   /** Work that may end after the answer is sent (waitUntil on Workers). */
   defer(work: Promise<unknown>): void
   readonly log: Log
+  /** Absent: events of the audit trail are in the log alone. */
+  readonly trail?: Trail | undefined
   readonly store: Store
   /** Absent where the storage tells nobody: it is asked again and again then. */
   readonly subscribe?: Subscribe

@@ -119,3 +119,64 @@ export interface CountStore {
   /** `until`: epoch ms. */
   save(of: string, key: string, used: number, until: number): void
 }
+
+// The audit trail: rows, and the chains in which they are kept.
+
+/** An event as modules record it (ports/modules.ts), out of JSON. */
+export type RecordedEvent = Readonly<Record<string, unknown>> & { readonly event: string }
+
+export type AuditOutcome = 'allowed' | 'denied' | 'failed'
+
+/** Absent facts are null. Numbers are integers. */
+export interface AuditRow {
+  /** Epoch milliseconds. */
+  readonly at: number
+  readonly kind: string
+  /** Key of the person: `provider:subject`. */
+  readonly person: string | null
+  readonly client: string | null
+  readonly service: string | null
+  readonly method: string | null
+  /** Tool, prompt, resource or task; of a failed sign-in the name tried; of a registration the app's name. */
+  readonly name: string | null
+  readonly decision: AuditOutcome
+  /** Code of the refusal. */
+  readonly code: string | null
+  /** The access rule that decided. */
+  readonly rule: string | null
+  /** HTTP status that the caller saw. */
+  readonly status: number | null
+  readonly ms: number | null
+  readonly ip: string | null
+  readonly request: string | null
+  readonly grant: string | null
+  /** Keyed digest of a tool call's arguments. */
+  readonly digest: string | null
+  /** JSON text. */
+  readonly detail: string | null
+}
+
+/** The keyed digest of the arguments of one message of a call. */
+export type ArgumentsDigest = (index: number, person: string, tool: string) => string | null
+
+/** The last row of a chain. */
+export interface ChainHead {
+  readonly chain: string
+  readonly seq: number
+  readonly hash: string
+}
+
+export interface ChainedRow extends AuditRow {
+  readonly chain: string
+  /** From 1, without a gap. */
+  readonly seq: number
+  readonly hash: string
+}
+
+/** What is wrong, and where. */
+export interface ChainFault {
+  readonly what: 'changed' | 'missing' | 'moved' | 'cut' | 'damaged' | 'signature'
+  readonly chain?: string
+  readonly seq?: number
+  readonly say: string
+}

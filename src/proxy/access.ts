@@ -68,6 +68,7 @@ const createDenial =
     return new Refusal(code, [rule, need && `needs ${need}`].filter(Boolean).join(', '), {
       rpcId,
       rpcData: data,
+      ...(rule === undefined ? {} : { rule }),
       ...(say === undefined ? {} : { say }),
       ...(status === undefined ? {} : { status }),
     })
@@ -120,7 +121,11 @@ const batchDenial = (
   const answers = messages.flatMap(({ kind, id }, i) =>
     kind === 'request' ? [{ id: id ?? null, refusal: refusals[i] as Refusal }] : [],
   )
-  return new Refusal(first.code, first.why, { answers, status: answers.length === 0 ? 202 : 200 })
+  return new Refusal(first.code, first.why, {
+    answers,
+    status: answers.length === 0 ? 202 : 200,
+    ...(first.detail.rule === undefined ? {} : { rule: first.detail.rule }),
+  })
 }
 
 /** Of a message that comes alone. */
@@ -134,7 +139,7 @@ const messageDenial = (
   if (message.kind !== 'request') {
     const dropped = denial(denied, { service, message, rpcId: null })
     // The sender of a notification is told nothing (JSON-RPC 2.0 §4.1).
-    return new Refusal(dropped.code, dropped.why, { answers: [], status: 202 })
+    return new Refusal(dropped.code, dropped.why, { ...dropped.detail, answers: [], status: 202 })
   }
   const modern = call.inbound.versions.some((version) => isModern(version))
   const status = denied.code === 'policy.method' && modern ? 404 : undefined

@@ -411,7 +411,7 @@ export const createAdmit = (deps: AdmitDeps): Admit => {
     call.permit()
     call.holding?.release()
     const { refusal, event } = refusedCall(call, error, runtime.now())
-    record(event)
+    record(event, call.body)
     return refusal
   }
 

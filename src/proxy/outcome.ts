@@ -166,6 +166,8 @@ interface CallOutcome {
   readonly status: number
   readonly code?: RefusalCode | undefined
   readonly why?: string | undefined
+  /** The access rule that refused it. */
+  readonly rule?: string | undefined
   /** Milliseconds from the request to the first byte of the answer, and to its end. */
   readonly firstByteMs?: number | undefined
   readonly durationMs: number
@@ -247,6 +249,7 @@ const callEvent = (
     status: ending.status,
     refusal: ending.code,
     why: ending.why ? logText(ending.why) : undefined,
+    rule: ending.rule,
     first_byte_ms: ending.firstByteMs,
     duration_ms: ending.durationMs,
     bytes_in: ending.bytesIn,
@@ -264,12 +267,13 @@ export const refusedCall = (
   now: number,
 ): { readonly refusal: Refusal; readonly event: AuditEvent } => {
   const refusal = aboutRequest(error, factsOf(call))
-  const { code, why, status } = refusal
+  const { code, why, status, detail } = refusal
   const ending: CallOutcome = {
     result: 'refused',
     status,
     code,
     why,
+    rule: detail.rule,
     durationMs: now - call.startedAt,
     bytesIn: 0,
     bytesOut: 0,
@@ -361,5 +365,6 @@ export const createFinish =
         durationMs: now() - call.startedAt,
         bytesIn: call.body?.byteLength ?? 0,
       }),
+      call.body,
     )
   }

@@ -215,6 +215,16 @@ describe('a Worker that lacks something', () => {
     ).toEqual([expect.stringMatching(/ mcp_services\.files\.url – is missing: set `url`$/)])
   })
 
+  it('refuses an audit trail, which it could not keep', async () => {
+    const file = { audit: {}, mcp_services: { echo: { url: 'https://mcp.example.com/mcp' } } }
+    const variables = { ...somebody, SESSION_SECRET: secret, POSTERN_CONFIG: file }
+    expect(await faultsOf(variables)).toEqual([
+      expect.stringMatching(
+        / audit – is not available on Workers: remove it; audit events are written to the log/,
+      ),
+    ])
+  })
+
   it('speaks of nothing that a Worker has not: no state directory, no port of its own, no generated key', async () => {
     const weak = 'change-me-change-me-change-me-change-me'
     expect(await faultsOf({ ...somebody, SESSION_SECRET: weak, POSTERN_CONFIG: { debug: true } })).toEqual([

@@ -74,7 +74,7 @@ describe('the package', () => {
     expect(readRoot('scripts/check.ts')).toContain("[program('oxlint'), '--deny-warnings']")
   })
 
-  it('starts no file that the build does not have: the reaper alone is started, from the file that starts it', () => {
+  it('starts no file that the build does not have: reaper and audit writer are started from their own file', () => {
     const named = sourcesIn('src', '.ts').flatMap(({ path, text }) =>
       [...text.matchAll(/new URL\(\s*(['`])(\.\/[^'`]+)\1/g)].map(([, , name = '']) => ({ path, name })),
     )
@@ -82,7 +82,10 @@ describe('the package', () => {
     const startsItself = sourcesIn('src', '.ts').filter(({ text }) =>
       text.includes('fileURLToPath(import.meta.url)'),
     )
-    expect(startsItself.map(({ path }) => path)).toEqual(['src/node/process/reaper.ts'])
+    expect(startsItself.map(({ path }) => path)).toEqual([
+      'src/node/audit-writer.ts',
+      'src/node/process/reaper.ts',
+    ])
   })
 
   it('prepares the machine inside each script, and has no hook but the one that npm pack needs', () => {

@@ -67,7 +67,16 @@ const workers: Rule = (draft, report) => {
     if (draft.has(key) || draft.keys(key).length > 0) report.warn([key], `has no effect on Workers: ${why}`)
 }
 
-export const workersRules: readonly Rule[] = [workers]
+/** Whoever asks for a trail must not believe to have one. */
+const trail: Rule = (draft, report) => {
+  if (draft.workers && draft.has('audit'))
+    report.fault(
+      ['audit'],
+      'is not available on Workers: remove it; audit events are written to the log of the Worker',
+    )
+}
+
+export const workersRules: readonly Rule[] = [workers, trail]
 
 export const rules: readonly Rule[] = [
   ...addressRules,

@@ -1,0 +1,404 @@
+// The audit trail in a file of its own on node:sqlite. Rows lie in segments, one table each: the open one has
+// few indexes, so that writing is cheap, and a full one gets those that searches use. A segment is removed as a
+// whole. Any number of processes share the file; each writes a chain of its own.
+import { hash } from 'node:crypto'
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { AuditRow, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
+import { type Search, columns, createChainCheck, nextInChain, storedValues } from '../stores/audit.ts'
+import { closeToOthers } from './file-modes.ts'
+
+/** A segment is full with so many rows, or on another day. */
+const rowsOfSegment = 125_000
+const dayMs = 86_400_000
+/** Processes wait this long for one another's commits. */
+const lockWaitMs = 5000
+
+const digest = (text: string): string => hash('sha256', text, 'base64url')
+
+const schema = `
+CREATE TABLE IF NOT EXISTS segment (
+  n INTEGER PRIMARY KEY, day INTEGER NOT NULL, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL,
+  rows INTEGER NOT NULL, sealed INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS head (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL, ended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS start (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID;
+`
+const integers: ReadonlySet<string> = new Set(['seq', 'at', 'status', 'ms'])
+const columnList = columns.map((name) => `"${name}"`).join(', ')
+const segmentSchema = (n: number): string =>
+  `CREATE TABLE event_${n} (id INTEGER PRIMARY KEY, ${columns
+    .map((name) => `"${name}" ${integers.has(name) ? 'INTEGER' : 'TEXT'}`)
+    .join(', ')});
+CREATE INDEX event_${n}_refused ON event_${n} (id) WHERE decision <> 'allowed';
+CREATE INDEX event_${n}_other ON event_${n} (kind) WHERE kind <> 'call';`
+/** Of a full segment. */
+const searchIndexes = ['person', 'client', 'service', 'name', 'request', 'ip', 'grant'] as const
+
+interface Segment {
+  readonly n: number
+  readonly day: number
+  readonly first_at: number
+  readonly last_at: number
+  readonly rows: number
+  readonly sealed: number
+}
+
+/** Only the owner may read it, whatever the umask; SQLite gives its journals the same mode. */
+const openFile = (path: string): DatabaseSync => {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  closeSync(openSync(path, 'a', 0o600))
+  closeToOthers([path, `${path}-wal`, `${path}-shm`])
+  const db = new DatabaseSync(path, { timeout: lockWaitMs })
+  try {
+    db.exec(
+      'PRAGMA journal_mode = WAL; PRAGMA synchronous = normal; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF',
+    )
+    db.exec(schema)
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+const inTransaction = <T>(db: DatabaseSync, work: () => T): T => {
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    const result = work()
+    db.exec('COMMIT')
+    return result
+  } catch (error) {
+    // SQLite has ended the transaction itself after some errors.
+    if (db.isTransaction) db.exec('ROLLBACK')
+    throw error
+  }
+}
+
+const createStatements = (db: DatabaseSync) => {
+  const made = new Map<string, StatementSync>()
+  return (sql: string): StatementSync => {
+    const known = made.get(sql)
+    if (known) return known
+    const statement = db.prepare(sql)
+    made.set(sql, statement)
+    return statement
+  }
+}
+type Statements = ReturnType<typeof createStatements>
+
+const segmentsOf = (prepare: Statements): readonly Segment[] =>
+  prepare('SELECT * FROM segment ORDER BY n').all() as object as readonly Segment[]
+
+// Writing.
+
+export interface AuditWriter {
+  /** Writes the rows, in one commit. Throws SQLite's error with nothing written. */
+  append(rows: readonly AuditRow[]): void
+  /** Work for idle moments, some 100 ms at a time; true when there was some. */
+  tidy(now: number): boolean
+  /** Writes the last row of the chain. */
+  close(now: number): void
+}
+
+const systemRow = (kind: string, at: number, detail: object): AuditRow => ({
+  at,
+  kind,
+  person: null,
+  client: null,
+  service: null,
+  method: null,
+  name: null,
+  decision: 'allowed',
+  code: null,
+  rule: null,
+  status: null,
+  ms: null,
+  ip: null,
+  request: null,
+  grant: null,
+  digest: null,
+  detail: JSON.stringify(detail),
+})
+
+/** Inserts rows into the open segment and begins the next where it is full or of another day. */
+const createInsert = (db: DatabaseSync, prepare: Statements) => {
+  const marks = columns.map(() => '?').join(', ')
+  const openSegment = (at: number): Segment => {
+    const last = prepare('SELECT * FROM segment ORDER BY n DESC LIMIT 1').get() as Segment | undefined
+    const day = Math.floor(at / dayMs)
+    // A clock that is behind begins none: segments are in the order of time.
+    if (last && last.rows < rowsOfSegment && day <= last.day) return last
+    const n = (last?.n ?? 0) + 1
+    db.exec(segmentSchema(n))
+    prepare('INSERT INTO segment (n, day, first_at, last_at, rows) VALUES (?, ?, ?, ?, 0)').run(
+      n,
+      day,
+      at,
+      at,
+    )
+    return { n, day, first_at: at, last_at: at, rows: 0, sealed: 0 }
+  }
+  /** Returns the new end of the chain. */
+  return (rows: readonly AuditRow[], from: ChainHead): ChainHead => {
+    const [first] = rows
+    if (!first) return from
+    const { n } = openSegment(first.at)
+    const insert = prepare(`INSERT INTO event_${n} (${columnList}) VALUES (${marks})`)
+    let [least, most] = [first.at, first.at]
+    let head = from
+    for (const row of rows) {
+      head = nextInChain(head, row, digest)
+      insert.run(...storedValues(head, row))
+      if (row.at < least) least = row.at
+      if (row.at > most) most = row.at
+    }
+    prepare(
+      'UPDATE segment SET rows = rows + ?, first_at = min(first_at, ?), last_at = max(last_at, ?) WHERE n = ?',
+    ).run(rows.length, least, most, n)
+    return head
+  }
+}
+
+/** One index of a full segment, which is quicker than to keep it at every row; true when one was missing. */
+const sealNext = (db: DatabaseSync, prepare: Statements): boolean =>
+  inTransaction(db, () => {
+    const open = prepare('SELECT max(n) AS n FROM segment').get() as { readonly n: number | null }
+    const next = prepare('SELECT n FROM segment WHERE sealed = 0 AND n < ? ORDER BY n LIMIT 1').get(
+      open.n,
+    ) as { readonly n: number } | undefined
+    if (!next) return false
+    const known = new Set(
+      prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?")
+        .all(`event_${next.n}`)
+        .map(({ name }) => String(name)),
+    )
+    const missing = searchIndexes.find((name) => !known.has(`event_${next.n}_${name}`))
+    if (missing === undefined) prepare('UPDATE segment SET sealed = 1 WHERE n = ?').run(next.n)
+    else db.exec(`CREATE INDEX event_${next.n}_${missing} ON event_${next.n} ("${missing}")`)
+    return true
+  })
+
+/** The oldest segment, when its newest row is older than `before` and it is not the open one. */
+const outdatedSegment = (prepare: Statements, before: number): Segment | undefined =>
+  prepare(
+    'SELECT * FROM segment WHERE n = (SELECT min(n) FROM segment) AND n < (SELECT max(n) FROM segment) AND last_at < ?',
+  ).get(before) as Segment | undefined
+
+/** Of each chain in a segment, what the next segment goes on from. */
+const lastOfChains = (prepare: Statements, n: number): readonly ChainHead[] =>
+  prepare(
+    `SELECT chain, seq, hash FROM event_${n} WHERE id IN (SELECT max(id) FROM event_${n} GROUP BY chain)`,
+  ).all() as object as readonly ChainHead[]
+
+/** Where chains go on whose first rows were removed. */
+const startsOf = (prepare: Statements): readonly ChainHead[] =>
+  prepare('SELECT chain, seq, hash FROM start').all() as object as readonly ChainHead[]
+
+/** So many chains are named in one row of the trail. */
+const chainsOfRow = 24
+
+/** `heads` of a row: `[chain, seq, hash]`. */
+const headFacts = (heads: readonly ChainHead[]): readonly (readonly [string, number, string])[] =>
+  heads.map(({ chain, seq, hash: last }) => [chain, seq, last])
+
+const pieces = <T>(items: readonly T[], size: number): readonly (readonly T[])[] =>
+  Array.from({ length: Math.max(1, Math.ceil(items.length / size)) }, (_, i) =>
+    items.slice(i * size, (i + 1) * size),
+  )
+
+/** Removes a segment, within a transaction; returns the rows that say so. */
+const cutSegment = (
+  db: DatabaseSync,
+  prepare: Statements,
+  { n, first_at: from, last_at: to }: Segment,
+  at: number,
+): readonly AuditRow[] => {
+  for (const { chain, seq, hash: last } of lastOfChains(prepare, n))
+    prepare('INSERT OR REPLACE INTO start (chain, seq, hash) VALUES (?, ?, ?)').run(chain, seq, last)
+  // Of a chain that is over and has no row left nothing remains to be told.
+  prepare(
+    'DELETE FROM head WHERE ended = 1 AND EXISTS (SELECT 1 FROM start WHERE start.chain = head.chain AND start.seq = head.seq)',
+  ).run()
+  prepare('DELETE FROM start WHERE chain NOT IN (SELECT chain FROM head)').run()
+  db.exec(`DROP TABLE event_${n}`)
+  prepare('DELETE FROM segment WHERE n = ?').run(n)
+  // All of them each time, because the row that named one before may go with its own segment.
+  return pieces(startsOf(prepare), chainsOfRow).map((some) =>
+    systemRow('audit.cut', at, { segment: n, from, to, reason: 'retention', chains: headFacts(some) }),
+  )
+}
+
+/** The first rows of a chain name the ends of the others, so that none can be shortened unseen. */
+const openedRows = (prepare: Statements, now: number, version: string): readonly AuditRow[] => {
+  const heads = prepare('SELECT chain, seq, hash FROM head').all() as object as readonly ChainHead[]
+  return pieces(heads, chainsOfRow).map((some) =>
+    systemRow('audit.opened', now, { version, heads: headFacts(some) }),
+  )
+}
+
+interface WriterOptions {
+  readonly now: number
+  readonly version: string
+  /** Rows are kept this long, ms. */
+  readonly retentionMs: number
+  /** 8 random bytes in hexadecimal digits. */
+  readonly id: string
+}
+
+/**
+ * Opens the trail for writing, and begins a chain. The first row names the ends of the other chains, so that
+ * none of them can be shortened unseen. Throws SQLite's error.
+ */
+export const openAuditWriter = (
+  path: string,
+  { now, version, retentionMs, id }: WriterOptions,
+): AuditWriter => {
+  const db = openFile(path)
+  const prepare = createStatements(db)
+  const insert = createInsert(db, prepare)
+  const chain = `${now.toString(36)}-${id}`
+  let head: ChainHead = { chain, seq: 0, hash: '' }
+  let own = 0
+
+  /** Within a transaction; the new head is the caller's to keep when it is committed. */
+  const write = (rows: readonly AuditRow[], from: ChainHead, ended = 0): ChainHead => {
+    const last = insert(rows, from)
+    // A copy of this process that goes on from the same head is refused.
+    const moved = prepare(
+      'UPDATE head SET seq = ?, hash = ?, ended = ? WHERE chain = ? AND seq = ? AND hash = ?',
+    ).run(last.seq, last.hash, ended, chain, from.seq, from.hash)
+    if (moved.changes !== 1) throw new Error(`the chain ${chain} was continued by another process`)
+    return last
+  }
+  const commit = (rows: readonly AuditRow[], ended = 0): void => {
+    head = inTransaction(db, () => write(rows, head, ended))
+    own += rows.length
+  }
+
+  const removeOldest = (at: number): boolean => {
+    const next = inTransaction(db, () => {
+      const segment = outdatedSegment(prepare, at - retentionMs)
+      return segment && write(cutSegment(db, prepare, segment, at), head)
+    })
+    if (next) head = next
+    return next !== undefined
+  }
+
+  const begin = (): ChainHead => {
+    const rows = openedRows(prepare, now, version)
+    prepare("INSERT INTO head (chain, seq, hash) VALUES (?, 0, '')").run(chain)
+    return write(rows, head)
+  }
+  try {
+    head = inTransaction(db, begin)
+  } catch (error) {
+    db.close()
+    throw error
+  }
+  return {
+    append: (rows) => commit(rows),
+    tidy: (at) => removeOldest(at) || sealNext(db, prepare),
+    close(at) {
+      commit([systemRow('audit.closed', at, { rows: own })], 1)
+      db.close()
+    },
+  }
+}
+
+// Reading.
+
+export interface AuditCheck {
+  readonly fault?: ChainFault
+  /** Up to the fault. */
+  readonly rows: number
+  readonly chains: number
+  /** Chains without an end: their process is running, or was killed. */
+  readonly open: readonly ChainHead[]
+}
+
+export interface AuditReader {
+  /** The newest first, at most `limit`. */
+  search(search: Search, limit: number): readonly ChainedRow[]
+  /** The oldest first, one after the other. */
+  all(search: Search): Iterable<ChainedRow>
+  /** What is wrong with the trail, or how much was found in order. */
+  verify(): AuditCheck
+  close(): void
+}
+
+/** With the bounds in time. */
+const conditionOf = ({ where, values, since, until }: Search) => ({
+  sql:
+    [where, since === undefined ? '' : 'at >= ?', until === undefined ? '' : 'at < ?']
+      .filter(Boolean)
+      .map((part) => `(${part})`)
+      .join(' AND ') || '1',
+  values: [...values, ...[since, until].filter((time) => time !== undefined)],
+})
+
+const within = (prepare: Statements, { since = 0, until = Infinity }: Search): readonly Segment[] =>
+  segmentsOf(prepare).filter(({ first_at: first, last_at: last }) => last >= since && first < until)
+
+const checkChains = (prepare: Statements): AuditCheck => {
+  const chains = createChainCheck(digest, startsOf(prepare))
+  const heads = prepare('SELECT chain, seq, hash, ended FROM head').all() as object as readonly (ChainHead & {
+    readonly ended: number
+  })[]
+  const found = (fault: ChainFault | undefined): AuditCheck => ({
+    ...(fault && { fault }),
+    rows: chains.rows(),
+    chains: chains.chains(),
+    open: heads.filter(({ ended }) => ended === 0),
+  })
+  try {
+    for (const { n } of segmentsOf(prepare))
+      for (const row of prepare(`SELECT ${columnList} FROM event_${n} ORDER BY id`).iterate()) {
+        const fault = chains.next(row as object as ChainedRow)
+        if (fault) return found(fault)
+      }
+  } catch (error) {
+    return found({ what: 'damaged', say: `the file is damaged: ${(error as Error).message}` })
+  }
+  return found(chains.end(heads))
+}
+
+/** Undefined where no trail was ever written. Throws SQLite's error. */
+export const openAuditReader = (path: string): AuditReader | undefined => {
+  if (!existsSync(path)) return undefined
+  const db = new DatabaseSync(path, { readOnly: true, timeout: lockWaitMs })
+  const prepare = createStatements(db)
+  return {
+    search(search, limit) {
+      const { sql, values } = conditionOf(search)
+      const rows: ChainedRow[] = []
+      for (const { n } of within(prepare, search).toReversed()) {
+        const found = prepare(
+          `SELECT ${columnList} FROM event_${n} WHERE ${sql} ORDER BY id DESC LIMIT ?`,
+        ).all(...values, limit - rows.length) as object as readonly ChainedRow[]
+        rows.push(...found)
+        if (rows.length >= limit) break
+      }
+      return rows
+    },
+    *all(search) {
+      const { sql, values } = conditionOf(search)
+      for (const { n } of within(prepare, search))
+        for (const row of prepare(`SELECT ${columnList} FROM event_${n} WHERE ${sql} ORDER BY id`).iterate(
+          ...values,
+        ))
+          yield row as object as ChainedRow
+    },
+    verify() {
+      // One state of the file, whatever is written meanwhile.
+      db.exec('BEGIN')
+      try {
+        return checkChains(prepare)
+      } finally {
+        if (db.isTransaction) db.exec('ROLLBACK')
+      }
+    },
+    close: () => db.close(),
+  }
+}

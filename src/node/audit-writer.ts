@@ -1,0 +1,354 @@
+// The audit trail of a process: events are gathered here and written by a thread of its own, so that no call
+// waits for a hash or a disk.
+import { createHmac, hash, randomBytes } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+import { type EventBatch, createAuditRows } from '../stores/audit-events.ts'
+import type { KeyRing } from '../kit/keyring.ts'
+import type { AuditRow } from '../ports/store.ts'
+import type { Log, Trail } from '../ports/runtime.ts'
+import { type AuditWriter, openAuditWriter } from './audit-file.ts'
+
+const dayMs = 86_400_000
+const dayOf = (at: number): number => Math.floor(at / dayMs)
+
+// What the two threads say to each other.
+
+interface WriterStart {
+  readonly audit: true
+  readonly path: string
+  readonly version: string
+  readonly retentionMs: number
+}
+
+interface DayKey {
+  readonly day: number
+  readonly key: Uint8Array
+}
+type ToWriter = EventBatch | DayKey | 'close'
+
+type FromWriter =
+  | 'open'
+  | 'closed'
+  /** So many events are in the file. */
+  | number
+  /** They could not be written, which will be tried again. */
+  | { readonly failed: string }
+
+// The process's own thread.
+
+/** Events are handed over when so many wait, or one has waited so long. */
+const batchSize = 64
+const batchMs = 50
+/** What is kept in memory while nothing can be written. */
+const mostEvents = 20_000
+const mostCharacters = 16_777_216
+/** Of a larger message the arguments are not digested. */
+const mostBody = 1_048_576
+const restartMs = 5000
+/** Longest wait for the last rows. */
+const closeMs = 3000
+
+export interface AuditTrail extends Trail {
+  /** Writes what is left and ends the chain; false when it could not be written in time. */
+  close(): Promise<boolean>
+}
+
+export interface AuditTrailOptions {
+  readonly path: string
+  readonly version: string
+  readonly retentionMs: number
+  readonly keys: Pick<KeyRing, 'mac'>
+  readonly now: () => number
+  readonly log: Log
+}
+
+/** A started writer; rejects with the reason why the file cannot be used. */
+const startWriter = (start: WriterStart): Promise<Worker> =>
+  new Promise((resolve, reject) => {
+    const worker = new Worker(fileURLToPath(import.meta.url), { workerData: start, execArgv: [], env: {} })
+    worker.unref()
+    worker.once('message', () => resolve(worker))
+    worker.once('error', reject)
+  })
+
+const post = (writer: Worker, said: ToWriter): void => writer.postMessage(said, [])
+
+/** Events that wait to be handed over. */
+const createBatch = () => {
+  let events: string[] = []
+  let times: number[] = []
+  let bodies: (string | undefined)[] = []
+  return {
+    size: () => events.length,
+    add(event: string, at: number, body: string | undefined) {
+      events.push(event)
+      times.push(at)
+      bodies.push(body)
+    },
+    take(): EventBatch {
+      const taken = { events: `[${events.join(',')}]`, times, bodies }
+      events = []
+      times = []
+      bodies = []
+      return taken
+    },
+  }
+}
+
+/** Counts what the queue has no room for, and tells it as soon as there is some. */
+const createLosses = () => {
+  let rows = 0
+  let from = 0
+  let to = 0
+  return {
+    add(count: number, at: number) {
+      if (rows === 0) from = at
+      rows += count
+      to = at
+    },
+    take() {
+      if (rows === 0) return undefined
+      const lost = { event: 'audit.lost', rows, from, to }
+      rows = 0
+      return lost
+    },
+  }
+}
+
+/** One key a day, handed over before the day begins. */
+const createDayKeys = ({ keys, log }: AuditTrailOptions) => {
+  let until = 0
+  const hand = (writer: Worker, day: number): void => {
+    until = Math.max(until, day)
+    keys.mac('audit/arguments', String(day)).then(
+      (key) => key && post(writer, { day, key }),
+      // Without it arguments have no digest, which is the lesser loss.
+      (error: unknown) => log('error', 'audit.key', { message: String(error) }),
+    )
+  }
+  return {
+    first(writer: Worker, day: number) {
+      hand(writer, day)
+      hand(writer, day + 1)
+    },
+    next(writer: Worker, day: number) {
+      if (day + 1 > until) hand(writer, day + 1)
+    },
+  }
+}
+
+const latin1Of = ({ buffer, byteOffset, byteLength }: Uint8Array): string | undefined =>
+  byteLength <= mostBody ? Buffer.from(buffer, byteOffset, byteLength).toString('latin1') : undefined
+
+/** What was handed over and is not in the file yet, and whether more may be. */
+const createQueue = (options: AuditTrailOptions) => {
+  const { now, log } = options
+  const batch = createBatch()
+  const losses = createLosses()
+  const dayKeys = createDayKeys(options)
+  let handed = 0
+  let characters = 0
+  let failing = false
+  let writer: Worker | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  const flush = (): void => {
+    clearTimeout(timer)
+    timer = undefined
+    if (batch.size() === 0 || !writer) return
+    const taken = batch.take()
+    handed += taken.times.length
+    characters += taken.events.length
+    post(writer, taken)
+    dayKeys.next(writer, dayOf(now()))
+  }
+  const add = (event: object, at: number, body?: Uint8Array): void => {
+    batch.add(JSON.stringify(event), at, body && latin1Of(body))
+    if (batch.size() >= batchSize) flush()
+    else timer ??= setTimeout(flush, batchMs)
+  }
+  const hasRoom = (): boolean =>
+    writer !== undefined && handed + batch.size() < mostEvents && characters < mostCharacters
+  return {
+    flush,
+    available: () => hasRoom() && !failing,
+    record(event: object, body?: Uint8Array) {
+      const at = now()
+      if (!hasRoom()) return losses.add(1, at)
+      const lost = losses.take()
+      if (lost) {
+        log('error', 'audit.lost', { rows: lost.rows })
+        add(lost, at)
+      }
+      return add(event, at, body)
+    },
+    written(count: number) {
+      handed -= count
+      if (handed === 0) characters = 0
+      failing = false
+    },
+    failed(why: string) {
+      if (!failing)
+        log('error', 'audit.unavailable', { message: `The audit trail cannot be written: ${why}` })
+      failing = true
+    },
+    /** From now on `next` writes; what the one before had not written is lost. */
+    attach(next: Worker | undefined) {
+      if (handed > 0) losses.add(handed, now())
+      handed = 0
+      characters = 0
+      writer = next
+      if (next) dayKeys.first(next, dayOf(now()))
+    },
+  }
+}
+
+/** Opens the trail. Rejects with SQLite's error when the file cannot be used. */
+export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditTrail> => {
+  const { path, version, retentionMs, log } = options
+  const queue = createQueue(options)
+  const ended = Promise.withResolvers<boolean>()
+  let closing = false
+  let current: Worker | undefined
+
+  const begin = async (): Promise<void> => {
+    const worker = await startWriter({ audit: true, path, version, retentionMs })
+    current = worker
+    worker.on('message', (said: FromWriter) => {
+      if (typeof said === 'number') queue.written(said)
+      else if (said === 'closed') ended.resolve(true)
+      else if (typeof said === 'object') queue.failed(said.failed)
+    })
+    const lost = (why: string): void => {
+      current = undefined
+      if (closing) return ended.resolve(false)
+      queue.failed(why)
+      queue.attach(undefined)
+      setTimeout(() => void begin().catch((error: unknown) => lost(String(error))), restartMs).unref()
+    }
+    worker.once('error', (error) => lost(String(error)))
+    queue.attach(worker)
+  }
+  await begin()
+  log('debug', 'audit.open', { path })
+  return {
+    record: queue.record,
+    available: queue.available,
+    async close() {
+      queue.flush()
+      closing = true
+      if (!current) return false
+      current.ref()
+      post(current, 'close')
+      const late = setTimeout(() => ended.resolve(false), closeMs)
+      const whole = await ended.promise
+      clearTimeout(late)
+      await current?.terminate()
+      return whole
+    },
+  }
+}
+
+// The writer's thread.
+
+/** Rows are committed when so many wait, or one has waited so long. */
+const commitRows = 500
+const commitMs = 100
+const longestRetryMs = 5000
+const tidyMs = 200
+const restMs = 60_000
+
+const parsedBody = (text: string): unknown => {
+  try {
+    return JSON.parse(Buffer.from(text, 'latin1').toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** 128 bits. */
+const macWith = (key: Uint8Array, text: string): string =>
+  createHmac('sha256', key).update(text).digest().subarray(0, 16).toString('base64url')
+
+const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void) => {
+  let rows: AuditRow[] = []
+  let events = 0
+  let timer: NodeJS.Timeout | undefined
+  let retryMs = commitMs
+  const commit = (): boolean => {
+    clearTimeout(timer)
+    timer = undefined
+    if (events === 0) return true
+    try {
+      writer.append(rows)
+    } catch (error) {
+      // Another chain has to be begun for an end that is not ours.
+      if ((error as { readonly code?: string }).code !== 'ERR_SQLITE_ERROR') throw error
+      say({ failed: (error as Error).message })
+      timer = setTimeout(commit, retryMs)
+      retryMs = Math.min(retryMs * 2, longestRetryMs)
+      return false
+    }
+    say(events)
+    rows = []
+    events = 0
+    retryMs = commitMs
+    return true
+  }
+  return {
+    commit,
+    add(more: readonly AuditRow[], count: number) {
+      rows.push(...more)
+      events += count
+      if (rows.length >= commitRows && retryMs === commitMs) commit()
+      else timer ??= setTimeout(commit, commitMs)
+    },
+  }
+}
+
+const runWriter = (
+  { path, version, retentionMs }: WriterStart,
+  port: NonNullable<typeof parentPort>,
+): void => {
+  const say = (said: FromWriter): void => port.postMessage(said)
+  const writer = openAuditWriter(path, {
+    now: Date.now(),
+    version,
+    retentionMs,
+    id: randomBytes(8).toString('hex'),
+  })
+  const keys = new Map<number, Uint8Array>()
+  const commits = createCommits(writer, say)
+  const rowsOf = createAuditRows({
+    digest: (text) => hash('sha256', text, 'base64url'),
+    parse: parsedBody,
+    mac(at, text) {
+      const key = keys.get(dayOf(at))
+      return key && macWith(key, text)
+    },
+  })
+  const tidy = (): void => {
+    let more = false
+    try {
+      more = writer.tidy(Date.now())
+    } catch (error) {
+      // What cannot be tidied now is tidied later; rows that cannot be written are told of elsewhere.
+      if ((error as { readonly code?: string }).code !== 'ERR_SQLITE_ERROR') throw error
+    }
+    setTimeout(tidy, more ? tidyMs : restMs).unref()
+  }
+  tidy()
+  port.on('message', (said: ToWriter) => {
+    if (said === 'close') {
+      if (commits.commit()) writer.close(Date.now())
+      say('closed')
+      port.close()
+    } else if ('key' in said) keys.set(said.day, said.key)
+    else commits.add(rowsOf(said), said.times.length)
+  })
+  say('open')
+}
+
+const started = workerData as Partial<WriterStart> | undefined
+if (!isMainThread && parentPort && started?.audit) runWriter(started as WriterStart, parentPort)

@@ -1,0 +1,253 @@
+// What the audit trail keeps of each event: one row with the fields that are searched, and a few more by an
+// allow-list. What has no place in the table is not kept, so a secret that a caller passes by mistake is not
+// kept either.
+import { isSecretName, logText } from '../kit/log.ts'
+import type { ArgumentsDigest, AuditRow, AuditOutcome, RecordedEvent } from '../ports/store.ts'
+
+interface Kind {
+  readonly decision: AuditOutcome
+  /** Further facts that are kept, by their names in the event. */
+  readonly detail?: readonly string[]
+}
+
+const done = (...detail: readonly string[]): Kind => ({ decision: 'allowed', detail })
+const denied = (...detail: readonly string[]): Kind => ({ decision: 'denied', detail })
+const failed = (...detail: readonly string[]): Kind => ({ decision: 'failed', detail })
+
+/** Every kind of event. A test compares them with what the code records. */
+export const kinds: Readonly<Record<string, Kind>> = {
+  call: done('http', 'result', 'why', 'batch', 'batch_index', 'first_byte_ms', 'bytes_in', 'bytes_out'),
+  'websocket.opened': done(),
+  'websocket.message': done('why'),
+  'websocket.closed': done('close_code', 'reason', 'messages'),
+  'session.foreign': denied('session'),
+  'sign-in': done('provider'),
+  'sign-in.failed': denied('provider'),
+  'sign-out': done(),
+  'callback.other-browser': denied('reason', 'provider'),
+  'callback.other-server': denied('reason', 'issuer'),
+  'client.registered': done('redirect_uris'),
+  'client.updated': done('redirect_uris'),
+  'client.deleted': done('grants'),
+  'consent.allowed': done('how', 'resource', 'scopes'),
+  'consent.denied': denied('resource', 'scopes'),
+  'grant.issued': done('resource', 'scopes'),
+  'grant.refreshed': done('resource', 'scopes', 'generation'),
+  'grant.revoked': done('resource', 'reason'),
+  'code.replayed': denied('resource', 'sent_by'),
+  'refresh.reuse': denied('resource', 'reason', 'generation', 'latest'),
+  'refresh.repeated': done('resource', 'reason', 'generation', 'latest'),
+  'token.revoked': done(),
+  'connection.begun': done('issuer', 'how'),
+  'connection.made': done('issuer', 'account', 'scopes', 'refreshable'),
+  'connection.failed': failed('issuer', 'account', 'why'),
+  'connection.removed': done('account'),
+  'service.added': done('after'),
+  'service.removed': done('before'),
+  'gateway.started': done('version', 'runtime', 'storage', 'issuer', 'services'),
+  'gateway.stopped': done('version', 'issuer', 'signal', 'in_order'),
+  'audit.opened': done('version', 'heads'),
+  'audit.closed': done('rows'),
+  'audit.lost': failed('rows', 'from', 'to'),
+  'audit.cut': done('segment', 'from', 'to', 'chains', 'reason'),
+}
+
+const mostText = 256
+const mostDetail = 4096
+const mostItems = 50
+const mostDepth = 3
+
+const addressForm = /^[a-z][a-z0-9+.-]*:\/\//i
+
+/** Text from elsewhere: short, without controls and credentials; a URL without query and userinfo. */
+export const cleanText = (text: string, most = mostText): string => {
+  const short = text.slice(0, most * 4)
+  const plain = addressForm.test(short)
+    ? (short.split(/[?#]/, 1)[0] ?? '').replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/]*@/i, '$1')
+    : short
+  return logText(plain, most)
+}
+
+type Clean = (text: string) => string
+
+/** Most facts are those of an event before: cleaned once. */
+const createClean = (most = 2000): Clean => {
+  const known = new Map<string, string>()
+  return (text) => {
+    const found = known.get(text)
+    if (found !== undefined) return found
+    const clean = cleanText(text)
+    if (known.size === most) known.clear()
+    known.set(text, clean)
+    return clean
+  }
+}
+
+const cleanValue = (value: unknown, clean: Clean, depth = 0): unknown => {
+  if (typeof value === 'string') return clean(value)
+  if (typeof value !== 'object' || value === null) return value
+  if (depth === mostDepth) return null
+  if (Array.isArray(value)) return value.slice(0, mostItems).map((item) => cleanValue(item, clean, depth + 1))
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([name]) => !isSecretName(name))
+      .slice(0, mostItems)
+      .map(([name, item]) => [cleanText(name, 64), cleanValue(item, clean, depth + 1)]),
+  )
+}
+
+const detailOf = (event: RecordedEvent, names: readonly string[], clean: Clean): string | null => {
+  const kept: Record<string, unknown> = {}
+  let any = false
+  for (const name of names) {
+    const value = event[name]
+    if (value === undefined || value === null) continue
+    kept[name] = cleanValue(value, clean)
+    any = true
+  }
+  if (!any) return null
+  const text = JSON.stringify(kept)
+  if (text.length <= mostDetail) return text
+  // The longest facts go first.
+  const short = Object.entries(kept)
+    .toSorted(([, one], [, other]) => JSON.stringify(one).length - JSON.stringify(other).length)
+    .slice(0, -1)
+  return detailOf({ event: event.event, ...Object.fromEntries(short), cut: true }, [...names, 'cut'], clean)
+}
+
+const integerOf = (value: unknown): number | null =>
+  typeof value === 'number' && Number.isFinite(value) ? Math.round(value) : null
+
+/**
+ * The name that somebody tried to sign in with. People type passwords into the wrong field: what looks like
+ * one is kept as a digest.
+ */
+export const triedName = (name: string, digest: (text: string) => string): string => {
+  const mixed = name.length >= 8 && /\p{L}/u.test(name) && /[^\p{L}]/u.test(name)
+  return mixed && !name.includes('@') ? `sha256:${digest(name).slice(0, 12)}` : cleanText(name)
+}
+
+const decisionOf = (event: RecordedEvent, kind: Kind): AuditOutcome => {
+  const { result } = event
+  if (result === 'refused') return 'denied'
+  if (result === 'failed' || result === 'aborted') return 'failed'
+  return typeof event['refusal'] === 'string' && kind.decision === 'allowed' ? 'denied' : kind.decision
+}
+
+interface BatchCall {
+  readonly method?: unknown
+  readonly name?: unknown
+}
+
+/** Makes rows of events. `digest`: SHA-256 of a text, base64url. */
+export const createRows = (digest: (text: string) => string) => {
+  const clean = createClean()
+  const textOf = (value: unknown): string | null => (typeof value === 'string' ? clean(value) : null)
+  const rowOf = (event: RecordedEvent, kind: Kind, at: number): AuditRow => ({
+    at,
+    kind: event.event,
+    person: textOf(event['person']),
+    client: textOf(event['client']),
+    service: textOf(event['service']),
+    method: textOf(event['method']),
+    name:
+      event.event === 'sign-in.failed' && typeof event['user'] === 'string'
+        ? triedName(event['user'], digest)
+        : textOf(event['name']),
+    decision: decisionOf(event, kind),
+    code: textOf(event['refusal']),
+    rule: textOf(event['rule']),
+    status: integerOf(event['status']),
+    ms: integerOf(event['duration_ms']),
+    ip: textOf(event['ip']),
+    // Made by the gateway, and never the same twice.
+    request: typeof event['request_id'] === 'string' ? event['request_id'].slice(0, 64) : null,
+    grant: textOf(event['grant']),
+    digest: null,
+    detail: detailOf(event, kind.detail ?? [], clean),
+  })
+  const withDigest = (row: AuditRow, index: number, argumentsOf: ArgumentsDigest | undefined): AuditRow =>
+    argumentsOf && row.method === 'tools/call'
+      ? { ...row, digest: argumentsOf(index, row.person ?? '', row.name ?? '') }
+      : row
+  /** One row, and of a batch one for each of its messages. None for an unknown event. */
+  return (event: RecordedEvent, at: number, argumentsOf?: ArgumentsDigest): readonly AuditRow[] => {
+    const kind = Object.hasOwn(kinds, event.event) ? kinds[event.event] : undefined
+    if (!kind) return []
+    const calls = event['calls']
+    if (!Array.isArray(calls) || calls.length === 0)
+      return [withDigest(rowOf(event, kind, at), 0, argumentsOf)]
+    return calls.map(({ method, name }: BatchCall, index) =>
+      withDigest(rowOf({ ...event, method, name, batch_index: index }, kind, at), index, argumentsOf),
+    )
+  }
+}
+
+// The text of JSON that is the same for equal values (RFC 8785, JSON Canonicalization Scheme).
+
+/** Undefined for what has no such text: a lone surrogate, or no JSON value. */
+export const canonicalJson = (value: unknown): string | undefined => {
+  if (typeof value === 'string') return value.isWellFormed() ? JSON.stringify(value) : undefined
+  if (value === null || typeof value === 'boolean') return JSON.stringify(value)
+  if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : undefined
+  if (typeof value !== 'object') return undefined
+  if (Array.isArray(value)) {
+    const items = value.map((item) => canonicalJson(item))
+    return items.includes(undefined) ? undefined : `[${items.join(',')}]`
+  }
+  const members: string[] = []
+  // By UTF-16 code units, as sort does.
+  for (const name of Object.keys(value).sort()) {
+    const key = canonicalJson(name)
+    const text = canonicalJson((value as Readonly<Record<string, unknown>>)[name])
+    if (key === undefined || text === undefined) return undefined
+    members.push(`${key}:${text}`)
+  }
+  return `{${members.join(',')}}`
+}
+
+/** `params.arguments` of one message of a body; undefined where there is none. */
+export const argumentsIn = (body: unknown, index: number): unknown => {
+  const message: unknown = Array.isArray(body) ? body[index] : body
+  const params = (message as { readonly params?: unknown } | null | undefined)?.params
+  return (params as { readonly arguments?: unknown } | null | undefined)?.arguments
+}
+
+// From a batch of events to rows, for whoever writes them.
+
+export interface EventBatch {
+  /** A JSON array of events. */
+  readonly events: string
+  /** When each of them happened, epoch ms. */
+  readonly times: readonly number[]
+  /** The body of each that was a call with one, undefined for the others. */
+  readonly bodies: readonly (string | undefined)[]
+}
+
+interface AuditRowsDeps {
+  /** SHA-256 of a text, base64url. */
+  readonly digest: (text: string) => string
+  /** The message of a body; undefined for what is no JSON. */
+  readonly parse: (body: string) => unknown
+  /** HMAC-SHA-256 with the key of that time's day, 128 bits in base64url; undefined where that key is not known. */
+  readonly mac: (at: number, text: string) => string | undefined
+}
+
+export const createAuditRows = ({ digest, parse, mac }: AuditRowsDeps) => {
+  const rowsOf = createRows(digest)
+  return ({ events, times, bodies }: EventBatch): readonly AuditRow[] =>
+    (JSON.parse(events) as RecordedEvent[]).flatMap((event, i) => {
+      const at = times[i] ?? 0
+      const text = bodies[i]
+      if (text === undefined) return rowsOf(event, at)
+      let body: unknown
+      // Keyed, because the digest of a short argument could be guessed; with person and tool, so that it tells
+      // nothing of others.
+      return rowsOf(event, at, (index, person, tool) => {
+        body ??= parse(text)
+        const canonical = canonicalJson(argumentsIn(body, index) ?? {})
+        if (body === undefined || canonical === undefined) return null
+        return mac(at, `${person}\0${tool}\0${canonical}`) ?? null
+      })
+    })
+}

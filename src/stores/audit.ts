@@ -1,0 +1,324 @@
+// How rows of the audit trail are chained, searched and exported; the file is the runtime's.
+import type { AuditRow, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
+
+// The hash chain. Each process writes a chain of its own, because a chain that several write needs
+// a lock over all of them at every commit, and forks without it. Each row holds the hash of the row before it
+// in its chain, so a row that is changed, missing or moved is found.
+
+/** In the order in which they are hashed and stored. */
+export const columns = [
+  'chain',
+  'seq',
+  'at',
+  'kind',
+  'person',
+  'client',
+  'service',
+  'method',
+  'name',
+  'decision',
+  'code',
+  'rule',
+  'status',
+  'ms',
+  'ip',
+  'request',
+  'grant',
+  'digest',
+  'detail',
+  'hash',
+] as const satisfies readonly (keyof ChainedRow)[]
+
+export type Column = (typeof columns)[number]
+
+const format = 'postern-event-v1'
+
+/** SHA-256 of a text in UTF-8, base64url. */
+export type Digest = (text: string) => string
+
+/** What of a row is hashed, in the order of the columns. */
+const hashedValues = (chain: string, seq: number, row: AuditRow): readonly (string | number | null)[] => [
+  format,
+  chain,
+  seq,
+  row.at,
+  row.kind,
+  row.person,
+  row.client,
+  row.service,
+  row.method,
+  row.name,
+  row.decision,
+  row.code,
+  row.rule,
+  row.status,
+  row.ms,
+  row.ip,
+  row.request,
+  row.grant,
+  row.digest,
+  row.detail,
+]
+
+/** `previous`: the hash of the row before it; empty for the first. */
+const hashOf = (previous: string, { chain, seq }: Omit<ChainHead, 'hash'>, row: AuditRow, digest: Digest) =>
+  digest(previous + JSON.stringify(hashedValues(chain, seq, row)))
+
+/** The row that follows in the chain, as it is stored. */
+export const nextInChain = (head: ChainHead, row: AuditRow, digest: Digest): ChainHead => {
+  const next = { chain: head.chain, seq: head.seq + 1 }
+  return { ...next, hash: hashOf(head.hash, next, row, digest) }
+}
+
+/** The values of the columns. */
+export const storedValues = ({ chain, seq, hash }: ChainHead, row: AuditRow) => {
+  const [, ...values] = hashedValues(chain, seq, row)
+  return [...values, hash]
+}
+
+export interface ChainCheck {
+  /** Takes the rows in the order in which they were written; returns what is wrong with this one. */
+  next(row: ChainedRow): ChainFault | undefined
+  /** After the last row. `heads`: what the trail says of the end of each chain. */
+  end(heads: readonly ChainHead[]): ChainFault | undefined
+  readonly rows: () => number
+  readonly chains: () => number
+}
+
+/** Where chains go on after a removed segment, by a row that says so. */
+const removedIn = ({ detail }: ChainedRow): readonly string[] => {
+  const { chains } = JSON.parse(detail ?? '{}') as { readonly chains?: readonly unknown[] }
+  return (chains ?? []).map((each) => JSON.stringify(each))
+}
+
+const unexplained = ({ chain, seq }: ChainHead): ChainFault => ({
+  what: 'missing',
+  chain,
+  seq,
+  say: `rows 1 to ${seq} of chain ${chain} are missing, and no audit.cut says that they were removed`,
+})
+
+/** Whether the chains end where the trail says that they do. */
+const endFault = (
+  last: ReadonlyMap<string, ChainHead>,
+  heads: readonly ChainHead[],
+): ChainFault | undefined => {
+  for (const { chain, seq, hash } of heads) {
+    const found = last.get(chain) ?? { chain, seq: 0, hash: '' }
+    if (found.seq === seq && found.hash === hash) continue
+    const say =
+      seq > found.seq
+        ? `the newest rows of chain ${chain} are missing, from row ${found.seq + 1} to row ${seq}`
+        : `the recorded end of chain ${chain}, row ${seq}, does not match its rows`
+    return { what: 'cut', chain, seq: Math.min(seq, found.seq + 1), say }
+  }
+  const known = new Set(heads.map(({ chain }) => chain))
+  for (const { chain, seq } of last.values())
+    if (!known.has(chain))
+      return { what: 'cut', chain, seq, say: `the end of chain ${chain} is not recorded` }
+  return undefined
+}
+
+/** `starts`: where chains go on whose first rows were removed with their segment. */
+export const createChainCheck = (digest: Digest, starts: readonly ChainHead[] = []): ChainCheck => {
+  const last = new Map<string, ChainHead>(starts.map((start) => [start.chain, start]))
+  /** What rows of the trail say was removed. */
+  const removed = new Set<string>()
+  let rows = 0
+  const place = (chain: string, seq: number): string => `row ${seq} of chain ${chain}`
+  return {
+    rows: () => rows,
+    chains: () => last.size,
+    next(row) {
+      const { chain, seq } = row
+      const before = last.get(chain) ?? { chain, seq: 0, hash: '' }
+      const expected = before.seq + 1
+      if (seq > expected) {
+        const missing = seq - expected === 1 ? `row ${expected}` : `rows ${expected} to ${seq - 1}`
+        const say = `${missing} of chain ${chain} ${seq - expected === 1 ? 'is' : 'are'} missing`
+        return { what: 'missing', chain, seq: expected, say }
+      }
+      if (seq < expected)
+        return { what: 'moved', chain, seq, say: `${place(chain, seq)} follows row ${before.seq}` }
+      if (hashOf(before.hash, row, row, digest) !== row.hash)
+        return { what: 'changed', chain, seq, say: `${place(chain, seq)} was changed` }
+      last.set(chain, { chain, seq, hash: row.hash })
+      rows++
+      if (row.kind === 'audit.cut') for (const each of removedIn(row)) removed.add(each)
+      return undefined
+    },
+    end: (heads) =>
+      starts
+        .filter((start) => !removed.has(JSON.stringify([start.chain, start.seq, start.hash])))
+        .map(unexplained)[0] ?? endFault(last, heads),
+  }
+}
+
+// How the trail is searched: terms of the form `field:value`, joined by AND, and words. Values are always bound.
+
+type Value = string | number
+
+export interface Search {
+  /** SQL condition on one row; empty when everything matches. */
+  readonly where: string
+  readonly values: readonly Value[]
+  /** Epoch milliseconds: from, and before. */
+  readonly since: number | undefined
+  readonly until: number | undefined
+}
+
+const textFields: Readonly<Record<string, Column>> = {
+  user: 'person',
+  client: 'client',
+  service: 'service',
+  method: 'method',
+  tool: 'name',
+  name: 'name',
+  decision: 'decision',
+  code: 'code',
+  rule: 'rule',
+  ip: 'ip',
+  request: 'request',
+  grant: 'grant',
+  kind: 'kind',
+  chain: 'chain',
+  digest: 'digest',
+}
+const numberFields: Readonly<Record<string, Column>> = { status: 'status', ms: 'ms' }
+
+export const searchFields: readonly string[] = [
+  ...Object.keys(textFields),
+  ...Object.keys(numberFields),
+  'since',
+  'until',
+]
+
+/** Columns in which a word is looked for. */
+const wordColumns: readonly Column[] = [
+  'person',
+  'client',
+  'service',
+  'name',
+  'kind',
+  'code',
+  'request',
+  'detail',
+]
+
+const units: Readonly<Record<string, number>> = {
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+}
+
+/** `7d`, `24h`, `30m`, or a date or time of ISO 8601 (a date: at 0:00 UTC). */
+export const readTime = (text: string, now: number): number => {
+  const [, count, unit] = /^(\d{1,6})([smhdw])$/.exec(text) ?? []
+  if (count !== undefined) return now - Number(count) * (units[unit ?? ''] ?? 0)
+  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(time))
+    throw new RangeError(
+      `${JSON.stringify(text)} is not a time. Use for example 24h, 7d or 2026-11-29T10:00Z.`,
+    )
+  return time
+}
+
+interface Condition {
+  readonly sql: string
+  readonly values: readonly Value[]
+}
+
+const quoted = (column: Column): string => `"${column}"`
+
+/** The text that follows all texts with this beginning. */
+const afterAll = (prefix: string): string => `${prefix}\u{10FFFF}`
+
+const textCondition = (field: string, column: Column, value: string): Condition => {
+  const name = quoted(column)
+  if (value.endsWith('*')) {
+    const prefix = value.slice(0, -1)
+    if (prefix === '') return { sql: `${name} IS NOT NULL`, values: [] }
+    return { sql: `(${name} >= ? AND ${name} < ?)`, values: [prefix, afterAll(prefix)] }
+  }
+  // A person by the name alone, whichever provider it is from.
+  if (field === 'user' && !value.includes(':'))
+    return { sql: `(${name} = ? OR substr(${name}, -?) = ?)`, values: [value, value.length + 1, `:${value}`] }
+  return { sql: `${name} = ?`, values: [value] }
+}
+
+const numberCondition = (field: string, column: Column, value: string): Condition => {
+  const [, operator = '', digits] = /^(>=|<=|>|<)?(\d{1,12})$/.exec(value) ?? []
+  if (digits === undefined)
+    throw new RangeError(`${field} needs a number, for example ${field}:500 or ${field}:>500.`)
+  return { sql: `${quoted(column)} ${operator || '='} ?`, values: [Number(digits)] }
+}
+
+const fieldCondition = (field: string, text: string): Condition => {
+  const column = textFields[field]
+  const number = numberFields[field]
+  const each = text
+    .split(',')
+    .filter(Boolean)
+    .map((value) =>
+      column === undefined
+        ? numberCondition(field, number as Column, value)
+        : textCondition(field, column, value),
+    )
+  if (each.length === 0) throw new RangeError(`${field} needs a value, for example ${field}:x.`)
+  const tool: Condition = { sql: `method = 'tools/call'`, values: [] }
+  const any = {
+    sql: `(${each.map(({ sql }) => sql).join(' OR ')})`,
+    values: each.flatMap(({ values }) => values),
+  }
+  return field === 'tool' ? { sql: `(${any.sql} AND ${tool.sql})`, values: any.values } : any
+}
+
+const wordCondition = (word: string): Condition => ({
+  sql: `(${wordColumns.map((column) => `instr(lower(${quoted(column)}), ?) > 0`).join(' OR ')})`,
+  values: wordColumns.map(() => word.toLowerCase()),
+})
+
+/** Negated, a row without the fact matches too. */
+const negated = ({ sql, values }: Condition): Condition => ({ sql: `NOT coalesce(${sql}, 0)`, values })
+
+const isField = (name: string): boolean =>
+  Object.hasOwn(textFields, name) || Object.hasOwn(numberFields, name)
+
+/** Throws RangeError with what is wrong, in one sentence. */
+export const readSearch = (terms: readonly string[], now: number): Search => {
+  const conditions: Condition[] = []
+  let since: number | undefined
+  let until: number | undefined
+  for (const term of terms.filter(Boolean)) {
+    const [, minus = '', field, value = ''] = /^(-?)([a-z_]+):(.*)$/s.exec(term) ?? []
+    if (field === undefined) {
+      const not = term.length > 1 && term.startsWith('-')
+      conditions.push(not ? negated(wordCondition(term.slice(1))) : wordCondition(term))
+    } else if (field === 'since' || field === 'until') {
+      if (minus) throw new RangeError(`${field} cannot be negated.`)
+      if (field === 'since') since = readTime(value, now)
+      else until = readTime(value, now)
+    } else if (isField(field)) {
+      const condition = fieldCondition(field, value)
+      conditions.push(minus ? negated(condition) : condition)
+    } else throw new RangeError(`Unknown field ${JSON.stringify(field)}. Fields: ${searchFields.join(', ')}.`)
+  }
+  return {
+    where: conditions.map(({ sql }) => sql).join(' AND '),
+    values: conditions.flatMap(({ values }) => values),
+    since,
+    until,
+  }
+}
+
+// What a search prints for other programs.
+
+/** One cell of CSV (RFC 4180). A spreadsheet must not take what somebody sent for a formula. */
+export const csvCell = (value: string | number | null): string => {
+  if (value === null) return ''
+  if (typeof value === 'number') return String(value)
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}
