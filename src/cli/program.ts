@@ -5,6 +5,7 @@ import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
 import { type Fault, faultText } from '../config/tree.ts'
 import type { AddOptions, AdminTarget } from './admin.ts'
+import type { AuditTarget, ExportOptions, QueryOptions, VerifyOptions } from './audit.ts'
 import type { ConfigurationRequest } from './configuration.ts'
 import {
   ConfigError,
@@ -291,6 +292,36 @@ const addPolicyVerbs = (policy: Command): void => {
   })
 }
 
+const addAuditVerbs = (audit: Command): void => {
+  const load = () => import('./audit.ts')
+  const target = async (command: Command): Promise<AuditTarget> => {
+    const given = command.optsWithGlobals<Given>()
+    const { readVariables } = await import('./configuration.ts')
+    const { env } = readVariables(given.envFile, process.env)
+    return { stateDir: stateDirectory(given.state, env), json: given.json === true }
+  }
+  verb(audit, 'query', 'Search the audit trail, newest first: postern audit query user:ana decision:denied.')
+    .argument('[terms...]', 'field:value, -field:value, field:a,b, field:prefix*, ms:>500, or words.')
+    .option('--since <time>', 'How far back: 24h, 7d, or a date.', '7d')
+    .option('--limit <n>', 'Maximum number of events.', '50')
+    .addOption(new Option('-o, --output <form>', 'Output format.').choices(['table', 'json', 'csv']))
+    .action(async (terms: string[], options: QueryOptions, command: Command) =>
+      (await load()).queryAudit(terms, options, await target(command)),
+    )
+  verb(audit, 'export', 'Print all matching events with their hashes, oldest first.')
+    .argument('[terms...]', 'As for query. Default: every event.')
+    .addOption(new Option('-o, --output <form>', 'Output format.').choices(['jsonl', 'csv']).default('jsonl'))
+    .action(async (terms: string[], options: ExportOptions, command: Command) =>
+      (await load()).exportAudit(terms, options, await target(command)),
+    )
+  verb(audit, 'verify', 'Check that no event was changed or removed.')
+    .option('--strict', 'Also fail if a process ended without closing its chain.')
+    .action(async (options: VerifyOptions, command: Command) => {
+      const sound = await (await load()).verifyAudit(options, await target(command))
+      if (!sound) process.exitCode = exitCodes.failed
+    })
+}
+
 const addHashPassword = (program: Command): void => {
   verb(program, 'hash-password', 'Read a password and print its hash for local_users.')
     .option('--scrypt', 'Use scrypt instead of argon2id. Required for Workers.')
@@ -331,6 +362,7 @@ export const createProgram = (): Command => {
   addValidate(program)
   addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))
   addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test.'))
+  addAuditVerbs(group(program, 'audit', 'Read the audit trail: query, export, verify.'))
   addHashPassword(program)
   verb(
     group(program, 'admin', 'Manage a gateway on this computer: link.'),

@@ -1,7 +1,8 @@
 // Nothing secret leaves the process by its log, its command line or its error pages, and nothing that a
 // stranger wrote passes for a record of its own.
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
 import { allow, authorizeUrl, form, redeem, refresh, register } from '../runtimes/login.ts'
@@ -63,6 +64,7 @@ beforeAll(async () => {
       mcp_services,
       log_level: 'debug',
       debug: true,
+      audit: {},
     },
     stateDir: state.dir,
     env: { LOG_LEVEL: 'debug' },
@@ -380,6 +382,17 @@ describe('a day at the door', () => {
 })
 
 describe('afterwards', () => {
+  it('the audit trail holds none, in its file and its journal', () => {
+    const files = readdirSync(state.dir).filter((name) => name.startsWith('audit.db'))
+    expect(files).toContain('audit.db-wal')
+    const found = files.flatMap((name) => {
+      const text = readFileSync(join(state.dir, name), 'latin1')
+      expect(text.length).toBeGreaterThan(name.endsWith('-shm') ? 0 : 1000)
+      return [...secrets].filter((secret) => text.includes(secret)).map((secret) => `${name}: ${secret}`)
+    })
+    expect(found).toEqual([])
+  })
+
   it('no page and no error body holds a secret [H-P4, H-V1]', () => {
     const leaks = errors.flatMap(({ what, text }) =>
       [...secrets]

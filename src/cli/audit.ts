@@ -1,0 +1,187 @@
+// `postern audit query`, `export` and `verify`: read the audit trail of a state directory, whether or not a
+// gateway is running.
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { styleText } from 'node:util'
+import { printable } from '../config/tree.ts'
+import { type AuditReader, openAuditReader } from '../node/audit-file.ts'
+import { trailFile } from '../node/runtime.ts'
+import type { ChainedRow } from '../ports/store.ts'
+import { type Search, columns, csvCell, readSearch } from '../stores/audit.ts'
+import { StartError, UsageError, print, printJson } from './output.ts'
+
+export interface AuditTarget {
+  readonly stateDir: string
+  readonly json: boolean
+}
+
+/** Throws `StartError`. */
+const withReader = async <T>(
+  { stateDir }: AuditTarget,
+  work: (reader: AuditReader) => T | Promise<T>,
+): Promise<T> => {
+  const path = trailFile(stateDir)
+  const opened = (): AuditReader | undefined => {
+    try {
+      return openAuditReader(path)
+    } catch (error) {
+      throw new StartError('audit.unusable', `Cannot read ${path}: ${(error as Error).message}`)
+    }
+  }
+  const reader = opened()
+  if (!reader)
+    throw new StartError(
+      'audit.none',
+      `There is no audit trail in ${stateDir}. To keep one, add "audit: {}" to the configuration and restart the gateway. If it is elsewhere, name the state directory with --state.`,
+    )
+  try {
+    return await work(reader)
+  } finally {
+    reader.close()
+  }
+}
+
+/** Throws `UsageError`. */
+const searchOf = (terms: readonly string[]): Search => {
+  try {
+    return readSearch(terms, Date.now())
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(error.message)
+    throw error
+  }
+}
+
+const objectOf = (row: ChainedRow): object => ({
+  ...Object.fromEntries(
+    columns.filter((name) => name !== 'detail' && row[name] !== null).map((name) => [name, row[name]]),
+  ),
+  time: new Date(row.at).toISOString(),
+  ...(row.detail !== null && { detail: JSON.parse(row.detail) as unknown }),
+})
+
+const csvLine = (row: ChainedRow): string => columns.map((name) => csvCell(row[name])).join(',')
+const csvHeader = columns.join(',')
+
+// `postern audit query`.
+
+export interface QueryOptions {
+  readonly since: string
+  readonly limit: string
+  readonly output?: 'table' | 'json' | 'csv'
+}
+
+const mostRows = 100_000
+
+const limitOf = (text: string): number => {
+  const limit = /^\d{1,6}$/.test(text) ? Number(text) : 0
+  if (limit < 1 || limit > mostRows) throw new UsageError(`--limit must be a number from 1 to ${mostRows}.`)
+  return limit
+}
+
+const signs = { allowed: ['green', '✓'], denied: ['red', '✗'], failed: ['yellow', '!'] } as const
+
+const cell = (text: string | number | null | undefined, width: number): string =>
+  printable(String(text ?? ''), width).padEnd(width)
+
+const tableLine = (row: ChainedRow): string => {
+  const [colour, sign] = signs[row.decision]
+  const what = row.kind === 'call' ? [row.method, row.name] : [row.kind, row.name]
+  return [
+    new Date(row.at).toISOString().slice(0, 19).replace('T', ' '),
+    styleText(colour, sign),
+    cell(row.person, 24),
+    cell(row.service, 14),
+    cell(what.filter(Boolean).join(' '), 36),
+    cell(row.code ?? row.status, 20),
+    cell(row.ms === null ? '' : `${row.ms} ms`, 8),
+    printable(row.request ?? '', 40),
+  ]
+    .join(' ')
+    .trimEnd()
+}
+
+/** Prints what matches, the newest first. */
+export const queryAudit = (
+  terms: readonly string[],
+  { since, limit, output }: QueryOptions,
+  target: AuditTarget,
+): Promise<void> =>
+  withReader(target, (reader) => {
+    const timed = terms.some((term) => /^(?:since|until):/.test(term))
+    const search = searchOf(timed ? terms : [...terms, `since:${since}`])
+    const rows = reader.search(search, limitOf(limit))
+    const form = output ?? (target.json ? 'json' : 'table')
+    if (form === 'csv') print([csvHeader, ...rows.map(csvLine)].join('\r\n'))
+    else if (form === 'json') for (const row of rows) printJson(objectOf(row))
+    else if (rows.length === 0) print('No events match.')
+    else for (const row of rows) print(tableLine(row))
+  })
+
+// `postern audit export`.
+
+export interface ExportOptions {
+  readonly output: 'jsonl' | 'csv'
+}
+
+/**
+ * Prints everything that matches, the oldest first. JSON Lines begin with what the export is, and end with how
+ * many rows there are and the SHA-256 of their lines.
+ */
+export const exportAudit = (
+  terms: readonly string[],
+  { output }: ExportOptions,
+  target: AuditTarget,
+): Promise<void> =>
+  withReader(target, async (reader) => {
+    const search = searchOf(terms)
+    const sum = createHash('sha256')
+    let rows = 0
+    const write = async (line: string): Promise<void> => {
+      if (!process.stdout.write(line)) await once(process.stdout, 'drain')
+    }
+    if (output === 'csv') await write(`${csvHeader}\r\n`)
+    else await write(`${JSON.stringify({ format: 'postern-audit-v1', filter: terms, columns })}\n`)
+    for (const row of reader.all(search)) {
+      const line =
+        output === 'csv'
+          ? `${csvLine(row)}\r\n`
+          : `${JSON.stringify(Object.fromEntries(columns.map((name) => [name, row[name]])))}\n`
+      sum.update(line)
+      rows++
+      await write(line)
+    }
+    if (output === 'jsonl') await write(`${JSON.stringify({ rows, sha256: sum.digest('hex') })}\n`)
+  })
+
+// `postern audit verify`.
+
+export interface VerifyOptions {
+  readonly strict?: true
+}
+
+/** Prints the first thing that is wrong; returns whether nothing is. */
+export const verifyAudit = ({ strict }: VerifyOptions, target: AuditTarget): Promise<boolean> =>
+  withReader(target, (reader) => {
+    const { fault, rows, chains, open } = reader.verify()
+    const sound = fault === undefined && !(strict && open.length > 0)
+    if (target.json)
+      printJson({
+        ok: sound,
+        rows,
+        chains,
+        open: open.map(({ chain, seq }) => ({ chain, seq })),
+        ...(fault && { fault }),
+      })
+    else {
+      for (const { chain, seq } of open)
+        print(
+          `${styleText('yellow', '!')} Chain ${chain} has no end yet: its process is running, or ended without warning after row ${seq}.`,
+        )
+      print(
+        fault
+          ? `${styleText('red', '✗')} ${fault.say}. The ${rows} events before it are as they were written.`
+          : `${styleText('green', '✓')} ${rows} events in ${chains} chains are as they were written.`,
+      )
+    }
+    return sound
+  })

@@ -1,0 +1,167 @@
+// The audit trail of a running gateway, read from the command line: what people and apps did is found, also what
+// was refused, and the arguments of tools are not.
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createBrowser } from '../runtimes/browser.ts'
+import { logIn, person } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
+import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
+import { type Place, type Ran, createPlace, errorOf, postern } from './cli-process.ts'
+
+type Row = Readonly<Record<string, unknown>> & { readonly detail?: Readonly<Record<string, unknown>> }
+
+const state = temporaryState()
+let place: Place
+let upstream: RuledUpstream
+let gateway: PosternProcess
+beforeAll(async () => {
+  place = createPlace()
+  upstream = await openRuledUpstream()
+  gateway = await startProcess({
+    config: {
+      local_users: [person],
+      audit: { retention: '30d' },
+      mcp_services: {
+        echo: {
+          url: upstream.url,
+          access: { everyone: true, permissions: ['write'], tools: { delete_all: 'admin', search: 'read' } },
+        },
+      },
+    },
+    stateDir: state.dir,
+  })
+})
+afterAll(async () => {
+  await gateway.end()
+  await upstream.close()
+  state.remove()
+  place.remove()
+})
+
+const audit = (...args: string[]): Promise<Ran> => postern(place, ['audit', ...args, '--state', state.dir])
+/** Asked again until the writer has written, at most 150 ms after the event. */
+const query = async (...terms: string[]): Promise<readonly Row[]> => {
+  for (let tries = 0; ; tries++) {
+    const { out, err } = await audit('query', ...terms, '-o', 'json')
+    expect(err).toBe('')
+    const rows = out
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Row)
+    if (rows.length > 0 || tries === 5) return rows
+  }
+}
+const call = (name: string, args: object, id = 1) => ({
+  jsonrpc: '2.0',
+  id,
+  method: 'tools/call',
+  params: { name, arguments: args },
+})
+
+describe('postern audit', () => {
+  const hidden = 'argument-4f6b2a'
+
+  beforeAll(async () => {
+    const browser = createBrowser(gateway.fetch, gateway.origin)
+    await browser.submit(await browser.go('/login'), '/login', { ...person, password: 'wrong' })
+    const { tokens } = await logIn(gateway, undefined, browser)
+    const caller = callerOf(gateway, `${gateway.origin}/echo/mcp`, tokens.access_token)
+    const list = { jsonrpc: '2.0', id: 1, method: 'tools/list' }
+    for (const message of [
+      list,
+      { ...list, params: { cursor: 'two' } },
+      call('search', { q: hidden, n: 1 }),
+      call('search', { n: 1, q: hidden }),
+      call('search', { q: 'else' }),
+      call('delete_all', { q: hidden }),
+    ])
+      await (await caller.post(message)).text()
+  })
+
+  it('finds a sign-in, a failed one with the name tried, the consent and the grant', async () => {
+    expect(await query('kind:sign-in')).toMatchObject([
+      { person: 'local:ana', decision: 'allowed', ip: '127.0.0.1', detail: { provider: 'local' } },
+    ])
+    expect(await query('kind:sign-in.failed')).toMatchObject([{ name: 'ana', decision: 'denied' }])
+    const [granted] = await query('kind:grant.issued', 'user:ana')
+    expect(await query(`grant:${String(granted?.['grant'])}`, 'kind:consent.allowed')).toHaveLength(1)
+  })
+
+  it('finds a call with its tool and a digest of its arguments, which are the same for the same arguments', async () => {
+    const calls = await query('tool:search', 'user:ana', 'decision:allowed')
+    expect(calls).toHaveLength(3)
+    const [other, second, first] = calls
+    expect(first).toMatchObject({
+      kind: 'call',
+      service: 'echo',
+      method: 'tools/call',
+      status: 200,
+      ms: expect.any(Number),
+    })
+    expect(first?.['digest']).toMatch(/^[\w-]{22}$/)
+    expect(second?.['digest']).toBe(first?.['digest'])
+    expect(other?.['digest']).not.toBe(first?.['digest'])
+  })
+
+  it('finds a refused call with its code, and the log line by its request id', async () => {
+    const [denied] = await query('decision:denied', 'service:echo', 'tool:delete*')
+    expect(denied).toMatchObject({
+      name: 'delete_all',
+      code: 'policy.permission',
+      digest: expect.any(String),
+    })
+    expect(upstream.called()).not.toContain('delete_all')
+    expect(gateway.lines.filter((line) => line.includes(String(denied?.['request'])))).not.toEqual([])
+  })
+
+  it('prints a table, CSV, and an export that ends with its digest; none has an argument', async () => {
+    const [table, csv, exported] = await Promise.all([
+      audit('query', 'kind:call'),
+      audit('query', 'kind:call', '-o', 'csv', '--limit', '2'),
+      audit('export', 'user:ana'),
+    ])
+    expect(table.out).toMatch(/✗ local:ana +echo +tools\/call delete_all +policy\.permission/)
+    expect(csv.out.split('\r\n')[0]).toBe(
+      'chain,seq,at,kind,person,client,service,method,name,decision,code,rule,status,ms,ip,request,grant,digest,detail,hash',
+    )
+    expect(csv.out.trim().split('\r\n')).toHaveLength(3)
+    const lines = exported.out.trim().split('\n')
+    expect(JSON.parse(lines.at(0) ?? '')).toMatchObject({ format: 'postern-audit-v1', filter: ['user:ana'] })
+    expect(JSON.parse(lines.at(-1) ?? '')).toEqual({
+      rows: lines.length - 2,
+      sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+    })
+    for (const { out } of [table, csv, exported]) expect(out).not.toContain(hidden)
+  })
+
+  it('says what is wrong with a search', async () => {
+    expect(errorOf(await audit('query', 'colour:red'))['message']).toMatch(/^Unknown field "colour"/)
+    expect(errorOf(await audit('query', '--limit', '0'))['message']).toMatch(/^--limit must be/)
+  })
+
+  it('verifies the trail of a running gateway, and of one that has ended in order', async () => {
+    const running = await audit('verify')
+    expect(running).toMatchObject({ code: 0, err: '' })
+    expect(running.out).toMatch(/has no end yet[^]*✓ \d+ events in 1 chains are as they were written/)
+    expect((await audit('verify', '--strict')).code).toBe(1)
+    await gateway.end()
+    expect(await audit('verify', '--strict')).toMatchObject({ code: 0 })
+    const [last, before] = await query('kind:audit.closed,gateway.stopped')
+    expect([last?.['kind'], before?.['kind']]).toEqual(['audit.closed', 'gateway.stopped'])
+  })
+
+  it('says where no trail is kept', async () =>
+    expect(errorOf(await postern(place, ['audit', 'query', '--state', place.path]))).toMatchObject({
+      code: 'audit.none',
+    }))
+
+  it('keeps a gateway from starting whose trail cannot be opened', async () => {
+    const other = temporaryState()
+    writeFileSync(join(other.dir, 'audit.db'), 'no database, and long enough to be taken for one'.repeat(30))
+    const starting = startProcess({ config: { audit: {} }, stateDir: other.dir })
+    await expect(starting).rejects.toThrow(/storage\.unusable.*audit\.db/)
+    rmSync(other.dir, { recursive: true })
+  })
+})
