@@ -154,6 +154,11 @@ const warnings: readonly Row[] = [
     'config.yaml:1:9 access – leaves a, b without access rules, so nobody can use them: add `access` there, or set access.default to everyone',
   ],
   [
+    'a public service that the default is not about',
+    `access: { default: everyone }\nmcp_services: { a: { url: "http://localhost:3001/mcp", auth_required: false } }\n${users}`,
+    'config.yaml:1:9 access – leaves a without access rules, so nobody can use it: add `access: { anonymous: true }` there, because access.default is about users who are signed in',
+  ],
+  [
     'no rules at a public gateway',
     `issuer: https://gw.example\nmcp_services: { a: { url: "http://localhost:3001/mcp" } }\n${users}`,
     'config.yaml:2:15 mcp_services – has no access rules, so every user who can sign in can use every tool: add `access`, or set access.default to everyone',

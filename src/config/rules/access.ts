@@ -143,19 +143,20 @@ const declaredGroups: Rule = (draft, report) => {
   }
 }
 
+const isPublic = (draft: RawConfig, id: string): boolean =>
+  draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
+
 /** What only callers with, or without, a login can be. */
 const signedIn: Rule = (draft, report) => {
   for (const { path, service } of withShort(draft)) {
     if (service === undefined) continue
-    const isPublic =
-      draft.has('mcp_services', service, 'auth_required') &&
-      !draft.flag('mcp_services', service, 'auth_required')
-    const wrong = isPublic ? (['people', 'groups', 'everyone', 'clients'] as const) : (['anonymous'] as const)
+    const open = isPublic(draft, service)
+    const wrong = open ? (['people', 'groups', 'everyone', 'clients'] as const) : (['anonymous'] as const)
     for (const key of wrong)
       if (draft.has(...path, key))
         report.key(
           [...path, key],
-          isPublic
+          open
             ? 'can match nobody: the service has `auth_required: false`, so its callers are unknown; use `anonymous: true`'
             : 'can match nobody: callers of this service sign in (`auth_required` is true)',
         )
@@ -264,27 +265,27 @@ const isRuled = (draft: RawConfig): boolean => draft.has('access') || ruledServi
 
 /** Services that nobody may use, because rules are written and none is about them. */
 const unnamed: Rule = (draft, report) => {
-  if (!isRuled(draft) || draft.text('access', 'default') === 'everyone' || draft.misspelt('access')) return
+  if (!isRuled(draft) || draft.misspelt('access')) return
   if (draft.positions('access', 'allow').length > 0) return
+  const toEveryone = draft.text('access', 'default') === 'everyone'
   const none = draft
     .keys('mcp_services')
     .filter((id) => !draft.has(...sectionOf(id)) && !draft.lost('mcp_services', id))
+    .filter((id) => !toEveryone || isPublic(draft, id))
   if (none.length === 0) return
+  const cure = toEveryone
+    ? 'add `access: { anonymous: true }` there, because access.default is about users who are signed in'
+    : 'add `access` there, or set access.default to everyone'
   report.warn(
     draft.has('access') ? ['access'] : sectionOf(ruledServices(draft)[0] as string),
-    `leaves ${none.map((id) => printable(id)).join(', ')} without access rules, so nobody can use ${none.length === 1 ? 'it' : 'them'}: add \`access\` there, or set access.default to everyone`,
+    `leaves ${none.map((id) => printable(id)).join(', ')} without access rules, so nobody can use ${none.length === 1 ? 'it' : 'them'}: ${cure}`,
   )
 }
 
 /** On this computer everybody is one person. */
 const open: Rule = (draft, report) => {
   if (draft.loopback || isRuled(draft) || draft.misspelt('access')) return
-  const known = draft
-    .keys('mcp_services')
-    .filter(
-      (id) =>
-        !draft.has('mcp_services', id, 'auth_required') || draft.flag('mcp_services', id, 'auth_required'),
-    )
+  const known = draft.keys('mcp_services').filter((id) => !isPublic(draft, id))
   if (known.length === 0) return
   report.warn(
     ['mcp_services'],
