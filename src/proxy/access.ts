@@ -74,30 +74,33 @@ const createDenial =
     })
   }
 
-/** `params` of one message of the body; read a second time, and only where a rule asks for them. */
-const paramsOf = (
-  { body, json }: JudgedCall,
-  index: number | undefined,
-): Readonly<Record<string, unknown>> => {
-  const value = parseWithoutRepeats(json ? json.text : new TextDecoder().decode(body))
-  const message = index === undefined ? value : (value as readonly unknown[])[index]
-  const params = isRecord(message) ? message['params'] : undefined
-  return isRecord(params) ? params : {}
+/** What a rule is told of a message; the body is read a second time, once, and only where a rule asks for it. */
+const createFactsOf = (
+  { body, json, address, principal, envelope }: JudgedCall,
+  catalog: ToolCatalog,
+): ((index: number) => MessageFacts) => {
+  let messages: readonly unknown[] | undefined
+  const read = (): readonly unknown[] => {
+    const value = parseWithoutRepeats(json ? json.text : new TextDecoder().decode(body))
+    return envelope?.batch ? (value as readonly unknown[]) : [value]
+  }
+  return (index) => ({
+    params() {
+      messages ??= read()
+      const message = messages[index]
+      const params = isRecord(message) ? message['params'] : undefined
+      return isRecord(params) ? params : {}
+    },
+    tool: (name) => catalog.find(address.service, principal, name),
+  })
 }
-
-const factsOf = (call: JudgedCall, index: number | undefined, catalog: ToolCatalog): MessageFacts => ({
-  params: () => paramsOf(call, index),
-  tool: (name) => catalog.find(call.address.service, call.principal, name),
-})
 
 const isUnlisted = (verdict: Verdict): boolean => !verdict.allowed && verdict.code === 'policy.unlisted'
 
 /** One verdict for each message. */
 const judgeMessages = (rules: ServicePolicy, call: JudgedCall, catalog: ToolCatalog): readonly Verdict[] => {
-  const { messages = [], batch = false } = call.envelope ?? {}
-  return messages.map((message, i) =>
-    rules.judge(call.principal, message, factsOf(call, batch ? i : undefined, catalog)),
-  )
+  const factsOf = createFactsOf(call, catalog)
+  return (call.envelope?.messages ?? []).map((message, i) => rules.judge(call.principal, message, factsOf(i)))
 }
 
 /**
