@@ -305,6 +305,15 @@ export const serviceKeys = z
     upstream_auth: upstreamAuthKeys,
     access: serviceAccessKeys,
     rate_limits: serviceRateLimitKeys,
+    audit: z
+      .strictObject({
+        required: z
+          .boolean()
+          .default(false)
+          .describe('Reject calls with a 503 (`audit.unavailable`) while the audit trail cannot be written.'),
+      })
+      .optional()
+      .describe('The service and the audit trail.'),
   })
   .describe('An MCP server behind the gateway.')
 

@@ -89,6 +89,12 @@ export const mcpRefusals = {
     'Too many concurrent calls. Wait for one to finish, then try again.',
   ),
   'calls.rate': row(429, 'temporarily_unavailable', 1429, 'Too many calls. Wait, then try again.'),
+  'audit.unavailable': row(
+    503,
+    'temporarily_unavailable',
+    1503,
+    'The audit trail of this gateway cannot be written, and this service is not used without it.',
+  ),
   'calls.bytes': row(
     503,
     'temporarily_unavailable',

@@ -75,6 +75,8 @@ export interface Service {
   /** Identity provider that people of this service sign in with; undefined means any configured one. */
   readonly provider?: string
   readonly authRequired: boolean
+  /** It is not called while the audit trail cannot be written. */
+  readonly auditRequired?: true
   /** Scopes a token must hold to use the service; never empty. */
   readonly scopes: readonly string[]
   /** Milliseconds until the first byte of the upstream's answer. */

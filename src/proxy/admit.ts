@@ -38,7 +38,7 @@ import type { CredentialRecovery } from './upstream-credential.ts'
 export type SelectUpstream = (call: IdentifiedCall) => Upstream | undefined
 
 export interface AdmitDeps extends ResolveDeps, AccessDeps, RatesDeps {
-  readonly runtime: Pick<Runtime, 'now'>
+  readonly runtime: Pick<Runtime, 'now' | 'trail'>
   readonly authenticate: AuthenticateBearer
   /** Revisions that are let through, newest first. */
   readonly supported: readonly string[]
@@ -171,13 +171,15 @@ const checkMethod: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall> = {
 
 const free = (): void => undefined
 
-/** Throws `calls.limited`. */
+/** Throws `calls.limited`, and `audit.unavailable` where a call must be written down and cannot be. */
 export const takePermit: Step<AdmitDeps, AuthenticatedCall, PermittedCall> = {
   name: 'concurrency',
   make:
-    ({ streamLimit, callLimit, budget }) =>
+    ({ streamLimit, callLimit, budget, runtime: { trail } }) =>
     (call) => {
-      const { head, principal } = call
+      const { head, principal, address } = call
+      if (address.service.auditRequired && !trail?.available())
+        throw new Refusal('audit.unavailable', '', { about: factsOf({ address, principal }) })
       // What a connection says besides its requests takes no permit: the connection has one.
       if (head.within === undefined || head.within === true)
         call.permit = (head.method === 'GET' ? streamLimit : callLimit)(callerKey(principal, head.ip))

@@ -94,6 +94,7 @@ const serviceOf = (
         },
   ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
   authRequired: service.auth_required,
+  ...(service.audit?.required ? { auditRequired: true } : {}),
   scopes: service.scopes,
   timeoutMs: timeoutOf(service),
   maxBodyBytes: service.max_body ?? (service.command === undefined ? 4_194_304 : 10_485_760),

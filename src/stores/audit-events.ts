@@ -34,6 +34,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'grant.issued': done('resource', 'scopes'),
   'grant.refreshed': done('resource', 'scopes', 'generation'),
   'grant.revoked': done('resource', 'reason'),
+  'access.ended': done('grants', 'reason'),
   'code.replayed': denied('resource', 'sent_by'),
   'refresh.reuse': denied('resource', 'reason', 'generation', 'latest'),
   'refresh.repeated': done('resource', 'reason', 'generation', 'latest'),
@@ -146,7 +147,7 @@ export const createRows = (digest: (text: string) => string) => {
   const rowOf = (event: RecordedEvent, kind: Kind, at: number): AuditRow => ({
     at,
     kind: event.event,
-    person: textOf(event['person']),
+    person: textOf(event['person'] ?? event['by']),
     client: textOf(event['client']),
     service: textOf(event['service']),
     method: textOf(event['method']),

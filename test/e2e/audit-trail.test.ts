@@ -2,6 +2,8 @@
 // was refused, and the arguments of tools are not.
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { logIn, person } from '../runtimes/login.ts'
@@ -151,6 +153,47 @@ describe('postern audit', () => {
     const [last, before] = await query('kind:audit.closed,gateway.stopped')
     expect([last?.['kind'], before?.['kind']]).toEqual(['audit.closed', 'gateway.stopped'])
   })
+
+  it('is what a service waits for that must not run without it; others go on', async () => {
+    const other = temporaryState()
+    const open = { url: upstream.url, auth_required: false }
+    const house = await startProcess({
+      config: { audit: {}, mcp_services: { free: open, strict: { ...open, audit: { required: true } } } },
+      stateDir: other.dir,
+    })
+    const ping = (service: string, id: number) =>
+      callerOf(house, `${house.origin}/${service}/mcp`, '').post({ jsonrpc: '2.0', id, method: 'ping' })
+    /** The status of a call, asked until it is this one. */
+    const settles = async (status: number) => {
+      for (let tries = 0; tries < 400; tries++) {
+        const answer = await ping('strict', 1000 + tries)
+        const text = await answer.text()
+        if (answer.status === status) return text
+        await pause(50)
+      }
+      throw new Error(`never ${status}`)
+    }
+    await settles(200)
+    const lock = new DatabaseSync(join(other.dir, 'audit.db'))
+    lock.exec('BEGIN IMMEDIATE')
+    expect(await settles(503)).toContain('"code":"audit.unavailable"')
+    const heard = upstream.heard.length
+    expect((await ping('strict', 1)).status).toBe(503)
+    expect(upstream.heard.length).toBe(heard)
+    const free = await ping('free', 2)
+    expect(free.status).toBe(200)
+    lock.exec('ROLLBACK')
+    lock.close()
+    await settles(200)
+    await house.end()
+    expect(house.lines.filter((line) => line.includes('The audit trail cannot be written'))).toHaveLength(1)
+    const found = await postern(place, ['audit', 'query', 'service:free', '-o', 'json', '--state', other.dir])
+    expect(found.out).toContain(String(free.headers.get('x-request-id')))
+    expect(await postern(place, ['audit', 'verify', '--strict', '--state', other.dir])).toMatchObject({
+      code: 0,
+    })
+    other.remove()
+  }, 60_000)
 
   it('says where no trail is kept', async () =>
     expect(errorOf(await postern(place, ['audit', 'query', '--state', place.path]))).toMatchObject({

@@ -193,3 +193,14 @@ describe('access rules', () => {
     expect(services['a']?.access).toMatchObject({ everyone: true, unmarked: 'execute', unlisted: 'refuse' })
   })
 })
+
+describe('a service that needs the audit trail', () => {
+  const needing = 'mcp_services:\n  a: { url: "http://localhost:3001/mcp", audit: { required: true } }\n'
+
+  it('is refused where none is kept', async () => {
+    const fault = 'mcp_services.a.audit.required – needs an audit trail: add `audit: {}`'
+    expect(await faultsOf(needing)).toEqual([`config.yaml:2:61 ${fault}`])
+    expect(await faultsOf(`${needing}audit: { enabled: false }\n`)).toEqual([`config.yaml:2:61 ${fault}`])
+    expect(await faultsOf(`${needing}audit: { retention: 90d }\n`)).toEqual([])
+  })
+})

@@ -76,7 +76,20 @@ const trail: Rule = (draft, report) => {
     )
 }
 
-export const workersRules: readonly Rule[] = [workers, trail]
+/** A service that needs the trail would refuse every call of a gateway that keeps none. */
+const requiredTrail: Rule = (draft, report) => {
+  const kept = draft.has('audit') && draft.flag('audit', 'enabled')
+  for (const id of draft.keys('mcp_services'))
+    if (!kept && draft.flag('mcp_services', id, 'audit', 'required'))
+      report.fault(
+        ['mcp_services', id, 'audit', 'required'],
+        draft.workers
+          ? 'is not available on Workers, which keep no audit trail: remove it'
+          : 'needs an audit trail: add `audit: {}`',
+      )
+}
+
+export const workersRules: readonly Rule[] = [workers, trail, requiredTrail]
 
 export const rules: readonly Rule[] = [
   ...addressRules,
