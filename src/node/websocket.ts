@@ -104,6 +104,9 @@ const check = (request: IncomingMessage): void => {
     throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
 }
 
+/** Made here, so that a socket that stays for hours does not hold its handshake. */
+const ignore = (): void => undefined
+
 type OpenSockets = Set<(code: number, reason: string) => void>
 
 /** Rejects with a Refusal, or with a fault. */
@@ -161,7 +164,7 @@ export const createUpgrade = (gateway: Pick<Gateway, 'admitSocket' | 'refuse'>):
     serve(request, socket, head, context) {
       if (request.headers.upgrade?.toLowerCase() !== 'websocket') return false
       // A handshake may break off at any time.
-      socket.on('error', () => undefined)
+      socket.on('error', ignore)
       admitUpgrade(gateway, { request, socket, head }, context, open).catch((error: unknown) =>
         send(
           socket,

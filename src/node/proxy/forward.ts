@@ -135,14 +135,15 @@ interface SentHead {
 const sent = 'HTTP/1.1'
 
 /**
- * What nobody needs once a stream has begun, which may stay for hours: the fields of the request, with the
- * token that they brought, and the head that was sent. The host still tells which service it is for.
+ * What nobody needs once a stream has begun, which may stay for hours: the head that was sent, and the fields
+ * of the request with the token that they brought. The host still tells which service it is for. A service in
+ * this process may go by what came with the request as long as its stream runs.
  */
-const letGo = (response: ServerResponse, head: RequestHead): void => {
+const letGo = (response: ServerResponse, head: RequestHead, local: boolean): void => {
   const { req } = response
-  req.rawHeaders = head.host === undefined ? [] : ['Host', head.host]
   req.headers = {}
-  head.rawHeaders = req.rawHeaders
+  req.rawHeaders = head.host === undefined ? [] : ['Host', head.host]
+  if (!local) head.rawHeaders = req.rawHeaders
   const { _header } = response as SentHead
   if (typeof _header === 'string') (response as SentHead)._header = sent
 }
@@ -179,8 +180,7 @@ class NodeOutput implements ResponseOutput {
     let taken = true
     if (piece === undefined) this.response.flushHeaders()
     else taken = this.put(piece, true)
-    // A service in this process may go by what came with the request as long as its stream runs.
-    if (this.admitted?.upstream.kind === 'http') letGo(this.response, this.head)
+    letGo(this.response, this.head, this.admitted?.upstream.kind !== 'http')
     return taken
   }
 
