@@ -394,6 +394,7 @@ export const createCall = (head: Head, readBody: ReadBody, startedAt: number): C
     envelope: undefined,
     json: undefined,
     declined: false,
+    askServer: undefined,
     identity: undefined,
     credential: undefined,
     upstream: undefined,

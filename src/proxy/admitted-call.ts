@@ -1,5 +1,6 @@
 // A call on its way through the steps of admit.ts: what is known of it after each of them.
 import type { Envelope } from '../mcp/envelope.ts'
+import type { Rpc } from '../mcp/json-rpc.ts'
 import type { Admission, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
@@ -99,7 +100,13 @@ export interface CallMessage {
   readonly declined: boolean
 }
 
-export interface ReadCall extends CallInSession, CallMessage {}
+/** Asks a server on a connection in the name of the gateway, and resolves with the text of the answer. */
+export type AskOnConnection = (request: Rpc) => Promise<string>
+
+export interface ReadCall extends CallInSession, CallMessage {
+  /** Absent: the server is asked by a call of its own. */
+  readonly askServer?: AskOnConnection | undefined
+}
 
 /** With what the server is told of its caller. */
 export interface IdentifiedCall extends ReadCall {

@@ -105,26 +105,26 @@ const readCursor = async (response: Response, id: unknown): Promise<string | und
   return cursorIn(new TextDecoder().decode(await readBounded(response.body, mostBytes)), id)
 }
 
-const readList = async (call: ReadCall, ask: AskServer): Promise<void> => {
-  const { head, session, inbound } = call
+/** Asks for one page, and resolves with where the list goes on. */
+type AskPage = (request: Rpc) => Promise<string | undefined>
+
+const askPageBy = ({ head, session, inbound, askServer }: ReadCall, ask: AskServer): AskPage => {
+  if (askServer) return async (message) => cursorIn(await askServer(message), message['id'])
   const signal = AbortSignal.timeout(refreshTimeoutMs)
+  return async (message) => {
+    const version = inbound.versions[0]
+    const body = JSON.stringify(message)
+    const call = { method: 'POST', session, version, body, message, uncounted: true, signal } as const
+    return readCursor(await ask({ head, path: head.target }, call), message['id'])
+  }
+}
+
+const readList = async (call: ReadCall, ask: AskServer): Promise<void> => {
+  const askPage = askPageBy(call, ask)
   const seen = new Set<string>()
   let cursor: string | undefined
   for (let page = 0; page < mostPages; page++) {
-    const message = listRequest(call, page, cursor)
-    const response = await ask(
-      { head, path: head.target },
-      {
-        method: 'POST',
-        session,
-        version: inbound.versions[0],
-        body: JSON.stringify(message),
-        message,
-        uncounted: true,
-        signal,
-      },
-    )
-    cursor = await readCursor(response, message['id'])
+    cursor = await askPage(listRequest(call, page, cursor))
     if (cursor === undefined || seen.has(cursor)) return
     seen.add(cursor)
   }

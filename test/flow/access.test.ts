@@ -358,6 +358,10 @@ describe.each(runtimes)('access rules %s', (where, open) => {
       const clientInfo = { name: 'a', version: '1' }
       await ask(rpc('initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo }, 1))
       client.socket.send(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' }))
+      // A tool that no list has shown yet: the gateway asks for the list itself, and the client hears nothing of it.
+      expect((await ask({ ...call(allowed), id: 4 })).error).toBeUndefined()
+      expect((await ask({ ...call('nowhere'), id: 5 })).error).toMatchObject({ code: -32602 })
+      expect(client.said.map((one) => one.id)).toEqual([1, 4, 5])
       const list = await ask(rpc('tools/list', {}, 2))
       expect(names(list, 'tools')).toContain(allowed)
       expect(names(list, 'tools')).not.toContain(denied)

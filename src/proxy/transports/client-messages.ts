@@ -21,7 +21,7 @@ import type { Admission, Fetch, Head, ReadBody } from '../../ports/call.ts'
 import type { Log, Timer, RuntimeTransports } from '../../ports/runtime.ts'
 import { checkAccess } from '../access.ts'
 import { type AdmitDeps, type Call, checkToken, createCall, readMessage, takePermit } from '../admit.ts'
-import type { PermittedCall, ResolvedRequest } from '../admitted-call.ts'
+import type { AskOnConnection, PermittedCall, ResolvedRequest } from '../admitted-call.ts'
 import { checkRates } from '../call-rates.ts'
 import type { BodyBudget } from '../callers.ts'
 import type { MakeCall } from '../fetch.ts'
@@ -46,7 +46,10 @@ export interface ConnectionSteps {
    * For each message on it. Resolves with what gives back the permit of a request, and rejects with the
    * refusal of a message that the server must not hear.
    */
-  messages(connection: ResolvedRequest): (envelope: Envelope, text: string) => Promise<() => void>
+  messages(
+    connection: ResolvedRequest,
+    askServer: AskOnConnection,
+  ): (envelope: Envelope, text: string) => Promise<() => void>
 }
 
 const noBody: ReadBody = () => Promise.reject(new Refusal('request.malformed', 'a connection has no body'))
@@ -86,7 +89,7 @@ export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
       }
       return call
     },
-    messages(connection) {
+    messages(connection, askServer) {
       const asking: Head = { ...connection.head, method: 'POST', within: true }
       const telling: Head = { ...asking, within: 'told' }
       return async (envelope, text) => {
@@ -99,6 +102,7 @@ export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
         call.context = connection.context
         call.inbound = { ...connection.inbound, ...claimed(message) }
         call.envelope = envelope
+        call.askServer = askServer
         // Read a second time only for rules about arguments.
         call.body = deps.policy?.of(connection.address.service) ? utf8(text) : undefined
         try {

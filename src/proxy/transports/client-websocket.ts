@@ -7,8 +7,8 @@ import { type Envelope, errorId, readEnvelope } from '../../mcp/envelope.ts'
 import { cancelledId, isResponse, keyOf, messagesOf } from '../../mcp/json-rpc.ts'
 import type { Head } from '../../ports/call.ts'
 import type { Audit } from '../../ports/modules.ts'
-import type { TextSocket, SocketEvents } from '../../ports/runtime.ts'
-import type { PermittedCall } from '../admitted-call.ts'
+import type { TextSocket, SocketEvents, Timer } from '../../ports/runtime.ts'
+import type { AskOnConnection, PermittedCall } from '../admitted-call.ts'
 import { socketEvent, factsOf, refusalResponse } from '../outcome.ts'
 import type { Revalidation, EndReason } from '../revalidate.ts'
 import type { ConnectionSteps } from './client-messages.ts'
@@ -46,8 +46,12 @@ interface Messages {
 }
 
 /** A request keeps its permit until its answer has passed. */
-const createMessages = ({ connections, now }: MessagesDeps, call: OpenedCall): Messages => {
-  const judge = connections.messages(call)
+const createMessages = (
+  { connections, now }: MessagesDeps,
+  call: OpenedCall,
+  askServer: AskOnConnection,
+): Messages => {
+  const judge = connections.messages(call, askServer)
   let pending: Pending[] = []
   let ended = false
 
@@ -82,6 +86,39 @@ const createMessages = ({ connections, now }: MessagesDeps, call: OpenedCall): M
       ended = true
       for (const { permit } of pending) permit()
       pending = []
+    },
+  }
+}
+
+/** How long the server may take for a request of the gateway's own, ms. */
+const ownRequestMs = 5000
+
+/** Requests of the gateway's own to the server, whose answers the client does not hear. */
+const createOwnRequests = (timer: Timer, send: (text: string) => void | Promise<void>) => {
+  const waiting = new Map<unknown, (text: string) => void>()
+  const ask: AskOnConnection = async (request) => {
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
+    const cancel = timer(ownRequestMs, () => reject(new Refusal('upstream.timeout', 'no answer')))
+    waiting.set(request['id'], resolve)
+    try {
+      // A server that takes nothing is late too.
+      await Promise.race([send(JSON.stringify(request)), promise])
+      return await promise
+    } finally {
+      cancel()
+      waiting.delete(request['id'])
+    }
+  }
+  return {
+    ask,
+    /** Whether it is the answer to one. */
+    heard(text: string): boolean {
+      if (waiting.size === 0) return false
+      const [first, second] = messagesOf(text)
+      const heard =
+        first && !second && isResponse(first.message) ? waiting.get(first.message['id']) : undefined
+      heard?.(text)
+      return heard !== undefined
     },
   }
 }
@@ -144,7 +181,8 @@ const createDirect = (
   ended: () => void,
 ) => {
   const { record, budget } = deps
-  const messages = createMessages(deps, call)
+  const own = createOwnRequests(deps.timer, (text) => upstream().send(text))
+  const messages = createMessages(deps, call, own.ask)
   let before: Promise<unknown> = Promise.resolve()
 
   const pass = async (envelope: Envelope, text: string): Promise<Refusal | undefined> => {
@@ -161,7 +199,13 @@ const createDirect = (
   }
 
   return {
-    messages,
+    end: messages.end,
+    /** Whether what the server said is for the client. */
+    heard(text: string): boolean {
+      if (own.heard(text)) return false
+      messages.heard(text)
+      return true
+    },
     send(envelope: Envelope, text: string, tell: (text: string) => void | Promise<void>): Promise<void> {
       const holding = budget.open(call.principal, call.head.ip)
       holding.grow(2 * text.length)
@@ -232,7 +276,7 @@ const createTunnel = async (deps: TunnelDeps, call: OpenedCall): Promise<Tunnel>
   const { ends, shut, closed } = createEnds(deps, call)
   const early: string[] = []
   const tell = (text: string): void | Promise<void> => {
-    direct.messages.heard(text)
+    if (!direct.heard(text)) return undefined
     if (ends.client) return ends.client.send(text)
     early.push(text)
   }
@@ -242,7 +286,7 @@ const createTunnel = async (deps: TunnelDeps, call: OpenedCall): Promise<Tunnel>
     () => upstream,
     () => shut(...lastWords.access),
   )
-  ends.last.push(direct.messages.end)
+  ends.last.push(direct.end)
   const upstream = await createUpstreamSocket(deps, call, {
     tell,
     closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason),
