@@ -36,13 +36,13 @@ import { createAssets } from './pages/assets.ts'
 import { createPages } from './pages/views.ts'
 import { createCallRates } from './policy/call-rates.ts'
 import { createPolicy } from './policy/policy.ts'
-import { createCounts, createLimit } from './policy/rate-limit.ts'
+import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
 import type { Audit, AuditEvent } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
-import type { CountAction, CountStore } from './ports/store.ts'
+import type { CounterSteps, CountTable } from './ports/store.ts'
 import { callStdio, createFetchProxy, headOf } from './proxy/fetch.ts'
 import { createRefuse } from './proxy/outcome.ts'
 import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
@@ -132,7 +132,7 @@ const createPlatform = ({
     limit: createLimit({
       now: () => runtime.now(),
       loopback: isLoopback(issuer),
-      shared: runtime.counts,
+      shared: runtime.counters,
     }),
     cors: createCors({ cors: config.cors, origins, debug: config.debug }),
     pages: createPages({ issuer, version: runtime.about.version }),
@@ -166,7 +166,7 @@ const withServices = (platform: Platform) => {
     endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   })
   const policy = createPolicy({ config: registry.config, services: serviceOf })
-  const rates = createCallRates({ now: runtime.now, config: registry.config, services: serviceOf })
+  const rates = createCallRates({ runtime, config: registry.config, services: serviceOf })
   return { ...platform, bridges, directory, registry, refresh, find: refresh.find, policy, rates }
 }
 
@@ -375,11 +375,6 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   }
 }
 
-/**
- * The rate-limit counts of all processes, for an object that keeps them in one place. Applies the actions of
- * `SharedCounts`.
- */
-export const createSharedCounts = (
-  now: () => number,
-  ledger: CountStore,
-): ((actions: readonly CountAction[]) => number) => createCounts({ now, loopback: false, ledger })
+/** The counts of all processes, for a runtime that keeps them in a table of its own, step by step. */
+export const createSharedCounters = (now: () => number, table: CountTable): CounterSteps =>
+  createCounterSteps({ now, loopback: false, table })

@@ -89,9 +89,9 @@ export const createNodeRuntime = async ({
   proxies,
 }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const exposed = closeToOthers(secretFiles(stateDir))
-  const { store, close } = openStore({ config, stateDir, now, log })
+  const { close, ...storage } = openStore({ config, stateDir, now, log })
   const random = createRandomBytes()
-  const keys = await openKeys(stateDir, config, store, random).catch((error: unknown) => {
+  const keys = await openKeys(stateDir, config, storage.store, random).catch((error: unknown) => {
     close()
     throw error
   })
@@ -121,7 +121,7 @@ export const createNodeRuntime = async ({
     },
     log,
     trail,
-    store,
+    ...storage,
     cache: createMemoryCache({ now, most: 1000 }),
     keys,
     es256,

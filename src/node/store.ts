@@ -5,11 +5,19 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
+import { createSharedCounters } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log } from '../ports/runtime.ts'
-import type { Store, SweptStore } from '../ports/store.ts'
+import type { Counters, Store, SweptStore } from '../ports/store.ts'
 import { createMemoryStore } from '../stores/memory.ts'
-import { type SqlDriver, type SqlValue, createSqlStore, schema } from '../stores/sql.ts'
+import {
+  type SqlDriver,
+  type SqlValue,
+  countsSchema,
+  createSqlCounts,
+  createSqlStore,
+  schema,
+} from '../stores/sql.ts'
 import { closeToOthers } from './file-modes.ts'
 
 // The driver of stores/sql.ts.
@@ -82,7 +90,7 @@ const openDatabase = (path: string, synchronous: 'normal' | 'full'): DatabaseSyn
     db.exec(
       `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF`,
     )
-    for (const statement of schema) db.exec(statement)
+    for (const statement of [...schema, countsSchema]) db.exec(statement)
     // From here on SQLite must not wait for locks, because the event loop would wait too.
     db.exec('PRAGMA busy_timeout = 0')
     return db
@@ -144,7 +152,7 @@ export const openSqlite = (
 export const openSqliteStore = (
   path: string,
   { now, busyTimeoutMs = 700, ...options }: SqliteOptions & { readonly now: () => number },
-): { readonly store: SweptStore; readonly close: () => void } => {
+): { readonly store: SweptStore; readonly counters: Counters; readonly close: () => void } => {
   const driver = openSqlite(path, options)
   const attempt = (sql: string, values: readonly SqlValue[]): Rows | undefined => {
     if (!driver.inPlace())
@@ -154,20 +162,50 @@ export const openSqliteStore = (
       )
     return driver.unlessLocked(sql, values)
   }
-  const untilUnlocked = async (sql: string, values: readonly SqlValue[]): Promise<Rows> => {
+  /** `work` answers undefined while another process holds the lock. */
+  const untilUnlocked = async <T>(work: () => T | undefined): Promise<T> => {
     const deadline = performance.now() + busyTimeoutMs
     for (let ms = 1; performance.now() < deadline; ms = Math.min(ms * 2, longestPauseMs)) {
       await pause(ms)
-      const rows = attempt(sql, values)
-      if (rows) return rows
+      const done = work()
+      if (done !== undefined) return done
     }
     throw new Refusal('storage.unavailable', `${path}: locked by another process for ${busyTimeoutMs} ms`)
   }
+  const table = createSqlCounts(driver.all, now)
+  const steps = createSharedCounters(now, table)
+  /** From beginning to end without a pause, so that no other statement gets into the transaction. */
+  const transact = <T>(work: () => T): T | undefined => {
+    if (!attempt('BEGIN IMMEDIATE', [])) return undefined
+    try {
+      const value = work()
+      driver.all('COMMIT', [])
+      return value
+    } catch (error) {
+      driver.all('ROLLBACK', [])
+      throw error
+    }
+  }
+  const atomically = async <T>(work: () => T): Promise<T> =>
+    transact(work) ?? untilUnlocked(() => transact(work))
+  const store = createSqlStore(
+    {
+      all: (sql, values) => attempt(sql, values) ?? untilUnlocked(() => attempt(sql, values)),
+    },
+    { now },
+  )
   return {
-    store: createSqlStore(
-      { all: (sql, values) => attempt(sql, values) ?? untilUnlocked(sql, values) },
-      { now },
-    ),
+    store: {
+      ...store,
+      sweep(limit) {
+        transact(() => table.sweep())
+        return store.sweep(limit)
+      },
+    },
+    counters: {
+      act: (actions) => atomically(() => steps.act(actions)),
+      hit: (key, hit) => atomically(() => steps.hit(key, hit)),
+    },
     close: () => driver.close(),
   }
 }
@@ -213,22 +251,25 @@ interface StoreDeps {
   readonly log: Log
 }
 
+export interface OpenedStore {
+  readonly store: Store
+  /** Absent in memory, which no other process shares. */
+  readonly counters?: Counters
+  readonly close: () => void
+}
+
 /**
  * Throws `Refusal('storage.unavailable')` when the state directory cannot hold the database. There is no
  * fallback store.
  */
-export const openStore = ({
-  config,
-  stateDir,
-  now,
-  log,
-}: StoreDeps): { readonly store: Store; readonly close: () => void } => {
-  const { store, close } =
+export const openStore = ({ config, stateDir, now, log }: StoreDeps): OpenedStore => {
+  const { store, close, ...shared } =
     config.storage.type === 'memory'
       ? { store: createMemoryStore({ now }), close: () => undefined }
       : openSqliteStore(join(stateDir, 'postern.db'), { now })
   const stopSweeping = startSweeping(store, log)
   return {
+    ...shared,
     store,
     close() {
       stopSweeping()

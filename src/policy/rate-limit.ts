@@ -2,7 +2,47 @@
 import { networkOf, siteOf } from '../kit/addresses.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Counted, Guess, Limit, PaceKind } from '../ports/modules.ts'
-import type { CountAction, CountStore, SharedCounts } from '../ports/store.ts'
+import type { CountAction, CounterSteps, Counters, CountTable } from '../ports/store.ts'
+
+/**
+ * Keys counted at a time for one kind; a stranger who invents more displaces the oldest, never the memory.
+ */
+const mostKeys = 50_000
+
+/** Counts of this process alone. No timer empties it: on Workers a timer ends with the request that set it. */
+const createMemoryTable = (now: () => number): CountTable => {
+  interface Count {
+    used: number
+    readonly until: number
+  }
+  const tables = new Map<string, Map<string, Count>>()
+  /** Those of a kind are about equally long, so that the ones that are over stand first. */
+  const forgetOver = (counts: Map<string, Count>): void => {
+    const at = now()
+    for (const [key, { until }] of counts) {
+      if (until > at && counts.size <= mostKeys) return
+      counts.delete(key)
+    }
+  }
+  return {
+    get(of, key) {
+      const known = tables.get(of)?.get(key)
+      return known && known.until > now() ? known : undefined
+    },
+    set(of, key, used, until) {
+      const counts = tables.get(of) ?? new Map<string, Count>()
+      tables.set(of, counts)
+      const known = counts.get(key)
+      if (known?.until === until) {
+        known.used = used
+        return
+      }
+      counts.delete(key)
+      counts.set(key, { used, until })
+      forgetOver(counts)
+    },
+  }
+}
 
 // Passwords that strangers try for one account, from however many addresses: each wrong one makes the next
 // stranger wait longer, and the owner waits at most once.
@@ -17,14 +57,6 @@ const doubledBy = 20
 const mostMs = 600_000
 /** How long a wrong password counts, ms. */
 const keptMs = 3_600_000
-const mostAccounts = 20_000
-const mostWaiting = 100_000
-
-interface Wrong {
-  count: number
-  /** Epoch ms at which the count begins anew. */
-  readonly until: number
-}
 
 /**
  * How long a network waits between two passwords for an account that strangers were wrong about so often, ms.
@@ -32,14 +64,7 @@ interface Wrong {
 const delayOf = (wrong: number): number =>
   wrong < free ? 0 : Math.min(mostMs, 1000 * 2 ** Math.floor((wrong - free) / doubledBy))
 
-const forgetOldest = (map: Map<string, unknown>, most: number): void => {
-  for (const key of map.keys()) {
-    if (map.size <= most) return
-    map.delete(key)
-  }
-}
-
-export interface PasswordAttempts {
+interface PasswordAttempts {
   /**
    * Milliseconds that this network has to wait before it may try a password for this account; 0 when it may
    * now, and then it is counted as tried.
@@ -52,40 +77,24 @@ export interface PasswordAttempts {
  * A browser in which the owner signed in before is never asked. At a new one, while strangers guess, the
  * owner's own network waits out one delay and is let try: no number of guesses from elsewhere takes its turn.
  */
-export const createPasswordAttempts = (now: () => number, ledger?: CountStore): PasswordAttempts => {
-  const accounts = new Map<string, Wrong>()
-  /** By account and network: when it tried last or, for one that never did, when it asked first. */
-  const waiting = new Map<string, number>()
-  for (const [account, count, until] of ledger?.load('guesses') ?? []) accounts.set(account, { count, until })
-  for (const [key, since] of ledger?.load('waiting') ?? []) waiting.set(key, since)
-  return {
-    wait(account, network) {
-      const at = now()
-      const known = accounts.get(account)
-      const delay = known && known.until > at ? delayOf(known.count) : 0
-      if (delay === 0) return 0
-      const key = `${network} ${account}`
-      const since = waiting.get(key)
-      if (since !== undefined && at - since < delay) return since + delay - at
-      waiting.delete(key)
-      waiting.set(key, at)
-      ledger?.save('waiting', key, at, at + keptMs)
-      forgetOldest(waiting, mostWaiting)
-      // One that was not seen since the delay began waits like everybody else.
-      return since === undefined ? delay : 0
-    },
-    wrong(account) {
-      const at = now()
-      const before = accounts.get(account)
-      const known = before && before.until > at ? before : { count: 0, until: at + keptMs }
-      known.count++
-      if (known !== before) accounts.delete(account)
-      accounts.set(account, known)
-      forgetOldest(accounts, mostAccounts)
-      ledger?.save('guesses', account, known.count, known.until)
-    },
-  }
-}
+const createPasswordAttempts = (now: () => number, table: CountTable): PasswordAttempts => ({
+  wait(account, network) {
+    const at = now()
+    const delay = delayOf(table.get('guesses', account)?.used ?? 0)
+    if (delay === 0) return 0
+    const key = `${network} ${account}`
+    // When it tried last or, for one that never did, when it asked first.
+    const since = table.get('waiting', key)?.used
+    if (since !== undefined && at - since < delay) return since + delay - at
+    table.set('waiting', key, at, at + keptMs)
+    // One that was not seen since the delay began waits like everybody else.
+    return since === undefined ? delay : 0
+  },
+  wrong(account) {
+    const { used, until } = table.get('guesses', account) ?? { used: 0, until: now() + keptMs }
+    table.set('guesses', account, used + 1, until)
+  },
+})
 
 interface Pace {
   readonly points: number
@@ -115,57 +124,25 @@ export const paces = {
 /** A /48 has 65,536 networks and is what one subscriber may have; many subscribers may sit in one, too. */
 export const perSite = 16
 
-interface Window {
-  used: number
-  /** Epoch ms at which the count begins anew. */
-  readonly until: number
-}
-
-/**
- * Keys counted at a time for one kind; a stranger who invents more displaces the oldest, never the memory.
- */
-const mostKeys = 50_000
-
-/**
- * Counts in fixed windows. No timer empties it: on Workers a timer ends with the request that set it. All
- * windows of a kind are equally long, so those that are over stand first in the order of their making.
- */
-const createWindows = (now: () => number, { points, seconds }: Pace, of: string, ledger?: CountStore) => {
-  const windows = new Map<string, Window>()
-  for (const [key, used, until] of ledger?.load(of) ?? []) windows.set(key, { used, until })
-  const forgetOver = (at: number): void => {
-    for (const [key, { until }] of windows) {
-      if (until > at && windows.size < mostKeys) return
-      windows.delete(key)
-    }
-  }
-  return {
-    /**
-     * Milliseconds to wait when this one is too many, undefined when it is not. `times`: how often the points
-     * are allowed.
-     */
-    use(key: string, cost: number, times = 1): number | undefined {
-      const at = now()
-      const known = windows.get(key)
-      if (known && known.until > at) {
-        known.used += cost
-        ledger?.save(of, key, known.used, known.until)
-        return known.used > points * times ? known.until - at : undefined
-      }
-      windows.delete(key)
-      forgetOver(at)
-      windows.set(key, { used: cost, until: at + seconds * 1000 })
-      ledger?.save(of, key, cost, at + seconds * 1000)
-      return undefined
-    },
-    giveBack(key: string): void {
-      const known = windows.get(key)
-      if (!known || known.used === 0) return
-      known.used--
-      ledger?.save(of, key, known.used, known.until)
-    },
-  }
-}
+/** Counts in fixed windows. */
+const createWindows = (now: () => number, table: CountTable) => ({
+  /**
+   * Milliseconds to wait when this one is too many, 0 when it is not. `times`: how often the points are
+   * allowed.
+   */
+  use(of: string, { points, seconds }: Pace, key: string, cost: number, times: number): number {
+    const at = now()
+    const known = table.get(of, key)
+    const until = known?.until ?? at + seconds * 1000
+    const used = (known?.used ?? 0) + cost
+    table.set(of, key, used, until)
+    return known && used > points * times ? until - at : 0
+  },
+  giveBack(of: string, key: string): void {
+    const known = table.get(of, key)
+    if (known && known.used > 0) table.set(of, key, known.used - 1, known.until)
+  },
+})
 
 /**
  * What anybody may use of a shared pace, whatever others do, KiB: some sign-ins with the longest requests
@@ -178,28 +155,23 @@ const leastShare = 64
  * share of them waits for the next window, so that a flood from few places keeps nobody else out. Who cannot
  * be told apart is one place: an IPv4 address, a /48.
  */
-const createShares = (now: () => number, { points, seconds }: Pace, of: string, ledger?: CountStore) => {
-  const places = new Map<string, number>()
-  let [all, until] = [0, 0]
-  for (const [place, own, end] of ledger?.load(of) ?? []) {
-    places.set(place, own)
-    ;[all, until] = [all + own, end]
-  }
+const createShares = (now: () => number, table: CountTable) => {
+  /** Beside the places: what all have used, and how many they are. */
+  const [all, number] = ['all', 'number']
+  const mostPlaces = mostKeys - 1000
   return {
-    use(place: string, cost: number): number | undefined {
+    use(of: string, { points, seconds }: Pace, place: string, cost: number): number {
       const at = now()
-      if (at >= until) {
-        places.clear()
-        ;[all, until] = [0, at + seconds * 1000]
-      }
-      const own = (places.get(place) ?? 0) + cost
-      if (all + cost > points && own > Math.max(leastShare, points / (places.size + 1))) return until - at
-      all += cost
-      if (places.size < mostKeys || places.has(place)) {
-        places.set(place, own)
-        ledger?.save(of, place, own, until)
-      }
-      return undefined
+      const { used, until } = table.get(of, all) ?? { used: 0, until: at + seconds * 1000 }
+      const before = table.get(of, place)?.used
+      const places = table.get(of, number)?.used ?? 0
+      const own = (before ?? 0) + cost
+      if (used + cost > points && own > Math.max(leastShare, points / (places + 1))) return until - at
+      table.set(of, all, used + cost, until)
+      if (before === undefined && places >= mostPlaces) return 0
+      if (before === undefined) table.set(of, number, places + 1, until)
+      table.set(of, place, own, until)
+      return 0
     },
   }
 }
@@ -208,7 +180,7 @@ export interface LimitDeps {
   readonly now: () => number
   readonly loopback: boolean
   /** Counts that all processes of this gateway share, beside those of this one. */
-  readonly shared?: SharedCounts | undefined
+  readonly shared?: Counters | undefined
 }
 
 const tooMany = (why: string, waitMs: number): Refusal =>
@@ -234,52 +206,54 @@ const said = (who: Counted): string =>
     .map(([key]) => key)
     .join(', ')
 
-interface CountsDeps extends Pick<LimitDeps, 'now' | 'loopback'> {
-  /** Where the counts are written down; without one they end with the process. */
-  readonly ledger?: CountStore
+/** A use of what calls may use (call-rates.ts). */
+const createHit =
+  (now: () => number, table: CountTable): CounterSteps['hit'] =>
+  (key, { cost, limit, windowMs }) => {
+    const at = now()
+    const { used, until } = table.get('calls', key) ?? { used: 0, until: at + windowMs }
+    const allowed = used + cost <= limit
+    const after = allowed ? used + cost : used
+    if (allowed) table.set('calls', key, after, until)
+    return { allowed, remaining: Math.max(0, limit - after), resetMs: until - at }
+  }
+
+interface CounterDeps extends Pick<LimitDeps, 'now' | 'loopback'> {
+  /** Absent: in this process, with which they end. */
+  readonly table?: CountTable
 }
 
-/**
- * Carries out actions on counts in memory, in order, up to the first that has somebody wait; answers for how
- * many milliseconds.
- */
-export const createCounts = ({
+/** The steps of `Counters` on one table. */
+export const createCounterSteps = ({
   now,
   loopback,
-  ledger,
-}: CountsDeps): ((actions: readonly CountAction[]) => number) => {
-  const table = Object.entries(paces as Record<string, Pace>)
-  const windows = new Map(
-    table
-      .filter(([, { always, shared }]) => !shared && (always || !loopback))
-      .map(([kind, pace]) => [kind, createWindows(now, pace, kind, ledger)]),
-  )
-  const shares = new Map(
-    table
-      .filter(([, { shared }]) => shared)
-      .map(([kind, pace]) => [kind, createShares(now, pace, kind, ledger)]),
-  )
-  const guesses = createPasswordAttempts(now, ledger)
+  table = createMemoryTable(now),
+}: CounterDeps): CounterSteps => {
+  const windows = createWindows(now, table)
+  const shares = createShares(now, table)
+  const guesses = createPasswordAttempts(now, table)
   const use = (kind: PaceKind, who: Counted, cost: number): number => {
-    const place = typeof who === 'string' ? who : siteOf(who.ip)
-    return Math.max(
-      shares.get(kind)?.use(place, cost) ?? 0,
-      ...keysOf(who).map(([key, times]) => windows.get(kind)?.use(key, cost, times) ?? 0),
-    )
+    const pace: Pace = paces[kind]
+    if (pace.shared) return shares.use(kind, pace, typeof who === 'string' ? who : siteOf(who.ip), cost)
+    if (loopback && !pace.always) return 0
+    return Math.max(...keysOf(who).map(([key, times]) => windows.use(kind, pace, key, cost, times)))
   }
   const act = (action: CountAction): number => {
     if (action.do === 'use') return use(action.kind, action.who, action.cost)
     if (action.do === 'guess') return guesses.wait(action.account, networkOf(action.ip))
     if (action.do === 'wrong') guesses.wrong(action.account)
-    else for (const [key] of keysOf(action.who)) windows.get(action.kind)?.giveBack(key)
+    else for (const [key] of keysOf(action.who)) windows.giveBack(action.kind, key)
     return 0
   }
-  return (actions) => {
-    for (const action of actions) {
-      const wait = act(action)
-      if (wait > 0) return wait
-    }
-    return 0
+  return {
+    hit: createHit(now, table),
+    act(actions) {
+      for (const action of actions) {
+        const wait = act(action)
+        if (wait > 0) return wait
+      }
+      return 0
+    },
   }
 }
 
@@ -312,16 +286,16 @@ const guessedActions = (guess: Guess, right: boolean): readonly CountAction[] =>
  * the pace is exceeded.
  */
 export const createLimit = ({ now, loopback, shared }: LimitDeps): Limit => {
-  const here = createCounts({ now, loopback })
+  const here = createCounterSteps({ now, loopback })
   // Who waits for an account waits by one count alone: with two of them the owner would be new to one after
   // the other.
   const own = (actions: readonly CountAction[]): readonly CountAction[] =>
     shared ? actions.filter((action) => action.do !== 'guess' && action.do !== 'wrong') : actions
   const everywhere = async (actions: readonly CountAction[]): Promise<number> =>
-    here(own(actions)) || (shared && actions.length > 0 ? shared(actions) : 0)
+    here.act(own(actions)) || (shared && actions.length > 0 ? shared.act(actions) : 0)
   const count = async (kind: PaceKind, who: Counted, cost = 1): Promise<void> => {
     const actions = [{ do: 'use', kind, who, cost }] as const
-    const wait = isShared(kind) ? await everywhere(actions) : here(actions)
+    const wait = isShared(kind) ? await everywhere(actions) : here.act(actions)
     if (wait > 0) throw tooMany(`${kind} by ${said(who)}`, wait)
   }
   return Object.assign(count, {

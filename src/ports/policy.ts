@@ -108,12 +108,13 @@ export interface RateExceeded {
 
 /**
  * Counts the messages of one call, each by itself, by every limit that they fall under; or none of them, and
- * answers the limit that leaves no room for them. Responses to the server count nowhere.
+ * answers the limit that leaves no room for them. Responses to the server count nowhere. A promise only where
+ * the counts that all processes share are asked.
  */
 export type CountCalls = (
   caller: { readonly principal: Principal | undefined; readonly ip: string },
   messages: readonly JudgedMessage[],
-) => RateExceeded | undefined
+) => RateExceeded | undefined | Promise<RateExceeded | undefined>
 
 export interface CallRates {
   /** Asked first, because most gateways have no limits. Never again false once it was true. */

@@ -3,7 +3,7 @@
 import type { KeyRing } from '../kit/keyring.ts'
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
-import type { Cache, SharedCounts, Store, Subscribe } from './store.ts'
+import type { Cache, Counters, Store, Subscribe } from './store.ts'
 
 // A stdio server's process: lines in, lines out, an end. Only Node starts processes.
 
@@ -275,7 +275,7 @@ export interface Runtime {
   readonly subscribe?: Subscribe
   readonly cache: Cache
   /** Counts that all processes of this gateway share; absent where each counts for itself. */
-  readonly counts?: SharedCounts
+  readonly counters?: Counters
   readonly keys: KeyRing
   /**
    * What signs with a private P-256 key (RFC 7518 §3.4), where the runtime has a quicker way than WebCrypto.

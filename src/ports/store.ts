@@ -105,19 +105,47 @@ export type CountAction =
   | { readonly do: 'guess'; readonly account: string; readonly ip: string }
   | { readonly do: 'wrong'; readonly account: string }
 
-/**
- * Carries out the actions in order, up to the first that has somebody wait. Answers for how many
- * milliseconds, 0 when nobody has to. Rejects with `Refusal('storage.unavailable')` when the counts cannot be
- * reached.
- */
-export type SharedCounts = (actions: readonly CountAction[]) => Promise<number>
+/** A use of something of which there is so much in so long. */
+export interface Hit {
+  readonly cost: number
+  readonly limit: number
+  /** From the first use. */
+  readonly windowMs: number
+}
 
-/** Where counts are written down, for whoever may be ended at any moment. */
-export interface CountStore {
-  /** What was saved under this name and is not over, what ends first before the others. */
-  load(of: string): Iterable<readonly [key: string, used: number, until: number]>
-  /** `until`: epoch ms. */
-  save(of: string, key: string, used: number, until: number): void
+export interface HitResult {
+  /** Counted only then. */
+  readonly allowed: boolean
+  readonly remaining: number
+  /** Until the count begins anew. */
+  readonly resetMs: number
+}
+
+/**
+ * Counts that all processes of this gateway share. Each call is one atomic step. Counts may be lost with what
+ * keeps them. Both reject with `Refusal('storage.unavailable')` when the counts cannot be reached.
+ */
+export interface Counters {
+  hit(key: string, hit: Hit): Promise<HitResult>
+  /**
+   * Carries out the actions in order, up to the first that has somebody wait. Answers for how many
+   * milliseconds, 0 when nobody has to.
+   */
+  act(actions: readonly CountAction[]): Promise<number>
+}
+
+/** The same where it can be answered at once. */
+export interface CounterSteps {
+  hit(key: string, hit: Hit): HitResult
+  act(actions: readonly CountAction[]): number
+}
+
+/** Where counts are kept: in memory, or in the rows of a database. */
+export interface CountTable {
+  /** Undefined where nothing is counted, or the count is over. */
+  get(of: string, key: string): { readonly used: number; readonly until: number } | undefined
+  /** `until`: epoch ms at which the count is over. */
+  set(of: string, key: string, used: number, until: number): void
 }
 
 // The audit trail: rows, and the chains in which they are kept.

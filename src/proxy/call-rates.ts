@@ -42,6 +42,7 @@ export const checkRates: Step<RatesDeps, ReadCall, ReadCall> = {
       // call of anybody.
       if (!envelope || address.transport === 'sse' || head.within === 'uncounted') return undefined
       const exceeded = rates.of(address.service)?.({ principal, ip: head.ip }, envelope.messages)
+      if (exceeded instanceof Promise) return exceeded.then((found) => found && refuse(call, found))
       return exceeded && refuse(call, exceeded)
     }
   },

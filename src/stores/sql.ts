@@ -1,6 +1,6 @@
 // A Store in one SQLite table, each operation one statement: the same SQL for node:sqlite, a Durable Object's
 // storage.sql and D1.
-import type { Entry, Mark, SweptStore } from '../ports/store.ts'
+import type { CountTable, Entry, Mark, SweptStore } from '../ports/store.ts'
 
 export type SqlValue = string | number | null
 
@@ -90,3 +90,25 @@ export const createSqlStore = (driver: SqlDriver, { now }: { readonly now: () =>
     sweep: (limit) => query(sql.sweep, [now(), limit], (rows) => rows.length),
   }
 }
+
+// Counts that all who use the database share (ports/store.ts, Counters).
+
+/** As `schema`. */
+export const countsSchema =
+  'CREATE TABLE IF NOT EXISTS counts (of TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (of, key)) WITHOUT ROWID'
+
+const countsSql = {
+  get: 'SELECT used, until FROM counts WHERE of = ? AND key = ? AND until > ?',
+  set: 'INSERT OR REPLACE INTO counts (of, key, used, until) VALUES (?, ?, ?, ?)',
+  sweep: 'DELETE FROM counts WHERE until <= ?',
+} as const
+
+/** `run`: one statement, answered at once. A caller makes one atomic step of several calls. */
+export const createSqlCounts = (
+  run: (sql: string, values: readonly SqlValue[]) => Rows,
+  now: () => number,
+): CountTable & { sweep(): void } => ({
+  get: (of, key) => run(countsSql.get, [of, key, now()])[0] as { used: number; until: number } | undefined,
+  set: (of, key, used, until) => void run(countsSql.set, [of, key, used, until]),
+  sweep: () => void run(countsSql.sweep, [now()]),
+})

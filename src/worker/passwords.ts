@@ -13,7 +13,7 @@ import {
 } from '../kit/password-hash.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Passwords } from '../ports/runtime.ts'
-import type { SharedCounts } from '../ports/store.ts'
+import type { Counters } from '../ports/store.ts'
 
 // The order of password checks. A check (scrypt) takes the only thread of an isolate for a tenth of a second,
 // so checks are spaced out and other requests are answered in between.
@@ -96,12 +96,12 @@ interface Limiter {
  * everybody.
  */
 export const behindRateLimit =
-  (limiter: Limiter | undefined, counts: SharedCounts): SharedCounts =>
+  (limiter: Limiter | undefined, act: Counters['act']): Counters['act'] =>
   async (actions) => {
     for (const action of limiter ? actions : []) {
       if (action.do !== 'use' || action.kind !== 'sign-in-address' || typeof action.who === 'string') continue
       const { success } = await (limiter as Limiter).limit({ key: networkOf(action.who.ip) })
       if (!success) return 60_000
     }
-    return counts(actions)
+    return act(actions)
   }

@@ -178,7 +178,7 @@ export const createWorkerRuntime = async ({
     subscribe: store.subscribe,
     cache: createCache(env.OAUTH_KV ?? env.SESSIONS, { log, now }),
     keys: await openKeys(config.session_secret, config, { random, store }),
-    counts: behindRateLimit(env.SIGN_IN_RATE, store.counts),
+    counters: { ...store.counters, act: behindRateLimit(env.SIGN_IN_RATE, store.counters.act) },
     digest,
     passwords: createPasswords({ now }),
     // An isolate has 128 MiB for everything, the code included.

@@ -4,57 +4,33 @@ import { DurableObject } from 'cloudflare:workers'
 import { Refusal } from '../kit/refusal.ts'
 import type {
   CountAction,
-  CountStore,
   Entry,
+  Hit,
+  HitResult,
   ListOptions,
   Mark,
   PutOptions,
   Subscribe,
   SweptStore,
 } from '../ports/store.ts'
-import { createSharedCounts } from '../gateway.ts'
-import { type SqlDriver, createSqlStore } from '../stores/sql.ts'
+import { createSharedCounters } from '../gateway.ts'
+import { type SqlDriver, countsSchema, createSqlCounts, createSqlStore } from '../stores/sql.ts'
 
 // Counts that all isolates share (policy/rate-limit.ts). Each kind is in one Durable Object, so that another
 // isolate or data centre gives no further attempts.
 
-/** As many as the counts keep in memory of one kind. */
-const mostRows = 50_000
-
-const ledgerOf = (sql: SqlStorage, now: () => number): CountStore => {
-  sql.exec(
-    'CREATE TABLE IF NOT EXISTS counts (of TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (of, key)) WITHOUT ROWID',
-  )
-  return {
-    load: (of) =>
-      sql
-        .exec<{ key: string; used: number; until: number }>(
-          'SELECT key, used, until FROM counts WHERE of = ? AND until > ? ORDER BY until LIMIT ?',
-          of,
-          now(),
-          mostRows,
-        )
-        .toArray()
-        .map(({ key, used, until }) => [key, used, until] as const),
-    save: (of, key, used, until) =>
-      void sql.exec(
-        'INSERT OR REPLACE INTO counts (of, key, used, until) VALUES (?, ?, ?, ?)',
-        of,
-        key,
-        used,
-        until,
-      ),
-  }
-}
-
 /** For the object. Its counts are stored, because the platform ends an idle object. */
 const createCountObject = (sql: SqlStorage, now: () => number) => {
-  const act = createSharedCounts(now, ledgerOf(sql, now))
+  sql.exec(countsSchema)
+  const table = createSqlCounts(
+    (text, values) => sql.exec<Record<string, string | number | null>>(text, ...values).toArray(),
+    now,
+  )
   return {
-    act,
+    ...createSharedCounters(now, table),
     /** Returns whether rows are left. */
     sweep(): boolean {
-      sql.exec('DELETE FROM counts WHERE until <= ?', now())
+      table.sweep()
       return sql.exec('SELECT 1 FROM counts LIMIT 1').toArray().length > 0
     },
   }
@@ -159,11 +135,19 @@ export class RecordObject extends DurableObject {
     return taken
   }
 
-  /** Such an object contains nothing else; its name says what it counts. */
-  async count(_of: string, actions: readonly CountAction[]): Promise<number> {
+  #counting(): ReturnType<typeof createCountObject> {
     this.#counts ??= createCountObject(this.ctx.storage.sql, () => this.now())
     if (!this.#alarmed) this.ctx.waitUntil(this.#alarm())
-    return this.#counts.act(actions)
+    return this.#counts
+  }
+
+  /** Such an object contains nothing else; its name says what it counts. */
+  async count(_of: string, actions: readonly CountAction[]): Promise<number> {
+    return this.#counting().act(actions)
+  }
+
+  async hit(key: string, hit: Hit): Promise<HitResult> {
+    return this.#counting().hit(key, hit)
   }
 
   list(

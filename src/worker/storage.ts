@@ -3,7 +3,7 @@
 import { markerKey } from '../kit/keyring.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
-import type { Cache, CountAction, SharedCounts, Store, Subscribe } from '../ports/store.ts'
+import type { Cache, CountAction, Counters, Store, Subscribe } from '../ports/store.ts'
 import { createMemoryCache } from '../stores/memory.ts'
 import { createBoundedStore } from '../stores/timeout.ts'
 import type { WorkerEnvironment } from './configuration.ts'
@@ -98,7 +98,7 @@ const within = async <T>(ms: number, work: Promise<T>): Promise<T> => {
 
 export interface ObjectStore extends Store {
   readonly subscribe: Subscribe
-  readonly counts: SharedCounts
+  readonly counters: Counters
 }
 
 /**
@@ -144,12 +144,19 @@ export const createObjectStore = (
       if (key === markerKey && how?.only === 'absent' && mark !== undefined) await createAll(object)
       return mark
     },
-    async counts(actions) {
-      const of = countNameOf(actions)
-      return within(
-        countMs,
-        attempt(() => there.getByName(`${space}-counts-${of}`, hint).count(of, actions), false),
-      )
+    counters: {
+      act(actions) {
+        const of = countNameOf(actions)
+        return within(
+          countMs,
+          attempt(() => there.getByName(`${space}-counts-${of}`, hint).count(of, actions), false),
+        )
+      },
+      hit: (key, hit) =>
+        within(
+          countMs,
+          attempt(() => there.getByName(`${space}-counts-calls-${shardOf(key)}`, hint).hit(key, hit), false),
+        ),
     },
     subscribe: createSubscribe({ objectOf: (key) => object(shardOf(key)), timeoutMs: 3000 }),
   }

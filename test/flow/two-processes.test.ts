@@ -73,6 +73,28 @@ describe('two processes whose clocks are a minute apart', () => {
   })
 })
 
+describe('limits', () => {
+  it('hold over both processes: calls of a user, and wrong passwords [H-P5] [H-R9]', async () => {
+    const shared = { session_secret: secret(), rate_limits: [{ calls: 30 }] }
+    const both = [await twins.open(shared), await twins.open(shared)] as const
+    const { tokens } = await logIn(twins.inTurn(...both))
+    const statuses: number[] = []
+    for (let i = 0; i < 40; i++) statuses.push(await call(both[i % 2] as Twin, tokens))
+    const served = statuses.filter((status) => status === 200).length
+    expect([served, statuses.slice(-8).every((status) => status === 429)]).toEqual([30, true])
+    twins.advance(60_000)
+    expect([await call(both[0], tokens), await call(both[1], tokens)]).toEqual([200, 200])
+
+    const guess = async (at: Twin): Promise<number> => {
+      const browser = createBrowser(at.fetch, at.origin)
+      const page = await browser.go('/login')
+      return (await browser.submit(page, '/login', { username: 'ana', password: 'wrong' })).status
+    }
+    for (let i = 0; i < 10; i++) expect([i, await guess(both[i % 2] as Twin)]).toEqual([i, 401])
+    expect([await guess(both[0]), await guess(both[1])]).toEqual([429, 429])
+  })
+})
+
 describe('a new signing key', () => {
   it('is known everywhere before it signs, and the former one as long as a token of it lives: no call and no refresh fails [H-T9]', async () => {
     const shared = { session_secret: secret(), key_rotation: 3600, access_token_lifetime: 600 }

@@ -1,11 +1,12 @@
-// What is counted against guessing, over the isolates of a Worker and over the lives of its objects; and how
-// many passwords one isolate checks at a time.
+// What is counted over the isolates of a Worker and over the lives of its objects: passwords, and calls; and
+// how many passwords one isolate checks at a time.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createBrowser, type Page } from '../runtimes/browser.ts'
 import { person } from '../runtimes/login.ts'
+import { openUpstream } from '../runtimes/upstream.ts'
 import { startWorkerd, type Workerd } from '../runtimes/workerd.ts'
 
 const config = {
@@ -13,10 +14,14 @@ const config = {
   local_users: [person],
   mcp_services: { echo: { url: 'https://echo.example/mcp' } },
 }
+const withCalls = (url: string) => ({
+  ...config,
+  mcp_services: { open: { url, auth_required: false, rate_limits: [{ calls: 20, within: '1h' }] } },
+})
 let disk: string
 let workerd: Workerd
-const start = async (): Promise<void> => {
-  workerd = await startWorkerd({ vars: { POSTERN_CONFIG: config }, disk, twin: true })
+const start = async (what: object = config): Promise<void> => {
+  workerd = await startWorkerd({ vars: { POSTERN_CONFIG: what }, disk, twin: true })
 }
 beforeEach(async () => {
   disk = mkdtempSync(join(tmpdir(), 'postern-counts-'))
@@ -70,6 +75,36 @@ describe('a count against guessing', () => {
         isolate,
         429,
       ])
+  }, 60_000)
+})
+
+describe('a rate limit of calls', () => {
+  it('holds over all isolates, and goes on in the next life of everything [H-R8]', async () => {
+    const upstream = await openUpstream()
+    await workerd.close('SIGTERM')
+    await start(withCalls(upstream.url))
+    const call = async (isolate: Isolate, ip: string): Promise<number> => {
+      const response = await fetch(`${workerd[isolate]}/open/mcp`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          'cf-connecting-ip': ip,
+        },
+        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' }),
+      })
+      await response.text()
+      return response.status
+    }
+    const statuses: number[] = []
+    for (let i = 0; i < 24; i++)
+      statuses.push(await call(i % 2 === 0 ? 'origin' : 'twin', `2001:db8:1:2::${i}`))
+    expect(statuses).toEqual([...Array<number>(20).fill(200), 429, 429, 429, 429])
+    expect(await call('twin', '192.0.2.1')).toBe(200)
+    await workerd.close('SIGTERM')
+    await start(withCalls(upstream.url))
+    expect([await call('origin', '2001:db8:1:2::1'), await call('twin', '192.0.2.1')]).toEqual([429, 200])
+    await upstream.close()
   }, 60_000)
 })
 

@@ -1,7 +1,9 @@
 // Rate limits of calls: what the configuration may say, and whose counts go on when it is read again.
 import { describe, expect, it } from 'vitest'
 import { type Config, parseConfig } from '../../src/config/schema.ts'
+import { Refusal } from '../../src/kit/refusal.ts'
 import { createCallRates } from '../../src/policy/call-rates.ts'
+import { createCounterSteps } from '../../src/policy/rate-limit.ts'
 import type { JudgedMessage } from '../../src/ports/policy.ts'
 import type { Service } from '../../src/ports/services.ts'
 import { faultsOf, warningsOf } from './config-world.ts'
@@ -38,6 +40,12 @@ describe('rate limits in the configuration', () => {
 })
 
 describe('rate limits', () => {
+  const runtime = {
+    now: () => 0,
+    digest: (text: string) => text,
+    log: () => undefined,
+    defer: () => undefined,
+  }
   const message: JudgedMessage = { kind: 'request', method: 'ping', name: undefined }
   const caller = { principal: undefined, ip: '192.0.2.1' }
   const serviceOf = (id: string) => ({ id }) as Service
@@ -48,7 +56,7 @@ describe('rate limits', () => {
   it('go on with their counts when the configuration is read again, and begin anew where they changed', () => {
     let config = configOf([limit(2), { ...limit(5), services: ['b'] }])
     const rates = createCallRates({
-      now: () => 0,
+      runtime,
       config: () => config,
       services: { limited: true, ratesOf: () => undefined },
     })
@@ -64,7 +72,7 @@ describe('rate limits', () => {
 
   it('refuse a batch that is larger than the limit for the whole of a period', () => {
     const rates = createCallRates({
-      now: () => 0,
+      runtime,
       config: () => none,
       services: { limited: true, ratesOf: () => [limit(2), { ...limit(2), per: 'service' }] },
     })
@@ -74,7 +82,7 @@ describe('rate limits', () => {
 
   it('keep memory for the latest of many addresses alone', () => {
     const rates = createCallRates({
-      now: () => 0,
+      runtime,
       config: () => none,
       services: { limited: true, ratesOf: () => own },
     })
@@ -84,5 +92,99 @@ describe('rate limits', () => {
     expect([ask('192.0.2.1'), ask('192.0.2.1')]).toEqual([true, false])
     for (let i = 0; i < 50_000; i++) ask(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)
     expect(ask('192.0.2.1')).toBe(true)
+  })
+})
+
+describe('rate limits of several processes', () => {
+  const minute = 60_000
+  const own = [{ calls: 100, within: 60, per: 'user' as const }]
+  const service = { id: 'a' } as Service
+  const ping: JudgedMessage = { kind: 'request', method: 'ping', name: undefined }
+  const none = parseConfig({})
+  const open = (limits = own) => {
+    const state = { time: 0, asked: 0, broken: false, logged: [] as string[] }
+    const steps = createCounterSteps({ now: () => state.time, loopback: false })
+    const process = () => {
+      const rates = createCallRates({
+        runtime: {
+          now: () => state.time,
+          digest: (text) => text,
+          defer: () => undefined,
+          log: (_, event) => void state.logged.push(event),
+          counters: {
+            async hit(key, hit) {
+              state.asked++
+              if (state.broken) throw new Refusal('storage.unavailable')
+              return steps.hit(key, hit)
+            },
+            act: () => Promise.reject(new TypeError('not asked')),
+          },
+        },
+        config: () => none,
+        services: { limited: true, ratesOf: () => limits },
+      })
+      return async (ip = '192.0.2.1', times = 1): Promise<boolean> =>
+        (await rates.of(service)?.(
+          { principal: undefined, ip },
+          Array.from({ length: times }, () => ping),
+        )) === undefined
+    }
+    return { state, process }
+  }
+  const served = async (ask: () => Promise<boolean>, times: number): Promise<number> => {
+    let count = 0
+    for (let i = 0; i < times; i++) if (await ask()) count++
+    return count
+  }
+
+  it('hold over all of them together, for a few questions', async () => {
+    const { state, process } = open()
+    const [one, two] = [process(), process()]
+    expect((await served(one, 60)) + (await served(two, 60))).toBe(100)
+    expect(state.asked).toBeLessThan(30)
+    // Each learns once that nothing is left.
+    await Promise.all([served(one, 1), served(two, 1)])
+    const before = state.asked
+    await Promise.all([served(one, 100), served(two, 100)])
+    expect(state.asked).toBe(before)
+    state.time += minute
+    expect([await served(two, 20), await served(one, 90)]).toEqual([20, 80])
+  })
+
+  it('hold where calls come at once, and a small limit to the last call', async () => {
+    const { process } = open([{ calls: 3, within: 60, per: 'user' }])
+    const [one, two] = [process(), process()]
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? one() : two())))
+    expect(answers.filter(Boolean)).toHaveLength(3)
+  })
+
+  it('take what is left for a batch, and no more', async () => {
+    const { process } = open()
+    const [one, two] = [process(), process()]
+    expect(await one('192.0.2.1', 98)).toBe(true)
+    expect([await two('192.0.2.1', 3), await two('192.0.2.1', 2)]).toEqual([false, true])
+    expect([await one(), await two()]).toEqual([false, false])
+    expect(await two('192.0.2.2', 100)).toBe(true)
+  })
+
+  it('are counted in one process where the counts of all cannot be reached, until the period ends', async () => {
+    const { state, process } = open()
+    const one = process()
+    state.broken = true
+    expect([await served(one, 120), state.asked, state.logged]).toEqual([100, 1, ['counts.unreachable']])
+    state.time += minute
+    state.broken = false
+    expect(await served(one, 10)).toBe(10)
+    expect(state.asked).toBe(3)
+  })
+
+  it('leave an equal share to whoever comes late, in each of them', async () => {
+    const { process } = open([{ calls: 20, within: 60, per: 'service' }] as never)
+    const [one, two] = [process(), process()]
+    expect(await served(one, 30)).toBe(20)
+    // What somebody used is known where they used it.
+    expect(await served(two, 30)).toBe(10)
+    expect(await served(two, 30)).toBe(0)
+    expect(await served(() => two('203.0.113.1'), 5)).toBe(5)
   })
 })

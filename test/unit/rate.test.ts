@@ -1,7 +1,7 @@
 // The pace limits: what counts against whom, what each kind of caller may do, and when a refused one may try
 // again.
 import { describe, expect, it } from 'vitest'
-import { createCounts, createLimit, paces } from '../../src/policy/rate-limit.ts'
+import { createCounterSteps, createLimit, paces } from '../../src/policy/rate-limit.ts'
 
 let time = 1_000_000
 const now = (): number => time
@@ -183,21 +183,22 @@ describe('passwords for one account from many addresses', () => {
 })
 
 describe('counts that are written down', () => {
-  const createLedger = () => {
-    const rows = new Map<string, readonly [of: string, key: string, used: number, until: number]>()
+  const createTable = () => {
+    const rows = new Map<string, { readonly used: number; readonly until: number }>()
     return {
-      load: (of: string) =>
-        [...rows.values()]
-          .filter((row) => row[0] === of && row[3] > time)
-          .map(([, key, used, until]) => [key, used, until] as const),
-      save: (of: string, key: string, used: number, until: number) =>
-        void rows.set(`${of} ${key}`, [of, key, used, until]),
+      get(of: string, key: string) {
+        const row = rows.get(`${of} ${key}`)
+        return row && row.until > time ? row : undefined
+      },
+      set: (of: string, key: string, used: number, until: number) =>
+        void rows.set(`${of} ${key}`, { used, until }),
     }
   }
 
-  it('go on where the process before was ended, for windows, shares and accounts', () => {
-    const ledger = createLedger()
-    const next = () => createCounts({ now, loopback: false, ledger })
+  it('go on where the process before was ended, for windows, shares, accounts and calls', () => {
+    const table = createTable()
+    const steps = () => createCounterSteps({ now, loopback: false, table })
+    const next = () => steps().act
     const use = (kind: 'sign-in' | 'kept-flows', ip: string, cost: number) =>
       [{ do: 'use', kind, who: { ip }, cost }] as const
     const { points, seconds } = paces['kept-flows']
@@ -213,6 +214,14 @@ describe('counts that are written down', () => {
     time += 3_600_000
     expect(next()(use('kept-flows', '192.0.2.1', points))).toBe(0)
     expect(next()([{ do: 'guess', account: 'ana', ip: '192.0.2.10' }])).toBe(0)
+    const hit = { cost: 3, limit: 5, windowMs: 1000 }
+    expect(steps().hit('a', hit)).toEqual({ allowed: true, remaining: 2, resetMs: 1000 })
+    time += 400
+    expect(steps().hit('a', hit)).toEqual({ allowed: false, remaining: 2, resetMs: 600 })
+    expect(steps().hit('b', hit)).toEqual({ allowed: true, remaining: 2, resetMs: 1000 })
+    expect(steps().hit('a', { ...hit, cost: 2 })).toEqual({ allowed: true, remaining: 0, resetMs: 600 })
+    time += 600
+    expect(steps().hit('a', hit)).toEqual({ allowed: true, remaining: 2, resetMs: 1000 })
   })
 
   it('are asked for what must hold everywhere alone, and not by whoever is refused here already', async () => {
@@ -220,7 +229,10 @@ describe('counts that are written down', () => {
     const limit = createLimit({
       now,
       loopback: false,
-      shared: (actions) => (asked.push(actions.map((action) => action.do)), Promise.resolve(0)),
+      shared: {
+        act: (actions) => (asked.push(actions.map((action) => action.do)), Promise.resolve(0)),
+        hit: () => Promise.reject(new TypeError('not asked')),
+      },
     })
     const guess = { account: 'ana', ip: '192.0.2.1', known: undefined }
     for (const kind of ['register', 'authorize', 'token'] as const) await limit(kind, { ip: '192.0.2.1' })
