@@ -67,20 +67,22 @@ export const paceKey = (digest: Runtime['digest'], ip: string, form: URLSearchPa
 })
 
 /** A record that is about to be kept for a caller who has neither a session nor a grant. */
-export interface Newcomer {
-  readonly of: 'register' | 'authorize'
-  readonly record: unknown
-  readonly ip: string
-}
+export type Newcomer = { readonly record: unknown; readonly ip: string } & (
+  | { readonly of: 'authorize' }
+  /** `kind`: of the client; each has a count of its own at an address. */
+  | { readonly of: 'register'; readonly kind: string }
+)
 
 /**
  * What strangers can make the store hold is counted by its size, per address and in all: a flood meets its
  * end before the store does. Throws `rate.limited` when their address has used its share. Their address was
  * counted for the request itself already, which pays for the first KiB.
  */
-export const takeSpace = async (limit: Limit, { of, record, ip }: Newcomer): Promise<void> => {
+export const takeSpace = async (limit: Limit, newcomer: Newcomer): Promise<void> => {
+  const { of, record, ip } = newcomer
   const size = Math.ceil(JSON.stringify(record).length / 1024)
-  if (size > 1) await limit(of, { ip }, size - 1)
+  if (size > 1) await limit(of === 'register' ? 'register-address' : of, { ip }, size - 1)
+  if (newcomer.of === 'register') await limit('register', { ip, and: newcomer.kind }, size)
   await limit(of === 'register' ? 'kept-registrations' : 'kept-flows', { ip }, size)
 }
 

@@ -1,5 +1,6 @@
 // Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP
 // 2026-07-28 and still what many clients do.
+import { isLoopbackHost } from '../kit/addresses.ts'
 import { sameText } from '../kit/bytes.ts'
 import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -111,13 +112,24 @@ export const registrationResponse = (
     status,
   )
 
+/** A web app is its host; programs on people's own computers are one kind, because anybody can call theirs so. */
+const kindOf = ({ redirect_uris: [uri = ''] }: ClientMetadata): string => {
+  const { protocol, hostname } = new URL(uri)
+  return protocol === 'https:' && !isLoopbackHost(hostname) ? hostname : 'native'
+}
+
 export const createRegister =
   ({ directory, clients, limit, record }: RegisterDeps): Handler =>
   async (request, context) => {
     onlyMethod(request, 'POST')
-    await limit('register', { ip: context.ip })
+    await limit('register-address', { ip: context.ip })
     const { metadata } = await readClientMetadata(request)
-    await takeSpace(limit, { of: 'register', record: metadata, ip: context.ip })
+    await takeSpace(limit, {
+      of: 'register',
+      record: metadata,
+      ip: context.ip,
+      kind: kindOf(metadata),
+    })
     const { registrations } = clients
     const { registration, secret, accessToken } = await registrations.create(metadata)
     record({

@@ -107,12 +107,14 @@ interface Pace {
 
 /**
  * Generous where many people share one egress address (hosted clients register and redeem for everybody from
- * a handful of addresses), strict where a password is guessed. The kinds `kept-…` bound what strangers can
- * make the store hold, in KiB: beyond it those are refused who used more than their share, and nobody who has
- * a grant or a session is ever asked. Each is larger than what one address may use of it.
+ * a handful of addresses), strict where a password is guessed. Registrations of an address are counted by kind
+ * of client, so that an app that registers over and over keeps no other out. The kinds `kept-…` bound what
+ * strangers can make the store hold, in KiB: beyond it those are refused who used more than their share, and
+ * nobody who has a grant or a session is ever asked.
  */
 export const paces = {
   register: { points: 600, seconds: 60 },
+  'register-address': { points: 3000, seconds: 60 },
   authorize: { points: 600, seconds: 60 },
   token: { points: 6000, seconds: 60 },
   'sign-in': { points: 10, seconds: 60, always: true },

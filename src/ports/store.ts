@@ -85,6 +85,7 @@ export interface Cache {
 
 export type PaceKind =
   | 'register'
+  | 'register-address'
   | 'authorize'
   | 'token'
   | 'sign-in'

@@ -149,6 +149,16 @@ describe.each(runtimes)('rate limits of calls %s', (where, open) => {
     expect(await statuses(await at('both_two', yamada), [rpc('ping')])).toEqual([200])
   })
 
+  it('hold for a service that is added while the gateway runs', async () => {
+    await gateway.supply('added', { url: upstream.url, rate_limits: [{ calls: 1 }] })
+    // Requests are what makes the gateway look.
+    await until(
+      async () => (await gateway.fetch(`${gateway.origin}/added/mcp`)).status === 401,
+      'the service',
+    )
+    expect(await statuses(await at('added'), [rpc('ping'), rpc('ping')])).toEqual([200, 429])
+  })
+
   it('let an SDK client go on in its session after a call that was too many', async () => {
     const { url, token } = await at('plain')
     const client = new Client(clientInfo)

@@ -166,6 +166,30 @@ describe('a flood of newcomers', () => {
     expect((await send(17)).body['error']).toBe('invalid_client_metadata')
     let made = 0
     while ((await send(14)).status === 201) made++
-    expect(made).toBe(Math.floor((paces.register.points - 2) / 15))
+    expect(made).toBe(Math.floor((paces.register.points - 1) / 15))
+  })
+
+  it('[H-R8] of one kind of client leaves room for others at its address, which has room for five kinds', async () => {
+    const world = await createWorld({ limit: createLimit({ now: () => 0, loopback: false }) })
+    const send = async (uri: string): Promise<number> =>
+      (
+        await run(
+          world.handlers.register,
+          postJson('/oauth/register', { redirect_uris: [uri], token_endpoint_auth_method: 'none' }),
+        )
+      ).status
+    const flood = async (uriOf: (i: number) => string): Promise<number> => {
+      for (let made = 0; ; made++) if ((await send(uriOf(made))) !== 201) return made
+    }
+    const { points } = paces.register
+    // The port and the scheme of a program are no kind of their own.
+    expect(await flood((i) => (i % 2 === 0 ? `http://127.0.0.1:${4000 + i}/cb` : `app${i}://cb`))).toBe(
+      points,
+    )
+    expect(await flood(() => 'https://app.test/cb')).toBe(points)
+    expect([await send('https://other.test/cb'), await send('https://app.test/cb2')]).toEqual([201, 429])
+    // Those that were refused counted for the address, too.
+    const rest = paces['register-address'].points - 2 * points - 4
+    expect(await flood((i) => `https://app${i}.test/cb`)).toBe(rest)
   })
 })
