@@ -8,7 +8,7 @@ import { type AuditReader, openAuditReader } from '../node/audit-file.ts'
 import { trailFile } from '../node/runtime.ts'
 import type { ChainedRow } from '../ports/store.ts'
 import { type Search, columns, csvCell, readSearch } from '../stores/audit.ts'
-import { StartError, UsageError, print, printJson } from './output.ts'
+import { StartError, UsageError, count, print, printJson } from './output.ts'
 
 export interface AuditTarget {
   readonly stateDir: string
@@ -179,8 +179,8 @@ export const verifyAudit = ({ strict }: VerifyOptions, target: AuditTarget): Pro
         )
       print(
         fault
-          ? `${styleText('red', '✗')} ${fault.say}. The ${rows} events before it are as they were written.`
-          : `${styleText('green', '✓')} ${rows} events in ${chains} chains are as they were written.`,
+          ? `${styleText('red', '✗')} ${fault.say}. Unchanged before it: ${count(rows, 'event')}.`
+          : `${styleText('green', '✓')} Unchanged: ${count(rows, 'event')} in ${count(chains, 'chain')}.`,
       )
     }
     return sound

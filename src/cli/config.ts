@@ -25,9 +25,16 @@ import { createNodeRuntime } from '../node/runtime.ts'
 import { type ExposedFile, exposedAmong, exposedText, secretFiles } from '../node/file-modes.ts'
 import { type ConfigurationRequest, forwardProxies, loadOrThrow, privateFilesOf } from './configuration.ts'
 import { accessTestFaults } from './policy.ts'
-import { ConfigError, UsageError, faultData, print, printJson, printWarnings, programName } from './output.ts'
-
-const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
+import {
+  ConfigError,
+  UsageError,
+  count,
+  faultData,
+  print,
+  printJson,
+  printWarnings,
+  programName,
+} from './output.ts'
 
 const exposedFault = (file: ExposedFile): Fault => ({
   key: file.path,

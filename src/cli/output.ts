@@ -148,3 +148,6 @@ export const commandFor =
       ...(envFile === undefined ? [] : ['--env-file', quoted(envFile)]),
       ...(state === undefined ? [] : ['--state', quoted(state)]),
     ].join(' ')
+
+/** `1 service`, `2 services`. */
+export const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
