@@ -1,5 +1,6 @@
 // Checks every server that a configuration names, once: identity providers, MCP servers, authorization
 // servers, key sets. Each result is one sentence.
+import { isOpenId } from './config/providers.ts'
 import type { Config } from './config/schema.ts'
 import { reasonOf, createProviderMetadata, guardedFetch } from './identity/providers/openid-requests.ts'
 import { utf8Text } from './kit/bytes.ts'
@@ -65,12 +66,12 @@ const checkServer = async (
 const checkOpenId = async (
   { runtime: { now }, outboundTo }: CheckDeps,
   id: string,
-  { issuer, scopes }: Provider,
+  { type, issuer, scopes }: Provider,
 ): Promise<Check> => {
   const key = `oauth_providers.${id}`
   try {
     const outbound = outboundTo(issuer)
-    const as = await createProviderMetadata(issuer, now).get(guardedFetch(outbound, now, issuer))
+    const as = await createProviderMetadata({ type, issuer }, now).get(guardedFetch(outbound, now, issuer))
     if (
       as.authorization_endpoint === undefined ||
       as.token_endpoint === undefined ||
@@ -231,7 +232,7 @@ export const checkConnections = async (
     onCheck(check)
   }
   for (const [id, provider] of Object.entries(config.oauth_providers))
-    say(await (provider.type === 'openid' ? checkOpenId : checkServer)(deps, id, provider))
+    say(await (isOpenId(provider.type) ? checkOpenId : checkServer)(deps, id, provider))
   for (const [id, service] of Object.entries(config.mcp_services)) {
     const { url, upstream_auth: auth } = service
     say(

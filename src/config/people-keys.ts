@@ -31,12 +31,26 @@ export const providerKeys = z
       .enum(providerTypes)
       .optional()
       .describe(
-        'Protocol of the provider. `openid`: OpenID Connect. `github`: GitHub and GitHub Enterprise. `oauth2`: OAuth 2.0 without OpenID Connect, with the three URLs below. Default: `openid` with `issuer`, `oauth2` with `authorization_url`, `github` for the ID `github`, otherwise `openid`.',
+        'What the provider is. `openid`: any OpenID Connect provider. `google`, `entra` (Microsoft Entra ID), `okta`, `auth0`, `keycloak`, `cloudflare-access`: OpenID Connect, with what is particular to that provider. `github`: GitHub and GitHub Enterprise. `oauth2`: OAuth 2.0 without OpenID Connect, with the three URLs below. Default: by the host of `issuer` if it is well known; `oauth2` with `authorization_url`; `github` and `google` for these IDs; otherwise `openid`.',
       ),
     issuer: httpUrl()
       .optional()
       .describe(
-        'OpenID Connect issuer URL, used for discovery. Required for type `openid`, except for the ID `google`. For type `oauth2`: the value that the provider sends as `iss`, if it does. Default there: the origin of `token_url`.',
+        'OpenID Connect issuer URL, used for discovery. Not needed for `google`, or with `tenant` or `domain`. For type `oauth2`: the value that the provider sends as `iss`, if it does. Default there: the origin of `token_url`.',
+      ),
+    tenant: z
+      .string()
+      .regex(/^[A-Za-z0-9.-]+$/, 'must be a tenant ID or domain, or organizations, common or consumers')
+      .optional()
+      .describe(
+        'For type `entra`, instead of `issuer`: the tenant’s ID or domain. `organizations` is every tenant; list those that may sign in in `allowed_tenants`.',
+      ),
+    domain: z
+      .string()
+      .regex(/^[a-z\d-]+(\.[a-z\d-]+)+$/i, 'must be a host name such as "example.okta.com", without https://')
+      .optional()
+      .describe(
+        'For the types `okta`, `auth0` and `cloudflare-access`, instead of `issuer`: the organization’s host, for example `example.okta.com`.',
       ),
     base_url: httpUrl()
       .optional()
@@ -79,13 +93,20 @@ export const providerKeys = z
       .describe(
         '`claim`: treat an email address as verified only if the provider sends `email_verified: true`. `trust`: also treat it as verified if the provider omits the claim. ' +
           'An explicit `false` is never accepted. Warning: with `trust`, anyone who can set an arbitrary email address on their account can sign in as that address. Use it only if ' +
-          'administrators assign email addresses. Default: `trust` for a single Microsoft Entra tenant (`https://login.microsoftonline.com/{tenant}/v2.0`), otherwise `claim`.',
+          'administrators assign email addresses. Default: `trust` for Cloudflare Access and for members of a single Microsoft Entra tenant, otherwise `claim`.',
       ),
     allowed_logins: z
       .array(z.string())
       .optional()
       .describe(
         'For the types `github` and `oauth2`: usernames that may sign in, in upper or lower case, or `*` for all. An empty list admits nobody. Default: every user of the provider. A public gateway that uses github.com does not start without a list of users, domains or groups.',
+      ),
+    allowed_tenants: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe(
+        'For the types `google` and `entra`: Google Workspace organizations by their primary domain (`hd`), or Microsoft Entra tenants by ID (`tid`). Accounts of no organization may then not sign in. Default: any.',
       ),
     allowed_emails: z
       .array(z.string())
@@ -98,7 +119,9 @@ export const providerKeys = z
       .array(z.string())
       .min(1)
       .optional()
-      .describe('Verified email domains that may sign in (exact match), or `*` for any. Default: any.'),
+      .describe(
+        'Verified email domains that may sign in (exact match), or `*` for any. A Google account must belong to a Google Workspace organization, unless it is at gmail.com. Default: any.',
+      ),
     allowed_groups: z
       .array(z.string())
       .min(1)

@@ -1,7 +1,20 @@
 // Identity providers by type: what need not be written of one, because its type or its ID says it.
 
-export const providerTypes = ['openid', 'github', 'oauth2'] as const
+export const providerTypes = [
+  'openid',
+  'google',
+  'entra',
+  'okta',
+  'auth0',
+  'keycloak',
+  'cloudflare-access',
+  'github',
+  'oauth2',
+] as const
 export type ProviderType = (typeof providerTypes)[number]
+
+/** Whether a provider of this type is discovered and sends ID tokens (OpenID Connect). */
+export const isOpenId = (type: ProviderType): boolean => type !== 'github' && type !== 'oauth2'
 
 /** Members of a profile, under the names that providers of plain OAuth give them. The first that is there counts. */
 export const claimNames = {
@@ -13,17 +26,13 @@ export const claimNames = {
   avatar: ['avatar_url', 'picture', 'profile_image_url'],
 } as const
 
-/** OpenID providers whose issuer need not be written down. */
-const knownIssuers: Readonly<Record<string, { readonly issuer: string; readonly name: string }>> = {
-  google: { issuer: 'https://accounts.google.com', name: 'Google' },
-}
-
-const knownOf = (id: string) => (Object.hasOwn(knownIssuers, id) ? knownIssuers[id] : undefined)
-
 interface Written {
   readonly name?: string | undefined
   readonly type?: string | undefined
   readonly issuer?: string | undefined
+  readonly domain?: string | undefined
+  readonly tenant?: string | undefined
+  readonly client_id?: string | undefined
   readonly base_url?: string | undefined
   readonly authorization_url?: string | undefined
   readonly token_url?: string | undefined
@@ -42,20 +51,64 @@ interface SettledProvider {
   readonly claim_paths?: Readonly<Record<keyof typeof claimNames, readonly string[]>>
 }
 
-/** The type of a provider, as written or by its ID. An unknown text counts as `openid`. */
+/** Providers that are known by their host. */
+const hosts: readonly (readonly [RegExp, ProviderType])[] = [
+  [/^accounts\.google\.com$/, 'google'],
+  [/^login\.microsoftonline\.(?:com|us)$/, 'entra'],
+  [/\.okta(?:preview|-emea)?\.com$/, 'okta'],
+  [/\.auth0\.com$/, 'auth0'],
+  [/\.cloudflareaccess\.com$/, 'cloudflare-access'],
+]
+
+const typeOfIssuer = (issuer: string): ProviderType => {
+  const host = URL.parse(issuer)?.hostname ?? ''
+  return hosts.find(([known]) => known.test(host))?.[1] ?? 'openid'
+}
+
+/**
+ * The type of a provider: as written, by its host, by the keys that only one type has, or by its ID. An
+ * unknown text counts as `openid`.
+ */
 export const typeOf = (
   id: string,
   { type, issuer, authorization_url: url }: Pick<Written, 'type' | 'issuer' | 'authorization_url'>,
 ): ProviderType => {
   const known = providerTypes.find((one) => one === type)
-  if (known !== undefined || issuer !== undefined) return known ?? 'openid'
+  if (known !== undefined) return known
+  if (issuer !== undefined) return typeOfIssuer(issuer)
   if (url !== undefined) return 'oauth2'
-  return id === 'github' ? 'github' : 'openid'
+  return id === 'github' || id === 'google' ? id : 'openid'
 }
 
-/** The issuer of an OpenID provider as it was written, or of the provider that is known by this ID. */
-export const issuerOf = (id: string, written: string | undefined): string | undefined =>
-  written ?? knownOf(id)?.issuer
+/** The issuer of an OpenID provider: as written, or made of what its type needs instead. */
+export const issuerOf = (id: string, written: Omit<Written, 'scopes' | 'claims'>): string | undefined => {
+  const { issuer, domain, tenant, client_id: client } = written
+  if (issuer !== undefined) return issuer
+  const type = typeOf(id, written)
+  if (type === 'google') return 'https://accounts.google.com'
+  if (type === 'entra' && tenant !== undefined)
+    return `https://login.microsoftonline.com/${encodeURIComponent(tenant)}/v2.0`
+  if (domain === undefined) return undefined
+  if (type === 'okta') return `https://${domain}`
+  if (type === 'auth0') return `https://${domain}/`
+  // Each application has an issuer of its own (Cloudflare Access for SaaS, OIDC).
+  return type === 'cloudflare-access' && client !== undefined
+    ? `https://${domain}/cdn-cgi/access/sso/oidc/${encodeURIComponent(client)}`
+    : undefined
+}
+
+const names: Readonly<Partial<Record<ProviderType, string>>> = {
+  google: 'Google',
+  entra: 'Microsoft',
+  okta: 'Okta',
+  auth0: 'Auth0',
+  'cloudflare-access': 'Cloudflare Access',
+  github: 'GitHub',
+}
+
+/** Types whose groups have a scope of their own. Okta’s own server knows it; other servers there may not. */
+const groupScope = (type: ProviderType, issuer: string): boolean =>
+  type === 'cloudflare-access' || (type === 'okta' && /^https?:\/\/[^/]+\/?$/.test(issuer))
 
 const github = 'https://github.com'
 
@@ -91,7 +144,7 @@ export const usesGroups = ({ access, mcp_services: services }: GroupUsers): bool
 const settleGitHub = <Provider extends Written>(provider: Provider, groups: boolean) => ({
   ...provider,
   type: 'github' as const,
-  name: provider.name ?? 'GitHub',
+  name: provider.name ?? names.github,
   // The issuer that GitHub names in its metadata (RFC 8414 §2).
   issuer: `${(provider.base_url ?? github).replace(/\/$/, '')}/login/oauth`,
   scopes: provider.scopes ?? [
@@ -137,14 +190,15 @@ export const normalizeProvider = <Provider extends Written>(
   const type = typeOf(id, provider)
   if (type === 'github') return settleGitHub(provider, groups)
   if (type === 'oauth2') return settleOAuth2(id, provider)
-  const issuer = issuerOf(id, provider.issuer)
+  const issuer = issuerOf(id, provider)
   if (issuer === undefined) throw new RangeError(`oauth_providers.${id} needs an issuer`)
-  const name = provider.name ?? knownOf(id)?.name
+  const name = provider.name ?? names[type]
+  const asked = (groups || provider.allowed_groups !== undefined) && groupScope(type, issuer)
   return {
     ...provider,
     type,
     ...(name === undefined ? {} : { name }),
     issuer,
-    scopes: provider.scopes ?? ['openid', 'email', 'profile'],
+    scopes: provider.scopes ?? ['openid', 'email', 'profile', ...(asked ? ['groups'] : [])],
   }
 }

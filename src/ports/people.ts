@@ -16,6 +16,8 @@ export interface Person {
   readonly name?: string
   /** https URL of a picture. */
   readonly avatar?: string
+  /** The organization that the account belongs to, where the provider has several. */
+  readonly tenant?: string
   readonly groups: readonly string[]
   /** The provider has groups of this person and did not say which. */
   readonly groupsUnknown?: true

@@ -173,3 +173,85 @@ describe('plain OAuth 2.0', () => {
       ),
     ]))
 })
+
+describe('a well-known provider', () => {
+  const tenant = '5c1a3b0e-8a7e-4a57-9f0e-0d8f0c1f2a3b'
+  const one = (provider: object, id = 'sso'): string =>
+    JSON.stringify({ oauth_providers: { [id]: { client_id: 'app 1', ...provider } } })
+  const loaded = async (provider: object, id = 'sso') =>
+    (await configOf(one(provider, id))).oauth_providers[id]
+
+  it.each<[object, object]>([
+    [{ type: 'google' }, { issuer: 'https://accounts.google.com', name: 'Google' }],
+    [
+      { type: 'entra', tenant },
+      { issuer: `https://login.microsoftonline.com/${tenant}/v2.0`, name: 'Microsoft' },
+    ],
+    [
+      { type: 'okta', domain: 'corp.okta.com' },
+      { issuer: 'https://corp.okta.com', name: 'Okta' },
+    ],
+    [{ type: 'auth0', domain: 'corp.eu.auth0.com' }, { issuer: 'https://corp.eu.auth0.com/' }],
+    [
+      { type: 'cloudflare-access', domain: 'corp.cloudflareaccess.com' },
+      { issuer: 'https://corp.cloudflareaccess.com/cdn-cgi/access/sso/oidc/app%201' },
+    ],
+    [{ type: 'keycloak', issuer: 'https://id.example.com/realms/a' }, { type: 'keycloak' }],
+    [{ issuer: 'https://corp.okta.com/oauth2/default' }, { type: 'okta', name: 'Okta' }],
+    [{ issuer: `https://login.microsoftonline.com/${tenant}/v2.0` }, { type: 'entra' }],
+    [
+      { issuer: 'https://corp.cloudflareaccess.com/cdn-cgi/access/sso/oidc/a' },
+      { type: 'cloudflare-access' },
+    ],
+    [{ issuer: 'https://evil.test/accounts.google.com' }, { type: 'openid' }],
+    [{ issuer: 'https://okta.com.evil.test' }, { type: 'openid' }],
+  ])('%j is settled to %j', async (provider, wanted) => expect(await loaded(provider)).toMatchObject(wanted))
+
+  it('is asked for groups where they decide, and where the provider has a scope for them', async () => {
+    const scopes = async (provider: object) =>
+      (await loaded({ ...provider, allowed_groups: ['a'] }))?.scopes.includes('groups')
+    expect(await scopes({ type: 'okta', domain: 'corp.okta.com' })).toBe(true)
+    expect(await scopes({ issuer: 'https://corp.okta.com/oauth2/default' })).toBe(false)
+    expect(await scopes({ type: 'cloudflare-access', domain: 'corp.cloudflareaccess.com' })).toBe(true)
+    expect(await scopes({ issuer: 'https://id.example.com' })).toBe(false)
+    expect((await loaded({ type: 'okta', domain: 'corp.okta.com' }))?.scopes).not.toContain('groups')
+  })
+
+  it.each<[object, string]>([
+    [
+      { type: 'entra' },
+      'needs `issuer`, the URL below which the provider publishes /.well-known/openid-configuration, or `tenant`',
+    ],
+    [{ type: 'okta' }, ', or `domain`'],
+    [{ type: 'keycloak' }, 'needs `issuer`'],
+    [{ type: 'okta', domain: 'https://corp.okta.com' }, 'domain – must be a host name'],
+    [
+      { type: 'entra', tenant, issuer: 'https://login.microsoftonline.com/x/v2.0' },
+      'tenant – cannot be combined with `issuer`: keep one of the two',
+    ],
+    [
+      { type: 'entra', tenant: 'organizations', allowed_tenants: ['corp.test'] },
+      'allowed_tenants[0] – must be the ID of a tenant',
+    ],
+    [
+      { type: 'okta', domain: 'corp.okta.com', allowed_tenants: ['a'] },
+      'allowed_tenants – has no meaning for a provider of type okta',
+    ],
+  ])('never starts with %j', async (provider, fault) => {
+    const faults = await faultsOf(one(provider))
+    expect(faults).toHaveLength(1)
+    expect(faults[0]).toContain(fault)
+  })
+
+  it('never lets every Microsoft account of the world in', async () => {
+    const publicly = (more: object) =>
+      faultsOf(
+        JSON.stringify({
+          issuer: 'https://mcp.example.com',
+          oauth_providers: { sso: { type: 'entra', tenant: 'organizations', client_id: 'a', ...more } },
+        }),
+      )
+    expect(await publicly({})).toEqual([expect.stringContaining('lets anyone with an account there sign in')])
+    expect(await publicly({ allowed_tenants: [tenant] })).toEqual([])
+  })
+})

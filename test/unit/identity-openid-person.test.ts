@@ -1,14 +1,16 @@
 // Who an OpenID provider vouches for, and whom the operator's lists admit.
 import { describe, expect, test } from 'vitest'
+import { typeOf } from '../../src/config/providers.ts'
 import { claimAt } from '../../src/identity/providers/claims.ts'
-import { personFrom, unverifiedWords } from '../../src/identity/providers/openid.ts'
+import { personFrom, unverifiedWords } from '../../src/identity/providers/openid-person.ts'
 import { denialOf } from '../../src/identity/providers/provider.ts'
 
-const settings = { issuer: 'https://idp.test', groups_claim: 'groups' }
+const settings = { type: 'openid' as const, issuer: 'https://idp.test', groups_claim: 'groups' }
 const said = (claims: Record<string, unknown>, more: object = {}) =>
   personFrom({ claims: { sub: '7', email: 'ana@corp.test', email_verified: true, ...claims } }, 'sso', {
     ...settings,
     ...more,
+    type: typeOf('sso', { issuer: settings.issuer, ...more }),
   })
 const vouched = (claims: Record<string, unknown>) => said(claims).person
 const rules = { allowed_domains: ['corp.test'] }

@@ -1,8 +1,8 @@
 // Access rules: whom they name, what they name, and whether they say anything. No rule is ever ignored.
 import { permissions } from '../access-keys.ts'
-import { issuerOf } from '../providers.ts'
 import { didYouMean } from '../shape.ts'
 import { type Path, keyText, printable } from '../tree.ts'
+import { typeIn } from './providers.ts'
 import type { RawConfig, Rule } from './draft.ts'
 
 const whoKeys = ['people', 'groups', 'everyone', 'anonymous'] as const
@@ -120,9 +120,6 @@ const who: Rule = (draft, report) => {
   for (const name of draft.keys('access', 'groups')) judge(['access', 'groups', name], 'members', personFault)
 }
 
-/** Google sends no groups. */
-const withoutGroups = /^https:\/\/accounts\.google\.com$/i
-
 const declaredGroups: Rule = (draft, report) => {
   const methods = signInMethods(draft)
   for (const name of draft.keys('access', 'groups')) {
@@ -137,7 +134,7 @@ const declaredGroups: Rule = (draft, report) => {
           at,
           `is not a sign-in method (configured: ${methods.map((one) => printable(one)).join(', ')})${didYouMean(id, methods)}`,
         )
-      else if (withoutGroups.test(issuerOf(id, draft.text('oauth_providers', id, 'issuer')) ?? ''))
+      else if (id !== 'local' && typeIn(draft, id) === 'google')
         report.warn(at, 'has no members: this provider sends no groups')
     }
   }

@@ -1,6 +1,6 @@
 // Identity providers: where they are, what they are asked for, and whom they let in.
 import { isLoopbackUrl } from '../../kit/addresses.ts'
-import { type ProviderType, issuerOf, typeOf } from '../providers.ts'
+import { type ProviderType, isOpenId, issuerOf, typeOf } from '../providers.ts'
 import type { Path } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 
@@ -13,13 +13,23 @@ const everybody = '*'
 const openIssuers =
   /^https:\/\/(?:accounts\.google\.com|(?:login\.microsoftonline\.com|sts\.windows\.net)\/(?:common|consumers|organizations|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/.*)?|gitlab\.com|appleid\.apple\.com|www\.facebook\.com|(?:api\.)?login\.yahoo\.com|www\.linkedin\.com(?:\/oauth)?|id\.twitch\.tv\/oauth2|slack\.com|discord\.com|login\.salesforce\.com|access\.line\.me|www\.paypal\.com|bitbucket\.org|oauth\.telegram\.org|orcid\.org)\/?$/i
 
-const typeIn = (draft: RawConfig, id: string): ProviderType =>
-  typeOf(id, {
-    type: draft.text('oauth_providers', id, 'type'),
-    // One that is at fault was meant all the same.
-    issuer: draft.has('oauth_providers', id, 'issuer') ? '' : undefined,
-    authorization_url: draft.has('oauth_providers', id, 'authorization_url') ? '' : undefined,
-  })
+/** What decides type and issuer. What is at fault was meant all the same, and counts as written. */
+const writtenIn = (draft: RawConfig, id: string) => {
+  const text = (key: string): string | undefined => {
+    const path = ['oauth_providers', id, key]
+    return draft.has(...path) ? (draft.text(...path) ?? '') : undefined
+  }
+  return {
+    type: text('type'),
+    issuer: text('issuer'),
+    authorization_url: text('authorization_url'),
+    domain: text('domain'),
+    tenant: text('tenant'),
+    client_id: text('client_id'),
+  }
+}
+
+export const typeIn = (draft: RawConfig, id: string): ProviderType => typeOf(id, writtenIn(draft, id))
 
 /** Whether whoever has an account at the provider, and anybody can have one, gets in. */
 const admitsEverybody = (draft: RawConfig, id: string): boolean => {
@@ -27,7 +37,7 @@ const admitsEverybody = (draft: RawConfig, id: string): boolean => {
   if (type === 'github') return !draft.has('oauth_providers', id, 'base_url')
   // Nobody but the operator knows who can make an account there.
   if (type === 'oauth2') return true
-  const issuer = issuerOf(id, draft.text('oauth_providers', id, 'issuer'))
+  const issuer = issuerOf(id, writtenIn(draft, id))
   return issuer !== undefined && openIssuers.test(URL.parse(issuer)?.href ?? '')
 }
 
@@ -48,21 +58,43 @@ const providerUrl = (draft: RawConfig, report: Report, path: Path): void => {
     report.fault(path, 'must use https: plain http on localhost is allowed only for a gateway on localhost')
 }
 
+const insteadOfIssuer: Readonly<Partial<Record<ProviderType, string>>> = {
+  entra: ', or `tenant`',
+  okta: ', or `domain`',
+  auth0: ', or `domain`',
+  'cloudflare-access': ', or `domain`',
+}
+
 const issuer = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'issuer']
   if (draft.has(...path)) providerUrl(draft, report, path)
-  else if (issuerOf(id, undefined) === undefined)
+  else if (issuerOf(id, writtenIn(draft, id)) === undefined)
     report.key(
       ['oauth_providers', id],
-      'needs `issuer`, the URL below which the provider publishes /.well-known/openid-configuration; only `google` works without one',
+      `needs \`issuer\`, the URL below which the provider publishes /.well-known/openid-configuration${insteadOfIssuer[typeIn(draft, id)] ?? '; only `google` works without one'}`,
     )
+  for (const key of ['tenant', 'domain'])
+    if (draft.has(...path) && draft.has('oauth_providers', id, key))
+      report.key(['oauth_providers', id, key], 'cannot be combined with `issuer`: keep one of the two')
+  if (typeIn(draft, id) === 'entra')
+    for (const { value, path: at } of draft.texts('oauth_providers', id, 'allowed_tenants'))
+      if (!/^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(value))
+        report.fault(at, 'must be the ID of a tenant, e.g. "5c1a3b0e-8a7e-4a57-9f0e-0d8f0c1f2a3b"')
 }
 
 const oauth2Urls = ['authorization_url', 'token_url', 'userinfo_url']
 
+const openIdKeys = ['issuer', 'groups_claim', 'email_verified']
+
 /** Keys that mean something for one type of provider alone. */
 const keysOfType: Readonly<Record<ProviderType, readonly string[]>> = {
-  openid: ['issuer', 'groups_claim', 'email_verified'],
+  openid: openIdKeys,
+  google: [...openIdKeys, 'allowed_tenants'],
+  entra: [...openIdKeys, 'tenant', 'allowed_tenants'],
+  okta: [...openIdKeys, 'domain'],
+  auth0: [...openIdKeys, 'domain'],
+  keycloak: openIdKeys,
+  'cloudflare-access': [...openIdKeys, 'domain'],
   github: ['base_url', 'allowed_logins'],
   oauth2: [
     'issuer',
@@ -148,7 +180,13 @@ const ownParameters = new Set([
   'request_uri',
 ])
 
-const allowKeys = ['allowed_logins', 'allowed_emails', 'allowed_domains', 'allowed_groups'] as const
+const allowKeys = [
+  'allowed_logins',
+  'allowed_tenants',
+  'allowed_emails',
+  'allowed_domains',
+  'allowed_groups',
+] as const
 /** Keys of a provider that decide who gets in; one level too deep they would only be sent along. */
 const notParameters: ReadonlySet<string> = new Set([
   ...allowKeys,
@@ -191,7 +229,7 @@ const allowLists = (draft: RawConfig, report: Report, id: string): void => {
  */
 const trustedAddresses = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'email_verified']
-  if (draft.text(...path) !== 'trust' || typeIn(draft, id) !== 'openid' || !admitsEverybody(draft, id)) return
+  if (draft.text(...path) !== 'trust' || !isOpenId(typeIn(draft, id)) || !admitsEverybody(draft, id)) return
   report.fault(
     path,
     'must not be "trust" for a provider that is open to anyone: users there can claim any email address',

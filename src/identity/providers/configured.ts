@@ -15,8 +15,8 @@ export interface ProvidersDeps {
 
 type Settings = Config['oauth_providers'][string]
 
-const creators: Readonly<Record<Settings['type'], (deps: ProviderDeps) => IdentityProvider>> = {
-  openid: createOpenIdProvider,
+/** All others are OpenID providers. */
+const creators: Readonly<Partial<Record<Settings['type'], (deps: ProviderDeps) => IdentityProvider>>> = {
   github: createGitHubProvider,
   oauth2: createOAuth2Provider,
 }
@@ -32,7 +32,8 @@ export const createProviders = ({
 }: ProvidersDeps): ReadonlyMap<string, IdentityProvider> => {
   const one = (id: string, settings: Settings): IdentityProvider => {
     if (id === 'local') throw new RangeError('oauth_providers.local: the name is taken by local_users')
-    return creators[settings.type]({
+    const create = creators[settings.type] ?? createOpenIdProvider
+    return create({
       runtime,
       id,
       settings: { ...settings, name: settings.name ?? id },

@@ -1,11 +1,13 @@
 // Requests to an OpenID provider: over the guarded outbound function, what the provider says of itself believed for
 // an hour, and what can go wrong told with all that is known of it.
 import * as oauth from 'oauth4webapi'
+import type { ProviderConfig } from '../../config/schema.ts'
 import { asFetch } from '../../kit/http.ts'
 import { type RefusalCode, Refusal } from '../../kit/refusal.ts'
 import { type Normalizing, normalized } from '../../kit/token-response.ts'
 import { sameIssuer } from '../../kit/urls.ts'
 import type { Outbound } from '../../ports/runtime.ts'
+import { isTenantOf } from './openid-person.ts'
 
 const freshMs = 3_600_000
 /** A person waits for all requests of one step together. */
@@ -68,11 +70,13 @@ export interface ProviderMetadata {
   verify(as: oauth.AuthorizationServer, response: Response, guarded: ProviderRequestOptions): Promise<void>
 }
 
+type Configured = Pick<ProviderConfig, 'issuer' | 'type'>
+
 /**
  * The issuer as the provider spells it, which is what its tokens say. Throws `provider.issuer` where that is
  * another one.
  */
-const publishedIssuer = async (response: Response, issuer: string): Promise<URL> => {
+const publishedIssuer = async (response: Response, { issuer, type }: Configured): Promise<URL> => {
   const document: unknown =
     response.status === 200
       ? await response
@@ -84,7 +88,7 @@ const publishedIssuer = async (response: Response, issuer: string): Promise<URL>
     typeof document === 'object' && document !== null && 'issuer' in document ? document.issuer : undefined
   // Whatever is no metadata at all is refused by the library, in its own words.
   if (typeof published !== 'string') return new URL(issuer)
-  if (!sameIssuer(published, issuer))
+  if (!sameIssuer(published, issuer) && !(type === 'entra' && isTenantOf(published, issuer)))
     throw new Refusal(
       'provider.issuer',
       `issuer mismatch: metadata says ${published.slice(0, 300)}, configured is ${issuer}`,
@@ -92,13 +96,13 @@ const publishedIssuer = async (response: Response, issuer: string): Promise<URL>
   return new URL(published)
 }
 
-export const createProviderMetadata = (issuer: string, now: () => number): ProviderMetadata => {
+export const createProviderMetadata = (settings: Configured, now: () => number): ProviderMetadata => {
   let kept: { readonly as: oauth.AuthorizationServer; readonly at: number } | undefined
   let refetchedAt = -Infinity
 
   const read = async (guarded: ProviderRequestOptions): Promise<oauth.AuthorizationServer> => {
-    const response = await oauth.discoveryRequest(new URL(issuer), { ...guarded, algorithm: 'oidc' })
-    const as = await oauth.processDiscoveryResponse(await publishedIssuer(response, issuer), response)
+    const response = await oauth.discoveryRequest(new URL(settings.issuer), { ...guarded, algorithm: 'oidc' })
+    const as = await oauth.processDiscoveryResponse(await publishedIssuer(response, settings), response)
     kept = { as, at: now() }
     return as
   }

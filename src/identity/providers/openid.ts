@@ -1,13 +1,11 @@
-// Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, an ID token whose signature is always checked, and
-// the person whom its claims describe.
+// Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, and an ID token whose signature is always checked.
 import * as oauth from 'oauth4webapi'
 import type { ProviderConfig } from '../../config/schema.ts'
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
-import type { Person } from '../../ports/people.ts'
 import type { ClientAuthMethod } from '../../ports/services.ts'
-import { type Claims, claimAt, groupsOf, httpsUrl, plainEmail, short } from './claims.ts'
+import { type TokenClaims, isEnough, personFrom, tenantIssuer, unverifiedWords } from './openid-person.ts'
 import {
   type OpenIdStep,
   type ProviderMetadata,
@@ -19,119 +17,7 @@ import {
 } from './openid-requests.ts'
 import { type IdentityProvider, type ProviderDeps, type RoundTripSecrets, denialOf } from './provider.ts'
 
-// From the claims of the provider to a person.
-
-/** What decides how the provider's word is read. */
-type PersonSettings = Pick<ProviderConfig, 'groups_claim' | 'email_verified' | 'issuer'>
-
-// Some providers send the boolean as text; nothing else means yes (OpenID Connect Core §5.1).
-const verified = (claims: Claims): boolean =>
-  claims['email_verified'] === true || claims['email_verified'] === 'true'
-
-/** Microsoft's own word for it: the tenant has proven that the address's domain is its own. */
-const ownedDomain = (claims: Claims): boolean => [true, 'true', 1, '1'].includes(claims['xms_edov'] as string)
-
-/**
- * Microsoft Entra, one tenant by its id or domain: that tenant's administrators, and nobody else, give out
- * its addresses.
- */
-const oneTenant =
-  /^https:\/\/login\.microsoftonline\.com\/(?!(?:common|organizations|consumers|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/|$))[^/]+\/v2\.0\/?$/i
-
-/**
- * Whether an address counts of which the provider does not say that it is verified: what is written, else
- * only where the provider is the authority for its addresses.
- */
-const trusts = ({ issuer, email_verified: written }: PersonSettings): boolean =>
-  (written ?? (oneTenant.test(issuer) ? 'trust' : 'claim')) === 'trust'
-
-/** When the provider says that an address is not verified, that is final. */
-const counts = (claims: Claims, settings: PersonSettings): boolean => {
-  if (verified(claims)) return true
-  if (claims['email_verified'] !== undefined && claims['email_verified'] !== null) return false
-  return trusts(settings) || (oneTenant.test(settings.issuer) && ownedDomain(claims))
-}
-
-/** What the provider said: in the signed token, and in userinfo where that was asked. */
-interface TokenClaims {
-  readonly claims: Claims
-  readonly userinfo?: Claims
-}
-
-/** Whether the signed token alone says all that is asked of a person. */
-const isEnough = (claims: Claims, settings: PersonSettings): boolean => {
-  const addressed =
-    claims['email'] !== undefined && (claims['email_verified'] !== undefined || counts(claims, settings))
-  return addressed && claimAt(claims, settings.groups_claim) !== undefined
-}
-
-/** An address that does not count, and what the provider says of it. */
-interface Unverified {
-  readonly email: string
-  readonly said: unknown
-}
-
-/**
- * The address with the word that it is verified, both from one source: never one from each. The signed token
- * wins.
- */
-const addressOf = (
-  { claims, userinfo = {} }: TokenClaims,
-  settings: PersonSettings,
-): { readonly email?: string; readonly unverified?: Unverified } => {
-  const complete =
-    claims['email'] !== undefined && (claims['email_verified'] !== undefined || counts(claims, settings))
-  const source = complete || userinfo['email'] === undefined ? claims : userinfo
-  const email = plainEmail(source['email'])
-  if (email === undefined) return {}
-  return counts(source, settings) ? { email } : { unverified: { email, said: source['email_verified'] } }
-}
-
-/** A claim that was too large for the token is named, and kept elsewhere (OpenID Connect Core §5.6.2). */
-const isElsewhere = (claims: Readonly<Record<string, unknown>>, claim: string): boolean => {
-  const { _claim_names: names } = claims
-  return typeof names === 'object' && names !== null && Object.hasOwn(names, claim)
-}
-
-/**
- * `claims` as validated by the caller; `sub` is checked there (OpenID Connect Core §5.7: issuer and `sub` are
- * the only key).
- */
-export const personFrom = (
-  sent: TokenClaims,
-  provider: string,
-  settings: PersonSettings,
-): { readonly person: Person; readonly unverified?: Unverified } => {
-  const all = { ...sent.userinfo, ...sent.claims }
-  const { email, unverified } = addressOf(sent, settings)
-  const login = short(all['preferred_username'])
-  const name = short(all['name'])
-  const avatar = httpsUrl(all['picture'])
-  const groups = claimAt(sent.claims, settings.groups_claim) ?? claimAt(sent.userinfo, settings.groups_claim)
-  const person = {
-    provider,
-    subject: sent.claims['sub'] as string,
-    groups: groupsOf(groups),
-    ...(groups === undefined && isElsewhere(all, settings.groups_claim)
-      ? { groupsUnknown: true as const }
-      : {}),
-    ...(login ? { login } : {}),
-    ...(email ? { email } : {}),
-    ...(name ? { name } : {}),
-    ...(avatar ? { avatar } : {}),
-  }
-  return { person, ...(unverified && { unverified }) }
-}
-
-/** Why an address does not count, and what the operator may do about it. */
-export const unverifiedWords = ({ email, said }: Unverified, provider: string): string =>
-  `the provider does not say that ${email} is verified (email_verified ${said === undefined ? 'is absent' : `is ${JSON.stringify(said).slice(0, 40)}`}); ` +
-  `if it gives out only addresses that it has checked, set oauth_providers.${provider}.email_verified: trust`
-
-// The round trip.
-
 const toleranceSeconds = 60
-const google = 'https://accounts.google.com'
 
 /** Where browsers may be sent: https, or the very origin that the operator configured without it. */
 const browserUrl = (endpoint: string | undefined, issuer: string): URL => {
@@ -148,9 +34,13 @@ const browserUrl = (endpoint: string | undefined, issuer: string): URL => {
  * How to ask for a fresh sign-in or another account in the values this provider understands (OpenID Connect
  * Core §3.1.2.1).
  */
-const promptFor = (again: 'login' | 'switch', as: oauth.AuthorizationServer): string => {
+const promptFor = (
+  again: 'login' | 'switch',
+  as: oauth.AuthorizationServer,
+  { type }: ProviderConfig,
+): string => {
   const listed = as['prompt_values_supported']
-  const known = Array.isArray(listed) ? listed : as.issuer === google ? ['select_account'] : ['login']
+  const known = Array.isArray(listed) ? listed : type === 'google' ? ['select_account'] : ['login']
   const wanted = again === 'switch' ? ['select_account', 'login'] : ['login', 'select_account']
   return wanted.find((value) => known.includes(value)) ?? 'login'
 }
@@ -273,7 +163,7 @@ const createBegin =
         state,
         secrets,
         challenge: runtime.digest(secrets.verifier),
-        prompt: again && promptFor(again, as),
+        prompt: again && promptFor(again, as, settings),
       })
       for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
       return { url: url.href, secrets }
@@ -304,7 +194,8 @@ const createFinish =
         secrets.verifier,
         guarded,
       )
-      const tokens = await oauth.processAuthorizationCodeResponse(as, client, response, {
+      const issuer = await tenantIssuer(as.issuer, response, settings)
+      const tokens = await oauth.processAuthorizationCodeResponse({ ...as, issuer }, client, response, {
         expectedNonce: secrets.nonce,
         requireIdToken: true,
       })
@@ -327,7 +218,7 @@ const createFinish =
 
 export const createOpenIdProvider = (deps: ProviderDeps): IdentityProvider => {
   const { runtime, id, settings } = deps
-  const metadata = createProviderMetadata(settings.issuer, runtime.now)
+  const metadata = createProviderMetadata(settings, runtime.now)
   const guard = (): ProviderRequestOptions => guardedFetch(runtime.outbound, runtime.now, settings.issuer)
   return {
     id,

@@ -65,7 +65,12 @@ export interface IdentityProvider {
   denied(person: Person): DeniedReason | undefined
 }
 
-type Rules = Pick<ProviderConfig, 'allowed_logins' | 'allowed_emails' | 'allowed_domains' | 'allowed_groups'>
+type Rules = Partial<
+  Pick<
+    ProviderConfig,
+    'type' | 'allowed_logins' | 'allowed_tenants' | 'allowed_emails' | 'allowed_domains' | 'allowed_groups'
+  >
+>
 
 // Beyond ASCII, lower-casing maps different letters onto one (U+212A becomes k): such text equals only
 // itself.
@@ -77,39 +82,72 @@ const admits = (list: readonly string[] | undefined, value: string | undefined):
   list.some((entry) => entry === '*' || (value !== undefined && folded(entry) === value))
 
 /**
- * Why a person may not come in; undefined when they may. Every rule that is written must hold, and an empty
- * list admits nobody. `unverified`: why there is no address.
+ * A Google account with an address elsewhere. Google is no authority for such an address: whoever left the
+ * organization keeps the account.
  */
-export const denialOf = (person: Person, rules: Rules, unverified?: string): DeniedReason | undefined => {
-  const { groups } = person
+const isPersonal = ({ email, tenant }: Person): boolean =>
+  email !== undefined && tenant === undefined && !/@(?:gmail|googlemail)\.com$/i.test(email)
+
+const noGroups = ({ groupsUnknown }: Person): string =>
+  groupsUnknown
+    ? 'the provider has groups of this user and did not send them: for Entra, send only groups assigned to the application, or application roles'
+    : 'the provider sent none; see groups_claim'
+
+const listed = 'Accounts on the administrator’s list.'
+
+type Denial = DeniedReason | undefined
+
+const denialByName = ({ login, tenant }: Person, rules: Rules): Denial => {
+  if (!admits(rules.allowed_logins, login && folded(login)))
+    return {
+      why: `allowed_logins: ${login ?? 'the provider sent no username, which'} is not in it`,
+      hint: listed,
+    }
+  if (!admits(rules.allowed_tenants, tenant && folded(tenant)))
+    return {
+      why: `allowed_tenants: ${tenant ?? 'the account belongs to no organization, which'} is not in it`,
+      hint: 'Accounts of the organizations that the administrator allowed.',
+    }
+  return undefined
+}
+
+const denialByAddress = (person: Person, rules: Rules, unverified?: string): Denial => {
   const email = person.email === undefined ? undefined : folded(person.email)
   const why = (key: string): string =>
     person.email === undefined
       ? `${key}: ${unverified ?? 'the provider sent no email address'}`
       : `${key}: ${person.email} is not in it`
-  if (!admits(rules.allowed_logins, person.login && folded(person.login)))
-    return {
-      why: `allowed_logins: ${person.login ?? 'the provider sent no username, which'} is not in it`,
-      hint: 'Accounts on the administrator’s list.',
-    }
   if (!admits(rules.allowed_emails, email))
     return {
       why: why('allowed_emails'),
-      hint:
-        email === undefined
-          ? 'Accounts with a verified email address.'
-          : 'Accounts on the administrator’s list.',
+      hint: email === undefined ? 'Accounts with a verified email address.' : listed,
     }
-  if (!admits(rules.allowed_domains, email?.slice(email.indexOf('@') + 1)))
+  const domains = rules.allowed_domains
+  if (!admits(domains, email?.slice(email.indexOf('@') + 1)))
     return {
       why: why('allowed_domains'),
-      hint: `Accounts with a verified email address at ${rules.allowed_domains?.join(', ')}.`,
+      hint: `Accounts with a verified email address at ${domains?.join(', ')}.`,
     }
-  const allowed = rules.allowed_groups
-  if (allowed && !allowed.some((group) => group === '*' || groups.includes(group)))
+  if (rules.type === 'google' && domains && !domains.includes('*') && isPersonal(person))
     return {
-      why: `allowed_groups: none of its groups (${groups.slice(0, 20).join(', ') || 'the provider sent none; see groups_claim'}) is in it`,
-      hint: 'Members of the groups that the administrator allowed.',
+      why: `allowed_domains: ${person.email} is a personal Google account, of no Google Workspace organization`,
+      hint: `Google Workspace accounts at ${domains.join(', ')}.`,
     }
   return undefined
 }
+
+const denialByGroup = (person: Person, { allowed_groups: allowed }: Rules): Denial => {
+  const { groups } = person
+  if (!allowed || allowed.some((group) => group === '*' || groups.includes(group))) return undefined
+  return {
+    why: `allowed_groups: none of its groups (${groups.slice(0, 20).join(', ') || noGroups(person)}) is in it`,
+    hint: 'Members of the groups that the administrator allowed.',
+  }
+}
+
+/**
+ * Why a person may not come in; undefined when they may. Every rule that is written must hold, and an empty
+ * list admits nobody. `unverified`: why there is no address.
+ */
+export const denialOf = (person: Person, rules: Rules, unverified?: string): Denial =>
+  denialByName(person, rules) ?? denialByAddress(person, rules, unverified) ?? denialByGroup(person, rules)
