@@ -55,7 +55,9 @@ const bySubject = new Map<string, Account>()
 
 const client = { client_id: 'postern', client_secret: 'mock-client-secret-for-development' }
 const callbacks = ['localhost', '127.0.0.1', '[::1]'].flatMap((name) =>
-  ['/oauth/callback', '/callback', '/oauth/callback/mock'].map((path) => `http://${name}${path}`),
+  ['/oauth/callback', '/callback', '/authorize/callback', '/oauth/callback/mock', '/oauth/callback/sso'].map(
+    (path) => `http://${name}${path}`,
+  ),
 )
 
 const configuration = async () => {

@@ -158,8 +158,9 @@ const clientRoutes = (h: Handlers, registration: boolean): readonly Route[] => [
 /** Users and their accounts at upstream servers. */
 const accountRoutes = (h: Handlers): readonly Route[] => [
   {
-    paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'],
-    description: 'Redirect URI for identity providers. Register the first one with them',
+    paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback', '/authorize/callback'],
+    description:
+      'Redirect URI for identity providers. Register the first one with them, or the one in `redirect_path`',
     surface: 'page',
     cors: false,
     changesState: true,

@@ -1,6 +1,6 @@
 // Keys about people and clients: identity providers, local users and preregistered OAuth clients.
 import * as z from 'zod'
-import { claimNames, providerTypes } from './providers.ts'
+import { claimNames, providerTypes, redirectPaths } from './providers.ts'
 import { httpUrl, secret, text } from './key-types.ts'
 
 const path = (what: string, names: readonly string[]) =>
@@ -79,6 +79,12 @@ export const providerKeys = z
       .optional()
       .describe(
         'Scopes to request from the provider. Default for type `openid`: `openid email profile`; `openid` is required. Default for type `github`: `read:user user:email`, and `read:org` if access depends on groups. Default for type `oauth2`: none.',
+      ),
+    redirect_path: z
+      .enum(redirectPaths)
+      .default('/oauth/callback')
+      .describe(
+        'Path of the redirect URI that is registered at the provider. `{provider}` stands for the provider’s ID; responses for that provider are then accepted at this path only, so use it if you do not trust all providers alike.',
       ),
     extra_params: z
       .record(z.string(), z.string())

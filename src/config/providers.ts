@@ -11,6 +11,14 @@ export const providerTypes = [
   'github',
   'oauth2',
 ] as const
+/** Paths at which the gateway takes what a provider sends back; other gateways told people to register these. */
+export const redirectPaths = [
+  '/oauth/callback',
+  '/callback',
+  '/authorize/callback',
+  '/oauth/callback/{provider}',
+] as const
+
 export type ProviderType = (typeof providerTypes)[number]
 
 /** Whether a provider of this type is discovered and sends ID tokens (OpenID Connect). */

@@ -182,6 +182,10 @@ export const configSchema = z
       ),
     cors: cors.prefault({}),
     oauth_providers: z.record(serviceId, providerKeys).default({}).describe('Identity providers by ID.'),
+    single_provider: z
+      .boolean()
+      .default(false)
+      .describe('Refuse to start with more than one entry in `oauth_providers`.'),
     mcp_services: z
       .record(serviceId, serviceKeys)
       .default({})

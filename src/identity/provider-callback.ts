@@ -133,6 +133,13 @@ const createBegin =
     return seeOther(url, [browser.cookie])
   }
 
+const arrivesAt = ({ id, callback }: IdentityProvider, request: Request): boolean => {
+  const named = lastSegment(request)
+  return callback === undefined
+    ? named === 'callback' || named === id
+    : new URL(request.url).pathname === callback
+}
+
 const createCallback =
   (deps: ProviderSignInDeps, roundTrips: RoundTrips): Handler =>
   async (request, context) => {
@@ -142,8 +149,7 @@ const createCallback =
       throw new Refusal('login.state-unknown', 'state missing or repeated', { page: signInAgain({}) })
     const kept = await roundTrips.read(state)
     const provider = kept && deps.providers.get(kept.provider)
-    const named = lastSegment(request)
-    if (!provider || (named !== 'callback' && named !== kept.provider))
+    if (!provider || !arrivesAt(provider, request))
       throw new Refusal('login.state-unknown', 'state unknown or expired', { page: signInAgain({}) })
     refuseOtherBrowser(deps, await deps.csrf.id(request), kept, context)
     // Single use, whatever follows: of two parallel callbacks one goes on.

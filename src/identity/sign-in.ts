@@ -53,7 +53,7 @@ export interface SignIn {
   readonly password: Handler
   /** POST /login/:provider */
   readonly begin: Handler
-  /** GET /oauth/callback, /oauth/callback/:provider, /callback */
+  /** GET /oauth/callback, /oauth/callback/:provider, /callback, /authorize/callback */
   readonly callback: Handler
   /** POST /logout */
   readonly logout: Handler

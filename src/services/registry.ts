@@ -397,6 +397,7 @@ const configuredMs = 30_000
 const otherPaths: readonly string[] = [
   '/oauth/callback',
   '/callback',
+  '/authorize/callback',
   '/connect/callback',
   '/login',
   '/logout',

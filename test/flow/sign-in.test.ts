@@ -202,14 +202,40 @@ describe.each(runtimes)('%s', (_, open) => {
       expect((await viaProvider(browser, await browser.go('/login'), 'operator')).status).toBe(200)
     }))
 
-  test('every one of the three callback paths brings a person home', () =>
+  test.each([
+    ['/oauth/callback', '/oauth/callback'],
+    ['/callback', '/callback'],
+    ['/authorize/callback', '/authorize/callback'],
+    ['/oauth/callback/{provider}', '/oauth/callback/sso'],
+  ] as const)('redirect_path %s is sent to the provider, and brings a person home', (written, path) =>
+    inHouse(withProvider({ redirect_path: written }), async (house, browser) => {
+      const out = await browser.submit(await browser.go('/login'), '/login/sso', {})
+      expect(new URL(out.url).searchParams.get('redirect_uri')).toBe(`${house.origin}${path}`)
+      expect((await browser.go(await signInAtProvider(out.url, 'operator'))).body).toContain('Olga Operator')
+    }),
+  )
+
+  test('every one of the four callback paths brings a person home', () =>
     inHouse(withProvider(), async (house) => {
-      for (const path of ['/oauth/callback', '/callback', '/oauth/callback/sso']) {
+      for (const path of ['/oauth/callback', '/callback', '/authorize/callback', '/oauth/callback/sso']) {
         const browser = createBrowser(house.fetch, house.origin)
         const out = await browser.submit(await browser.go('/login'), '/login/sso', {})
         const callback = new URL(await signInAtProvider(out.url, 'operator'))
         callback.pathname = path
         expect((await browser.go(callback.href)).body).toContain('Olga Operator')
+      }
+    }))
+
+  test('never takes the response of a provider with its own path at another path', () =>
+    inHouse(withProvider({ redirect_path: '/oauth/callback/{provider}' }), async (house) => {
+      for (const path of ['/oauth/callback', '/callback', '/authorize/callback', '/oauth/callback/other']) {
+        const browser = createBrowser(house.fetch, house.origin)
+        const out = await browser.submit(await browser.go('/login'), '/login/sso', {})
+        const callback = new URL(await signInAtProvider(out.url, 'operator'))
+        callback.pathname = path
+        const page = await browser.go(callback.href)
+        expect(page.status).toBe(400)
+        expect([...browser.cookies.keys()]).not.toContain(browser.session)
       }
     }))
 

@@ -255,3 +255,23 @@ describe('a well-known provider', () => {
     expect(await publicly({ allowed_tenants: [tenant] })).toEqual([])
   })
 })
+
+describe('single_provider', () => {
+  const two = (single: boolean): string =>
+    JSON.stringify({
+      single_provider: single,
+      oauth_providers: {
+        google: { client_id: 'a', client_secret: 'b' },
+        github: { client_id: 'a', client_secret: 'c' },
+      },
+    })
+
+  it('never starts with two, and says so as the gateway did that could have one alone', async () => {
+    expect(await faultsOf(two(true))).toEqual([
+      expect.stringContaining(
+        "Only one OAuth provider can be configured per gateway instance. Found 2 providers: ['google', 'github']. Please configure only one provider due to OAuth 2.1 resource parameter constraints",
+      ),
+    ])
+    expect(await faultsOf(two(false))).toEqual([])
+  })
+})

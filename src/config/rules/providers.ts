@@ -1,7 +1,7 @@
 // Identity providers: where they are, what they are asked for, and whom they let in.
 import { isLoopbackUrl } from '../../kit/addresses.ts'
 import { type ProviderType, isOpenId, issuerOf, typeOf } from '../providers.ts'
-import type { Path } from '../tree.ts'
+import { type Path, printable } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 
 const everybody = '*'
@@ -275,4 +275,14 @@ const providers: Rule = (draft, report) => {
   }
 }
 
-export const providerRules: readonly Rule[] = [providers, severalWaysIn]
+/** In the words of the gateway that had this limit. */
+const oneProvider: Rule = (draft, report) => {
+  const ids = draft.keys('oauth_providers')
+  if (draft.flag('single_provider') && ids.length > 1)
+    report.key(
+      ['oauth_providers'],
+      `Only one OAuth provider can be configured per gateway instance. Found ${ids.length} providers: [${ids.map((id) => `'${printable(id)}'`).join(', ')}]. Please configure only one provider due to OAuth 2.1 resource parameter constraints (single_provider: true)`,
+    )
+}
+
+export const providerRules: readonly Rule[] = [providers, oneProvider, severalWaysIn]

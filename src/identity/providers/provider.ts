@@ -42,6 +42,11 @@ export interface IdentityProvider {
   /** What the button says. */
   readonly name: string
   /**
+   * The path at which alone its responses arrive, where it has one of its own: no other provider can pass on a
+   * response as if it were this one's (RFC 9700 §4.4.2).
+   */
+  readonly callback?: string
+  /**
    * Where to send the browser, and what must be kept until it returns. `state` is ours; nothing of the client
    * that asked for this sign-in is passed on. `retry`: the path by which the person tries again, for
    * refusals. Throws `provider.unreachable` or `provider.untrusted`.
