@@ -6,7 +6,7 @@ import { sealedRefusal } from '../kit/keyring.ts'
 import { aboutRequest } from '../kit/log.ts'
 import { keyMismatchOfRecord, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Audit, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
+import type { Audit, DescribeFlow, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { DeniedReason, IdentityProvider, RoundTripSecrets } from './providers/provider.ts'
@@ -75,6 +75,7 @@ export interface ProviderSignInDeps {
   readonly csrf: LoginCsrf
   readonly completeSignIn: CompleteSignIn
   readonly keepTokens: SaveProviderTokens
+  readonly describeFlow: DescribeFlow
   readonly limit: Limit
   readonly record: Audit
 }
@@ -84,6 +85,20 @@ const lastSegment = (request: Request): string => new URL(request.url).pathname.
 const signInAgain = (target: ReturnTarget, label = 'Sign in again') => ({
   onward: { label, href: loginPath(target) },
 })
+
+/** Who is kept out on the way of a client can tell the client so (`access_denied`, RFC 6749 §4.1.2.1). */
+const withReturn = async (
+  { describeFlow }: ProviderSignInDeps,
+  refusal: Refusal,
+  flow: string | undefined,
+  request: Request,
+): Promise<Refusal> => {
+  const asking = flow === undefined ? undefined : await describeFlow(flow, request).catch(() => undefined)
+  if (!asking) return refusal
+  // With a link and not a redirect: another account may do.
+  const redirect = { ...asking.redirect, ask: asking.client.name }
+  return new Refusal(refusal.code, refusal.why, { ...refusal.detail, redirect })
+}
 
 const notAllowed = (person: Person, { why, hint }: DeniedReason, target: ReturnTarget): Refusal =>
   new Refusal('person.not-allowed', why, {
@@ -159,11 +174,16 @@ const createCallback =
     const about = { provider: provider.id, flow: target.flow }
     const { person, tokens, denied } = await provider
       .finish({ params, state, secrets, retry: loginPath(target) })
-      .catch((error: unknown) => {
-        throw aboutRequest(error, about)
+      .catch(async (error: unknown) => {
+        const refusal = aboutRequest(error, about)
+        throw refusal.code === 'provider.denied'
+          ? await withReturn(deps, refusal, target.flow, request)
+          : refusal
       })
-    if (denied)
-      throw aboutRequest(notAllowed(person, denied, target), { ...about, person: personKey(person) })
+    if (denied) {
+      const refusal = await withReturn(deps, notAllowed(person, denied, target), target.flow, request)
+      throw aboutRequest(refusal, { ...about, person: personKey(person) })
+    }
     await deps.keepTokens({ ...tokens, person })
     return deps.completeSignIn({ person, target, request, context })
   }

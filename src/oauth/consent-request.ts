@@ -242,5 +242,10 @@ export const createDescribeFlow =
     const pending = await pendingRequests.peek(id, request)
     if (!pending) return undefined
     const address = await clients.approvals.guard(() => addressOf(pending, find), pending.client)
-    return { client: clientView(pending.client), address }
+    const { redirectUri: uri, state } = pending
+    return {
+      client: clientView(pending.client),
+      address,
+      redirect: { uri, ...(state === undefined ? {} : { state }) },
+    }
   }

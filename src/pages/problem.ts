@@ -70,7 +70,7 @@ const recipeList = (recipes: ProblemView['recipes']): Drawable =>
 /** This app is not verified, so its host is shown beside the name it gave itself. */
 const clientLink = (client: ProblemView['client']): Drawable =>
   client &&
-  html`<p class="muted">You have not approved this app yet, so you are not redirected to it automatically.</p>
+  html`<p class="muted">You are not redirected to this app automatically.</p>
 <p><a href="${client.href}" rel="noreferrer">Return to ${readText(client.name, 80)} (${readText(client.host, 120)})</a></p>`
 
 export const problemPage = (gateway: PageContext, view: ProblemView): Response => {

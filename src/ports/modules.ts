@@ -54,7 +54,15 @@ export type MayStillSignIn = (person: Person, resource?: string) => Person | und
 export type DescribeFlow = (
   flow: string,
   request: Request,
-) => Promise<{ readonly client: ClientView; readonly address: Address } | undefined>
+) => Promise<
+  | {
+      readonly client: ClientView
+      readonly address: Address
+      /** Where the client waits for its answer. */
+      readonly redirect: { readonly uri: string; readonly state?: string }
+    }
+  | undefined
+>
 
 /**
  * Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream.

@@ -193,6 +193,29 @@ describe.each(runtimes)('%s', (_, open) => {
       expect(new URL(consent.url).pathname).toBe('/oauth/consent')
     }))
 
+  test.each([
+    ['is not allowed', 'outsider', false],
+    ['cancels at the provider', 'operator', true],
+  ])('who %s can return to the app, which learns access_denied [H-D22]', (_what, login, cancel) =>
+    inHouse(withProvider({ allowed_domains: ['corp.test'] }), async (house, browser) => {
+      const client = await register(house, { client_name: 'Sign-in test client' })
+      const asking = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
+      const out = await browser.submit(await browser.go(asking.url), '/login/sso', {})
+      const refused = await browser.go(await signInAtProvider(out.url, login, { cancel }))
+      expect(refused.status).toBe(403)
+      expect(refused.body).toContain('Return to Sign-in test client')
+      const [, link = ''] = /href="([^"]*error=access_denied[^"]*)"/.exec(refused.body) ?? []
+      const told = new URL(link.replaceAll('&amp;', '&'))
+      expect(told.href.startsWith(client.redirectUri)).toBe(true)
+      expect(Object.fromEntries(told.searchParams)).toMatchObject({
+        error: 'access_denied',
+        state: asking.state,
+        iss: house.origin,
+      })
+      expect(told.searchParams.has('code')).toBe(false)
+    }),
+  )
+
   test('who cancels at the provider reads so, and can sign in again [H-F3]', () =>
     inHouse(withProvider(), async (_house, browser) => {
       const out = await browser.submit(await browser.go('/login'), '/login/sso', {})

@@ -116,7 +116,8 @@ describe('the walls between the rooms', () => {
   beforeAll(async () => {
     tree = await plantTree(matrix())
     lint = await tree.lint()
-  })
+    // The lint of a whole tree, on a machine that may have other work.
+  }, 120_000)
   afterAll(() => tree.remove())
 
   it.each(Object.keys(table).map((folder) => ({ folder, name: `src/${folder}` })))(

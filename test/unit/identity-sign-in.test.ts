@@ -58,6 +58,7 @@ const flow: DescribeFlow = (id) => {
       ? {
           client: { id: 'c', name: 'Claude', kind: 'dynamic' },
           address: { service, path: '/echo/mcp', resource: `${origin}/echo/mcp` },
+          redirect: { uri: 'http://127.0.0.1:5000/cb', state: 's' },
         }
       : undefined,
   )

@@ -289,7 +289,11 @@ describe('what sign-in learns of a pending authorization request', () => {
     const asked = await ask(world, client)
     const flow = asked.location?.searchParams.get('flow') ?? ''
     expect(await world.consent.describeFlow(flow, get('/login', { cookie: cookiesOf(asked) }))).toMatchObject(
-      { client: { id: client.id, name: 'Test app', kind: 'dynamic' }, address: { resource } },
+      {
+        client: { id: client.id, name: 'Test app', kind: 'dynamic' },
+        address: { resource },
+        redirect: { uri: client.redirectUri },
+      },
     )
     expect(await world.consent.describeFlow(flow, get('/login'))).toBeUndefined()
     expect(await world.consent.describeFlow('nonsense', get('/login'))).toBeUndefined()

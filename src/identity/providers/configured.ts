@@ -13,7 +13,7 @@ export interface ProvidersDeps {
   readonly issuer: string
 }
 
-const place = '{provider}'
+const idPart = '{provider}'
 
 type Settings = Config['oauth_providers'][string]
 
@@ -35,14 +35,14 @@ export const createProviders = ({
   const one = (id: string, settings: Settings): IdentityProvider => {
     if (id === 'local') throw new RangeError('oauth_providers.local: the name is taken by local_users')
     const create = creators[settings.type] ?? createOpenIdProvider
-    const path = settings.redirect_path.replace(place, id)
+    const path = settings.redirect_path.replace(idPart, id)
     const provider = create({
       runtime,
       id,
       settings: { ...settings, name: settings.name ?? id },
       redirectUri: `${issuer}${path}`,
     })
-    return settings.redirect_path.includes(place) ? { ...provider, callback: path } : provider
+    return settings.redirect_path.includes(idPart) ? { ...provider, callback: path } : provider
   }
   return new Map(Object.entries(config.oauth_providers).map(([id, settings]) => [id, one(id, settings)]))
 }
