@@ -232,7 +232,8 @@ export const checkConnections = async (
     onCheck(check)
   }
   for (const [id, provider] of Object.entries(config.oauth_providers))
-    say(await (isOpenId(provider.type) ? checkOpenId : checkServer)(deps, id, provider))
+    if (provider.type !== 'mock')
+      say(await (isOpenId(provider.type) ? checkOpenId : checkServer)(deps, id, provider))
   for (const [id, service] of Object.entries(config.mcp_services)) {
     const { url, upstream_auth: auth } = service
     say(

@@ -129,7 +129,7 @@ export const environmentNames: readonly EnvironmentName[] = [
   {
     name: 'AUTH_TYPE',
     key: 'oauth_providers',
-    note: '`cloudflare-access` or `github`: that provider must be configured and be the only sign-in method. `mock`: no sign-in method may be configured. The gateway does not start with any other value.',
+    note: '`cloudflare-access` or `github`: that provider must be configured and be the only sign-in method. `mock`: adds the provider `mock`, which accepts any email address; no other sign-in method may be configured. The gateway does not start with any other value.',
   },
   {
     name: 'DOWNSTREAM_MCP_URL',

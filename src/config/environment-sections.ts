@@ -213,7 +213,7 @@ const authTypes: Readonly<Record<string, string>> = {
 }
 
 /** AUTH_TYPE says who gets in, so a value that is not exactly what happens refuses the start. */
-const authType = ({ tree, values, faults, warnings }: SectionContext): void => {
+const authType = ({ tree, values, faults }: SectionContext): void => {
   const type = values.get('AUTH_TYPE')
   const wanted = type?.text.trim()
   if (!type || !wanted) return
@@ -235,13 +235,7 @@ const authType = ({ tree, values, faults, warnings }: SectionContext): void => {
     )
   else if (providers.length > 0 || people > 0)
     fault('is mock, but oauth_providers or local_users are configured: remove this variable')
-  else
-    warnings.push(
-      about(
-        type.from,
-        'mock has no effect: without oauth_providers and local_users, a gateway on localhost has one built-in user, who signs in with the link printed in the terminal',
-      ),
-    )
+  else tree.set(['oauth_providers', 'mock', 'type'], 'mock', { from: 'environment', name: type.from })
 }
 
 /**

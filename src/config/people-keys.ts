@@ -31,7 +31,7 @@ export const providerKeys = z
       .enum(providerTypes)
       .optional()
       .describe(
-        'What the provider is. `openid`: any OpenID Connect provider. `google`, `entra` (Microsoft Entra ID), `okta`, `auth0`, `keycloak`, `cloudflare-access`: OpenID Connect, with what is particular to that provider. `github`: GitHub and GitHub Enterprise. `oauth2`: OAuth 2.0 without OpenID Connect, with the three URLs below. Default: by the host of `issuer` if it is well known; `oauth2` with `authorization_url`; `github` and `google` for these IDs; otherwise `openid`.',
+        'What the provider is. `openid`: any OpenID Connect provider. `google`, `entra` (Microsoft Entra ID), `okta`, `auth0`, `keycloak`, `cloudflare-access`: OpenID Connect, with what is particular to that provider. `github`: GitHub and GitHub Enterprise. `oauth2`: OAuth 2.0 without OpenID Connect, with the three URLs below. `mock`: for tests, any email address without a password. Default: by the host of `issuer` if it is well known; `oauth2` with `authorization_url`; `github` and `google` for these IDs; otherwise `openid`.',
       ),
     issuer: httpUrl()
       .optional()
@@ -71,7 +71,13 @@ export const providerKeys = z
         'For type `oauth2`: how the client secret is sent to `token_url`, in the body or with HTTP Basic. Default: `client_secret_post`.',
       ),
     claims: claimKeys.optional(),
-    client_id: text('Client ID at the provider.'),
+    client_id: text('Client ID at the provider. Required, except for type `mock`.').optional(),
+    allow_insecure_mock: z
+      .boolean()
+      .optional()
+      .describe(
+        'For type `mock`: allow it on a gateway that others can reach. Warning: anyone there can sign in as anyone.',
+      ),
     client_secret: secret('Client secret at the provider. Omit for a public client.').optional(),
     scopes: z
       .array(z.string())

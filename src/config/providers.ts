@@ -10,6 +10,7 @@ export const providerTypes = [
   'cloudflare-access',
   'github',
   'oauth2',
+  'mock',
 ] as const
 /** Paths at which the gateway takes what a provider sends back; other gateways told people to register these. */
 export const redirectPaths = [
@@ -22,7 +23,7 @@ export const redirectPaths = [
 export type ProviderType = (typeof providerTypes)[number]
 
 /** Whether a provider of this type is discovered and sends ID tokens (OpenID Connect). */
-export const isOpenId = (type: ProviderType): boolean => type !== 'github' && type !== 'oauth2'
+export const isOpenId = (type: ProviderType): boolean => !['github', 'oauth2', 'mock'].includes(type)
 
 /** Members of a profile, under the names that providers of plain OAuth give them. The first that is there counts. */
 export const claimNames = {
@@ -54,6 +55,7 @@ interface Written {
 interface SettledProvider {
   readonly type: ProviderType
   readonly issuer: string
+  readonly client_id: string
   readonly scopes: string[]
   /** For plain OAuth: where each member of the profile may be, in order. */
   readonly claim_paths?: Readonly<Record<keyof typeof claimNames, readonly string[]>>
@@ -104,6 +106,9 @@ export const issuerOf = (id: string, written: Omit<Written, 'scopes' | 'claims'>
     ? `https://${domain}/cdn-cgi/access/sso/oidc/${encodeURIComponent(client)}`
     : undefined
 }
+
+/** What stands for the issuer where there is no server (RFC 2606 §2). */
+const noServer = 'https://mock.invalid'
 
 const names: Readonly<Partial<Record<ProviderType, string>>> = {
   google: 'Google',
@@ -192,10 +197,13 @@ const settleOAuth2 = <Provider extends Written>(id: string, provider: Provider) 
  */
 export const normalizeProvider = <Provider extends Written>(
   id: string,
-  provider: Provider,
+  written: Provider,
   groups: boolean,
 ): Provider & SettledProvider => {
-  const type = typeOf(id, provider)
+  const type = typeOf(id, written)
+  const provider = { ...written, client_id: written.client_id ?? '' }
+  if (type === 'mock')
+    return { ...provider, type, name: written.name ?? 'any email address', issuer: noServer, scopes: [] }
   if (type === 'github') return settleGitHub(provider, groups)
   if (type === 'oauth2') return settleOAuth2(id, provider)
   const issuer = issuerOf(id, provider)

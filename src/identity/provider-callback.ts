@@ -9,7 +9,12 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Audit, DescribeFlow, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
-import type { DeniedReason, IdentityProvider, RoundTripSecrets } from './providers/provider.ts'
+import type {
+  AuthenticatedPerson,
+  DeniedReason,
+  IdentityProvider,
+  RoundTripSecrets,
+} from './providers/provider.ts'
 import type { LoginCsrf } from './session.ts'
 import {
   type CompleteSignIn,
@@ -131,15 +136,34 @@ const refuseOtherBrowser = (
   })
 }
 
+/** The last step: whom the lists admit is signed in. */
+const admit = async (
+  deps: ProviderSignInDeps,
+  { id }: IdentityProvider,
+  { person, denied, tokens }: Omit<AuthenticatedPerson, 'tokens'> & Partial<AuthenticatedPerson>,
+  way: { readonly target: ReturnTarget; readonly request: Request; readonly context: RequestContext },
+): Promise<Response> => {
+  const { target, request } = way
+  if (denied) {
+    const refusal = await withReturn(deps, notAllowed(person, denied, target), target.flow, request)
+    throw aboutRequest(refusal, { provider: id, flow: target.flow, person: personKey(person) })
+  }
+  if (tokens) await deps.keepTokens({ ...tokens, person })
+  return deps.completeSignIn({ person, ...way })
+}
+
 const createBegin =
-  ({ optionsFor, csrf, limit }: ProviderSignInDeps, roundTrips: RoundTrips): Handler =>
+  (deps: ProviderSignInDeps, roundTrips: RoundTrips): Handler =>
   async (request, context) => {
-    const target = returnTargetOf(await csrf.ownForm(request))
+    const { optionsFor, csrf, limit } = deps
+    const form = await csrf.ownForm(request)
+    const target = returnTargetOf(form)
     await limit('sign-in-address', { ip: context.ip })
     const id = lastSegment(request)
     const { providers } = await optionsFor(target, request)
     const provider = providers.find((candidate) => candidate.id === id)
     if (!provider) throw new Refusal('provider.unknown', id, { page: signInAgain(target) })
+    if (provider.direct) return admit(deps, provider, provider.direct(form), { target, request, context })
     await limit('kept-flows', { ip: context.ip })
     const state = roundTrips.newState()
     const { url, secrets } = await provider.begin({ state, again: target.again, retry: loginPath(target) })
@@ -180,12 +204,7 @@ const createCallback =
           ? await withReturn(deps, refusal, target.flow, request)
           : refusal
       })
-    if (denied) {
-      const refusal = await withReturn(deps, notAllowed(person, denied, target), target.flow, request)
-      throw aboutRequest(refusal, { ...about, person: personKey(person) })
-    }
-    await deps.keepTokens({ ...tokens, person })
-    return deps.completeSignIn({ person, target, request, context })
+    return admit(deps, provider, { person, denied, tokens }, { target, request, context })
   }
 
 export const createProviderSignIn = (

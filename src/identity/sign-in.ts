@@ -90,7 +90,7 @@ const drawPage = async (
   const { asking, providers, password, link } = options
   const page = pages.login({
     ...(asking && { asking }),
-    providers: providers.map(({ id, name }) => ({ id, name })),
+    providers: providers.map(({ id, name, direct }) => ({ id, name, anyEmail: direct !== undefined })),
     password,
     link,
     hidden: { csrf: binding.csrf, ...returnTargetFields(target) },

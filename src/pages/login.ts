@@ -14,12 +14,19 @@ const asking = (view: LoginView): Drawable => {
   ]
 }
 
+/** A mock provider has no page of its own. */
+const emailFields = (id: string): Markup =>
+  html`<div><label for="email-${id}">Email address</label><input id="email-${id}" name="email" type="email" autocomplete="email" required></div>
+<div><label for="name-${id}">Name (optional)</label><input id="name-${id}" name="name" autocomplete="name"></div>
+`
+
 const providers = (view: LoginView): readonly Markup[] =>
   view.providers.map((provider, i) =>
     post(
       `/login/${encodeURIComponent(provider.id)}`,
       view.hidden,
-      html`<button class="${!view.password && i === 0 ? 'primary' : ''}">Continue with ${named(readText(provider.name, 40) || provider.id)}</button>`,
+      html`${provider.anyEmail && emailFields(provider.id)}<button class="${!view.password && i === 0 ? 'primary' : ''}">Continue with ${named(readText(provider.name, 40) || provider.id)}</button>`,
+      provider.anyEmail ? 'stack' : undefined,
     ),
   )
 

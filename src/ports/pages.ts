@@ -53,7 +53,12 @@ export interface ConsentView {
 export interface LoginView {
   /** The client and service that made the sign-in necessary, when one did. */
   readonly asking?: { readonly client: ClientView; readonly service: string }
-  readonly providers: readonly { readonly id: string; readonly name: string }[]
+  readonly providers: readonly {
+    readonly id: string
+    readonly name: string
+    /** It takes any email address, typed on this page. */
+    readonly anyEmail?: boolean
+  }[]
   /** Whether people with a password exist. */
   readonly password: boolean
   /** Whether the built-in person signs in with a link from the terminal. */

@@ -443,8 +443,16 @@ describe('variables that describe an identity provider', () => {
     expect(await fault({ AUTH_TYPE: 'mock', ...people })).toEqual([
       'environment AUTH_TYPE oauth_providers – is mock, but oauth_providers or local_users are configured: remove this variable',
     ])
+    expect(await configOf('', { env: { AUTH_TYPE: 'mock' } })).toMatchObject({
+      oauth_providers: { mock: { type: 'mock', name: 'any email address' } },
+    })
     expect(await warningsOf('', { env: { AUTH_TYPE: 'mock' } })).toEqual([
-      'environment AUTH_TYPE oauth_providers – mock has no effect: without oauth_providers and local_users, a gateway on localhost has one built-in user, who signs in with the link printed in the terminal',
+      expect.stringContaining(
+        'oauth_providers.mock – is a mock: anyone who can reach this gateway can sign in as anyone',
+      ),
+    ])
+    expect(await fault({ AUTH_TYPE: 'mock', MCP_ISSUER: 'https://mcp.example.com' })).toEqual([
+      expect.stringContaining('it is allowed only for a gateway on localhost'),
     ])
   })
 })

@@ -275,3 +275,31 @@ describe('single_provider', () => {
     expect(await faultsOf(two(false))).toEqual([])
   })
 })
+
+describe('a mock', () => {
+  const at = (issuer: string, more: object = {}): string =>
+    JSON.stringify({ issuer, oauth_providers: { dev: { type: 'mock', ...more } } })
+
+  it('never starts on a gateway that others can reach, unless that is written [H-U12]', async () => {
+    expect(await faultsOf(at('http://localhost:8080'))).toEqual([])
+    expect(await faultsOf(at('https://mcp.example.com'))).toEqual([
+      expect.stringContaining(
+        'oauth_providers.dev – is a mock, with which anyone can sign in as anyone: it is allowed only for a gateway on localhost. If this is intended, set allow_insecure_mock: true',
+      ),
+    ])
+    expect(await faultsOf(at('https://mcp.example.com', { allowed_emails: ['a@corp.test'] }))).toHaveLength(1)
+    expect(await faultsOf(at('https://mcp.example.com', { allow_insecure_mock: true }))).toEqual([])
+  })
+
+  it.each(['client_id', 'client_secret', 'issuer', 'redirect_path'])('has no %s', async (key) => {
+    const value = key === 'issuer' ? 'https://i.example.com' : key === 'redirect_path' ? '/callback' : 'x'
+    expect(await faultsOf(at('http://localhost:8080', { [key]: value }))).toEqual([
+      expect.stringContaining(`oauth_providers.dev.${key} – has no meaning for a provider of type mock`),
+    ])
+  })
+
+  it('alone needs no client', async () =>
+    expect(
+      await faultsOf(JSON.stringify({ oauth_providers: { sso: { issuer: 'https://i.example.com' } } })),
+    ).toEqual([expect.stringContaining('oauth_providers.sso – needs client_id')]))
+})

@@ -37,6 +37,8 @@ const admitsEverybody = (draft: RawConfig, id: string): boolean => {
   if (type === 'github') return !draft.has('oauth_providers', id, 'base_url')
   // Nobody but the operator knows who can make an account there.
   if (type === 'oauth2') return true
+  // Said by a rule of its own.
+  if (type === 'mock') return false
   const issuer = issuerOf(id, writtenIn(draft, id))
   return issuer !== undefined && openIssuers.test(URL.parse(issuer)?.href ?? '')
 }
@@ -105,6 +107,7 @@ const keysOfType: Readonly<Record<ProviderType, readonly string[]>> = {
     'token_endpoint_auth_method',
     'claims',
   ],
+  mock: ['allow_insecure_mock'],
 }
 
 const typeKeys = (draft: RawConfig, report: Report, id: string): void => {
@@ -116,6 +119,24 @@ const typeKeys = (draft: RawConfig, report: Report, id: string): void => {
         ['oauth_providers', id, key],
         `has no meaning for a provider of type ${type}: remove it, or change \`type\``,
       )
+}
+
+/** Keys of a client at a server. */
+const clientKeys = ['client_id', 'client_secret', 'scopes', 'extra_params', 'redirect_path']
+
+/** Whoever reaches the gateway can be anybody. */
+const mock = (draft: RawConfig, report: Report, id: string): void => {
+  const path = ['oauth_providers', id]
+  for (const key of clientKeys)
+    if (draft.has(...path, key))
+      report.key([...path, key], 'has no meaning for a provider of type mock: remove it, or change `type`')
+  if (draft.loopback || draft.flag(...path, 'allow_insecure_mock'))
+    report.warn(path, 'is a mock: anyone who can reach this gateway can sign in as anyone')
+  else
+    report.key(
+      path,
+      'is a mock, with which anyone can sign in as anyone: it is allowed only for a gateway on localhost. If this is intended, set allow_insecure_mock: true',
+    )
 }
 
 const oauth2 = (draft: RawConfig, report: Report, id: string): void => {
@@ -255,9 +276,11 @@ const providers: Rule = (draft, report) => {
     const path = ['oauth_providers', id]
     typeKeys(draft, report, id)
     const type = typeIn(draft, id)
+    if (type === 'mock') mock(draft, report, id)
+    else if (!draft.has(...path, 'client_id')) report.key(path, 'needs client_id')
     if (type === 'github') github(draft, report, id)
     else if (type === 'oauth2') oauth2(draft, report, id)
-    else {
+    else if (isOpenId(type)) {
       issuer(draft, report, id)
       openIdScopes(draft, report, id)
     }

@@ -3,6 +3,7 @@ import type { Config } from '../../config/schema.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import { createGitHubProvider } from './github.ts'
 import { createOpenIdProvider } from './openid.ts'
+import { createMockProvider } from './mock.ts'
 import { createOAuth2Provider } from './oauth2.ts'
 import type { IdentityProvider, ProviderDeps } from './provider.ts'
 
@@ -21,6 +22,7 @@ type Settings = Config['oauth_providers'][string]
 const creators: Readonly<Partial<Record<Settings['type'], (deps: ProviderDeps) => IdentityProvider>>> = {
   github: createGitHubProvider,
   oauth2: createOAuth2Provider,
+  mock: createMockProvider,
 }
 
 /**

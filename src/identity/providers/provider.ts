@@ -66,6 +66,8 @@ export interface IdentityProvider {
     readonly secrets: RoundTripSecrets
     readonly retry: string
   }): Promise<AuthenticatedPerson>
+  /** The person whom the form on the sign-in page names, where there is no server to go to. */
+  direct?(form: { get(name: string): string | null | undefined }): Omit<AuthenticatedPerson, 'tokens'>
   /** Why this person may not come in; undefined when they may. */
   denied(person: Person): DeniedReason | undefined
 }
