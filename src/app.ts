@@ -15,7 +15,8 @@ import type { Directory } from './ports/services.ts'
 import { type createFetchProxy, headOf } from './proxy/fetch.ts'
 import type { Cors, HostCheck, LocateCall } from './proxy/resolve.ts'
 import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
-import { type Handlers, type Route, type Surface, defaultEndpoints, routeTable } from './routes.ts'
+import { defaultEndpoints } from './default-endpoints.ts'
+import { type Handlers, type Route, type Surface, routeTable } from './routes.ts'
 import type { ServicesRefresh } from './services/registry.ts'
 
 interface AppOptions {

@@ -1,6 +1,7 @@
 // The composition root: builds every module, passes each the functions it needs, and returns one gateway for
 // a runtime to serve.
-import { createIsAdmin, createServicesApi } from './admin/services-api.ts'
+import { type AccessAdmin, createAccessAdmin, createAccessApi, createBlocks } from './admin/access-api.ts'
+import { createAuthorization, createIsAdmin, createServicesApi } from './admin/services-api.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
@@ -22,7 +23,7 @@ import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
 import { createClientDocuments } from './oauth/client-id-document.ts'
 import { createClients } from './oauth/clients.ts'
-import { createAppAccess, createConnectedApps } from './oauth/connected-apps.ts'
+import { createAppAccess, createConnectedApps, createGrantAdmin } from './oauth/connected-apps.ts'
 import { createConsent } from './oauth/consent.ts'
 import { createGrants } from './oauth/grants.ts'
 import { createIssuedTokens } from './oauth/issued-tokens.ts'
@@ -83,6 +84,8 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   readonly links: LoginLinks
   /** The configured services and those added while the gateway runs. */
   readonly registry: ServiceRegistry
+  /** Grants and blocks, for whoever runs the gateway. */
+  readonly access: AccessAdmin
   readonly refuse: Refuse
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
@@ -129,6 +132,7 @@ const createPlatform = ({
     draining,
     trim,
     record: createAudit(runtime.log, runtime.trail),
+    blocks: createBlocks(runtime),
     limit: createLimit({
       now: () => runtime.now(),
       loopback: isLoopback(issuer),
@@ -199,9 +203,12 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
   })
   const documents = createClientDocuments({ runtime, directory })
   const grants = createGrants(parts)
+  const access = createAppAccess({ ...parts, grants })
   return {
     ...parts,
     signer,
+    access,
+    accessAdmin: createAccessAdmin({ ...parts, grants: createGrantAdmin(access), now: runtime.now }),
     clients: known.clients(createClients({ runtime, config, documents, directory })),
     grants,
     tokens: createTokens({ runtime, config, signer }),
@@ -305,7 +312,7 @@ const createOAuthHandlers = (parts: Parts) => ({
   manage: createClientConfiguration(parts),
   authorize: createAuthorize(parts),
   token: createToken(parts),
-  apps: createConnectedApps({ ...parts, access: createAppAccess(parts) }),
+  apps: createConnectedApps(parts),
   ...createIssuedTokens(parts),
 })
 
@@ -315,6 +322,7 @@ const createServiceHandlers = (
   { contextOf }: Pick<ReturnType<typeof createCalls>, 'contextOf'>,
 ) => {
   const { directory, registry, links, sessions, cors, pages } = parts
+  const isAdmin = createIsAdmin(() => registry.config().admins, links.enabled ? owner : undefined)
   return {
     status: createStatus({
       ...parts,
@@ -323,10 +331,8 @@ const createServiceHandlers = (
       contextOf,
     }),
     servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
-    services: createServicesApi({
-      ...parts,
-      isAdmin: createIsAdmin(() => registry.config().admins, links.enabled ? owner : undefined),
-    }),
+    services: createServicesApi({ ...parts, isAdmin }),
+    access: createAccessApi(parts.accessAdmin, createAuthorization({ ...parts, isAdmin })),
     encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
     assets: createAssets(),
   }
@@ -335,13 +341,13 @@ const createServiceHandlers = (
 export const createGateway = (options: GatewayOptions): Gateway => {
   const parts = withAuthorizationServer(withIdentity(withServices(createPlatform(options))))
   const login = createLogin(parts)
-  const { hosts, fetchProxy, admitSocket, ...calls } = createCalls(parts, login)
+  const { hosts, fetchProxy, admitSocket, contextOf, ...calls } = createCalls(parts, login)
   const { config, runtime, issuer, record, cors, pages, directory, registry, bridges, links, signer } = parts
   const app = createApp({
     handlers: {
       ...login,
       ...createOAuthHandlers(parts),
-      ...createServiceHandlers(parts, login, calls),
+      ...createServiceHandlers(parts, login, { contextOf }),
     },
     registration: config.dynamic_registration,
     directory,
@@ -356,12 +362,10 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     directory,
     links,
     registry,
+    access: parts.accessAdmin,
     bridges,
     record,
-    admit: calls.admit,
-    respond: calls.respond,
-    refuse: calls.refuse,
-    session: calls.session,
+    ...calls,
     ...createRequestHandling({
       locateCall: createLocateCall(directory),
       refresh: parts.refresh,

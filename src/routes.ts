@@ -1,14 +1,12 @@
-// The table of routes: every endpoint of the gateway that is not a proxied call, by path and method, and the
-// default endpoints at hosts of services.
+// The table of routes: every endpoint of the gateway that is not a proxied call, by path and method.
+import type { AccessApi } from './admin/access-api.ts'
 import type { ServicesApi } from './admin/services-api.ts'
 import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
-import { hostOf } from './kit/http.ts'
 import type { ConnectedApps } from './oauth/connected-apps.ts'
 import type { Consent } from './oauth/consent.ts'
 import type { MetadataHandlers } from './oauth/metadata.ts'
 import type { Handler } from './ports/modules.ts'
-import type { Directory, ServiceHost } from './ports/services.ts'
 import type { ServicesList, Status } from './status.ts'
 
 /**
@@ -54,6 +52,7 @@ export interface Handlers {
   readonly status: Status
   readonly servicesList: ServicesList
   readonly services: ServicesApi
+  readonly access: AccessApi
   readonly encode: Handler
   readonly assets: (path: string) => Response | undefined
 }
@@ -328,6 +327,29 @@ const adminRoutes = (h: Handlers): readonly Route[] => [
     methods: { GET: h.services.show, DELETE: h.services.remove },
   },
   {
+    paths: ['/api/grants', '/api/grants/:id'],
+    description:
+      'For administrators: list grants (?user=, ?client=, ?service=), show one, end one or those listed (?dry_run=1 only counts)',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.access.grants, DELETE: h.access.end },
+  },
+  {
+    paths: ['/api/blocks'],
+    description:
+      'For administrators: list blocks, block a user, a client or a client of a user, unblock (?user=, ?client=)',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.access.blocks, POST: h.access.block, DELETE: h.access.unblock },
+  },
+  {
+    paths: ['/api/sessions'],
+    description: 'For administrators: end all browser sessions of a user (?user=)',
+    surface: 'json',
+    cors: false,
+    methods: { DELETE: h.access.signOut },
+  },
+  {
     paths: ['/api/processes'],
     description:
       'For administrators: processes of stdio servers, recent failures, and their standard error output',
@@ -356,36 +378,3 @@ export const routeTable = ({
   ...statusRoutes(handlers),
   ...adminRoutes(handlers),
 ]
-
-// The default endpoints at hosts of services, which lead old clients to the authorization server.
-
-const redirect = (location: string): Response =>
-  new Response(null, { status: 307, headers: { location, 'cache-control': 'no-store' } })
-
-/**
- * Clients of MCP 2025-03-26 drop the path of the MCP URL and expect `/authorize`, `/token` and `/register` at
- * its origin, with or without metadata. They are redirected to the issuer with method and body kept (RFC 9110
- * §15.4.8), so that no page, cookie or form is ever on a host of a service. They send no `resource`, so the
- * redirect adds it.
- */
-export const defaultEndpoints = (directory: Directory): readonly Route[] => {
-  const toIssuer =
-    (path: string): Handler =>
-    async (request) => {
-      const { search } = new URL(request.url)
-      return redirect(`${directory.issuer}${path}${search}`)
-    }
-  const authorize: Handler = async (request) => {
-    const { searchParams } = new URL(request.url)
-    const resource = (directory.host(hostOf(request)) as ServiceHost).addresses[0]?.resource
-    if (!searchParams.has('resource') && resource !== undefined) searchParams.set('resource', resource)
-    return redirect(`${directory.issuer}/oauth/authorize?${searchParams.toString()}`)
-  }
-  const defaults = { description: '', hosts: 'services' } as const
-  const oauth = { ...defaults, surface: 'oauth', cors: true } as const
-  return [
-    { ...defaults, paths: ['/authorize'], surface: 'page', cors: false, methods: { GET: authorize } },
-    { ...oauth, paths: ['/token'], methods: { POST: toIssuer('/oauth/token') } },
-    { ...oauth, paths: ['/register'], methods: { POST: toIssuer('/oauth/register') } },
-  ]
-}

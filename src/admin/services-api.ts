@@ -1,7 +1,7 @@
 // The services API for administrators: JSON over HTTP, with the session cookie and a CSRF token.
 import { sameText, utf8Text } from '../kit/bytes.ts'
 import { foreignSender, readBounded, readMediaType } from '../kit/http.ts'
-import { personKey } from '../kit/records.ts'
+import { isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, BrowserSession, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -31,10 +31,10 @@ export interface ServicesApiDeps {
   readonly bridges: Pick<Bridges, 'all'>
 }
 
-const json = (body: unknown, status = 200): Response =>
+export const json = (body: unknown, status = 200): Response =>
   Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
 
-const timeOf = (ms: number): string => new Date(ms).toISOString()
+export const timeOf = (ms: number): string => new Date(ms).toISOString()
 
 const maxBytes = 65_536
 const idForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
@@ -42,7 +42,7 @@ const idForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const bodyOf = async (request: Request): Promise<Readonly<Record<string, unknown>>> => {
+export const bodyOf = async (request: Request): Promise<Readonly<Record<string, unknown>>> => {
   // Forms of other sites can send text/plain and forms, never this (Fetch, CORS-safelisted request headers).
   const type = request.headers.get('content-type') ?? ''
   if (readMediaType(type)?.essence !== 'application/json') {
@@ -73,7 +73,7 @@ const idOf = (request: Request): string => {
 /**
  * Who may change services: the session of an administrator, in a request that this gateway's own pages sent.
  */
-const createAuthorization = ({
+export const createAuthorization = ({
   sessions,
   isAdmin,
   origins,
@@ -95,6 +95,8 @@ const createAuthorization = ({
   }
   return { requireAdmin, requireCsrfToken }
 }
+
+export type AdminAuthorization = ReturnType<typeof createAuthorization>
 
 const processesOf = (bridges: ServicesApiDeps['bridges']) =>
   bridges.all().flatMap(({ service, processes, failures }) => [
@@ -179,19 +181,5 @@ export const createIsAdmin = (
   owner: Person | undefined,
 ): ((person: Person) => boolean) => {
   const builtIn = owner && personKey(owner)
-  return (person) => {
-    const key = personKey(person)
-    // Mail addresses differ in case between providers; person keys never do. `email` is there only when the
-    // provider says it is verified.
-    return (
-      key === builtIn ||
-      admins().some(
-        (entry) =>
-          entry === key ||
-          (entry.includes('@') &&
-            !entry.includes(':') &&
-            entry.toLowerCase() === person.email?.toLowerCase()),
-      )
-    )
-  }
+  return (person) => personKey(person) === builtIn || admins().some((entry) => isNamed(person, entry))
 }

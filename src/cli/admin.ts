@@ -12,7 +12,7 @@ import { createPasswords, hashForWorkers } from '../node/passwords.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import type { Addition, ListedService } from '../services/from-config.ts'
 import { forwardProxies } from './configuration.ts'
-import { StartError, UsageError, print, printJson, printNote, programName } from './output.ts'
+import { StartError, UsageError, print, printJson, printNote, printTable, programName } from './output.ts'
 import { issuerOf, localServices, runningAt, stateError } from './state.ts'
 
 export interface AdminTarget {
@@ -24,7 +24,7 @@ export interface AdminTarget {
 }
 
 /** A gateway with the rules and records of the running one, without its socket. */
-const withGateway = async <T>(
+export const withGateway = async <T>(
   { config, stateDir, env }: AdminTarget,
   issuer: string,
   work: (gateway: Gateway) => Promise<T>,
@@ -91,7 +91,7 @@ export const printLink = async (target: AdminTarget): Promise<void> => {
 // of the gateway sees the change within a second.
 
 /** Stands for an issuer that is not known before the gateway starts. */
-const unknownIssuer = 'http://localhost:0'
+export const unknownIssuer = 'http://localhost:0'
 
 /** A refusal becomes a `StartError`. */
 const withServices = async (
@@ -150,14 +150,7 @@ export const listServices = (target: AdminTarget): Promise<void> =>
         `${command === undefined ? '' : `${command} `}(running at ${at})`,
       ]),
     ]
-    const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-    for (const row of rows)
-      print(
-        row
-          .map((text, i) => text.padEnd(widths[i] ?? 0))
-          .join('  ')
-          .trimEnd(),
-      )
+    printTable(rows)
   })
 
 export const showService = (target: AdminTarget, id: string): Promise<void> =>

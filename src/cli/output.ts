@@ -34,6 +34,18 @@ export class ConfigError extends Error {
   }
 }
 
+/** Rows in columns as wide as their widest text. */
+export const printTable = (rows: readonly (readonly string[])[]): void => {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  for (const row of rows)
+    print(
+      row
+        .map((text, i) => text.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+}
+
 export interface ErrorReport {
   readonly exit: number
   /** Lines for a person. */

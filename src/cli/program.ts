@@ -2,14 +2,9 @@
 // not load a gateway.
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
-import { suggest } from '../config/shape.ts'
 import { type Fault, faultText } from '../config/tree.ts'
-import type { AddOptions, AdminTarget } from './admin.ts'
-import type { AuditTarget, ExportOptions, QueryOptions, VerifyOptions } from './audit.ts'
-import type { ConfigurationRequest } from './configuration.ts'
 import {
   ConfigError,
-  UsageError,
   commandFor,
   exitCodes,
   packageVersion,
@@ -18,7 +13,19 @@ import {
   programName,
 } from './output.ts'
 import type { ExplainOptions } from './policy.ts'
-import { openStateDirectory, stateDirectory } from './state.ts'
+import { stateDirectory } from './state.ts'
+import {
+  type Given,
+  addAccessVerbs,
+  addAuditVerbs,
+  addServiceVerbs,
+  group,
+  noVerb,
+  showHelp,
+  targetOf,
+  verb,
+  wantedOf,
+} from './verbs.ts'
 import type { WrapOptions } from './wrap.ts'
 
 // `postern version`.
@@ -38,21 +45,6 @@ export const versionOf = (): Version => ({
 export const versionText = ({ version, node, platform }: Version): string =>
   `postern ${version} · node ${node} · ${platform}`
 
-interface Given {
-  readonly config?: string
-  readonly envFile?: string
-  readonly state?: string
-  readonly host?: string
-  readonly port?: string
-  readonly publicUrl?: string
-  readonly debug?: boolean
-  readonly logLevel?: string
-  readonly printSignInLink?: boolean
-  /** The name of the same flag in 0.1.0. */
-  readonly printLoginLink?: boolean
-  readonly json?: boolean
-}
-
 const port = (text: string): string => {
   if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
     throw new InvalidArgumentError('Use a number from 0 to 65535.')
@@ -71,29 +63,6 @@ const option = ({
   const made = new Option(form, note)
   if (form.startsWith('--port')) return made.argParser(port)
   return choices ? made.choices(choices) : made
-}
-
-const wantedOf = ({
-  config,
-  envFile,
-  host,
-  port,
-  publicUrl,
-  debug,
-  logLevel,
-}: Given): ConfigurationRequest => {
-  const flags: Flags = { host, port, issuer: publicUrl, debug, log_level: logLevel }
-  return { file: config, envFile, flags }
-}
-
-/** The error for a word that is not a command. */
-const noVerb = (command: Command, word: string): UsageError => {
-  const verbs = command.commands.map((known) => known.name())
-  const path = command.parent ? `postern ${command.name()}` : 'postern'
-  const meant = suggest(word, verbs)
-  return new UsageError(
-    `Unknown command ${JSON.stringify(`${path} ${word}`)}${meant === undefined ? `. Commands: ${verbs.join(', ')}.` : `; did you mean "${path} ${meant}"?`}`,
-  )
 }
 
 const renamedFlag: Fault = {
@@ -127,35 +96,6 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
 
 const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
 
-const showHelp = (program: Command, words: readonly string[]): void => {
-  let at = program
-  for (const word of words) {
-    const next = at.commands.find((command) => command.name() === word)
-    if (!next) throw noVerb(at, word)
-    at = next
-  }
-  at.outputHelp()
-}
-
-/** Adds a command with the settings that all commands share. */
-const verb = (parent: Command, name: string, about: string): Command =>
-  parent.command(name).description(about).allowExcessArguments(false)
-
-/** Adds a command that only holds others. */
-const group = (program: Command, name: string, about: string): Command =>
-  verb(program, name, about)
-    .helpCommand(false)
-    .allowExcessArguments(true)
-    .action((_, command: Command) => {
-      const [word] = command.args
-      if (word === 'help') return showHelp(program, [name, ...command.args.slice(1)])
-      throw word === undefined
-        ? new UsageError(
-            `Missing command after "postern ${name}". Commands: ${command.commands.map((known) => known.name()).join(', ')}.`,
-          )
-        : noVerb(command, word)
-    })
-
 const addWrap = (program: Command): void => {
   verb(
     program,
@@ -188,46 +128,6 @@ const addWrap = (program: Command): void => {
         wrapped(words, options, readVariables(given.envFile, process.env).env, process.cwd()),
       )
     })
-}
-
-/** What the commands on the state directory need. */
-const adminTarget = async (given: Given): Promise<AdminTarget> => {
-  const { loadOrThrow } = await import('./configuration.ts')
-  const { config, env } = await loadOrThrow(wantedOf(given), process.env)
-  const stateDir = stateDirectory(given.state, env)
-  openStateDirectory(stateDir)
-  return { config, stateDir, env, json: given.json === true }
-}
-
-const addServiceVerbs = (services: Command): void => {
-  const load = () => import('./admin.ts')
-  verb(services, 'ls', 'List all services, configured and added.').action(async (_, command: Command) =>
-    (await load()).listServices(await adminTarget(command.optsWithGlobals<Given>())),
-  )
-  verb(services, 'show', 'Show a service and its URLs.')
-    .argument('<id>')
-    .action(async (id: string, _, command: Command) =>
-      (await load()).showService(await adminTarget(command.optsWithGlobals<Given>()), id),
-    )
-  verb(services, 'add', 'Check an MCP server and start serving it, without a restart.')
-    .argument('<id>', 'Service ID, used in the URL.')
-    .argument(
-      '<server...>',
-      'URL of the MCP server (without a path, /mcp is used), or a command and its arguments after --.',
-    )
-    .option('--name <text>', 'Display name.')
-    .option('--description <text>', 'One sentence shown on the consent page.')
-    .option('--alias <label>', 'Short label for its encoded host.')
-    .option('--public', 'Allow access without sign-in.')
-    .option('--force', 'Add the service even if the check fails.')
-    .action(async (id: string, words: string[], options: AddOptions, command: Command) =>
-      (await load()).addService(await adminTarget(command.optsWithGlobals<Given>()), id, words, options),
-    )
-  verb(services, 'rm', 'Remove an added service and end its open streams.')
-    .argument('<id>')
-    .action(async (id: string, _, command: Command) =>
-      (await load()).removeService(await adminTarget(command.optsWithGlobals<Given>()), id),
-    )
 }
 
 const showVersion = (given: Given): void => {
@@ -292,36 +192,6 @@ const addPolicyVerbs = (policy: Command): void => {
   })
 }
 
-const addAuditVerbs = (audit: Command): void => {
-  const load = () => import('./audit.ts')
-  const target = async (command: Command): Promise<AuditTarget> => {
-    const given = command.optsWithGlobals<Given>()
-    const { readVariables } = await import('./configuration.ts')
-    const { env } = readVariables(given.envFile, process.env)
-    return { stateDir: stateDirectory(given.state, env), json: given.json === true }
-  }
-  verb(audit, 'query', 'Search the audit trail, newest first: postern audit query user:ana decision:denied.')
-    .argument('[terms...]', 'field:value, -field:value, field:a,b, field:prefix*, ms:>500, or words.')
-    .option('--since <time>', 'How far back: 24h, 7d, or a date.', '7d')
-    .option('--limit <n>', 'Maximum number of events.', '50')
-    .addOption(new Option('-o, --output <form>', 'Output format.').choices(['table', 'json', 'csv']))
-    .action(async (terms: string[], options: QueryOptions, command: Command) =>
-      (await load()).queryAudit(terms, options, await target(command)),
-    )
-  verb(audit, 'export', 'Print all matching events with their hashes, oldest first.')
-    .argument('[terms...]', 'As for query. Default: every event.')
-    .addOption(new Option('-o, --output <form>', 'Output format.').choices(['jsonl', 'csv']).default('jsonl'))
-    .action(async (terms: string[], options: ExportOptions, command: Command) =>
-      (await load()).exportAudit(terms, options, await target(command)),
-    )
-  verb(audit, 'verify', 'Check that no event was changed or removed.')
-    .option('--strict', 'Also fail if a process ended without closing its chain.')
-    .action(async (options: VerifyOptions, command: Command) => {
-      const sound = await (await load()).verifyAudit(options, await target(command))
-      if (!sound) process.exitCode = exitCodes.failed
-    })
-}
-
 const addHashPassword = (program: Command): void => {
   verb(program, 'hash-password', 'Read a password and print its hash for local_users.')
     .option('--scrypt', 'Use scrypt instead of argon2id. Required for Workers.')
@@ -364,14 +234,15 @@ export const createProgram = (): Command => {
   addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test.'))
   addAuditVerbs(group(program, 'audit', 'Read the audit trail: query, export, verify.'))
   addHashPassword(program)
-  verb(
-    group(program, 'admin', 'Manage a gateway on this computer: link.'),
-    'link',
-    'Print a new one-time sign-in link for the built-in user.',
-  ).action(async (_, command: Command) =>
-    (await import('./admin.ts')).printLink(await adminTarget(command.optsWithGlobals<Given>())),
+  const admin = group(program, 'admin', 'Manage a gateway on this computer: link.')
+  verb(admin, 'link', 'Print a new one-time sign-in link for the built-in user.').action(
+    async (_, command: Command) => (await import('./admin.ts')).printLink(await targetOf(command)),
   )
   addServiceVerbs(group(program, 'services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'))
+  addAccessVerbs(
+    group(program, 'grants', 'See and end the access of apps: ls, show, revoke.'),
+    group(program, 'blocks', 'Block users and apps: ls, add, rm.'),
+  )
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {
     const [word] = command.args

@@ -4,7 +4,7 @@
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { type FormFields, foreignSender, readForm, trimWhitespace } from '../kit/http.ts'
 import { type KeyRing, sealedRefusal } from '../kit/keyring.ts'
-import { createOpenedValues, createRecords, keyMismatchOfRecord, personKey } from '../kit/records.ts'
+import { createOpenedValues, createRecords, isNamed, keyMismatchOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { BrowserSession, MayStillSignIn, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -175,8 +175,8 @@ export interface BrowserSessions extends Sessions {
   start(person: Person, request: Request): Promise<string>
   /** Ends the request's session, if any, and answers the `Set-Cookie` value that removes the cookie. */
   end(request: Request): Promise<string>
-  /** Ends all sessions of the person with this key, and answers how many there were. */
-  endOfPerson(key: string): Promise<number>
+  /** Ends all sessions of a person, by key or verified e-mail address, and answers how many there were. */
+  endOfPerson(name: string): Promise<number>
 }
 
 export interface SessionsDeps {
@@ -209,11 +209,11 @@ const openSession = async (
 
 const endSessionsOf =
   (runtime: SessionsDeps['runtime']): BrowserSessions['endOfPerson'] =>
-  async (key) => {
+  async (name) => {
     let count = 0
     for await (const found of createRecords<SessionRecord>(runtime, keyOf('')).pages(sessionsAtOnce))
       for (const { id, value } of found)
-        if (personKey(value.person) === key && (await runtime.store.take(keyOf(id)))) count++
+        if (isNamed(value.person, name) && (await runtime.store.take(keyOf(id)))) count++
     return count
   }
 

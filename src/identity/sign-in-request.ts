@@ -2,8 +2,9 @@
 // gateway, or home), which ways to sign in are offered for that, and its last step.
 import { seeOther } from '../kit/http.ts'
 import { personKey } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
-import type { Audit, DescribeFlow } from '../ports/modules.ts'
+import type { Audit, Blocks, DescribeFlow } from '../ports/modules.ts'
 import type { LoginView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext } from '../ports/runtime.ts'
@@ -112,11 +113,18 @@ export interface SignedInPerson {
   readonly cookies?: readonly string[]
 }
 
+export interface CompleteSignInDeps {
+  readonly sessions: BrowserSessions
+  readonly blocks: Pick<Blocks, 'covers'>
+  readonly record: Audit
+}
+
 export type CompleteSignIn = (signedIn: SignedInPerson) => Promise<Response>
 
 export const createCompleteSignIn =
-  ({ sessions, record }: { readonly sessions: BrowserSessions; readonly record: Audit }): CompleteSignIn =>
+  ({ sessions, blocks, record }: CompleteSignInDeps): CompleteSignIn =>
   async ({ person, target, request, context, cookies = [] }) => {
+    if (await blocks.covers(person)) throw new Refusal('person.blocked', personKey(person))
     const session = await sessions.start(person, request)
     record({
       event: 'sign-in',

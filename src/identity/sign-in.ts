@@ -4,7 +4,7 @@ import { isAskedAhead, readForm, seeOther } from '../kit/http.ts'
 import { logText } from '../kit/log.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Audit, DescribeFlow, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
+import type { Audit, Blocks, DescribeFlow, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type LocalPeople, type LoginLinks, owner } from './local-users.ts'
@@ -37,6 +37,7 @@ export interface SignInDeps {
   readonly people: LocalPeople
   readonly links: LoginLinks
   readonly sessions: BrowserSessions
+  readonly blocks: Pick<Blocks, 'covers'>
   readonly pages: Pages
   readonly describeFlow: DescribeFlow
   readonly keepTokens: SaveProviderTokens

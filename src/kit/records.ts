@@ -202,3 +202,14 @@ export const createRecords = <T>(
  */
 export const personKey = (person: { readonly provider: string; readonly subject: string }): string =>
   `${person.provider}:${person.subject}`
+
+/**
+ * Whether an entry of an operator names this person: by the key, or by the verified e-mail address, which differs
+ * in case between providers; keys never do.
+ */
+export const isNamed = (
+  person: { readonly provider: string; readonly subject: string; readonly email?: string },
+  entry: string,
+): boolean =>
+  entry === personKey(person) ||
+  (entry.includes('@') && !entry.includes(':') && entry.toLowerCase() === person.email?.toLowerCase())

@@ -284,6 +284,8 @@ export const mcpRefusals = {
     1403,
     'Administrator access is required. Administrators are listed under admins in the configuration.',
   ),
+  'grant.unknown': row(404, 'invalid_request', 1404, 'There is no grant with that ID.'),
+  'block.unknown': row(404, 'invalid_request', 1404, 'That user or client is not blocked.'),
   'admin.form': row(
     403,
     'access_denied',

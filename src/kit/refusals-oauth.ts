@@ -131,6 +131,19 @@ export const oauthRefusals = {
     1403,
     'Your account is not allowed to sign in to this gateway.',
   ),
+  'person.blocked': row(
+    403,
+    'access_denied',
+    1403,
+    'Your account is blocked on this gateway. Contact your administrator.',
+  ),
+  'access.blocked': row(
+    403,
+    'access_denied',
+    1403,
+    'An administrator has blocked this app or account. Contact your administrator.',
+  ),
+  'code.blocked': row(400, 'invalid_grant', 1400, 'An administrator has blocked this app or account.'),
   'account.form': row(
     403,
     'access_denied',

@@ -2,10 +2,19 @@
 // the same for administrators by user, client and service.
 import type { Config } from '../config/schema.ts'
 import { readOwnForm, seeOther } from '../kit/http.ts'
-import { personKey } from '../kit/records.ts'
+import { isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { redirectHost } from '../kit/urls.ts'
-import type { Audit, Handler, Limit, Sessions } from '../ports/modules.ts'
+import type {
+  Audit,
+  EndedBy,
+  GrantAdmin,
+  GrantFilter,
+  Handler,
+  Limit,
+  ListedGrant,
+  Sessions,
+} from '../ports/modules.ts'
 import type { ClientView, ConnectedAppsView, Pages } from '../ports/pages.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -14,22 +23,10 @@ import type { Grant, Grants } from './grants.ts'
 
 // Which grants there are, and their end.
 
-/** Grants of this person (key), client and service, as far as each is named. */
-export interface GrantFilter {
-  readonly person?: string | undefined
-  readonly client?: string | undefined
-  readonly service?: string | undefined
-}
-
-/** Who ended something and why, for the audit trail. */
-export interface EndedBy {
-  readonly reason: string
-  readonly by: string
-}
-
 export interface AppAccess {
   /** What this person has allowed, by the list of theirs (`Grants.ofPerson`). */
   ofPerson(key: string): Promise<readonly Grant[]>
+  byId(id: string): Promise<Grant | undefined>
   /** Every grant that fits; all grants of the client, or of the gateway, are read for it. */
   find(filter: GrantFilter): AsyncIterable<readonly Grant[]>
   /**
@@ -46,9 +43,11 @@ export interface AppAccessDeps {
   readonly runtime: Pick<Runtime, 'store' | 'digest'>
   readonly config: Pick<Config, 'clients'>
   readonly directory: Pick<Directory, 'resolve'>
-  readonly grants: Pick<Grants, 'ofPerson' | 'pages' | 'end'>
+  readonly grants: Pick<Grants, 'read' | 'ofPerson' | 'pages' | 'end'>
   readonly record: Audit
 }
+
+const idShape = /^[\w-]{32}$/
 
 /** A grant keeps no kind: the id says it, as it does when the client is looked up. */
 const clientViewOf = ({ clientId, clientName }: Grant, { clients }: AppAccessDeps['config']): ClientView => {
@@ -69,12 +68,16 @@ export const createAppAccess = ({ runtime, config, directory, grants, record }: 
     serviceOf,
     viewOf: (grant) => clientViewOf(grant, config),
     ofPerson: (key) => grants.ofPerson(key),
-    async *find({ person, client, service }) {
+    async byId(id) {
+      const grant = idShape.test(id) ? (await grants.read(id))?.grant : undefined
+      return grant?.state === 'revoked' ? undefined : grant
+    },
+    async *find({ user, client, service }) {
       for await (const page of grants.pages(client))
         yield page.filter(
           (grant) =>
             grant.state !== 'revoked' &&
-            (person === undefined || personKey(grant.person) === person) &&
+            (user === undefined || isNamed(grant.person, user)) &&
             (service === undefined || serviceOf(grant) === service),
         )
     },
@@ -88,6 +91,56 @@ export const createAppAccess = ({ runtime, config, directory, grants, record }: 
     },
   }
 }
+
+// The same for administrators.
+
+const timeOf = (ms: number): string => new Date(ms).toISOString()
+
+const listedOf = (grant: Grant, access: AppAccess): ListedGrant => {
+  const { person, lastUse } = grant
+  const service = access.serviceOf(grant)
+  return {
+    id: grant.id,
+    user: personKey(person),
+    ...(person.email !== undefined && { email: person.email }),
+    client: grant.clientId,
+    client_name: grant.clientName,
+    client_kind: access.viewOf(grant).kind,
+    ...(service !== undefined && { service }),
+    resource: grant.resource,
+    scopes: grant.scopes,
+    redirect_host: redirectHost(grant.redirectUri),
+    created_at: timeOf(grant.createdAt),
+    ...(lastUse && { last_used_at: timeOf(lastUse.at) }),
+    ...(lastUse?.from !== undefined && { last_used_from: lastUse.from }),
+  }
+}
+
+export const createGrantAdmin = (access: AppAccess): GrantAdmin => ({
+  async *list(filter) {
+    for await (const found of access.find(filter)) yield found.map((grant) => listedOf(grant, access))
+  },
+  async byId(id) {
+    const grant = await access.byId(id)
+    return grant && listedOf(grant, access)
+  },
+  async endOne(id, why) {
+    const grant = await access.byId(id)
+    return grant !== undefined && (await access.end([grant], why)) > 0
+  },
+  async end(filter, why, dryRun) {
+    let grants = 0
+    const [users, clients] = [new Set<string>(), new Set<string>()]
+    for await (const found of access.find(filter)) {
+      grants += dryRun ? found.length : await access.end(found, why)
+      for (const { person, clientId } of found) {
+        users.add(personKey(person))
+        clients.add(clientId)
+      }
+    }
+    return { grants, users: users.size, clients: clients.size }
+  },
+})
 
 // The page.
 

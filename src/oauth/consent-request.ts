@@ -1,9 +1,9 @@
 // The consent request: which client asks which person for what, and what that person allowed it before. It is
 // established anew for the page and for the answer.
-import { createRecords } from '../kit/records.ts'
+import { createRecords, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri, redirectHost, redirectMatches, withoutLoopbackPort } from '../kit/urls.ts'
-import type { BrowserSession, DescribeFlow, UpstreamStep } from '../ports/modules.ts'
+import type { Blocks, BrowserSession, DescribeFlow, UpstreamStep } from '../ports/modules.ts'
 import type { ConsentView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -206,11 +206,15 @@ const addressOf = async (pending: PendingRequest, find: FindAddress): Promise<Ad
 export const consentRequestOf = async (
   read: StoredRequest,
   session: BrowserSession,
-  find: FindAddress,
+  { find, blocks }: { readonly find: FindAddress; readonly blocks: Pick<Blocks, 'covers'> },
 ): Promise<ConsentRequest> => {
   const { pending } = read
   const { person } = session
-  const address = await addressOf(pending, find)
+  const [address, blocked] = await Promise.all([
+    addressOf(pending, find),
+    blocks.covers(person, pending.clientId),
+  ])
+  if (blocked) throw tellClient(pending, 'access.blocked', `${personKey(person)} with ${pending.clientId}`)
   const { provider } = address.service
   if (provider !== undefined && provider !== person.provider) throw wrongProvider(pending, address, person)
   return { read, pending, address, session, person }

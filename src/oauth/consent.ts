@@ -5,7 +5,15 @@ import { sameText } from '../kit/bytes.ts'
 import { seeOther } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri } from '../kit/urls.ts'
-import type { Audit, BrowserSession, ConnectStep, DescribeFlow, Handler, Sessions } from '../ports/modules.ts'
+import type {
+  Audit,
+  Blocks,
+  BrowserSession,
+  ConnectStep,
+  DescribeFlow,
+  Handler,
+  Sessions,
+} from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory, FindAddress } from '../ports/services.ts'
@@ -41,6 +49,7 @@ export interface ConsentDeps {
   readonly config: Pick<Config, 'refresh_token_lifetime'>
   readonly directory: Pick<Directory, 'issuer' | 'origins'>
   readonly find: FindAddress
+  readonly blocks: Pick<Blocks, 'covers'>
   readonly clients: Clients
   readonly grants: Grants
   readonly tokens: Tokens
@@ -261,7 +270,7 @@ const decided = async (
   if (!session) throw new Refusal('consent.form', 'session cookie missing or expired', onward)
   if (!sameText(one(form, 'csrf') ?? '', await csrfOf(deps, pending, session)))
     throw new Refusal('consent.form', 'csrf field missing or wrong', onward)
-  const consentRequest = await consentRequestOf(read, session, deps.find)
+  const consentRequest = await consentRequestOf(read, session, deps)
   const decision = one(form, 'decision')
   if (decision === 'deny') return deny(deps, consentRequest, context)
   if (decision !== 'allow')
@@ -281,7 +290,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     return clients.approvals.guard(async () => {
       const fresh = sessionFor(pending, session)
       if (fresh)
-        return askOrAnswer(deps, consents, await consentRequestOf(read, fresh, deps.find), request, context)
+        return askOrAnswer(deps, consents, await consentRequestOf(read, fresh, deps), request, context)
       if (pending.promptNone)
         throw tellClient(pending, 'login.required', 'prompt=none without a fresh session')
       return seeOther(loginPath(pending.id, pending.signedInSince === undefined ? undefined : 'login'))

@@ -5,7 +5,7 @@ import { utf8Text } from '../kit/bytes.ts'
 import { foreignSender, isUtf8, readMediaType, readWhole } from '../kit/http.ts'
 import { type RefusalCode, type RefusalDetail, Refusal } from '../kit/refusal.ts'
 import { withParams, withoutQuery } from '../kit/urls.ts'
-import type { Audit, Counted, Limit } from '../ports/modules.ts'
+import type { Audit, Blocks, Counted, Limit } from '../ports/modules.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
@@ -138,6 +138,7 @@ export interface GrantDeps {
   readonly config: Pick<Config, 'refresh_grace' | 'refresh_late_repeat'>
   readonly find: FindAddress
   readonly grants: Grants
+  readonly blocks: Pick<Blocks, 'covers'>
   readonly tokens: Tokens
   readonly record: Audit
 }

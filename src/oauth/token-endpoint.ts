@@ -78,7 +78,12 @@ const check = async (
   if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
   if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
   if (deps.runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired', 'code expired')
-  await sameResource(form, grant, deps.find)
+  // Here and not at the refresh: whoever blocks ends what is live then, and a code comes to life only here.
+  const [blocked] = await Promise.all([
+    deps.blocks.covers(grant.person, client.id),
+    sameResource(form, grant, deps.find),
+  ])
+  if (blocked) throw new Refusal('code.blocked', `${subjectOf(grant)} with ${client.id}`)
 }
 
 const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {

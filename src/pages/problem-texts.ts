@@ -209,6 +209,18 @@ export const problems = {
     ['Sign in with another account.', 'Or ask your administrator to allow this account.'],
     { onward: { label: 'Use another account', href: '/login?switch=1' } },
   ),
+  'person.blocked': admin(
+    'Account blocked',
+    [
+      'Contact your administrator.',
+      'Administrator: `postern blocks ls` lists blocks, `postern blocks rm` lifts one.',
+    ],
+    { onward: { label: 'Use another account', href: '/login?switch=1' } },
+  ),
+  'access.blocked': admin('Access blocked', [
+    'Contact your administrator.',
+    'Administrator: `postern blocks ls` lists blocks, `postern blocks rm` lifts one.',
+  ]),
   'account.form': you(
     'Nothing was changed',
     ['Open Connected apps again, then repeat the step.', 'If another site sent you here, close this page.'],

@@ -50,6 +50,75 @@ export interface Sessions {
  */
 export type MayStillSignIn = (person: Person, resource?: string) => Person | undefined
 
+/** A user (key or verified e-mail address), a client, or a client of a user. */
+export interface BlockedParty {
+  readonly user?: string
+  readonly client?: string
+}
+
+/** `by`: who blocked them; `at`: epoch ms. */
+export interface Block extends BlockedParty {
+  readonly by: string
+  readonly at: number
+}
+
+/** Who may not be given access, whatever everything else says, until somebody unblocks them. */
+export interface Blocks {
+  list(): Promise<readonly Block[]>
+  add(block: Block): Promise<void>
+  /** False when nobody had blocked them. */
+  remove(party: BlockedParty): Promise<boolean>
+  /** Whether this person, or this client of theirs, is blocked. */
+  covers(person: Person, clientId?: string): Promise<boolean>
+}
+
+/** A grant, as administrators are told of it. Texts of clients are untrusted. */
+export interface ListedGrant {
+  readonly id: string
+  readonly user: string
+  readonly email?: string
+  readonly client: string
+  readonly client_name: string
+  readonly client_kind: string
+  readonly service?: string
+  readonly resource: string
+  readonly scopes: readonly string[]
+  readonly redirect_host: string
+  readonly created_at: string
+  readonly last_used_at?: string
+  readonly last_used_from?: string
+}
+
+/** What ended, or would. */
+export interface Impact {
+  readonly grants: number
+  readonly users: number
+  readonly clients: number
+}
+
+/** Grants of this user (key or verified e-mail address), client and service, as far as each is named. */
+export interface GrantFilter {
+  readonly user?: string | undefined
+  readonly client?: string | undefined
+  readonly service?: string | undefined
+}
+
+/** Who ended something and why, for the audit trail. */
+export interface EndedBy {
+  readonly reason: string
+  readonly by: string
+}
+
+/** Every grant of the gateway. To find some, all of the client, or of the gateway, are read. */
+export interface GrantAdmin {
+  list(filter: GrantFilter): AsyncIterable<readonly ListedGrant[]>
+  byId(id: string): Promise<ListedGrant | undefined>
+  /** False when there is none. */
+  endOne(id: string, why: EndedBy): Promise<boolean>
+  /** `dryRun`: what would end. */
+  end(filter: GrantFilter, why: EndedBy, dryRun: boolean): Promise<Impact>
+}
+
 /** What sign-in may know of the authorization flow that made it necessary. */
 export type DescribeFlow = (
   flow: string,

@@ -196,6 +196,7 @@ export const createWorld = async ({
   const grants = createGrants({ runtime, config, record, mayStillSignIn: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
   const pendingRequests = createPendingRequests({ runtime })
+  const blocks = { covers: () => Promise.resolve(false) }
   const upstream = {
     ahead: () => Promise.resolve(undefined),
     standing: () => Promise.resolve(undefined),
@@ -214,6 +215,7 @@ export const createWorld = async ({
     pages,
     record,
     upstream,
+    blocks,
   })
   const handlers = {
     ...createMetadata({ config, directory, signer }),
@@ -222,7 +224,7 @@ export const createWorld = async ({
     authorize: createAuthorize({ runtime, directory, find, clients, pendingRequests, sessions, limit }),
     consentPage: consent.page,
     decide: consent.decide,
-    token: createToken({ runtime, config, directory, find, clients, grants, tokens, limit, record }),
+    token: createToken({ runtime, config, directory, find, clients, grants, tokens, blocks, limit, record }),
     ...createIssuedTokens({ runtime, directory, clients, grants, tokens, limit, record }),
   }
   const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants })

@@ -1,0 +1,139 @@
+// `postern grants` and `postern blocks`: who has access, and its end. They work on the state directory, and every
+// process of the gateway follows within a second.
+import type { AccessAdmin } from '../admin/access-api.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Impact, ListedGrant } from '../ports/modules.ts'
+import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
+import { StartError, UsageError, print, printJson, printTable } from './output.ts'
+import { issuerOf } from './state.ts'
+
+export interface GrantOptions {
+  readonly user?: string
+  readonly client?: string
+  readonly service?: string
+  readonly dryRun?: boolean
+}
+
+const by = 'cli'
+
+/** A refusal becomes a `StartError`. */
+const withAccess = async (
+  target: AdminTarget,
+  work: (access: AccessAdmin) => Promise<void>,
+): Promise<void> => {
+  const { config, stateDir } = target
+  if (config.storage.type !== 'sqlite')
+    throw new StartError(
+      'access.memory',
+      'With `storage.type: memory`, this command cannot reach the running gateway. Use its API at /api/grants.',
+    )
+  try {
+    await withGateway(target, issuerOf(config, stateDir) ?? unknownIssuer, async (gateway) => {
+      await gateway.registry.refresh()
+      await work(gateway.access)
+      await gateway.bridges.close(0)
+    })
+  } catch (error) {
+    throw error instanceof Refusal ? new StartError(error.code, error.say) : error
+  }
+}
+
+const filterOf = ({ user, client, service }: GrantOptions) => ({ user, client, service })
+
+const day = (time: string | undefined): string => time?.slice(0, 10) ?? 'never'
+
+const rowOf = (grant: ListedGrant): readonly string[] => [
+  grant.id,
+  grant.email ?? grant.user,
+  grant.client_name,
+  grant.service ?? grant.resource,
+  day(grant.created_at),
+  day(grant.last_used_at),
+]
+
+export const listGrants = (target: AdminTarget, options: GrantOptions): Promise<void> =>
+  withAccess(target, async (access) => {
+    const found = await access.list(filterOf(options))
+    if (target.json) return printJson(found)
+    if (found.grants.length === 0) return print('No grants.')
+    printTable([['GRANT', 'USER', 'APP', 'SERVICE', 'SINCE', 'LAST USED'], ...found.grants.map(rowOf)])
+    if (found.truncated) print('There are more. Narrow the list with --user, --client or --service.')
+  })
+
+export const showGrant = (target: AdminTarget, id: string): Promise<void> =>
+  withAccess(target, async (access) => {
+    const grant = await access.show(id)
+    if (target.json) return printJson(grant)
+    printTable(Object.entries(grant).map(([name, value]) => [name, String(value)]))
+  })
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
+const impactText = ({ grants, users, clients }: Impact): string =>
+  `${counted(grants, 'grant')} of ${counted(users, 'user')} and ${counted(clients, 'app')}`
+
+export const revokeGrants = (
+  target: AdminTarget,
+  id: string | undefined,
+  options: GrantOptions,
+): Promise<void> => {
+  const { user, client, service, dryRun = false } = options
+  const isFiltered = [user, client, service].some((named) => named !== undefined)
+  if ((id === undefined) === !isFiltered)
+    throw new UsageError('Give the ID of a grant, or one of --user, --client and --service.')
+  if (id !== undefined && dryRun) throw new UsageError('--dry-run is for --user, --client and --service.')
+  return withAccess(target, async (access) => {
+    if (id !== undefined) await access.revoke(id, by)
+    const impact =
+      id === undefined
+        ? await access.revokeAll(filterOf(options), by, dryRun)
+        : { grants: 1, users: 1, clients: 1 }
+    if (target.json) return printJson(dryRun ? { would_end: impact } : { ended: impact })
+    print(
+      dryRun
+        ? `This would end ${impactText(impact)}.`
+        : `Ended ${impactText(impact)}. Open streams end within five seconds.`,
+    )
+  })
+}
+
+export interface BlockOptions {
+  readonly user?: string
+  readonly client?: string
+}
+
+const partyOf = ({ user, client }: BlockOptions) => {
+  if (user === undefined && client === undefined) throw new UsageError('Give --user, --client or both.')
+  return { ...(user !== undefined && { user }), ...(client !== undefined && { client }) }
+}
+
+export const listBlocks = (target: AdminTarget): Promise<void> =>
+  withAccess(target, async (access) => {
+    const blocks = (await access.blocks()).map(({ at, ...block }) => ({
+      ...block,
+      at: new Date(at).toISOString(),
+    }))
+    if (target.json) return printJson({ blocks })
+    if (blocks.length === 0) return print('Nobody is blocked.')
+    printTable([
+      ['USER', 'CLIENT', 'SINCE', 'BY'],
+      ...blocks.map((block) => [block.user ?? 'any', block.client ?? 'any', day(block.at), block.by]),
+    ])
+  })
+
+export const addBlock = (target: AdminTarget, options: BlockOptions): Promise<void> => {
+  const party = partyOf(options)
+  return withAccess(target, async (access) => {
+    const impact = await access.block(party, by)
+    if (target.json) return printJson({ ended: impact })
+    print(`Blocked. Ended ${impactText(impact)}. Open streams end within five seconds.`)
+  })
+}
+
+export const removeBlock = (target: AdminTarget, options: BlockOptions): Promise<void> => {
+  const party = partyOf(options)
+  return withAccess(target, async (access) => {
+    await access.unblock(party, by)
+    if (target.json) printJson({ unblocked: party })
+    else print('Unblocked. The user can allow apps again.')
+  })
+}

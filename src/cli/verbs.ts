@@ -1,0 +1,186 @@
+// What all commands are made of, and the commands that work on the state directory of a gateway, whether it runs or
+// not: services, grants, blocks, audit.
+import { type Command, Option } from 'commander'
+import type { Flags } from '../config/flags.ts'
+import { suggest } from '../config/shape.ts'
+import type { BlockOptions, GrantOptions } from './access.ts'
+import type { AddOptions, AdminTarget } from './admin.ts'
+import type { AuditTarget, ExportOptions, QueryOptions, VerifyOptions } from './audit.ts'
+import type { ConfigurationRequest } from './configuration.ts'
+import { UsageError, exitCodes } from './output.ts'
+import { openStateDirectory, stateDirectory } from './state.ts'
+
+export interface Given {
+  readonly config?: string
+  readonly envFile?: string
+  readonly state?: string
+  readonly host?: string
+  readonly port?: string
+  readonly publicUrl?: string
+  readonly debug?: boolean
+  readonly logLevel?: string
+  readonly printSignInLink?: boolean
+  /** The name of the same flag in 0.1.0. */
+  readonly printLoginLink?: boolean
+  readonly json?: boolean
+}
+
+export const wantedOf = ({
+  config,
+  envFile,
+  host,
+  port,
+  publicUrl,
+  debug,
+  logLevel,
+}: Given): ConfigurationRequest => {
+  const flags: Flags = { host, port, issuer: publicUrl, debug, log_level: logLevel }
+  return { file: config, envFile, flags }
+}
+
+/** The error for a word that is not a command. */
+export const noVerb = (command: Command, word: string): UsageError => {
+  const verbs = command.commands.map((known) => known.name())
+  const path = command.parent ? `postern ${command.name()}` : 'postern'
+  const meant = suggest(word, verbs)
+  return new UsageError(
+    `Unknown command ${JSON.stringify(`${path} ${word}`)}${meant === undefined ? `. Commands: ${verbs.join(', ')}.` : `; did you mean "${path} ${meant}"?`}`,
+  )
+}
+
+export const showHelp = (program: Command, words: readonly string[]): void => {
+  let at = program
+  for (const word of words) {
+    const next = at.commands.find((command) => command.name() === word)
+    if (!next) throw noVerb(at, word)
+    at = next
+  }
+  at.outputHelp()
+}
+
+/** Adds a command with the settings that all commands share. */
+export const verb = (parent: Command, name: string, about: string): Command =>
+  parent.command(name).description(about).allowExcessArguments(false)
+
+/** Adds a command that only holds others. */
+export const group = (program: Command, name: string, about: string): Command =>
+  verb(program, name, about)
+    .helpCommand(false)
+    .allowExcessArguments(true)
+    .action((_, command: Command) => {
+      const [word] = command.args
+      if (word === 'help') return showHelp(program, [name, ...command.args.slice(1)])
+      throw word === undefined
+        ? new UsageError(
+            `Missing command after "postern ${name}". Commands: ${command.commands.map((known) => known.name()).join(', ')}.`,
+          )
+        : noVerb(command, word)
+    })
+
+/** What the commands on the state directory need. */
+export const targetOf = async (command: Command): Promise<AdminTarget> => {
+  const given = command.optsWithGlobals<Given>()
+  const { loadOrThrow } = await import('./configuration.ts')
+  const { config, env } = await loadOrThrow(wantedOf(given), process.env)
+  const stateDir = stateDirectory(given.state, env)
+  openStateDirectory(stateDir)
+  return { config, stateDir, env, json: given.json === true }
+}
+
+export const addServiceVerbs = (services: Command): void => {
+  const load = () => import('./admin.ts')
+  verb(services, 'ls', 'List all services, configured and added.').action(async (_, command: Command) =>
+    (await load()).listServices(await targetOf(command)),
+  )
+  verb(services, 'show', 'Show a service and its URLs.')
+    .argument('<id>')
+    .action(async (id: string, _, command: Command) =>
+      (await load()).showService(await targetOf(command), id),
+    )
+  verb(services, 'add', 'Check an MCP server and start serving it, without a restart.')
+    .argument('<id>', 'Service ID, used in the URL.')
+    .argument(
+      '<server...>',
+      'URL of the MCP server (without a path, /mcp is used), or a command and its arguments after --.',
+    )
+    .option('--name <text>', 'Display name.')
+    .option('--description <text>', 'One sentence shown on the consent page.')
+    .option('--alias <label>', 'Short label for its encoded host.')
+    .option('--public', 'Allow access without sign-in.')
+    .option('--force', 'Add the service even if the check fails.')
+    .action(async (id: string, words: string[], options: AddOptions, command: Command) =>
+      (await load()).addService(await targetOf(command), id, words, options),
+    )
+  verb(services, 'rm', 'Remove an added service and end its open streams.')
+    .argument('<id>')
+    .action(async (id: string, _, command: Command) =>
+      (await load()).removeService(await targetOf(command), id),
+    )
+}
+
+const addFilter = (command: Command): Command =>
+  command
+    .option('--user <user>', 'Only of this user: provider:subject or email address.')
+    .option('--client <id>', 'Only of the app with this client_id.')
+    .option('--service <id>', 'Only for this service.')
+
+export const addAccessVerbs = (grants: Command, blocks: Command): void => {
+  const load = () => import('./access.ts')
+  addFilter(verb(grants, 'ls', 'List which apps have access, to what and as whom.')).action(
+    async (options: GrantOptions, command: Command) =>
+      (await load()).listGrants(await targetOf(command), options),
+  )
+  verb(grants, 'show', 'Show a grant.')
+    .argument('<id>')
+    .action(async (id: string, _, command: Command) => (await load()).showGrant(await targetOf(command), id))
+  addFilter(verb(grants, 'revoke', 'End a grant, or all grants of a user, an app or a service.'))
+    .argument('[id]')
+    .option('--dry-run', 'Print what would end.')
+    .action(async (id: string | undefined, options: GrantOptions, command: Command) =>
+      (await load()).revokeGrants(await targetOf(command), id, options),
+    )
+  verb(blocks, 'ls', 'List who is blocked.').action(async (_, command: Command) =>
+    (await load()).listBlocks(await targetOf(command)),
+  )
+  const verbs = [
+    ['add', 'Block a user, an app, or an app of a user, and end their access.', 'addBlock'],
+    ['rm', 'Unblock, with the same options.', 'removeBlock'],
+  ] as const
+  for (const [name, about, run] of verbs)
+    verb(blocks, name, about)
+      .option('--user <user>', 'provider:subject or email address.')
+      .option('--client <id>', 'client_id of an app.')
+      .action(async (options: BlockOptions, command: Command) =>
+        (await load())[run](await targetOf(command), options),
+      )
+}
+
+export const addAuditVerbs = (audit: Command): void => {
+  const load = () => import('./audit.ts')
+  const target = async (command: Command): Promise<AuditTarget> => {
+    const given = command.optsWithGlobals<Given>()
+    const { readVariables } = await import('./configuration.ts')
+    const { env } = readVariables(given.envFile, process.env)
+    return { stateDir: stateDirectory(given.state, env), json: given.json === true }
+  }
+  verb(audit, 'query', 'Search the audit trail, newest first: postern audit query user:ana decision:denied.')
+    .argument('[terms...]', 'field:value, -field:value, field:a,b, field:prefix*, ms:>500, or words.')
+    .option('--since <time>', 'How far back: 24h, 7d, or a date.', '7d')
+    .option('--limit <n>', 'Maximum number of events.', '50')
+    .addOption(new Option('-o, --output <form>', 'Output format.').choices(['table', 'json', 'csv']))
+    .action(async (terms: string[], options: QueryOptions, command: Command) =>
+      (await load()).queryAudit(terms, options, await target(command)),
+    )
+  verb(audit, 'export', 'Print all matching events with their hashes, oldest first.')
+    .argument('[terms...]', 'As for query. Default: every event.')
+    .addOption(new Option('-o, --output <form>', 'Output format.').choices(['jsonl', 'csv']).default('jsonl'))
+    .action(async (terms: string[], options: ExportOptions, command: Command) =>
+      (await load()).exportAudit(terms, options, await target(command)),
+    )
+  verb(audit, 'verify', 'Check that no event was changed or removed.')
+    .option('--strict', 'Also fail if a process ended without closing its chain.')
+    .action(async (options: VerifyOptions, command: Command) => {
+      const sound = await (await load()).verifyAudit(options, await target(command))
+      if (!sound) process.exitCode = exitCodes.failed
+    })
+}

@@ -1,0 +1,142 @@
+// `postern grants` and `postern blocks` beside two processes of a gateway: what a third process ends is over in
+// both, by the stopwatch.
+import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type Client, logIn, person, refresh, type Tokens } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
+import { createPlace, errorOf, type Place, postern } from './cli-process.ts'
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+interface Running {
+  readonly origin: string
+  readonly fetch: typeof fetch
+  stop(): Promise<void>
+}
+
+let place: Place
+let upstream: Upstream
+let gateways: readonly Running[]
+
+const start = async (): Promise<Running> => {
+  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], {
+    cwd: place.path,
+    env: { PATH: process.env['PATH'], HOME: place.home },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const line = await new Promise<string>((resolve) =>
+    createInterface({ input: child.stdout }).once('line', resolve),
+  )
+  return {
+    origin: (JSON.parse(line) as { url: string }).url,
+    fetch,
+    stop: () =>
+      new Promise((resolve) => {
+        child.once('exit', () => resolve())
+        child.kill('SIGINT')
+      }),
+  }
+}
+
+beforeAll(async () => {
+  place = createPlace()
+  upstream = await openUpstream((request, response) => {
+    if (request.method === 'GET')
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': open\n\n')
+    else
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end('{"jsonrpc":"2.0","id":7,"result":{}}')
+  })
+  writeFileSync(
+    join(place.path, 'postern.yaml'),
+    JSON.stringify({ local_users: [person], mcp_services: { echo: { url: upstream.url } } }),
+  )
+  gateways = [await start(), await start()]
+}, 60_000)
+afterAll(async () => {
+  await Promise.all(gateways.map(({ stop }) => stop()))
+  await upstream.close()
+  place.remove()
+})
+
+const cli = (...args: string[]) => postern(place, [...args, '--state', 'state', '--json'])
+
+interface LoggedIn {
+  readonly house: Running
+  readonly client: Client
+  readonly tokens: Tokens
+}
+
+const logInAll = (): Promise<readonly LoggedIn[]> =>
+  Promise.all(gateways.map(async (house) => ({ house, ...(await logIn(house)) })))
+const callerAt = ({ house, tokens }: LoggedIn) =>
+  callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token)
+
+/** Both processes refuse the next message within a second from now, the streams are over within five. */
+const isOver = async (those: readonly LoggedIn[], streams: readonly Promise<unknown>[]): Promise<void> => {
+  const since = performance.now()
+  for (const each of those) {
+    while ((await callerAt(each).post(call())).status !== 401)
+      expect(performance.now() - since).toBeLessThan(1000)
+    const answer = await refresh(each.house, each.client, each.tokens.refresh_token)
+    expect([answer.status, await answer.json()]).toMatchObject([400, { error: 'invalid_grant' }])
+  }
+  await Promise.all(streams)
+  expect(performance.now() - since).toBeLessThan(5000)
+}
+
+/** A stream of each, open; what is returned settles when they are over, whichever way. */
+const openStreams = async (those: readonly LoggedIn[]): Promise<readonly Promise<unknown>[]> => {
+  const streams = await Promise.all(those.map((each) => callerAt(each).get()))
+  expect(streams.map(({ status }) => status)).toEqual([200, 200])
+  return streams.map((stream) => stream.text().catch(() => undefined))
+}
+
+it('ends what a user allowed, in every process: no message after a second, no stream after five', async () => {
+  const those = await logInAll()
+  const streams = await openStreams(those)
+  const { grants } = JSON.parse((await cli('grants', 'ls', '--user', 'local:ana')).out) as {
+    grants: { id: string; client: string }[]
+  }
+  expect(grants.map(({ client }) => client).toSorted()).toEqual(
+    those.map(({ client }) => client.id).toSorted(),
+  )
+  expect(JSON.parse((await cli('grants', 'show', grants[0]?.id ?? '')).out)).toEqual(grants[0])
+  expect(JSON.parse((await cli('grants', 'revoke', '--user', 'local:ana', '--dry-run')).out)).toEqual({
+    would_end: { grants: 2, users: 1, clients: 2 },
+  })
+  expect(JSON.parse((await cli('grants', 'revoke', '--user', 'local:ana')).out)).toEqual({
+    ended: { grants: 2, users: 1, clients: 2 },
+  })
+  await isOver(those, streams)
+  expect(errorOf(await cli('grants', 'show', grants[0]?.id ?? ''))).toMatchObject({ code: 'grant.unknown' })
+  expect(errorOf(await cli('grants', 'revoke'))).toMatchObject({ code: 'usage' })
+}, 60_000)
+
+it('blocks a user in every process until that is lifted', async () => {
+  const those = await logInAll()
+  const streams = await openStreams(those)
+  expect(JSON.parse((await cli('blocks', 'add', '--user', 'local:ana')).out)).toEqual({
+    ended: { grants: 2, users: 1, clients: 2 },
+  })
+  await isOver(those, streams)
+  for (const { origin } of gateways) {
+    const browser = createBrowser(fetch, origin)
+    const answer = await browser.submit(await browser.go('/login'), '/login', person)
+    expect([answer.status, answer.body]).toEqual([403, expect.stringContaining('Account blocked')])
+  }
+  expect(JSON.parse((await cli('blocks', 'ls')).out)).toMatchObject({
+    blocks: [{ user: 'local:ana', by: 'cli' }],
+  })
+  expect((await cli('blocks', 'rm', '--user', 'local:ana')).code).toBe(0)
+  expect(errorOf(await cli('blocks', 'rm', '--user', 'local:ana'))).toMatchObject({ code: 'block.unknown' })
+  for (const each of await logInAll()) expect((await callerAt(each).post(call())).status).toBe(200)
+}, 60_000)

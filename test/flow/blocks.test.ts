@@ -1,0 +1,185 @@
+// What administrators see and end over HTTP: grants by user, client and service, and blocks, which last until they
+// are lifted.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Administrator, signInAs } from '../runtimes/administrator.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { allow, authorizeUrl, logIn, redeem, refresh, register } from '../runtimes/login.ts'
+import { ana, callerOf, type Somebody, yamada } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
+
+interface Listed {
+  readonly id: string
+  readonly user: string
+  readonly client: string
+  readonly service: string
+}
+
+describe.each(runtimes)('%s', (_, open) => {
+  let house: TestGateway
+  let upstream: Upstream
+  let admin: Administrator
+  const resource = (id = 'echo') => `${house.origin}/${id}/mcp`
+  beforeAll(async () => {
+    upstream = await openUpstream()
+    house = await open({
+      upstream: upstream.url,
+      config: {
+        local_users: [ana, yamada],
+        admins: ['ANA@example.com'],
+        mcp_services: { other: { name: 'Other', url: upstream.url } },
+      },
+    })
+    admin = await signInAs(house, ana)
+  }, 120_000)
+  afterAll(async () => {
+    await house.close()
+    await upstream.close()
+  })
+
+  const ask = async (method: string, path: string, body?: unknown, who = admin) => {
+    const answer = await who.ask(method, path, body)
+    return {
+      status: answer.status,
+      body: answer.body === '' ? {} : (JSON.parse(answer.body) as Record<string, unknown>),
+    }
+  }
+  const status = async (token: string, id = 'echo'): Promise<number> =>
+    (await callerOf(house, resource(id), token).post(call())).status
+  const browserOf = () => createBrowser(house.fetch, house.origin)
+  const credentials = ({ username, password }: Somebody) => ({ username, password })
+  const login = (who: Somebody, id = 'echo') => logIn(house, resource(id), browserOf(), credentials(who))
+  const listed = async (query = '') =>
+    ((await ask('GET', `/api/grants${query}`)).body as { grants: readonly Listed[] }).grants
+  const endAll = async () => {
+    for (const id of ['echo', 'other']) await ask('DELETE', `/api/grants?service=${id}`)
+  }
+
+  it('lists grants by user, client and service, shows one, and ends one or all, counted first', async () => {
+    await endAll()
+    const [one, two, three] = [await login(ana), await login(yamada), await login(yamada, 'other')]
+    expect((await listed()).map(({ user, service }) => `${user} ${service}`).toSorted()).toEqual([
+      'local:ana echo',
+      'local:yamada echo',
+      'local:yamada other',
+    ])
+    expect(await listed('?user=TARO@example.com')).toHaveLength(2)
+    expect(await listed(`?client=${two.client.id}`)).toMatchObject([
+      { user: 'local:yamada', service: 'echo' },
+    ])
+    expect(await listed('?user=local:ana&service=other')).toEqual([])
+    const [grant] = await listed('?user=local:ana')
+    expect((await ask('GET', `/api/grants/${grant?.id}`)).body).toMatchObject({
+      ...grant,
+      client_name: 'Flow test',
+      client_kind: 'dynamic',
+      redirect_host: '127.0.0.1:5000',
+      last_used_at: expect.any(String),
+    })
+    expect((await ask('DELETE', '/api/grants?user=local:yamada&dry_run=1')).body).toEqual({
+      would_end: { grants: 2, users: 1, clients: 2 },
+    })
+    expect(await status(three.tokens.access_token, 'other')).toBe(200)
+    expect((await ask('DELETE', `/api/grants/${grant?.id}`)).status).toBe(204)
+    expect([await status(one.tokens.access_token), await status(two.tokens.access_token)]).toEqual([401, 200])
+    expect((await ask('DELETE', '/api/grants?user=local:yamada')).body).toEqual({
+      ended: { grants: 2, users: 1, clients: 2 },
+    })
+    expect([await status(two.tokens.access_token), await status(three.tokens.access_token, 'other')]).toEqual(
+      [401, 401],
+    )
+    expect((await ask('DELETE', `/api/grants/${grant?.id}`)).status).toBe(404)
+    expect((await ask('DELETE', '/api/grants')).status).toBe(400)
+  })
+
+  it('a blocked app of a user is ended, and cannot be had again until it is unblocked; others can', async () => {
+    const { client, tokens, browser } = await login(yamada)
+    const asking = authorizeUrl(house, client, { resource: resource() })
+    const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
+    const party = { user: 'local:yamada', client: client.id }
+    expect(await ask('POST', '/api/blocks', party)).toMatchObject({
+      status: 201,
+      body: { ended: { users: 1, clients: 1 } },
+    })
+    expect(await status(tokens.access_token)).toBe(401)
+    for (const answer of [
+      await refresh(house, client, tokens.refresh_token),
+      await redeem(house, client, code, asking.verifier),
+    ])
+      expect([answer.status, await answer.json()]).toMatchObject([400, { error: 'invalid_grant' }])
+    // The person approved this app before, so that the app is told.
+    const refused = await browser.go(authorizeUrl(house, client, { resource: resource() }).url)
+    expect([refused.status, new URL(refused.url).searchParams.get('error')]).toEqual([0, 'access_denied'])
+    const another = await login(yamada)
+    expect(await status(another.tokens.access_token)).toBe(200)
+    expect((await ask('GET', '/api/blocks')).body).toMatchObject({ blocks: [{ ...party, by: 'local:ana' }] })
+    const lift = `/api/blocks?user=local:yamada&client=${client.id}`
+    expect((await ask('DELETE', lift)).status).toBe(204)
+    expect((await ask('DELETE', lift)).status).toBe(404)
+    const again = authorizeUrl(house, client, { resource: resource() })
+    const back = await allow(browser, again.url)
+    const redeemed = await redeem(house, client, back.searchParams.get('code') ?? '', again.verifier)
+    expect(redeemed.status).toBe(200)
+  })
+
+  it('a blocked app that nobody approved yet is explained on a page; a blocked user cannot sign in', async () => {
+    const client = await register(house)
+    await ask('POST', '/api/blocks', { client: client.id })
+    const browser = browserOf()
+    const asked = await browser.go(authorizeUrl(house, client, { resource: resource() }).url)
+    const page = await browser.submit(asked, '/login', credentials(yamada))
+    expect([page.status, page.body]).toEqual([403, expect.stringContaining('Access blocked')])
+    const kept = await login(yamada)
+    const open = await signInAs(house, yamada)
+    expect((await ask('POST', '/api/blocks', { user: 'TARO@example.com' })).status).toBe(201)
+    expect(await status(kept.tokens.access_token)).toBe(401)
+    expect((await open.browser.go('/account/apps')).url).toContain('/login')
+    const stranger = browserOf()
+    const denied = await stranger.submit(await stranger.go('/login'), '/login', credentials(yamada))
+    expect([denied.status, denied.body]).toEqual([403, expect.stringContaining('Account blocked')])
+    expect(stranger.cookies.has(stranger.session)).toBe(false)
+    expect((await ask('DELETE', '/api/blocks?user=TARO@example.com')).status).toBe(204)
+    expect((await ask('DELETE', `/api/blocks?client=${client.id}`)).status).toBe(204)
+    expect(await status((await login(yamada)).tokens.access_token)).toBe(200)
+  })
+
+  it('ends all browser sessions of a user', async () => {
+    const open = await signInAs(house, yamada)
+    expect((await ask('DELETE', '/api/sessions?user=local:yamada')).body['sessions']).toBeGreaterThan(0)
+    expect((await open.browser.go('/account/apps')).url).toContain('/login')
+    expect((await ask('DELETE', '/api/sessions')).status).toBe(400)
+  })
+
+  it('is for administrators alone, from pages of this gateway, and none blocks themselves', async () => {
+    const { tokens } = await login(yamada)
+    const [grant] = await listed('?user=local:yamada')
+    const other = await signInAs(house, yamada)
+    const paths: [string, string, unknown?][] = [
+      ['GET', '/api/grants'],
+      ['GET', `/api/grants/${grant?.id}`],
+      ['DELETE', `/api/grants/${grant?.id}`],
+      ['DELETE', '/api/grants?user=local:yamada'],
+      ['GET', '/api/blocks'],
+      ['POST', '/api/blocks', { user: 'local:ana' }],
+      ['DELETE', '/api/blocks?user=local:ana'],
+      ['DELETE', '/api/sessions?user=local:ana'],
+    ]
+    for (const [method, path, body] of paths) {
+      expect([path, (await ask(method, path, body, other)).status]).toEqual([path, 403])
+      for (const headers of [{ origin: 'https://evil.example' }, { 'x-csrf-token': other.csrf }] as Record<
+        string,
+        string
+      >[])
+        if (method !== 'GET')
+          expect([path, (await admin.ask(method, path, body, headers)).status]).toEqual([path, 403])
+      const bare = await house.fetch(`${house.origin}${path}`, { method, ...(body ? { body: '{}' } : {}) })
+      expect([path, bare.status]).toEqual([path, 401])
+    }
+    for (const body of [{ user: 'local:ana' }, { user: 'Ana@Example.com' }, {}, { user: 7 }, []])
+      expect([body, (await ask('POST', '/api/blocks', body)).status]).toEqual([body, 400])
+    for (const id of ['x', '..%2Fsession', `${grant?.id}x`, 'A'.repeat(32)])
+      expect([id, (await ask('GET', `/api/grants/${id}`)).status]).toEqual([id, 404])
+    expect(await status(tokens.access_token)).toBe(200)
+  })
+})
