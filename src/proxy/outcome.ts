@@ -225,6 +225,7 @@ const callEvent = (
   ending: CallOutcome,
 ): AuditEvent => {
   const first = envelope?.messages[0]
+  const batch = envelope?.batch ? envelope.messages : undefined
   return {
     event: 'call',
     request_id: head.requestId,
@@ -236,15 +237,8 @@ const callEvent = (
     http: head.method,
     method: cut(first?.method),
     name: cut(first?.name),
-    ...(envelope?.batch
-      ? {
-          batch: envelope.messages.length,
-          calls: envelope.messages.map((message) => ({
-            method: cut(message.method),
-            name: cut(message.name),
-          })),
-        }
-      : {}),
+    batch: batch?.length,
+    calls: batch?.map((message) => ({ method: cut(message.method), name: cut(message.name) })),
     result: ending.result,
     status: ending.status,
     refusal: ending.code,
@@ -351,19 +345,23 @@ export type Finish = (call: IdentifiedCall, outcome: Outcome) => void
 
 export const createFinish =
   ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
-  (call, { answeredAt, ...outcome }) => {
+  (call, outcome) => {
+    const { answeredAt, result, status, code, why, bytesOut } = outcome
     call.permit()
     call.holding.release()
-    if (answeredAt === undefined && silent.has(outcome.code))
-      call.context.health?.missed(now() - call.startedAt)
+    if (answeredAt === undefined && silent.has(code)) call.context.health?.missed(now() - call.startedAt)
     if (isHalf(call, outcome)) return
     const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
     record(
       callEvent(call, call.envelope, {
-        ...outcome,
+        result,
+        status,
+        code,
+        why,
         firstByteMs,
         durationMs: now() - call.startedAt,
         bytesIn: call.body?.byteLength ?? 0,
+        bytesOut,
       }),
       call.body,
     )
