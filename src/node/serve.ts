@@ -77,16 +77,27 @@ export const createClientAddress = (trustedProxies: readonly string[]): ClientAd
   }
 }
 
+/** All values of a field, as one list (RFC 9110 §5.3). `request.headers` would build an object of all fields. */
+const listOf = ({ rawHeaders }: IncomingMessage, name: string): string | undefined => {
+  let list: string | undefined
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const candidate = rawHeaders[i] as string
+    if (candidate.length !== name.length || candidate.toLowerCase() !== name) continue
+    list = list === undefined ? rawHeaders[i + 1] : `${list}, ${rawHeaders[i + 1]}`
+  }
+  return list
+}
+
 /**
  * The first value of the list is the client's connection; each proxy appends its own. Only trusted proxies
  * are believed.
  */
-const saysPlain = (clientAddress: ClientAddress, { headers, socket }: IncomingMessage): boolean => {
-  const proto = headers['x-forwarded-proto']
+const saysPlain = (clientAddress: ClientAddress, request: IncomingMessage): boolean => {
+  const proto = listOf(request, 'x-forwarded-proto')
   return (
-    typeof proto === 'string' &&
+    proto !== undefined &&
     proto.split(',')[0]?.trim().toLowerCase() === 'http' &&
-    clientAddress.trusts(socket.remoteAddress)
+    clientAddress.trusts(request.socket.remoteAddress)
   )
 }
 
@@ -95,7 +106,6 @@ export const createRequestContexts = (
 ): ((request: IncomingMessage) => RequestContext) => {
   const clientAddress = createClientAddress(trustedProxies)
   const nextId = createRequestIds()
-  // `request.headers` builds an object of all fields, and most calls do not need it.
   if (trustedProxies.length === 0)
     return ({ socket }) => ({
       requestId: nextId(),
@@ -103,10 +113,7 @@ export const createRequestContexts = (
     })
   return (request) => ({
     requestId: nextId(),
-    ip: clientAddress.address(
-      request.socket.remoteAddress,
-      request.headers['x-forwarded-for'] as string | undefined,
-    ),
+    ip: clientAddress.address(request.socket.remoteAddress, listOf(request, 'x-forwarded-for')),
     ...(saysPlain(clientAddress, request) && { plainHttp: true }),
   })
 }

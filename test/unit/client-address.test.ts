@@ -1,6 +1,7 @@
 // The client address behind reverse proxies: only trusted proxies are believed.
+import type { IncomingMessage } from 'node:http'
 import { expect, it } from 'vitest'
-import { createClientAddress } from '../../src/node/serve.ts'
+import { createClientAddress, createRequestContexts } from '../../src/node/serve.ts'
 
 it('is the peer while no proxy is trusted, whatever the header says', () => {
   const clients = createClientAddress([])
@@ -31,4 +32,16 @@ it('is the first address from the right that no trusted proxy has', () => {
   ] as const) {
     expect([peer, header, clients.address(peer, header)]).toEqual([peer, header, address])
   }
+})
+
+it('is read from all fields of that name, in any spelling, in their order', () => {
+  const contextOf = createRequestContexts(['10.0.0.0/8'])
+  const { ip, plainHttp } = contextOf({
+    socket: { remoteAddress: '10.0.0.1' },
+    rawHeaders: [
+      ...['X-Forwarded-For', '1.1.1.1, 203.0.113.9', 'X-Forwarded-Fox', '192.0.2.1'],
+      ...['x-forwarded-for', '10.0.0.2', 'X-FORWARDED-PROTO', 'http', 'x-forwarded-proto', 'https'],
+    ],
+  } as unknown as IncomingMessage)
+  expect([ip, plainHttp]).toEqual(['203.0.113.9', true])
 })
