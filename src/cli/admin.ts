@@ -41,6 +41,7 @@ export const withGateway = async <T>(
   try {
     return await work(createGateway({ config, runtime, issuer }))
   } finally {
+    await runtime.trail?.close()
     await runtime.close()
   }
 }

@@ -57,7 +57,11 @@ beforeAll(async () => {
   })
   writeFileSync(
     join(place.path, 'postern.yaml'),
-    JSON.stringify({ local_users: [person], mcp_services: { echo: { url: upstream.url } } }),
+    JSON.stringify({
+      local_users: [person],
+      audit: { enabled: true },
+      mcp_services: { echo: { url: upstream.url } },
+    }),
   )
   gateways = [await start(), await start()]
 }, 60_000)
@@ -138,5 +142,20 @@ it('blocks a user in every process until that is lifted', async () => {
   })
   expect((await cli('blocks', 'rm', '--user', 'local:ana')).code).toBe(0)
   expect(errorOf(await cli('blocks', 'rm', '--user', 'local:ana'))).toMatchObject({ code: 'block.unknown' })
+  const trail = await postern(place, [
+    ...['audit', 'query', 'kind:access.ended,access.blocked,access.unblocked'],
+    ...['--state', 'state', '-o', 'json'],
+  ])
+  expect(
+    trail.out
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { detail: { by: string; reason?: string } }).detail),
+  ).toMatchObject([
+    { by: 'cli', blocked_user: 'local:ana' },
+    { by: 'cli', reason: 'blocked' },
+    { by: 'cli', blocked_user: 'local:ana' },
+    { by: 'cli', reason: 'ended_by_admin' },
+  ])
   for (const each of await logInAll()) expect((await callerAt(each).post(call())).status).toBe(200)
 }, 60_000)
