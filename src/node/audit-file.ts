@@ -6,7 +6,18 @@ import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { AuditRow, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
-import { type Search, columns, createChainCheck, nextInChain, storedValues } from '../stores/audit.ts'
+import {
+  type Search,
+  columnList,
+  columns,
+  createChainCheck,
+  namesSchema,
+  nextInChain,
+  searchIndexes,
+  segmentSchema,
+  storedValues,
+  trailSchema,
+} from '../stores/audit.ts'
 import { closeToOthers } from './file-modes.ts'
 
 /** A segment is full with so many rows, or on another day. */
@@ -16,25 +27,6 @@ const dayMs = 86_400_000
 const lockWaitMs = 5000
 
 const digest = (text: string): string => hash('sha256', text, 'base64url')
-
-const schema = `
-CREATE TABLE IF NOT EXISTS segment (
-  n INTEGER PRIMARY KEY, day INTEGER NOT NULL, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL,
-  rows INTEGER NOT NULL, sealed INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS head (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL, ended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS start (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID;
-`
-const integers: ReadonlySet<string> = new Set(['seq', 'at', 'status', 'ms'])
-const columnList = columns.map((name) => `"${name}"`).join(', ')
-const segmentSchema = (n: number): string =>
-  `CREATE TABLE event_${n} (id INTEGER PRIMARY KEY, ${columns
-    .map((name) => `"${name}" ${integers.has(name) ? 'INTEGER' : 'TEXT'}`)
-    .join(', ')});
-CREATE INDEX event_${n}_refused ON event_${n} (id) WHERE decision <> 'allowed';
-CREATE INDEX event_${n}_other ON event_${n} (kind) WHERE kind <> 'call';`
-/** Of a full segment. */
-const searchIndexes = ['person', 'client', 'service', 'name', 'request', 'ip', 'grant'] as const
 
 interface Segment {
   readonly n: number
@@ -55,7 +47,7 @@ const openFile = (path: string): DatabaseSync => {
     db.exec(
       'PRAGMA journal_mode = WAL; PRAGMA synchronous = normal; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF',
     )
-    db.exec(schema)
+    db.exec(trailSchema)
     return db
   } catch (error) {
     db.close()
@@ -174,9 +166,12 @@ const sealNext = (db: DatabaseSync, prepare: Statements): boolean =>
         .all(`event_${next.n}`)
         .map(({ name }) => String(name)),
     )
-    const missing = searchIndexes.find((name) => !known.has(`event_${next.n}_${name}`))
-    if (missing === undefined) prepare('UPDATE segment SET sealed = 1 WHERE n = ?').run(next.n)
-    else db.exec(`CREATE INDEX event_${next.n}_${missing} ON event_${next.n} ("${missing}")`)
+    const missing = Object.keys(searchIndexes).find((name) => !known.has(`event_${next.n}_${name}`))
+    if (missing === undefined) {
+      db.exec(namesSchema(next.n))
+      prepare('UPDATE segment SET sealed = 1 WHERE n = ?').run(next.n)
+    } else
+      db.exec(`CREATE INDEX event_${next.n}_${missing} ON event_${next.n} ${searchIndexes[missing] ?? ''}`)
     return true
   })
 
@@ -222,7 +217,7 @@ const cutSegment = (
     'DELETE FROM head WHERE ended = 1 AND EXISTS (SELECT 1 FROM start WHERE start.chain = head.chain AND start.seq = head.seq)',
   ).run()
   prepare('DELETE FROM start WHERE chain NOT IN (SELECT chain FROM head)').run()
-  db.exec(`DROP TABLE event_${n}`)
+  db.exec(`DROP TABLE event_${n}; DROP TABLE IF EXISTS name_${n}`)
   prepare('DELETE FROM segment WHERE n = ?').run(n)
   // All of them each time, because the row that named one before may go with its own segment.
   return pieces(startsOf(prepare), chainsOfRow).map((some) =>
@@ -329,14 +324,20 @@ export interface AuditReader {
 }
 
 /** With the bounds in time. */
-const conditionOf = ({ where, values, since, until }: Search) => ({
-  sql:
-    [where, since === undefined ? '' : 'at >= ?', until === undefined ? '' : 'at < ?']
-      .filter(Boolean)
-      .map((part) => `(${part})`)
-      .join(' AND ') || '1',
-  values: [...values, ...[since, until].filter((time) => time !== undefined)],
-})
+const conditionOf = ({ where, since, until }: Search, { n, sealed }: Segment): string =>
+  [
+    where(sealed ? `name_${n}` : undefined),
+    since === undefined ? '' : 'at >= ?',
+    until === undefined ? '' : 'at < ?',
+  ]
+    .filter(Boolean)
+    .map((part) => `(${part})`)
+    .join(' AND ') || '1'
+
+const valuesOf = ({ values, since, until }: Search) => [
+  ...values,
+  ...[since, until].filter((time) => time !== undefined),
+]
 
 const within = (prepare: Statements, { since = 0, until = Infinity }: Search): readonly Segment[] =>
   segmentsOf(prepare).filter(({ first_at: first, last_at: last }) => last >= since && first < until)
@@ -371,11 +372,11 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
   const prepare = createStatements(db)
   return {
     search(search, limit) {
-      const { sql, values } = conditionOf(search)
+      const values = valuesOf(search)
       const rows: ChainedRow[] = []
-      for (const { n } of within(prepare, search).toReversed()) {
+      for (const segment of within(prepare, search).toReversed()) {
         const found = prepare(
-          `SELECT ${columnList} FROM event_${n} WHERE ${sql} ORDER BY id DESC LIMIT ?`,
+          `SELECT ${columnList} FROM event_${segment.n} WHERE ${conditionOf(search, segment)} ORDER BY id DESC LIMIT ?`,
         ).all(...values, limit - rows.length) as object as readonly ChainedRow[]
         rows.push(...found)
         if (rows.length >= limit) break
@@ -383,11 +384,11 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
       return rows
     },
     *all(search) {
-      const { sql, values } = conditionOf(search)
-      for (const { n } of within(prepare, search))
-        for (const row of prepare(`SELECT ${columnList} FROM event_${n} WHERE ${sql} ORDER BY id`).iterate(
-          ...values,
-        ))
+      const values = valuesOf(search)
+      for (const segment of within(prepare, search))
+        for (const row of prepare(
+          `SELECT ${columnList} FROM event_${segment.n} WHERE ${conditionOf(search, segment)} ORDER BY id`,
+        ).iterate(...values))
           yield row as object as ChainedRow
     },
     verify() {

@@ -159,8 +159,11 @@ export const createChainCheck = (digest: Digest, starts: readonly ChainHead[] = 
 type Value = string | number
 
 export interface Search {
-  /** SQL condition on one row; empty when everything matches. */
-  readonly where: string
+  /**
+   * SQL condition on one row; empty when everything matches. `names`: the table with the values of
+   * `namedColumns`, where there is one.
+   */
+  readonly where: (names?: string) => string
   readonly values: readonly Value[]
   /** Epoch milliseconds: from, and before. */
   readonly since: number | undefined
@@ -193,17 +196,15 @@ export const searchFields: readonly string[] = [
   'until',
 ]
 
-/** Columns in which a word is looked for. */
-const wordColumns: readonly Column[] = [
+/** Columns in which a word is looked for; a full segment has a table of the values in them. */
+export const namedColumns = [
   'person',
   'client',
   'service',
   'name',
   'kind',
   'code',
-  'request',
-  'detail',
-]
+] as const satisfies readonly Column[]
 
 const units: Readonly<Record<string, number>> = {
   s: 1000,
@@ -226,7 +227,7 @@ export const readTime = (text: string, now: number): number => {
 }
 
 interface Condition {
-  readonly sql: string
+  readonly sql: (names?: string) => string
   readonly values: readonly Value[]
 }
 
@@ -235,24 +236,41 @@ const quoted = (column: Column): string => `"${column}"`
 /** The text that follows all texts with this beginning. */
 const afterAll = (prefix: string): string => `${prefix}\u{10FFFF}`
 
+/** Whether one of the columns has a value of which the test is true. */
+const among = (
+  tested: readonly Column[],
+  test: (value: string) => string,
+  names: string | undefined,
+): string =>
+  `(${tested
+    .map((column) =>
+      names === undefined
+        ? test(quoted(column))
+        : `${quoted(column)} IN (SELECT value FROM ${names} WHERE ${test('value')})`,
+    )
+    .join(' OR ')})`
+
 const textCondition = (field: string, column: Column, value: string): Condition => {
   const name = quoted(column)
   if (value.endsWith('*')) {
     const prefix = value.slice(0, -1)
-    if (prefix === '') return { sql: `${name} IS NOT NULL`, values: [] }
-    return { sql: `(${name} >= ? AND ${name} < ?)`, values: [prefix, afterAll(prefix)] }
+    if (prefix === '') return { sql: () => `${name} IS NOT NULL`, values: [] }
+    return { sql: () => `(${name} >= ? AND ${name} < ?)`, values: [prefix, afterAll(prefix)] }
   }
   // A person by the name alone, whichever provider it is from.
   if (field === 'user' && !value.includes(':'))
-    return { sql: `(${name} = ? OR substr(${name}, -?) = ?)`, values: [value, value.length + 1, `:${value}`] }
-  return { sql: `${name} = ?`, values: [value] }
+    return {
+      sql: (names) => among([column], (each) => `(${each} = ? OR substr(${each}, -?) = ?)`, names),
+      values: [value, value.length + 1, `:${value}`],
+    }
+  return { sql: () => `${name} = ?`, values: [value] }
 }
 
 const numberCondition = (field: string, column: Column, value: string): Condition => {
   const [, operator = '', digits] = /^(>=|<=|>|<)?(\d{1,12})$/.exec(value) ?? []
   if (digits === undefined)
     throw new RangeError(`${field} needs a number, for example ${field}:500 or ${field}:>500.`)
-  return { sql: `${quoted(column)} ${operator || '='} ?`, values: [Number(digits)] }
+  return { sql: () => `${quoted(column)} ${operator || '='} ?`, values: [Number(digits)] }
 }
 
 const fieldCondition = (field: string, text: string): Condition => {
@@ -267,21 +285,23 @@ const fieldCondition = (field: string, text: string): Condition => {
         : textCondition(field, column, value),
     )
   if (each.length === 0) throw new RangeError(`${field} needs a value, for example ${field}:x.`)
-  const tool: Condition = { sql: `method = 'tools/call'`, values: [] }
-  const any = {
-    sql: `(${each.map(({ sql }) => sql).join(' OR ')})`,
+  const any = (names?: string): string => `(${each.map(({ sql }) => sql(names)).join(' OR ')})`
+  return {
+    sql: field === 'tool' ? (names) => `(${any(names)} AND method = 'tools/call')` : any,
     values: each.flatMap(({ values }) => values),
   }
-  return field === 'tool' ? { sql: `(${any.sql} AND ${tool.sql})`, values: any.values } : any
 }
 
 const wordCondition = (word: string): Condition => ({
-  sql: `(${wordColumns.map((column) => `instr(lower(${quoted(column)}), ?) > 0`).join(' OR ')})`,
-  values: wordColumns.map(() => word.toLowerCase()),
+  sql: (names) => among(namedColumns, (value) => `instr(lower(${value}), ?) > 0`, names),
+  values: namedColumns.map(() => word.toLowerCase()),
 })
 
 /** Negated, a row without the fact matches too. */
-const negated = ({ sql, values }: Condition): Condition => ({ sql: `NOT coalesce(${sql}, 0)`, values })
+const negated = ({ sql, values }: Condition): Condition => ({
+  sql: (names) => `NOT coalesce(${sql(names)}, 0)`,
+  values,
+})
 
 const isField = (name: string): boolean =>
   Object.hasOwn(textFields, name) || Object.hasOwn(numberFields, name)
@@ -306,7 +326,7 @@ export const readSearch = (terms: readonly string[], now: number): Search => {
     } else throw new RangeError(`Unknown field ${JSON.stringify(field)}. Fields: ${searchFields.join(', ')}.`)
   }
   return {
-    where: conditions.map(({ sql }) => sql).join(' AND '),
+    where: (names) => conditions.map(({ sql }) => sql(names)).join(' AND '),
     values: conditions.flatMap(({ values }) => values),
     since,
     until,
@@ -322,3 +342,41 @@ export const csvCell = (value: string | number | null): string => {
   const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
+
+// The tables of the file. Rows lie in segments, one table each.
+
+export const trailSchema = `
+CREATE TABLE IF NOT EXISTS segment (
+  n INTEGER PRIMARY KEY, day INTEGER NOT NULL, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL,
+  rows INTEGER NOT NULL, sealed INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS head (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL, ended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS start (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID;
+`
+const integers: ReadonlySet<string> = new Set(['seq', 'at', 'status', 'ms'])
+export const columnList = columns.map((name) => `"${name}"`).join(', ')
+export const segmentSchema = (n: number): string =>
+  `CREATE TABLE event_${n} (id INTEGER PRIMARY KEY, ${columns
+    .map((name) => `"${name}" ${integers.has(name) ? 'INTEGER' : 'TEXT'}`)
+    .join(', ')});
+CREATE INDEX event_${n}_refused ON event_${n} (id) WHERE decision <> 'allowed';
+CREATE INDEX event_${n}_other ON event_${n} (kind) WHERE kind <> 'call';`
+/** Of a full segment. */
+export const searchIndexes: Readonly<Record<string, string>> = {
+  person: '(person)',
+  client: '(client)',
+  service: '(service)',
+  name: '(name)',
+  request: '(request)',
+  ip: '(ip)',
+  grant: '("grant")',
+  kind_all: '(kind)',
+  decision: '(decision)',
+  status: '(status)',
+  ms: '(ms)',
+  code: '(code) WHERE code IS NOT NULL',
+}
+/** What words are looked for in: each value once. */
+export const namesSchema = (n: number): string =>
+  `CREATE TABLE name_${n} (value TEXT PRIMARY KEY) WITHOUT ROWID;
+${namedColumns.map((name) => `INSERT OR IGNORE INTO name_${n} SELECT DISTINCT "${name}" FROM event_${n} WHERE "${name}" IS NOT NULL;`).join('\n')}`

@@ -74,7 +74,7 @@ describe('a chain', () => {
   })
 })
 
-describe('searching', () => {
+describe.each(['open', 'full'])('searching an %s segment', (segment) => {
   beforeEach(() => {
     const writer = writerAt(start)
     writer.append([
@@ -92,6 +92,11 @@ describe('searching', () => {
       row(start + 5, { method: 'resources/read', name: 'search' }),
     ])
     writer.close(start + 6)
+    if (segment === 'open') return
+    // The next day begins another.
+    const later = writerAt(start + day)
+    while (later.tidy(start + day));
+    later.close(start + day)
   })
   const [one, two, three, four, five] = [1, 2, 3, 4, 5].map((n) => `r${start + n}`)
 
@@ -117,8 +122,13 @@ describe('searching', () => {
       ['-github', 'user:*', 'kind:call'],
       [five, three, one],
     ],
-    [['kind:audit.*'], ['audit.closed', 'audit.opened']],
-    [['since:2026-11-02'], []],
+    [
+      ['kind:audit.*', 'until:2026-11-02'],
+      ['audit.closed', 'audit.opened'],
+    ],
+    [['since:2026-11-02', '-kind:audit.*'], []],
+    [['-ana', 'kind:call'], [two]],
+    [['policy.t'], [three]],
     [
       ['until:2026-11-01T12:00:00.003Z', 'kind:call'],
       [two, one],
