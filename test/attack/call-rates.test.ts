@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { fromNetwork } from '../runtimes/networks.ts'
 import { type Somebody, ana, callerOf, tokenOf } from '../runtimes/people.ts'
-import { type RuntimeGateway, runtimes } from '../runtimes/runtimes.ts'
+import { type RuntimeGateway, openInWorkerd, runtimes } from '../runtimes/runtimes.ts'
 import { type Upstream, openUpstream } from '../runtimes/upstream.ts'
 
 const ping = { jsonrpc: '2.0', id: 1, method: 'ping' }
@@ -98,3 +98,33 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(await servedOf(from('203.0.113.9', 'square'), 1)).toBe(1)
   })
 })
+
+it('never does a call in workerd fail because its count cannot be had: the isolate counts by itself', async () => {
+  const upstream = await openUpstream((__, response) =>
+    response.setHeader('content-type', 'application/json').end('{"jsonrpc":"2.0","id":1,"result":{}}'),
+  )
+  const gateway = await openInWorkerd({
+    upstream: upstream.url,
+    config: {
+      mcp_services: { open: { url: upstream.url, auth_required: false, rate_limits: [{ calls: 3 }] } },
+    },
+  })
+  try {
+    const caller = callerOf(gateway, `${gateway.origin}/open/mcp`, '')
+    const statusOf = async (): Promise<number> => {
+      const response = await caller.post({ jsonrpc: '2.0', id: 1, method: 'ping' })
+      await response.text()
+      return response.status
+    }
+    expect(await statusOf()).toBe(200)
+    // No invocation reaches an object any more.
+    await gateway.tell('__limit?calls=0')
+    const statuses: number[] = []
+    for (let i = 0; i < 4; i++) statuses.push(await statusOf())
+    expect(statuses).toEqual([200, 200, 429, 429])
+    expect(gateway.log.some(({ event }) => event === 'counts.unreachable')).toBe(true)
+  } finally {
+    await gateway.close()
+    await upstream.close()
+  }
+}, 60_000)
