@@ -132,6 +132,44 @@ describe('validate --connect', () => {
   }, 60_000)
   afterAll(() => Promise.all([idp.close(), lies.close(), upstream.close(), guarded.close()]))
 
+  it('looks whether providers without metadata answer, and asks nothing of a mock', async () => {
+    const free = await deadPort()
+    const client = { client_id: 'a', client_secret: 'of-the-client' }
+    const github = (base: string, secret: string) => ({
+      type: 'github',
+      ...client,
+      client_secret: secret,
+      base_url: base,
+    })
+    json({
+      oauth_providers: {
+        github: github(lies.url, 'one'),
+        gone: github(`http://127.0.0.1:${free}`, 'two'),
+        forum: {
+          ...client,
+          authorization_url: `${lies.url}/authorize`,
+          token_url: `${lies.url}/token`,
+          userinfo_url: `${lies.url}/me`,
+        },
+        dev: { type: 'mock' },
+      },
+    })
+    const { code, screen } = await posternOnTerminal(place, ['validate', '--connect', '-c', 'postern.json'], {
+      env: { NO_COLOR: '1' },
+    })
+    expect(
+      screen
+        .trim()
+        .split('\n')
+        .filter((line) => /^[✓✗]/.test(line)),
+    ).toEqual([
+      `✓ oauth_providers.github – ${lies.url} answers.`,
+      `✗ oauth_providers.gone – http://127.0.0.1:${free} cannot be used for sign-in: http://127.0.0.1:${free}: connect ECONNREFUSED 127.0.0.1:${free}.`,
+      `✓ oauth_providers.forum – ${lies.url} answers.`,
+    ])
+    expect(code).toBe(1)
+  }, 60_000)
+
   it('asks for everything, one line a check, and ends with 0', async () => {
     json({
       oauth_providers: { company: providerConfig(idp) },
