@@ -1,10 +1,11 @@
 // Every rule that joins keys, in the order in which faults of one place are told.
 import { durationText } from '../key-types.ts'
-import { accessRules } from './access.ts'
-import type { Rule } from './draft.ts'
+import { didYouMean } from '../shape.ts'
+import { type Path, printable } from '../tree.ts'
+import { accessRules, isOpenEscape, openEscape } from './access.ts'
+import type { RawConfig, Rule } from './draft.ts'
 import { addressRules, hostRules } from './network.ts'
 import { clientRules, peopleRules, secretRules } from './people.ts'
-import { rateLimitRules } from './rate-limits.ts'
 import { commandRules, serviceRules } from './services.ts'
 import { upstreamRules } from './upstream-auth.ts'
 
@@ -48,7 +49,36 @@ const revisions: Rule = (draft, report) => {
       report.fault(path, `${draft.said(...path)} is not a supported MCP revision: use ${known.join(', ')}`)
 }
 
-export const limitRules: readonly Rule[] = [lifetimes, storage, revisions]
+// Rate limits of calls: what their patterns name.
+
+const allRates = (draft: RawConfig): readonly Path[] => [
+  ...draft.positions('rate_limits').map((i): Path => ['rate_limits', i]),
+  ...draft
+    .keys('mcp_services')
+    .flatMap((id) =>
+      draft
+        .positions('mcp_services', id, 'rate_limits')
+        .map((i): Path => ['mcp_services', id, 'rate_limits', i]),
+    ),
+]
+
+const rates: Rule = (draft, report) => {
+  const known = draft.keys('mcp_services')
+  for (const path of allRates(draft)) {
+    for (const key of ['tools', 'services'])
+      for (const { value, path: at } of draft.texts(...path, key))
+        if (isOpenEscape(value)) report.fault(at, openEscape(draft.said(...at)))
+    for (const { value, path: at } of draft.texts(...path, 'services'))
+      if (!/[*?\\]/.test(value) && !known.includes(value))
+        // It may be added while the gateway runs.
+        report.warn(
+          at,
+          `names "${printable(value)}", which is not in mcp_services${didYouMean(value, known)}`,
+        )
+  }
+}
+
+export const limitRules: readonly Rule[] = [lifetimes, storage, revisions, rates]
 
 // Keys that a gateway on Cloudflare Workers reads and does nothing with, because the platform decides what
 // they are about.
@@ -101,7 +131,6 @@ export const rules: readonly Rule[] = [
   ...hostRules,
   ...clientRules,
   ...accessRules,
-  ...rateLimitRules,
   ...limitRules,
   ...workersRules,
 ]
