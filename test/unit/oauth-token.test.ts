@@ -20,6 +20,21 @@ const statuses = (outcomes: readonly { status: number }[]) =>
     .join(' ')
 
 describe('an authorization code', () => {
+  it('that was issued while a block was written comes to nothing, and is not spent by that', async () => {
+    let blocked = false
+    const world = await createWorld({ blocked: () => blocked })
+    const client = await register(world)
+    const code = await codeFor(world, client)
+    blocked = true
+    expect(await exchange(world, client, code)).toMatchObject({
+      status: 400,
+      code: 'code.blocked',
+      body: { error: 'invalid_grant' },
+    })
+    blocked = false
+    expect((await exchange(world, client, code)).status).toBe(200)
+  })
+
   it('[A1] [H-G1] becomes a bearer token for one resource, with nothing left out and nothing null', async () => {
     const world = await createWorld()
     const client = await register(world)

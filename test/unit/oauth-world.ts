@@ -68,6 +68,8 @@ export interface WorldOptions {
   readonly origins?: readonly string[]
   /** Absent: nobody is ever too many. */
   readonly limit?: Limit
+  /** Whether an administrator has blocked everybody. */
+  readonly blocked?: () => boolean
 }
 
 /** One page of the outer web: what a GET of its URL answers, or how it fails. */
@@ -133,6 +135,7 @@ export const createWorld = async ({
   keys,
   origins = [origin],
   limit = noLimit,
+  blocked = () => false,
 }: WorldOptions = {}) => {
   const config = parseConfig(input)
   const clock = { now: Date.UTC(2026, 0, 1) }
@@ -196,7 +199,7 @@ export const createWorld = async ({
   const grants = createGrants({ runtime, config, record, mayStillSignIn: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
   const pendingRequests = createPendingRequests({ runtime })
-  const blocks = { covers: () => Promise.resolve(false) }
+  const blocks = { covers: () => Promise.resolve(blocked()) }
   const upstream = {
     ahead: () => Promise.resolve(undefined),
     standing: () => Promise.resolve(undefined),
