@@ -2,11 +2,75 @@
 // `postern policy explain`, and for the examples in `access.tests`.
 import type { Config } from './config/schema.ts'
 import { personKey } from './kit/records.ts'
-import { decide, namedOf, needOf } from './policy/decide.ts'
-import { type ExplainedRule, explainRules } from './policy/explain.ts'
-import { type PolicyCaller, rulesOf } from './policy/rules.ts'
+import { holds } from './policy/conditions.ts'
+import { coversSubject, decide, deniesSubject, isClientDenied, namedOf, needOf } from './policy/decide.ts'
+import { type AccessRule, type PolicyCaller, type ServiceRules, rulesOf } from './policy/rules.ts'
 import type { Person } from './ports/people.ts'
 import type { Arguments, Subject, Verdict } from './ports/policy.ts'
+
+// Why a decision is what it is: each rule in its order, and what makes it count or not.
+
+export interface ExplainedRule {
+  readonly id: string
+  readonly effect: 'allow' | 'deny'
+  readonly matched: boolean
+  /** Why, as the end of a sentence. */
+  readonly why: string
+}
+
+/** `true`, `false` or unknown, as each effect takes it. */
+const counts = (truth: boolean | undefined, effect: ExplainedRule['effect']): boolean =>
+  truth ?? effect === 'deny'
+
+const missed = (
+  rule: AccessRule,
+  effect: ExplainedRule['effect'],
+  {
+    caller,
+    subject,
+    args,
+  }: { readonly caller: PolicyCaller; readonly subject: Subject; readonly args: Arguments },
+): string | undefined => {
+  const named = namedOf(subject)
+  if (rule.who ? !counts(rule.who(caller), effect) : effect === 'allow') return 'does not name this user'
+  if (rule.client && !counts(rule.client(caller), effect)) return 'does not name this app'
+  const about = effect === 'deny' ? deniesSubject : coversSubject
+  if (!about(rule, named)) return `does not name this ${subject.kind}`
+  if (!rule.when) return undefined
+  const truth = holds(rule.when, args)
+  if (counts(truth, effect)) return undefined
+  return truth === undefined
+    ? 'has conditions that cannot be judged: an argument is missing or of another type'
+    : 'has conditions that do not hold'
+}
+
+const explainRule = (
+  rule: AccessRule,
+  effect: ExplainedRule['effect'],
+  call: Parameters<typeof missed>[2],
+): ExplainedRule => {
+  const why = missed(rule, effect, call)
+  const matches = effect === 'deny' ? 'matches' : `matches and grants ${rule.permission}`
+  return { id: rule.id, effect, matched: why === undefined, why: why ?? matches }
+}
+
+/** Every rule that could count, those that deny first. */
+const explainRules = (
+  rules: ServiceRules,
+  caller: PolicyCaller,
+  subject: Subject,
+  args: Arguments,
+): readonly ExplainedRule[] => {
+  const call = { caller, subject, args }
+  const clients: readonly ExplainedRule[] = isClientDenied(rules, caller)
+    ? [{ id: 'access.clients', effect: 'deny', matched: true, why: 'does not admit this app' }]
+    : []
+  return [
+    ...clients,
+    ...rules.denies.map((rule) => explainRule(rule, 'deny', call)),
+    ...rules.grants.map((rule) => explainRule(rule, 'allow', call)),
+  ]
+}
 
 /** A call that is only imagined. */
 export interface ExampleCall {

@@ -1,5 +1,5 @@
 // One decision about one caller, client, service and subject, rule by rule. Lists, calls and
-// `postern policy explain` ask the same; profiles.ts answers it faster and says the same.
+// `postern policy explain` ask the same; policy.ts answers it faster and says the same.
 import type { Arguments, Denied, Permission, Subject, Verdict } from '../ports/policy.ts'
 import { holds } from './conditions.ts'
 import { type Glob, canMeet, coversTemplate, foldedName, matches, normalizedUri } from './globs.ts'

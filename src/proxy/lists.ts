@@ -7,7 +7,7 @@ import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
 import type { AdmittedCall } from './admitted-call.ts'
-import type { ToolCatalog } from './tool-catalog.ts'
+import type { ToolCatalog } from './access.ts'
 
 /** What a caller is to see of the lists of a service; undefined: all of it. */
 export type TrimFor = (call: {

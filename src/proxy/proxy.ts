@@ -31,7 +31,7 @@ import {
   type ServerAdapterDeps,
   createServerAdapter,
 } from './transports/server-adapter.ts'
-import { createToolCatalog } from './tool-catalog.ts'
+import { createToolCatalog } from './access.ts'
 import { createCredentialRecovery } from './upstream-credential.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
 

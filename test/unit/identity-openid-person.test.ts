@@ -1,7 +1,7 @@
 // Who an OpenID provider vouches for, and whom the operator's lists admit.
 import { describe, expect, test } from 'vitest'
 import { typeOf } from '../../src/config/providers.ts'
-import { claimAt } from '../../src/identity/providers/claims.ts'
+import { claimAt } from '../../src/identity/providers/provider.ts'
 import { personFrom, unverifiedWords } from '../../src/identity/providers/openid-person.ts'
 import { denialOf } from '../../src/identity/providers/provider.ts'
 

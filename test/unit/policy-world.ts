@@ -1,7 +1,7 @@
 // An access configuration as an organisation would write it, the people in it, and what they ask.
 import { type Config, type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { decide } from '../../src/policy/decide.ts'
-import { createDecide } from '../../src/policy/profiles.ts'
+import { createDecide } from '../../src/policy/policy.ts'
 import { type PolicyCaller, rulesOf } from '../../src/policy/rules.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import type { Arguments, Subject, ToolHint, Verdict } from '../../src/ports/policy.ts'

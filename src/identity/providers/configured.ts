@@ -1,11 +1,35 @@
 // The identity providers that the configuration names.
 import type { Config } from '../../config/schema.ts'
+import { Refusal } from '../../kit/refusal.ts'
 import type { Runtime } from '../../ports/runtime.ts'
+import { type IdentityProvider, type ProviderDeps, denialOf, plainEmail, short } from './provider.ts'
 import { createGitHubProvider } from './github.ts'
-import { createOpenIdProvider } from './openid.ts'
-import { createMockProvider } from './mock.ts'
 import { createOAuth2Provider } from './oauth2.ts'
-import type { IdentityProvider, ProviderDeps } from './provider.ts'
+import { createOpenIdProvider } from './openid.ts'
+
+// For tests: whoever types an email address is that person. The configuration allows it on this computer only.
+
+const createMockProvider = ({ id, settings }: ProviderDeps): IdentityProvider => {
+  const nowhere = (): Promise<never> =>
+    Promise.reject(new Refusal('provider.untrusted', `${id} is a mock and sends no browser away`))
+  return {
+    id,
+    name: settings.name ?? id,
+    begin: nowhere,
+    finish: nowhere,
+    direct(form) {
+      const email = plainEmail(form.get('email')?.trim().toLowerCase())
+      if (email === undefined)
+        throw new Refusal('request.malformed', 'email is not an email address', {
+          say: 'Enter an email address such as ana@example.com.',
+        })
+      const name = short(form.get('name')?.trim())
+      const person = { provider: id, subject: email, email, groups: [], ...(name ? { name } : {}) }
+      return { person, denied: denialOf(person, settings) }
+    },
+    denied: (person) => denialOf(person, settings),
+  }
+}
 
 export interface ProvidersDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>

@@ -1,9 +1,17 @@
 // GitHub and GitHub Enterprise: OAuth 2.0, and an API that says who the person is.
 import { Refusal } from '../../kit/refusal.ts'
 import type { Person } from '../../ports/people.ts'
-import { type Claims, groupsOf, httpsUrl, isObject, plainEmail, short } from './claims.ts'
+import {
+  type Claims,
+  type IdentityProvider,
+  type ProviderDeps,
+  groupsOf,
+  httpsUrl,
+  isObject,
+  plainEmail,
+  short,
+} from './provider.ts'
 import { type OAuth2Server, type ReadApi, createOAuth2SignIn } from './oauth2.ts'
-import type { IdentityProvider, ProviderDeps } from './provider.ts'
 
 /** The API of github.com and of ghe.com has a host of its own, that of GitHub Enterprise Server a path. */
 export const apiOf = (base: string): string => {

@@ -8,14 +8,25 @@ import { Refusal } from '../../kit/refusal.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
 import type { Person } from '../../ports/people.ts'
 import type { ClientAuthMethod } from '../../ports/services.ts'
-import { type Claims, claimAt, groupsOf, httpsUrl, isObject, plainEmail, short } from './claims.ts'
+import {
+  type Claims,
+  type IdentityProvider,
+  type ProviderDeps,
+  type RoundTripSecrets,
+  claimAt,
+  denialOf,
+  groupsOf,
+  httpsUrl,
+  isObject,
+  plainEmail,
+  short,
+} from './provider.ts'
 import {
   type OpenIdStep,
   type ProviderRequestOptions,
   guardedFetch,
   providerRefusal,
 } from './openid-requests.ts'
-import { type IdentityProvider, type ProviderDeps, type RoundTripSecrets, denialOf } from './provider.ts'
 
 export interface OAuth2Server {
   readonly issuer: string

@@ -3,7 +3,7 @@ import type { ProviderConfig } from '../../config/schema.ts'
 import { decodeBase64url, utf8Text } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Person } from '../../ports/people.ts'
-import { type Claims, claimAt, groupsOf, httpsUrl, isObject, plainEmail, short } from './claims.ts'
+import { type Claims, claimAt, groupsOf, httpsUrl, isObject, plainEmail, short } from './provider.ts'
 
 /** What decides how the provider's word is read. */
 type PersonSettings = Pick<ProviderConfig, 'type' | 'groups_claim' | 'email_verified' | 'issuer'>
