@@ -1,4 +1,4 @@
-// `npm run dev`: the Workers house on this machine, http://localhost:8787. The first run makes a person and a
+// `npm run dev`: the gateway as a Worker on this machine, http://localhost:8787. The first run makes a person and a
 // root secret of its own in .dev.vars.
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
