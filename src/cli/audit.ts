@@ -15,17 +15,25 @@ export interface AuditTarget {
   readonly json: boolean
 }
 
+const isSqlite = (error: unknown): boolean =>
+  error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_SQLITE_ERROR'
+
 /** Throws `StartError`. */
 const withReader = async <T>(
   { stateDir }: AuditTarget,
   work: (reader: AuditReader) => T | Promise<T>,
 ): Promise<T> => {
   const path = trailFile(stateDir)
+  const unusable = (error: unknown): StartError =>
+    new StartError(
+      'audit.unusable',
+      `Cannot read ${path}: ${(error as Error).message}. Check its permissions; if it is damaged, restore it from a backup.`,
+    )
   const opened = (): AuditReader | undefined => {
     try {
       return openAuditReader(path)
     } catch (error) {
-      throw new StartError('audit.unusable', `Cannot read ${path}: ${(error as Error).message}`)
+      throw unusable(error)
     }
   }
   const reader = opened()
@@ -36,6 +44,8 @@ const withReader = async <T>(
     )
   try {
     return await work(reader)
+  } catch (error) {
+    throw isSqlite(error) ? unusable(error) : error
   } finally {
     reader.close()
   }

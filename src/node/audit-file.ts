@@ -342,7 +342,12 @@ const valuesOf = ({ values, since, until }: Search) => [
 const within = (prepare: Statements, { since = 0, until = Infinity }: Search): readonly Segment[] =>
   segmentsOf(prepare).filter(({ first_at: first, last_at: last }) => last >= since && first < until)
 
-const checkChains = (prepare: Statements): AuditCheck => {
+const damaged = (error: unknown): ChainFault => ({
+  what: 'damaged',
+  say: `the file is damaged: ${(error as Error).message}`,
+})
+
+const checkRows = (prepare: Statements): AuditCheck => {
   const chains = createChainCheck(digest, startsOf(prepare))
   const heads = prepare('SELECT chain, seq, hash, ended FROM head').all() as object as readonly (ChainHead & {
     readonly ended: number
@@ -360,9 +365,18 @@ const checkChains = (prepare: Statements): AuditCheck => {
         if (fault) return found(fault)
       }
   } catch (error) {
-    return found({ what: 'damaged', say: `the file is damaged: ${(error as Error).message}` })
+    return found(damaged(error))
   }
   return found(chains.end(heads))
+}
+
+const checkChains = (prepare: Statements): AuditCheck => {
+  try {
+    return checkRows(prepare)
+  } catch (error) {
+    // Not even the tables can be read that say which rows there are.
+    return { fault: damaged(error), rows: 0, chains: 0, open: [] }
+  }
 }
 
 /** Undefined where no trail was ever written. Throws SQLite's error. */

@@ -197,7 +197,9 @@ describe.each(runtimes)('access rules %s', (where, open) => {
     const lists = stream.heard.filter(({ body }) => body.includes('tools/list'))
     expect([lists.length <= 2, stream.called()]).toEqual([true, []])
     // What the list showed can be called without asking for it again.
-    expect((await told(await caller.post(call('search')))).result).toBeDefined()
+    expect((await told(await caller.post(call('search')))).result).toEqual({
+      content: [{ type: 'text', text: 'did tools/call search' }],
+    })
   })
 
   it('know no method that MCP does not define', async () => {

@@ -159,9 +159,10 @@ describe.each(runtimes)('%s', (_, open) => {
     const { request_id: requestId } = JSON.parse(body) as { request_id: string }
     const line = () =>
       house.log.find(({ event, fields }) => event === 'refused' && fields['request_id'] === requestId)
-    await vi.waitFor(() => expect(line()).toBeDefined())
-    expect(line()?.fields['why']).toBe(
-      'wrong-secret: token endpoint: answered 400 with error incorrect_client_credentials: The client_id and/or client_secret passed are incorrect.',
+    await vi.waitFor(() =>
+      expect(line()?.fields['why']).toBe(
+        'wrong-secret: token endpoint: answered 400 with error incorrect_client_credentials: The client_id and/or client_secret passed are incorrect.',
+      ),
     )
   })
 
