@@ -16,7 +16,7 @@ enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/postern', im
 // Only now, because what is loaded from here on is compiled as V8 was told to.
 const { CommanderError } = await import('commander')
 const { UsageError, errorReport, printError, programName } = await import('./output.ts')
-const { createProgram } = await import('./program.ts')
+const { argumentsOf, createProgram } = await import('./program.ts')
 
 const argv = process.argv.slice(2)
 
@@ -41,7 +41,7 @@ const usage = (error: UsageFault): Error | undefined => {
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 try {
-  await createProgram().parseAsync(argv, { from: 'user' })
+  await createProgram().parseAsync(argumentsOf(argv), { from: 'user' })
 } catch (error) {
   const failure = error instanceof CommanderError ? usage(error) : error
   if (failure !== undefined) {

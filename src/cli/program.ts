@@ -220,6 +220,21 @@ const createRoot = (): Command => {
 }
 
 /**
+ * The words with those behind `--` that begin with `-` and are no flags: the ID of a grant (one of 64 does) and a
+ * negated search term, `-decision:allowed`.
+ */
+export const argumentsOf = (words: readonly string[]): readonly string[] => {
+  const end = words.indexOf('--')
+  const before = end === -1 ? words : words.slice(0, end)
+  if (before.includes('wrap')) return words
+  const isValue = (word: string): boolean => /^-(?:[a-z_]+:.*|[\w-]{31})$/s.test(word)
+  const values = before.filter(isValue)
+  return values.length === 0
+    ? words
+    : [...before.filter((word) => !isValue(word)), '--', ...values, ...words.slice(before.length + 1)]
+}
+
+/**
  * The whole command tree. Flags can come before or after the command; those that a command does not use are
  * ignored.
  */

@@ -108,7 +108,7 @@ describe('postern audit', () => {
   })
 
   it('finds a refused call with its code, and the log line by its request id', async () => {
-    const [denied] = await query('decision:denied', 'service:echo', 'tool:delete*')
+    const [denied] = await query('-decision:allowed', 'service:echo', 'tool:delete*')
     expect(denied).toMatchObject({
       name: 'delete_all',
       code: 'policy.permission',

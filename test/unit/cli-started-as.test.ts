@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { commandFor, programName } from '../../src/cli/output.ts'
+import { argumentsOf } from '../../src/cli/program.ts'
 
 describe('the words before a verb', () => {
   it.each([
@@ -27,4 +28,27 @@ it('a command finds the same configuration and state', () => {
   expect(commandFor(env, { config: 'a.yaml', envFile: 'prod env', state: "/o'x" })('validate')).toBe(
     `npm start -- validate --config a.yaml --env-file 'prod env' --state '/o'\\''x'`,
   )
+})
+
+describe('words that begin with a dash and are no flags', () => {
+  const id = '-bcdefghijklmnopqrstuvwxyz_12345'
+  it.each([
+    [
+      ['grants', 'show', id, '--json'],
+      ['grants', 'show', '--json', '--', id],
+    ],
+    [
+      ['audit', 'query', 'user:ana', '-decision:allowed', '-o', 'json'],
+      ['audit', 'query', 'user:ana', '-o', 'json', '--', '-decision:allowed'],
+    ],
+    [
+      ['audit', 'query', '-code:a', '--', '-kind:b'],
+      ['audit', 'query', '--', '-code:a', '-kind:b'],
+    ],
+  ])('%j', (words, read) => expect(argumentsOf(words)).toEqual(read))
+  it.each([
+    [['services', 'add', 'a', '--', 'npx', '-e:b', id]],
+    [['wrap', '-e', '-a:b']],
+    [['--json', '-h']],
+  ])('nothing else is moved: %j', (words) => expect(argumentsOf(words)).toEqual(words))
 })
