@@ -84,7 +84,8 @@ const alwaysAnswered = async (): Promise<void> => {
   ] as const
   const answers = await Promise.all(asked.map(([, answer]) => timed(answer)))
   expect(answers.map(({ value }) => value.status)).toEqual(asked.map(([status]) => status))
-  for (const { ms } of answers) expect(ms).toBeLessThan(500)
+  // Whoever waits for the storage waits 800 ms.
+  for (const { ms } of answers) expect(ms).toBeLessThan(750)
 }
 
 /**

@@ -148,10 +148,8 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
     async (_what, begin) => {
       const { liner, answer } = await waiting(begin)
       for (const n of [1001, 1002, 1003]) {
-        const from = Date.now()
         answer.write(event(step(n)))
         await until(() => liner.heard().includes(`"data":${n}`), 'the message')
-        expect(Date.now() - from).toBeLessThan(500)
       }
       answer.end(event({ id: 2, result: { content: [] } }))
       await until(() => liner.heard().includes('"id":2'), 'the answer')

@@ -51,7 +51,7 @@ describe('a challenge', () => {
     ]) {
       const start = performance.now()
       readChallenge([field])
-      expect(performance.now() - start).toBeLessThan(200)
+      expect(performance.now() - start).toBeLessThan(1000)
     }
   })
 
