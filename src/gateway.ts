@@ -46,6 +46,7 @@ import type { Directory, Service } from './ports/services.ts'
 import type { CounterSteps, CountTable } from './ports/store.ts'
 import { callStdio, createFetchProxy, headOf } from './proxy/fetch.ts'
 import { createRefuse } from './proxy/outcome.ts'
+import { callerContext } from './proxy/identity-headers.ts'
 import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
 import { createCors, createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
 import { createEndpoints } from './proxy/upstream-endpoint.ts'
@@ -146,7 +147,9 @@ type Platform = ReturnType<typeof createPlatform>
 
 const withServices = (platform: Platform) => {
   const { config, runtime, issuer, origins, builtIn } = platform
-  const bridges = createBridges(runtime, config.heartbeat * 1000)
+  const bridges = createBridges(runtime, config.heartbeat * 1000, (service) =>
+    callerContext(config, () => policy, service),
+  )
   const serviceOf = createServiceMaker({ bridges, digest: runtime.digest })
   const directory = createDirectory({
     issuer,
@@ -273,6 +276,7 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
     credentials,
     transports: runtime.transports,
     endpointOf,
+    policy,
     now: runtime.now,
   })
   const proxyDeps = {

@@ -108,6 +108,8 @@ export interface StreamableHttpOptions {
   readonly timer: StartTimer
   /** A connection for a session that begins. Rejects with `Refusal`. */
   readonly connect: (owner: string, request: SessionRequest, user: SessionUser) => Promise<SessionPeer>
+  /** Whether this owner may go on with a session of that one. Absent: if they are the same. */
+  readonly mayUse?: (session: string, owner: string) => boolean
   /** An id that nobody guesses. */
   readonly newId: () => string
   /** Longest wait for the answer to `initialize`, milliseconds. */
@@ -235,14 +237,18 @@ const initialize = async (
 }
 
 /** The owner's session that the headers name. Throws `session.missing` and `session.unknown`. */
-const findSession = ({ all, now }: Endpoint, owner: string, headers: readonly string[]): OpenSession => {
+const findSession = (
+  { all, now, mayUse }: Endpoint,
+  owner: string,
+  headers: readonly string[],
+): OpenSession => {
   const id = fieldOf(headers, 'mcp-session-id')
   if (id === undefined) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
   const found = all.get(id)
-  if (found?.owner !== owner)
+  if (!found || (found.owner !== owner && !mayUse?.(found.owner, owner)))
     throw new Refusal(
       'session.unknown',
-      found ? 'session belongs to another user' : 'session unknown or expired',
+      found ? 'session belongs to another user, or to more permissions' : 'session unknown or expired',
     )
   found.session.touchedAt = now()
   return found

@@ -54,7 +54,8 @@ const listFor = (rule: AccessRule, { kind }: Subject): readonly Glob[] | undefin
   return kind === 'resource' || kind === 'template' ? rule.resources : undefined
 }
 
-const isGeneral = ({ tools, prompts, resources }: AccessRule): boolean => !tools && !prompts && !resources
+export const isGeneral = ({ tools, prompts, resources }: AccessRule): boolean =>
+  !tools && !prompts && !resources
 
 /** Deny sees more: a name in any spelling, a URI in either form. */
 const seen = (globs: readonly Glob[], { subject, name, folded }: Named): boolean => {

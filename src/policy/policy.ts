@@ -7,6 +7,7 @@ import type {
   Denied,
   JudgedMessage,
   MessageFacts,
+  Permission,
   Policy,
   ServicePolicy,
   Subject,
@@ -20,6 +21,7 @@ import {
   deniesSubject,
   isClientDenied,
   isDenying,
+  isGeneral,
   isGranting,
   isTooLong,
   namedOf,
@@ -34,6 +36,7 @@ import {
   type ServiceAccess,
   type ServiceRules,
   isAbout,
+  ladder,
   rulesOf,
 } from './rules.ts'
 
@@ -49,6 +52,8 @@ const longestName = 256
 type Judgement = Verdict | ((args: Arguments) => Verdict)
 
 interface Profile {
+  /** See `ServicePolicy`. */
+  readonly permissions: readonly Permission[]
   /** What holds for everything: the app may not call, or nothing is granted. */
   readonly denied: Denied | undefined
   readonly denies: readonly AccessRule[]
@@ -105,8 +110,24 @@ const keyOf = (subject: Subject): string => {
   }
 }
 
-/** `args`: asked only where a rule has conditions. */
-export type Decide = (principal: Principal | undefined, subject: Subject, args: () => Arguments) => Verdict
+export interface Decide {
+  /** `args`: asked only where a rule has conditions. */
+  (principal: Principal | undefined, subject: Subject, args: () => Arguments): Verdict
+  readonly permissions: ServicePolicy['permissions']
+}
+
+/** The ladder up to the highest grant that is limited to nothing. */
+const generalPermissions = (
+  denied: Denied | undefined,
+  denies: readonly AccessRule[],
+  grants: readonly AccessRule[],
+): readonly Permission[] => {
+  const isUnlimited = (rule: AccessRule): boolean => isGeneral(rule) && !rule.when
+  const best = bestOf(grants.filter(isUnlimited))
+  return denied || !best || denies.some(isUnlimited)
+    ? []
+    : ladder.slice(0, ladder.indexOf(best.permission) + 1)
+}
 
 /** The same as `decide` of these rules, for callers who come again. */
 export const createDecide = (rules: ServiceRules): Decide => {
@@ -132,7 +153,8 @@ export const createDecide = (rules: ServiceRules): Decide => {
       : grants.length === 0
         ? { allowed: false, code: 'policy.service' }
         : undefined
-    const made = { denied, denies, grants, known: new Map<string, Judgement>() }
+    const permissions = generalPermissions(denied, denies, grants)
+    const made = { permissions, denied, denies, grants, known: new Map<string, Judgement>() }
     return remember(profiles, key, made, mostProfiles)
   }
   const profileFor = (principal: Principal | undefined): Profile => {
@@ -143,7 +165,7 @@ export const createDecide = (rules: ServiceRules): Decide => {
     return profile
   }
 
-  return (principal, subject, args) => {
+  const decide = (principal: Principal | undefined, subject: Subject, args: () => Arguments): Verdict => {
     const profile = profileFor(principal)
     const key = keyOf(subject)
     let judgement = profile.known.get(key)
@@ -153,6 +175,9 @@ export const createDecide = (rules: ServiceRules): Decide => {
     }
     return typeof judgement === 'function' ? judgement(args()) : judgement
   }
+  return Object.assign(decide, {
+    permissions: (principal: Principal) => profileFor(principal).permissions,
+  })
 }
 
 /** What everybody with any right at a service may ask. */
@@ -263,6 +288,7 @@ const createServicePolicy = (rules: ServiceRules): ServicePolicy => {
       return verdict
     },
     judgeConnection: (principal) => decide(principal, service, noArguments),
+    permissions: decide.permissions,
     trim: (principal: Principal | undefined, learn) =>
       createTrim((subject) => decide(principal, subject, anyArguments).allowed, learn),
   }
@@ -298,7 +324,7 @@ export const createPolicy = ({ config, services }: PolicyDeps): Policy => {
   }
   return {
     services,
-    of({ id }: Service) {
+    of({ id }: Pick<Service, 'id'>) {
       const now = config()
       const section = services.accessOf(id)
       if (section === undefined && !isRuled(now)) return undefined

@@ -82,6 +82,8 @@ export interface ServicePolicy {
   judge(principal: Principal | undefined, message: JudgedMessage, facts: MessageFacts): Verdict
   /** The same for a request without a message: a stream is opened, or a session ended. */
   judgeConnection(principal: Principal | undefined): Verdict
+  /** What the caller may do with everything here, whatever it is named and called with. */
+  permissions(principal: Principal): readonly Permission[]
   /** What the caller is shown of lists. */
   trim(principal: Principal | undefined, learn: LearnTools): Trim
 }
@@ -90,7 +92,7 @@ export interface Policy {
   /** Asked first, because most gateways have no rules. Never again false once it was true. */
   readonly services: { readonly ruled: boolean }
   /** Undefined: no rules are configured, and every caller may use everything. */
-  of(service: Service): ServicePolicy | undefined
+  of(service: Pick<Service, 'id'>): ServicePolicy | undefined
   /** Whether a denial names the rule. */
   readonly disclosesRules: boolean
 }

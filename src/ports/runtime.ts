@@ -22,6 +22,8 @@ export interface ProcessPlan {
   readonly args: readonly string[]
   /** Beside the few names that every process gets (docs/guide/stdio-servers.md). */
   readonly env: Readonly<Record<string, string>>
+  /** What it is told of whoever calls, unless `env` says it. People choose some of it: no path is read from it. */
+  readonly about: Readonly<Record<string, string>>
   /** Absent: its home. */
   readonly cwd: string | undefined
   readonly sandbox: 'auto' | 'bubblewrap' | 'none'

@@ -202,6 +202,14 @@ export interface JsonBody {
  * An admitted call for a server that is reached without HTTP: what of the request may be believed, as plain
  * data.
  */
+/** What a server is told of its caller (docs/reference/headers.md). */
+export interface CallerContext {
+  /** As in `X-User-Id`. */
+  userId(principal: Principal): string | undefined
+  /** As of now: the same array for as long as they stay as they are. */
+  permissions(principal: Principal): readonly string[]
+}
+
 export interface StdioCall {
   readonly method: string
   /** Flat list: name, value, name, value… */

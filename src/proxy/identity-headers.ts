@@ -1,9 +1,11 @@
 // What the server behind the gateway learns of the caller: headers by preset, a free map, and a signed
 // assertion.
 import { encodeBase64, utf8 } from '../kit/bytes.ts'
+import type { Config } from '../config/schema.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
-import type { Service } from '../ports/services.ts'
+import type { Policy } from '../ports/policy.ts'
+import type { CallerContext, Service } from '../ports/services.ts'
 import { normalName } from './inbound-request.ts'
 
 // How a person's data becomes a header value: printable ASCII, bounded, one value never mistaken for two
@@ -75,9 +77,15 @@ type Values = Readonly<
   Record<'id' | 'sub' | 'login' | 'email' | 'name' | 'provider' | 'avatar' | 'groups', string | undefined>
 >
 
+const mostId = 1024
+
+const idOf = ({ person, personKey }: Principal, qualified: boolean): string =>
+  qualified ? personKey : person.subject
+
 /** Bounded, not yet encoded. */
-const textsOf = ({ person, personKey }: Principal, qualified: boolean): Values => {
-  const id = boundedText(qualified ? personKey : person.subject, 1024)
+const textsOf = (principal: Principal, qualified: boolean): Values => {
+  const { person } = principal
+  const id = boundedText(idOf(principal, qualified), mostId)
   return {
     id,
     sub: id,
@@ -164,23 +172,57 @@ const fill = (template: string, values: Values, groups: readonly string[]): stri
   )
 }
 
-/** Seed 4's `X-User-Context`: base64 of a JSON object. */
-const context = (principal: Principal, service: Service, qualified: boolean): string | undefined => {
-  const userId = qualified ? principal.personKey : principal.person.subject
-  const value = encodeBase64(
-    utf8(JSON.stringify({ userId, serverId: service.id, permissions: principal.scopes })),
-  )
-  return value.length <= 8192 ? value : undefined
-}
-
 interface Plain {
   readonly service: Service
   readonly taken: ReadonlySet<string>
   readonly qualified: boolean
+  readonly permissions: CallerContext['permissions']
+}
+
+/** Seed 4's `X-User-Context`: base64 of a JSON object. */
+const context = (principal: Principal, { service, qualified, permissions }: Plain): string | undefined => {
+  const userId = idOf(principal, qualified)
+  const value = encodeBase64(
+    utf8(JSON.stringify({ userId, serverId: service.id, permissions: permissions(principal) })),
+  )
+  return value.length <= 8192 ? value : undefined
+}
+
+/**
+ * People who sign in in different ways may have one subject: where they can meet at a service, ids name the
+ * way.
+ */
+export const isQualified = (
+  { oauth_providers: providers, local_users: users }: Pick<Config, 'oauth_providers' | 'local_users'>,
+  { provider }: Pick<Service, 'provider'>,
+): boolean => provider === undefined && Object.keys(providers).length + (users.length > 0 ? 1 : 0) > 1
+
+/** What the access rules grant; the scopes where there are none. */
+export const permissionsAt =
+  (policyNow: () => Policy | undefined, service: Pick<Service, 'id'>): CallerContext['permissions'] =>
+  (principal) => {
+    const policy = policyNow()
+    return (
+      (policy?.services.ruled ? policy.of(service)?.permissions(principal) : undefined) ?? principal.scopes
+    )
+  }
+
+/** The same facts for a server that is no HTTP server. */
+export const callerContext = (
+  config: Pick<Config, 'oauth_providers' | 'local_users'>,
+  policyNow: () => Policy | undefined,
+  service: Pick<Service, 'id' | 'provider'>,
+): CallerContext => {
+  const qualified = isQualified(config, service)
+  return {
+    userId: (principal) => boundedText(idOf(principal, qualified), mostId),
+    permissions: permissionsAt(policyNow, service),
+  }
 }
 
 /** `taken`: names (normal form) that the configuration gives a value of its own, which then is the only one. */
-const plainHeaders = (principal: Principal, { service, taken, qualified }: Plain): string[] => {
+const plainHeaders = (principal: Principal, plain: Plain): string[] => {
+  const { service, taken, qualified } = plain
   const values = textsOf(principal, qualified)
   // The operator's own words say what they say: there `${sub}` is the subject as the provider sent it, and `${provider}` stands beside it.
   const bare = qualified ? textsOf(principal, false) : values
@@ -192,7 +234,7 @@ const plainHeaders = (principal: Principal, { service, taken, qualified }: Plain
   const ofPreset = (name: string, value: () => string | undefined): void => {
     if (!taken.has(normalName(name))) add(name, value())
   }
-  if (preset === 'context') ofPreset('X-User-Context', () => context(principal, service, qualified))
+  if (preset === 'context') ofPreset('X-User-Context', () => context(principal, plain))
   else if (preset !== 'none')
     for (const [name, key] of presets[preset])
       ofPreset(name, () => (key === 'groups' ? values.groups : headerText(values[key], 8192)))
@@ -221,6 +263,7 @@ export interface IdentityOptions {
   readonly fixed?: readonly string[]
   /** Two people may have one subject, because they sign in in different ways: ids name the way too. */
   readonly qualified?: boolean
+  readonly permissions?: CallerContext['permissions']
   readonly now: () => number
 }
 
@@ -231,6 +274,7 @@ export const createIdentity = ({
   signer,
   fixed = [],
   qualified = false,
+  permissions = ({ scopes }) => scopes,
   now,
 }: IdentityOptions): Identity => {
   const configured = Object.keys(service.identity.headers).map(normalName)
@@ -239,6 +283,8 @@ export const createIdentity = ({
     throw new RangeError(`mcp_services.${service.id}.identity.headers: ${bad} cannot carry an identity`)
   const taken = new Set([...configured, ...fixed])
   // A grant's person and scopes never change, so its headers are made once and signed again when the assertion ages.
+  // Only what the access rules say may change with the next call.
+  const dynamic = service.identity.preset === 'context'
   const made = new Map<string, { readonly headers: readonly string[]; readonly until: number }>()
 
   const assertion = (principal: Principal): Promise<string> => {
@@ -266,7 +312,7 @@ export const createIdentity = ({
   }
 
   const make = async (principal: Principal, key: string): Promise<readonly string[]> => {
-    const headers = plainHeaders(principal, { service, taken, qualified })
+    const headers = plainHeaders(principal, { service, taken, qualified, permissions })
     if (service.identity.assertion) headers.push('X-MCP-Identity', await assertion(principal))
     if (made.size >= 10_000) made.delete(made.keys().next().value as string)
     made.set(key, { headers, until: now() + reuseMs })
@@ -276,7 +322,7 @@ export const createIdentity = ({
   return {
     reserved: new Set(configured),
     headers(principal) {
-      const key = `${principal.grantId}\n${principal.scopes.join(' ')}`
+      const key = `${principal.grantId}\n${principal.scopes.join(' ')}\n${dynamic ? permissions(principal).join(' ') : ''}`
       const before = made.get(key)
       if (before && before.until > now()) return before.headers
       made.delete(key)

@@ -5,6 +5,7 @@ import { hostSpellings, isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamCredentials, Signer } from '../ports/modules.ts'
 import type { Directory, LocatedAddress, Service } from '../ports/services.ts'
+import type { Policy } from '../ports/policy.ts'
 import type { RuntimeTransports } from '../ports/runtime.ts'
 import type {
   AddressedCall,
@@ -16,7 +17,7 @@ import type {
   ServiceContext,
   Step,
 } from './admitted-call.ts'
-import { createIdentity } from './identity-headers.ts'
+import { createIdentity, isQualified, permissionsAt } from './identity-headers.ts'
 import { type RequestHeaders, createRequestHeaders, normalName } from './inbound-request.ts'
 import { type EndpointOf, circuitBreakerOf, createTarget } from './upstream-endpoint.ts'
 
@@ -95,6 +96,7 @@ export interface ServiceContextsDeps {
   readonly credentials: Pick<UpstreamCredentials, 'names' | 'lookup'>
   readonly transports: RuntimeTransports
   readonly endpointOf: EndpointOf
+  readonly policy?: Policy
   readonly now: () => number
 }
 
@@ -106,10 +108,10 @@ export const createServiceContexts = ({
   credentials,
   transports,
   endpointOf,
+  policy,
   now,
 }: ServiceContextsDeps): ContextOf => {
   const contexts = new WeakMap<Service, ServiceContext>()
-  const several = Object.keys(config.oauth_providers).length + (config.local_users.length > 0 ? 1 : 0) > 1
   const make = (service: Service): ServiceContext => {
     const written = credentials.names(service).map(normalName)
     const identity = createIdentity({
@@ -117,7 +119,8 @@ export const createServiceContexts = ({
       audience: `${directory.issuer}/${service.id}/mcp`,
       signer,
       fixed: written,
-      qualified: several && service.provider === undefined,
+      qualified: isQualified(config, service),
+      permissions: permissionsAt(() => policy, service),
       now,
     })
     const reserved = written.length === 0 ? identity.reserved : new Set([...identity.reserved, ...written])

@@ -14,9 +14,23 @@ import {
   readMessages,
 } from '../mcp/streamable-http.ts'
 import type { Log, ProcessPlan, Runtime, SpawnServer, Timer } from '../ports/runtime.ts'
-import type { Service, ServiceState, Attend, DispatchStdio, StdioCall } from '../ports/services.ts'
+import type {
+  Attend,
+  CallerContext,
+  DispatchStdio,
+  Service,
+  ServiceState,
+  StdioCall,
+} from '../ports/services.ts'
 import { type StatelessEndpoint, createStatelessEndpoint } from './person-process.ts'
-import { type ProcessPool, createOwnerKeys, createPool } from './process-pool.ts'
+import {
+  type ProcessPool,
+  createOwnerKeys,
+  createPool,
+  mayServe,
+  nameOf,
+  variablesFor,
+} from './process-pool.ts'
 import { type SharedProcess, createSharedProcess } from './shared-process.ts'
 import { type Starting, createStarting, deliverReply, describeStart } from './starting.ts'
 
@@ -90,8 +104,8 @@ const createSweeper = (options: SweeperOptions): Sweeper => {
 export interface BridgeOptions {
   /** Display name, for sentences that callers read. */
   readonly name: string
-  /** What is started; `owner` is filled in. */
-  readonly plan: Omit<ProcessPlan, 'owner'>
+  /** What is started; for whom is filled in. */
+  readonly plan: Omit<ProcessPlan, 'owner' | 'about'>
   /** One process for everybody instead of one for each person. */
   readonly shared: boolean
   /** All milliseconds. */
@@ -113,6 +127,7 @@ export interface BridgeDeps {
   readonly digest: Runtime['digest']
   readonly log: Log
   readonly about: { readonly version: string }
+  readonly context: CallerContext
 }
 
 export interface Bridge {
@@ -199,6 +214,7 @@ const createEndpoints = (options: BridgeOptions, deps: BridgeDeps, pool: Process
       timer,
       unexpected,
       newId,
+      mayUse: mayServe,
       startMs,
       holdMs,
       sessionMs: sessionIdleMs,
@@ -217,13 +233,13 @@ const createEndpoints = (options: BridgeOptions, deps: BridgeDeps, pool: Process
 
 export const createBridge = (options: BridgeOptions, deps: BridgeDeps): Bridge => {
   const { name, plan, shared } = options
-  const { spawn, now, timer, digest, log } = deps
+  const { spawn, now, timer, digest, log, context } = deps
   const pool = createPool({
     name,
     spawn,
     now,
     timer,
-    plan: (owner) => ({ ...plan, owner }),
+    plan: (owner) => ({ ...plan, owner: nameOf(owner), about: variablesFor(plan.service, owner) }),
     limits: {
       perPerson: shared ? options.maxProcesses : options.maxProcessesPerPerson,
       total: options.maxProcesses,
@@ -232,7 +248,7 @@ export const createBridge = (options: BridgeOptions, deps: BridgeDeps): Bridge =
     tell: (level, event, facts) => log(level, event, { service: plan.service, ...facts }),
   })
   const endpoints = createEndpoints(options, deps, pool)
-  const ownerOf = createOwnerKeys(shared, digest)
+  const ownerOf = createOwnerKeys(shared, digest, context)
   const sweeper = createSweeper({ ...options, ...endpoints, pool, now, timer })
   return {
     async carry(call) {
@@ -285,11 +301,14 @@ export interface Bridges {
   close(graceMs: number): Promise<void>
 }
 
+type ContextOfService = (service: Pick<Service, 'id' | 'provider'>) => CallerContext
+
 const bridgeOf = (
   id: string,
   service: ServiceConfig & { readonly command: string },
   runtime: Runtime,
   keepAliveMs: number,
+  contextOf: ContextOfService,
 ): Bridge | undefined =>
   runtime.spawn &&
   createBridge(
@@ -324,17 +343,27 @@ const bridgeOf = (
       digest: runtime.digest,
       log: runtime.log,
       about: runtime.about,
+      context: contextOf({ id, ...(service.oauth_provider && { provider: service.oauth_provider }) }),
     },
   )
 
+/** Where nobody calls but the gateway itself. */
+const nobody: CallerContext = { userId: () => undefined, permissions: ({ scopes }) => scopes }
+
 /** `keepAliveMs`: how often a comment goes out on an idle stream. */
-export const createBridges = (runtime: Runtime, keepAliveMs: number): Bridges => {
+export const createBridges = (
+  runtime: Runtime,
+  keepAliveMs: number,
+  contextOf: ContextOfService = () => nobody,
+): Bridges => {
   const bridges = new Map<Bridge['carry'], { readonly service: string; readonly bridge: Bridge }>()
   return {
     of(id, service) {
       const { command } = service
       const bridge =
-        command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime, keepAliveMs)
+        command === undefined
+          ? undefined
+          : bridgeOf(id, { ...service, command }, runtime, keepAliveMs, contextOf)
       if (bridge) bridges.set(bridge.carry, { service: id, bridge })
       return {
         kind: 'bridge',

@@ -13,7 +13,7 @@ import {
 import type { SessionUser } from '../mcp/streamable-http.ts'
 import type { Principal } from '../ports/people.ts'
 import type { ProcessEnd, ProcessPlan, Runtime, ServerProcess, SpawnServer, Timer } from '../ports/runtime.ts'
-import type { ServiceState } from '../ports/services.ts'
+import type { CallerContext, ServiceState } from '../ports/services.ts'
 import {
   type CrashLog,
   type FailedProcess,
@@ -133,7 +133,7 @@ const isStarting = ({ peer }: ProcessSlot, now: () => number): boolean =>
   peer === undefined || (!peer.spoke() && !peer.end() && now() - peer.startedAt < startingMs)
 
 const ofOwner = (all: ReadonlySet<ProcessSlot>, owner: string): readonly ProcessSlot[] =>
-  [...all].filter((slot) => slot.owner === owner)
+  [...all].filter((slot) => nameOf(slot.owner) === nameOf(owner))
 
 /**
  * Frees a slot where a process has been idle for long: among the person's own when they have too many, among
@@ -308,7 +308,8 @@ const createStart = (
 ): ((slot: ProcessSlot) => ProcessPeer) => {
   const reports = createReports(tell, now, timer)
   return (slot) => {
-    const { owner, user } = slot
+    const { user } = slot
+    const owner = nameOf(slot.owner)
     const ended = (): void => {
       const end = peer.end() as ProcessEnd
       starting.over()
@@ -327,7 +328,7 @@ const createStart = (
       slots.give(slot)
     }
     const peer: ProcessPeer = createProcessPeer(
-      plan(owner),
+      plan(slot.owner),
       { name, spawn, now, timer, ...reports.of(owner, () => peer) },
       { ...user, ended },
     )
@@ -348,7 +349,7 @@ export const createPool = (deps: PoolDeps): ProcessPool => {
   return {
     async start(owner, user, signal) {
       if (closed) throw new Refusal('process.limit', 'gateway is shutting down')
-      if (user.probing?.() !== true) backoff.check(owner)
+      if (user.probing?.() !== true) backoff.check(nameOf(owner))
       return start(await slots.take(owner, user, signal))
     },
     tick(idleMs) {
@@ -368,7 +369,7 @@ export const createPool = (deps: PoolDeps): ProcessPool => {
     },
     list: () =>
       [...slots.all].flatMap(({ owner, peer }) =>
-        peer ? [{ ...known(owner, peer), pending: peer.pending() }] : [],
+        peer ? [{ ...known(nameOf(owner), peer), pending: peer.pending() }] : [],
       ),
     failures: () => failures.all,
     async close(graceMs) {
@@ -383,9 +384,37 @@ export const createPool = (deps: PoolDeps): ProcessPool => {
   }
 }
 
-// Whose process it is, as a name for folders and logs that tells nobody who that is.
+// Whose process it is, as a name for folders and logs that tells nobody who that is, and behind it what the
+// process is told of them: whoever may do something else gets another process.
 
 const mostOwners = 10_000
+
+type CallerFacts = readonly [userId: string | null, permissions: readonly string[]]
+
+/** The name without what the process is told. */
+export const nameOf = (owner: string): string => owner.split(' ', 1)[0] as string
+
+const factsOf = (owner: string): CallerFacts | undefined => {
+  const at = owner.indexOf(' ')
+  return at < 0 ? undefined : (JSON.parse(owner.slice(at)) as CallerFacts)
+}
+
+/** What a process is told of its owner. */
+export const variablesFor = (service: string, owner: string): Readonly<Record<string, string>> => {
+  const [userId, permissions] = factsOf(owner) ?? [null]
+  return {
+    MCP_SERVER_ID: service,
+    ...(userId === null ? {} : { MCP_USER_ID: userId }),
+    ...(permissions && { MCP_PERMISSIONS: JSON.stringify(permissions) }),
+  }
+}
+
+/** Whether a process that was told this of its owner may serve them as they are now: it was told no more. */
+export const mayServe = (process: string, owner: string): boolean => {
+  const [before, now] = [factsOf(process), factsOf(owner)]
+  if (!before || !now || nameOf(process) !== nameOf(owner)) return process === owner
+  return before[1].every((permission) => now[1].includes(permission))
+}
 
 /**
  * 32 hexadecimal digits for a person, the same ones always; `shared` where everybody has one process,
@@ -394,16 +423,26 @@ const mostOwners = 10_000
 export const createOwnerKeys = (
   shared: boolean,
   digest: Runtime['digest'],
+  context: CallerContext,
 ): ((principal: Principal | undefined) => string) => {
-  const known = new Map<string, string>()
+  const names = new Map<string, string>()
+  const owners = new WeakMap<Principal, { readonly owner: string; readonly permissions: readonly string[] }>()
+  const nameFor = ({ personKey: key }: Principal): string => {
+    const before = names.get(key)
+    if (before !== undefined) return before
+    const name = encodeHex((decodeBase64url(digest(key)) as Uint8Array).subarray(0, 16))
+    if (names.size >= mostOwners) names.delete(names.keys().next().value as string)
+    names.set(key, name)
+    return name
+  }
   return (principal) => {
     if (shared || !principal) return shared ? 'shared' : 'anyone'
-    const key = principal.personKey
-    const before = known.get(key)
-    if (before !== undefined) return before
-    const owner = encodeHex((decodeBase64url(digest(key)) as Uint8Array).subarray(0, 16))
-    if (known.size >= mostOwners) known.delete(known.keys().next().value as string)
-    known.set(key, owner)
+    const permissions = context.permissions(principal)
+    const before = owners.get(principal)
+    if (before?.permissions === permissions) return before.owner
+    const facts: CallerFacts = [context.userId(principal) ?? null, permissions]
+    const owner = `${nameFor(principal)} ${JSON.stringify(facts)}`
+    owners.set(principal, { owner, permissions })
     return owner
   }
 }

@@ -32,6 +32,7 @@ describe('never without bounds: many at once', () => {
       command: 'cat',
       args: [],
       env: {},
+      about: {},
       cwd: undefined,
       sandbox: 'none',
       network: true,

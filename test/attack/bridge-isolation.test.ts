@@ -81,6 +81,15 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
     expect(readFileSync(join(given, 'file'), 'utf8')).toBe('written')
   }, 20_000)
 
+  it('never shows a path to somebody who is named like it', async () => {
+    const given = mkdtempSync(join(tmpdir(), 'postern-named-'))
+    onTestFinished(() => rmSync(given, { recursive: true }))
+    writeFileSync(join(given, 'diary'), 'secret')
+    const named = await begun(isolated().client(given))
+    expect(saidBy(await named.tool('environment'))['MCP_USER_ID']).toBe(given)
+    expect(await failure(named, 'read', { path: join(given, 'diary') })).toContain('ENOENT')
+  }, 20_000)
+
   it('never reaches the network where it is not to [H-N8] [B8]', async () => {
     const server = createServer((_, response) => response.end('here'))
     await new Promise<void>((done) => void server.listen(0, '127.0.0.1', done))

@@ -43,7 +43,16 @@ describe('never by its command line: a child', () => {
     }
     const { client, stateDir } = world({ env, plan: { env: { API_KEY: 'own' } } })
     const seen = saidBy(await (await begun(client('ana'))).tool('environment'))
-    expect(Object.keys(seen).sort()).toEqual(['API_KEY', 'HOME', 'LANG', 'PATH', 'POSTERN_PROCESS'])
+    expect(Object.keys(seen).sort()).toEqual([
+      'API_KEY',
+      'HOME',
+      'LANG',
+      'MCP_PERMISSIONS',
+      'MCP_SERVER_ID',
+      'MCP_USER_ID',
+      'PATH',
+      'POSTERN_PROCESS',
+    ])
     expect(seen['HOME']).toMatch(new RegExp(`^${stateDir}/processes/small/[0-9a-f]{32}$`))
   })
 })

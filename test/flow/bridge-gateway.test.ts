@@ -64,6 +64,14 @@ describe.each(runtimes.filter(([where]) => where !== 'in workerd'))('%s', (_, op
       7,
       expect.objectContaining({ n: 1 }),
     ])
+    const told = (await (
+      await caller.post({ ...echo({}, 8), params: { name: 'environment', arguments: {} } }, session)
+    ).json()) as typeof answer
+    expect(JSON.parse(told.result.content[0]!.text)).toMatchObject({
+      MCP_USER_ID: 'ana',
+      MCP_SERVER_ID: 'small',
+      MCP_PERMISSIONS: '["mcp"]',
+    })
     expect((await other.post(echo({}, 7), session)).status).toBe(404)
     expect((await callerOf(house, caller.url, '').post(initialize)).status).toBe(401)
     expect((await caller.delete(session)).status).toBe(204)

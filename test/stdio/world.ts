@@ -19,7 +19,7 @@ export const serverScript = fileURLToPath(new URL('server-process.mjs', import.m
 
 export interface WorldOptions {
   readonly flags?: readonly string[]
-  readonly plan?: Partial<Omit<ProcessPlan, 'owner'>>
+  readonly plan?: Partial<Omit<ProcessPlan, 'owner' | 'about'>>
   readonly bridge?: Partial<Omit<BridgeOptions, 'plan'>>
   /** The environment of the gateway itself. */
   readonly env?: Readonly<Record<string, string | undefined>>
@@ -66,6 +66,8 @@ export interface World {
   }[]
   readonly stateDir: string
   client(subject?: string): StdioClient
+  /** What each may do from now on; otherwise what their scopes say. */
+  readonly permissions: Map<string, readonly string[]>
   /** Moves the bridge's clock and lets it look around. */
   advance(ms: number): void
   close(): Promise<void>
@@ -262,6 +264,7 @@ export const openWorld = ({
   const stateDir = world.stateDir ?? mkdtempSync(join(tmpdir(), 'postern-stdio-'))
   const processes = createNodeSpawn({ stateDir, privateFiles, ...(env && { env }) })
   const log: World['log'] = []
+  const permissions: World['permissions'] = new Map()
   let ahead = 0
   const bridge = createBridge(
     {
@@ -297,9 +300,14 @@ export const openWorld = ({
       digest,
       log: (level, event, fields = {}) => void log.push({ level, event, fields }),
       about: { version: '0.0.0-test' },
+      context: {
+        userId: ({ person }) => person.subject,
+        permissions: ({ person, scopes }) => permissions.get(person.subject) ?? scopes,
+      },
     },
   )
   return {
+    permissions,
     bridge,
     processes,
     log,

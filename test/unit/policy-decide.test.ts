@@ -2,7 +2,19 @@
 import { describe, expect, it } from 'vitest'
 import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import type { Arguments, Subject } from '../../src/ports/policy.ts'
-import { type Name, asking, callerOf, claude, createAsking, line, tool, who } from './policy-world.ts'
+import { createDecide } from '../../src/policy/policy.ts'
+import { rulesOf } from '../../src/policy/rules.ts'
+import {
+  type Name,
+  asking,
+  callerOf,
+  claude,
+  createAsking,
+  line,
+  organisation,
+  tool,
+  who,
+} from './policy-world.ts'
 
 const jira = 'services.jira.access'
 
@@ -259,5 +271,32 @@ describe('conditions on arguments', () => {
       deny: [{ tools: ['t'], when: { b: 1 } }],
     })
     expect(ask(tool('t', 'read'), undefined, 'list')).toBe('allow services.a.access.allow[0]')
+  })
+})
+
+describe('what a server is told that a caller may do', () => {
+  const permissions = (name: Name, service: string, clientId?: string) =>
+    createDecide(rulesOf(config, service, config.mcp_services[service]?.access)).permissions(
+      who(name, clientId),
+    )
+  const config = parseConfig(organisation)
+
+  it('is what holds for everything there, and no more', () => {
+    expect([
+      permissions('ben', 'jira'),
+      permissions('ana', 'jira'),
+      permissions('ana', 'jira', claude),
+      // Some tools, some arguments, no right at all, and an app that may not call.
+      permissions('sue', 'jira'),
+      permissions('dan', 'db'),
+      permissions('ben', 'wiki'),
+      permissions('ben', 'jira', 'https://app.evil.example/c.json'),
+    ]).toEqual([['read', 'write'], ['read'], ['read', 'write', 'execute', 'admin'], [], [], [], []])
+    const denied = parseConfig({
+      ...organisation,
+      access: { ...organisation.access, deny: [{ groups: ['eng-web'] }] },
+    })
+    const decide = createDecide(rulesOf(denied, 'jira', denied.mcp_services['jira']?.access))
+    expect([decide.permissions(who('ben')), decide.permissions(who('ana'))]).toEqual([[], ['read']])
   })
 })

@@ -32,6 +32,7 @@ const identityOf = (
   headers: Record<string, string> = {},
   assertion = false,
   qualified = false,
+  permissions?: () => readonly string[],
 ) => {
   let time = 1_000_000
   const signed: unknown[] = []
@@ -60,6 +61,7 @@ const identityOf = (
     audience: 'https://gw.test/demo/mcp',
     signer,
     qualified,
+    ...(permissions && { permissions }),
     now: () => time,
   })
   return {
@@ -129,6 +131,16 @@ describe('a preset', () => {
     ['none', []],
   ] as const)('%s writes its fields byte for byte', async (preset, expected) => {
     expect(await identityOf(preset).of()).toEqual(expected)
+  })
+
+  it('says what access rules grant with the call that they grant it for', async () => {
+    let granted: readonly string[] = ['read', 'write']
+    const { of } = identityOf('context', {}, false, false, () => granted)
+    const permissions = async () =>
+      (JSON.parse(atob((await of())[1] ?? '')) as { permissions: unknown }).permissions
+    expect(await permissions()).toEqual(['read', 'write'])
+    granted = []
+    expect(await permissions()).toEqual([])
   })
 
   it.each([

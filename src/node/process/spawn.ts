@@ -115,7 +115,7 @@ const environmentFor = (
   own: Environment,
   home: string,
   mark: string,
-  configured: Readonly<Record<string, string>>,
+  { about, env: configured }: Pick<ProcessPlan, 'about' | 'env'>,
   platform: string,
 ): Record<string, string> => {
   const env: Record<string, string> = {}
@@ -137,6 +137,7 @@ const environmentFor = (
       TEMP: home,
       TMP: home,
     })
+  for (const [name, value] of Object.entries(about)) if (!value.includes('\0')) env[name] = value
   Object.assign(env, configured)
   env[markName] = mark
   return env
@@ -206,7 +207,7 @@ const prepare = (plan: ProcessPlan, mark: string, context: SpawnContext): Prepar
   const home = realpathSync(homeFor(resolve(stateDir), plan))
   const cwd = plan.cwd === undefined ? home : resolve(plan.cwd)
   if (!existsSync(cwd)) return refuse('its working directory does not exist', `cwd ${cwd} does not exist`)
-  const environment = environmentFor(env, home, mark, plan.env, platform)
+  const environment = environmentFor(env, home, mark, plan, platform)
   const path = environment['PATH'] ?? ''
   const suffixes =
     platform === 'win32' ? ['', ...(environment['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : ['']
@@ -220,7 +221,8 @@ const prepare = (plan: ProcessPlan, mark: string, context: SpawnContext): Prepar
       ? plain
       : refuse('isolation is required but not available on this computer', isolation.missing)
   const sandbox = layOutSandbox({
-    plan: { ...plan, env: environment },
+    // A person may be named like a path, which is no reason to show it.
+    plan: { ...plan, env: environmentFor(env, home, mark, { about: {}, env: plan.env }, platform) },
     program: command.path,
     path,
     home,
