@@ -16,7 +16,8 @@ import { type createFetchProxy, headOf } from './proxy/fetch.ts'
 import type { Cors, HostCheck, LocateCall } from './proxy/resolve.ts'
 import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
 import { defaultEndpoints } from './default-endpoints.ts'
-import { type Handlers, type Route, type Surface, routeTable } from './routes.ts'
+import { type Handlers, routeTable } from './routes.ts'
+import type { Route, Surface } from './ports/modules.ts'
 import type { ServicesRefresh } from './services/registry.ts'
 
 interface AppOptions {

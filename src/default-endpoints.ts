@@ -2,7 +2,7 @@
 import { hostOf } from './kit/http.ts'
 import type { Handler } from './ports/modules.ts'
 import type { Directory, ServiceHost } from './ports/services.ts'
-import type { Route } from './routes.ts'
+import type { Route } from './ports/modules.ts'
 
 const redirect = (location: string): Response =>
   new Response(null, { status: 307, headers: { location, 'cache-control': 'no-store' } })

@@ -1,43 +1,14 @@
 // The table of routes: every endpoint of the gateway that is not a proxied call, by path and method.
-import type { AccessApi } from './admin/access-api.ts'
-import type { ServicesApi } from './admin/services-api.ts'
+import { type AdminHandlers, adminRoutes } from './admin/routes.ts'
 import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import type { ConnectedApps } from './oauth/connected-apps.ts'
 import type { Consent } from './oauth/consent.ts'
 import type { MetadataHandlers } from './oauth/metadata.ts'
-import type { Handler } from './ports/modules.ts'
+import type { Handler, Route } from './ports/modules.ts'
 import type { ServicesList, Status } from './status.ts'
 
-/**
- * Who reads the response: a person, an OAuth client, an MCP client, any program, or (`both`) a program unless
- * it asks for a page.
- */
-export type Surface = 'page' | 'oauth' | 'mcp' | 'json' | 'both'
-
-export interface Route {
-  readonly paths: readonly string[]
-  /** For docs/reference/endpoints.md. */
-  readonly description: string
-  readonly surface: Surface
-  /** Browser clients of other origins may read the response; never pages. */
-  readonly cors: boolean
-  readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
-  /** A GET begins, continues or finishes something, so that HEAD and a prefetch must not reach it. */
-  readonly changesState?: boolean
-  /**
-   * Which Host headers reach it. Absent: the issuer's. `known`: those of services as well. `services`: only
-   * those. `any`: every Host header, because health probes connect by address.
-   */
-  readonly hosts?: 'known' | 'services' | 'any'
-  /**
-   * Cookies belong to the issuer's host, so a browser that used another name of the gateway is redirected
-   * there first.
-   */
-  readonly issuerOnly?: boolean
-}
-
-export interface Handlers {
+export interface Handlers extends AdminHandlers {
   readonly metadata: MetadataHandlers
   readonly register: Handler
   readonly manage: Handler
@@ -51,8 +22,6 @@ export interface Handlers {
   readonly signIn: SignIn
   readonly status: Status
   readonly servicesList: ServicesList
-  readonly services: ServicesApi
-  readonly access: AccessApi
   readonly encode: Handler
   readonly assets: (path: string) => Response | undefined
 }
@@ -308,54 +277,6 @@ const statusRoutes = (h: Handlers): readonly Route[] => [
     surface: 'both',
     cors: false,
     methods: { GET: h.encode },
-  },
-]
-
-const adminRoutes = (h: Handlers): readonly Route[] => [
-  {
-    paths: ['/api/services'],
-    description: 'For administrators: list services, add a service (session cookie, X-CSRF-Token)',
-    surface: 'json',
-    cors: false,
-    methods: { GET: h.services.list, POST: h.services.add },
-  },
-  {
-    paths: ['/api/services/:id'],
-    description: 'For administrators: show a service, remove an added service',
-    surface: 'json',
-    cors: false,
-    methods: { GET: h.services.show, DELETE: h.services.remove },
-  },
-  {
-    paths: ['/api/grants', '/api/grants/:id'],
-    description:
-      'For administrators: list grants (?user=, ?client=, ?service=), show one, end one or those listed (?dry_run=1 only counts)',
-    surface: 'json',
-    cors: false,
-    methods: { GET: h.access.grants, DELETE: h.access.end },
-  },
-  {
-    paths: ['/api/blocks'],
-    description:
-      'For administrators: list blocks, block a user, a client or a client of a user, unblock (?user=, ?client=)',
-    surface: 'json',
-    cors: false,
-    methods: { GET: h.access.blocks, POST: h.access.block, DELETE: h.access.unblock },
-  },
-  {
-    paths: ['/api/sessions'],
-    description: 'For administrators: end all browser sessions of a user (?user=)',
-    surface: 'json',
-    cors: false,
-    methods: { DELETE: h.access.signOut },
-  },
-  {
-    paths: ['/api/processes'],
-    description:
-      'For administrators: processes of stdio servers, recent failures, and their standard error output',
-    surface: 'json',
-    cors: false,
-    methods: { GET: h.services.processes },
   },
 ]
 

@@ -2,17 +2,8 @@
 // token. The command line does the same through the functions below (cli/access.ts).
 import { createRecords, isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type {
-  Audit,
-  Block,
-  BlockedParty,
-  Blocks,
-  GrantAdmin,
-  GrantFilter,
-  Handler,
-  Impact,
-  ListedGrant,
-} from '../ports/modules.ts'
+import type { Audit, Blocks, GrantAdmin, Handler } from '../ports/modules.ts'
+import type { Block, BlockedParty, GrantFilter, Impact, ListedGrant, Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
 
@@ -197,7 +188,8 @@ const filterOf = (request: Request): GrantFilter => ({
 /** Empty for all of them. */
 const idOf = (request: Request): string => new URL(request.url).pathname.slice('/api/grants/'.length)
 
-const partyOf = (user: unknown, client: unknown): BlockedParty => {
+/** Throws `request.malformed` unless a user or a client is named. */
+export const partyOf = (user: unknown, client: unknown): BlockedParty => {
   const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= 2048
   if (
     (user === undefined && client === undefined) ||
@@ -207,6 +199,14 @@ const partyOf = (user: unknown, client: unknown): BlockedParty => {
       say: 'Send {"user": "provider:subject or email address", "client": "client_id"}, or one of the two.',
     })
   return { ...(isText(user) && { user }), ...(isText(client) && { client }) }
+}
+
+/** Throws for a block of the person who asks: nobody would be left to lift it. */
+export const requireOthers = (person: Person, { user, client }: BlockedParty): void => {
+  if (user !== undefined && client === undefined && isNamed(person, user))
+    throw new Refusal('request.malformed', 'administrators cannot block themselves', {
+      say: 'You cannot block yourself.',
+    })
 }
 
 export const createAccessApi = (
@@ -243,10 +243,7 @@ export const createAccessApi = (
       const { person } = await requireCsrfToken(request)
       const { user, client } = await bodyOf(request)
       const party = partyOf(user, client)
-      if (party.user !== undefined && party.client === undefined && isNamed(person, party.user))
-        throw new Refusal('request.malformed', 'administrators cannot block themselves', {
-          say: 'You cannot block yourself.',
-        })
+      requireOthers(person, party)
       return json({ ended: await admin.block(party, personKey(person)) }, 201)
     },
     async unblock(request) {

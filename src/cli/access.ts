@@ -2,7 +2,7 @@
 // process of the gateway follows within a second.
 import type { AccessAdmin } from '../admin/access-api.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Impact, ListedGrant } from '../ports/modules.ts'
+import type { Impact, ListedGrant } from '../ports/people.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { StartError, UsageError, print, printJson, printTable } from './output.ts'
 import { issuerOf } from './state.ts'

@@ -5,16 +5,8 @@ import { readOwnForm, seeOther } from '../kit/http.ts'
 import { isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { redirectHost } from '../kit/urls.ts'
-import type {
-  Audit,
-  EndedBy,
-  GrantAdmin,
-  GrantFilter,
-  Handler,
-  Limit,
-  ListedGrant,
-  Sessions,
-} from '../ports/modules.ts'
+import type { Audit, EndedBy, GrantAdmin, Handler, Limit, Sessions } from '../ports/modules.ts'
+import type { GrantFilter, ListedGrant } from '../ports/people.ts'
 import type { ClientView, ConnectedAppsView, Pages } from '../ports/pages.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'

@@ -2,7 +2,7 @@
 // imports another.
 import type { JSONWebKeySet, JWTPayload } from 'jose'
 import type { ClientView, AccountStatus } from './pages.ts'
-import type { Person, Principal } from './people.ts'
+import type { Block, BlockedParty, GrantFilter, Impact, ListedGrant, Person, Principal } from './people.ts'
 import type { RequestContext } from './runtime.ts'
 import type { Address, ClientAuthMethod, Service } from './services.ts'
 import type { Counted, PaceKind } from './store.ts'
@@ -50,18 +50,6 @@ export interface Sessions {
  */
 export type MayStillSignIn = (person: Person, resource?: string) => Person | undefined
 
-/** A user (key or verified e-mail address), a client, or a client of a user. */
-export interface BlockedParty {
-  readonly user?: string
-  readonly client?: string
-}
-
-/** `by`: who blocked them; `at`: epoch ms. */
-export interface Block extends BlockedParty {
-  readonly by: string
-  readonly at: number
-}
-
 /** Who may not be given access, whatever everything else says, until somebody unblocks them. */
 export interface Blocks {
   list(): Promise<readonly Block[]>
@@ -70,37 +58,6 @@ export interface Blocks {
   remove(party: BlockedParty): Promise<boolean>
   /** Whether this person, or this client of theirs, is blocked. */
   covers(person: Person, clientId?: string): Promise<boolean>
-}
-
-/** A grant, as administrators are told of it. Texts of clients are untrusted. */
-export interface ListedGrant {
-  readonly id: string
-  readonly user: string
-  readonly email?: string
-  readonly client: string
-  readonly client_name: string
-  readonly client_kind: string
-  readonly service?: string
-  readonly resource: string
-  readonly scopes: readonly string[]
-  readonly redirect_host: string
-  readonly created_at: string
-  readonly last_used_at?: string
-  readonly last_used_from?: string
-}
-
-/** What ended, or would. */
-export interface Impact {
-  readonly grants: number
-  readonly users: number
-  readonly clients: number
-}
-
-/** Grants of this user (key or verified e-mail address), client and service, as far as each is named. */
-export interface GrantFilter {
-  readonly user?: string | undefined
-  readonly client?: string | undefined
-  readonly service?: string | undefined
 }
 
 /** Who ended something and why, for the audit trail. */
@@ -276,3 +233,31 @@ export interface ProviderTokens {
 
 /** Keeps them, sealed, for as long as the person does not sign in anew. */
 export type SaveProviderTokens = (tokens: ProviderTokens) => Promise<void>
+
+/**
+ * Who reads the response: a person, an OAuth client, an MCP client, any program, or (`both`) a program unless
+ * it asks for a page.
+ */
+export type Surface = 'page' | 'oauth' | 'mcp' | 'json' | 'both'
+
+export interface Route {
+  readonly paths: readonly string[]
+  /** For docs/reference/endpoints.md. */
+  readonly description: string
+  readonly surface: Surface
+  /** Browser clients of other origins may read the response; never pages. */
+  readonly cors: boolean
+  readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
+  /** A GET begins, continues or finishes something, so that HEAD and a prefetch must not reach it. */
+  readonly changesState?: boolean
+  /**
+   * Which Host headers reach it. Absent: the issuer's. `known`: those of services as well. `services`: only
+   * those. `any`: every Host header, because health probes connect by address.
+   */
+  readonly hosts?: 'known' | 'services' | 'any'
+  /**
+   * Cookies belong to the issuer's host, so a browser that used another name of the gateway is redirected
+   * there first.
+   */
+  readonly issuerOnly?: boolean
+}

@@ -1,4 +1,4 @@
-// Who is calling: the words that sign-in, grants, policy and the proxy share.
+// Who is calling, and what they have allowed: the words that sign-in, grants, policy and the proxy share.
 
 /**
  * A person as an identity provider described them. The key is `provider:subject`; e-mail is never a key (two
@@ -37,4 +37,49 @@ export interface Principal {
   readonly resource: string
   /** Epoch ms. */
   readonly expiresAt: number
+}
+
+// What people have allowed apps, and who may not be allowed anything.
+
+/** A user (key or verified e-mail address), a client, or a client of a user. */
+export interface BlockedParty {
+  readonly user?: string
+  readonly client?: string
+}
+
+/** `by`: who blocked them; `at`: epoch ms. */
+export interface Block extends BlockedParty {
+  readonly by: string
+  readonly at: number
+}
+
+/** A grant, as administrators are told of it. Texts of clients are untrusted. */
+export interface ListedGrant {
+  readonly id: string
+  readonly user: string
+  readonly email?: string
+  readonly client: string
+  readonly client_name: string
+  readonly client_kind: string
+  readonly service?: string
+  readonly resource: string
+  readonly scopes: readonly string[]
+  readonly redirect_host: string
+  readonly created_at: string
+  readonly last_used_at?: string
+  readonly last_used_from?: string
+}
+
+/** What ended, or would. */
+export interface Impact {
+  readonly grants: number
+  readonly users: number
+  readonly clients: number
+}
+
+/** Grants of this user (key or verified e-mail address), client and service, as far as each is named. */
+export interface GrantFilter {
+  readonly user?: string | undefined
+  readonly client?: string | undefined
+  readonly service?: string | undefined
 }

@@ -7,7 +7,7 @@ import { Refusal, type RefusalCode, refusals } from '../../src/kit/refusal.ts'
 import { createPages } from '../../src/pages/views.ts'
 import { createRefuse } from '../../src/proxy/outcome.ts'
 import { createCors } from '../../src/proxy/resolve.ts'
-import type { Surface } from '../../src/routes.ts'
+import type { Surface } from '../../src/ports/modules.ts'
 
 const codes = Object.keys(refusals) as RefusalCode[]
 const why = 'known to the operator alone: http://10.0.0.7:9000/internal'
