@@ -20,7 +20,7 @@ import type { LocatedAddress } from '../../ports/services.ts'
 import type { ForwardProxies } from '../forward-proxy.ts'
 import type { Lookup } from '../outbound.ts'
 import { proceed } from '../request-guard.ts'
-import { createUpstreams } from './http-exchange.ts'
+import { type SocketWriter, type WriteBatch, createUpstreams, createWriteBatch } from './http-exchange.ts'
 
 export interface ForwardDeps extends ProxiedCalls {
   readonly refuse: Refuse
@@ -148,22 +148,32 @@ const letGo = (response: ServerResponse, head: RequestHead, local: boolean): voi
   if (typeof _header === 'string') (response as SentHead)._header = sent
 }
 
-class NodeOutput implements ResponseOutput {
+class NodeOutput implements ResponseOutput, SocketWriter {
   bytes = 0
   admitted: Admission | undefined
   reader: { drained(): void; left(): void } | undefined
   readonly stallMs = stalledMs
   private over = false
   private draining = false
+  /** The body of an answer whose head is ready, until both are written. */
+  private body: string | Buffer | undefined
+  private encoding: BufferEncoding = 'latin1'
   private readonly response: ServerResponse
   private readonly head: RequestHead
   private readonly refuse: Refuse
+  private readonly batch: WriteBatch
 
-  constructor(response: ServerResponse, head: RequestHead, refuse: Refuse) {
+  constructor(response: ServerResponse, head: RequestHead, refuse: Refuse, batch: WriteBatch) {
     this.response = response
     this.head = head
     this.refuse = refuse
-    response.on('close', () => this.reader?.left())
+    this.batch = batch
+    // Whoever left before the gateway was open is not heard to leave.
+    if (!response.destroyed) batch.calls++
+    response.on('close', () => {
+      batch.calls--
+      this.reader?.left()
+    })
   }
 
   get gone(): boolean {
@@ -233,10 +243,20 @@ class NodeOutput implements ResponseOutput {
       status,
       (framed ? headers : [...headers, 'Content-Length', String(this.bytes)]) as string[],
     )
-    if (body === undefined || bodiless(status)) response.end()
-    else if (typeof body === 'string') response.end(body)
-    else if (body.length <= smallPiece) response.end(latin1(body), 'latin1')
-    else response.end(Buffer.from(body))
+    if (body !== undefined && !bodiless(status)) {
+      if (typeof body === 'string') this.encoding = 'utf8'
+      this.body =
+        typeof body === 'string' ? body : body.length <= smallPiece ? latin1(body) : Buffer.from(body)
+    }
+    this.batch.add(this)
+  }
+
+  flush(): void {
+    const { response, body, encoding } = this
+    this.body = undefined
+    if (response.destroyed) return
+    if (body === undefined) response.end()
+    else response.end(body, encoding)
   }
 
   abort(): void {
@@ -305,14 +325,15 @@ export const createForward = ({
   lookup,
   proxies,
 }: ForwardDeps): Forward => {
-  const upstreams = createUpstreams({ now, lookup, proxies })
+  const batch = createWriteBatch()
+  const upstreams = createUpstreams({ batch, now, lookup, proxies })
   const deadlines = createTimeoutWheel(now, timer)
   const streams = new Set<{ conclude(): void }>()
   return {
     serve(request, response, context, located) {
       const head = headOf(request, context, located)
       const read: ReadBody = (max, grow) => readBody(request, response, max, grow)
-      const output = new NodeOutput(response, head, refuse)
+      const output = new NodeOutput(response, head, refuse, batch)
       admit(head, read)
         .then((admitted) => respond(admitted, { output, sendHttp: upstreams.send, deadlines, streams }))
         .catch((error: unknown) => output.fail(error))

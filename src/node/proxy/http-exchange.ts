@@ -19,6 +19,52 @@ import {
 } from '../http-client/pool.ts'
 import type { Lookup } from '../outbound.ts'
 
+// Writes to sockets. Each wakes the process that reads it, and waking one that sleeps costs the writer more
+// than the rest of the write.
+
+/** More are not kept waiting for one another: their readers work while the next ones come. */
+const mostGathered = 16
+
+export interface SocketWriter {
+  /** Writes what is ready, where it is still wanted. */
+  flush(): void
+}
+
+/** The writes of one turn of the event loop, which are made one after another at its end. */
+export interface WriteBatch {
+  /** Calls in progress. The write of one that is alone is made at once: no other would join it. */
+  calls: number
+  add(writer: SocketWriter): void
+}
+
+export const createWriteBatch = (): WriteBatch => {
+  let gathered: SocketWriter[] = []
+  let scheduled = false
+  const flush = (): void => {
+    const writers = gathered
+    gathered = []
+    for (const writer of writers) writer.flush()
+  }
+  const turned = (): void => {
+    scheduled = false
+    flush()
+  }
+  return {
+    calls: 0,
+    add(writer) {
+      if (this.calls < 2) {
+        writer.flush()
+        return
+      }
+      if (gathered.push(writer) === mostGathered) flush()
+      else if (!scheduled) {
+        scheduled = true
+        setImmediate(turned)
+      }
+    },
+  }
+}
+
 /** Calls and streams have connections of their own: a call never waits behind streams. */
 interface Lane {
   readonly pool: Pool
@@ -27,8 +73,9 @@ interface Lane {
 }
 
 /** What a connection tells goes to the sink; what the sink wants of it, to the connection. */
-class Exchange implements PoolUser, ResponseSource {
-  connection: Connection | undefined
+class Exchange implements PoolUser, ResponseSource, SocketWriter {
+  /** Undefined before the request is written, and once the response is complete. */
+  private connection: Connection | undefined
   /** The head of the request, until an answer begins: it may have to be sent once more. */
   text = ''
   /** Undefined once the sink takes nothing more. */
@@ -42,6 +89,18 @@ class Exchange implements PoolUser, ResponseSource {
     this.lane = lane
     lane.going++
     sink.source = this
+  }
+
+  /** Writes the request on a connection, unless the call has ended meanwhile. */
+  flush(): void {
+    const { call, sink, lane } = this
+    if (!sink) return
+    try {
+      this.connection = take(lane.pool, this, call.repeatable ? 'any' : 'safe')
+      send(this.connection, this.text, call.body)
+    } catch (error) {
+      sink.fail(error)
+    }
   }
 
   head(status: number, headers: string[]): void {
@@ -119,6 +178,7 @@ export interface Upstreams {
 }
 
 export interface UpstreamsDeps {
+  readonly batch: WriteBatch
   readonly now: () => number
   /** Resolver for origins that may be on public addresses alone; default: the system's. */
   readonly lookup?: Lookup | undefined
@@ -126,7 +186,7 @@ export interface UpstreamsDeps {
   readonly proxies?: ForwardProxies | undefined
 }
 
-export const createUpstreams = ({ now, lookup, proxies = noProxies }: UpstreamsDeps): Upstreams => {
+export const createUpstreams = ({ batch, now, lookup, proxies = noProxies }: UpstreamsDeps): Upstreams => {
   const requestHead = createRequestHead()
   const lanes = new Map<string, Lane>()
   const onlyPublic = publicLookup(lookup)
@@ -148,7 +208,7 @@ export const createUpstreams = ({ now, lookup, proxies = noProxies }: UpstreamsD
   }
   return {
     send(call, sink) {
-      const { upstream, method, body } = call
+      const { upstream, method } = call
       if (upstream.kind !== 'http') throw new TypeError('not an HTTP upstream')
       const lane = laneOf(upstream, method === 'GET')
       const exchange = new Exchange(call, sink, lane)
@@ -159,8 +219,7 @@ export const createUpstreams = ({ now, lookup, proxies = noProxies }: UpstreamsD
       const text = requestHead(call, upstream)
       const { proxy, tls } = lane.pool
       exchange.text = proxy && !tls ? absoluteHead(text, upstream.origin, proxy.authorization) : text
-      exchange.connection = take(lane.pool, exchange, call.repeatable ? 'any' : 'safe')
-      send(exchange.connection, exchange.text, body)
+      batch.add(exchange)
     },
     close() {
       for (const { pool } of lanes.values()) closePool(pool)
