@@ -6,7 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { AuditRow } from '../src/ports/store.ts'
-import { openAuditReader, openAuditWriter } from '../src/node/audit-file.ts'
+import { openAuditWriter } from '../src/node/audit-file.ts'
+import { openAuditReader } from '../src/node/audit-reader.ts'
 import { readSearch } from '../src/stores/audit.ts'
 import { startProcess, temporaryState } from '../test/runtimes/process.ts'
 import { openUpstream } from '../test/runtimes/upstream.ts'
@@ -30,6 +31,7 @@ const rowAt = (i: number, at: number): AuditRow => ({
   at,
   kind: i % 50 === 0 ? 'grant.refreshed' : 'call',
   person: `okta:person${(i * 7919) % 5000}`,
+  actor: null,
   client: `https://app${(i * 31) % 40}.example/client.json`,
   service: `service${(i * 13) % 20}`,
   method: i % 50 === 0 ? null : 'tools/call',
@@ -38,11 +40,14 @@ const rowAt = (i: number, at: number): AuditRow => ({
   code: i % 400 === 0 ? 'policy.tool' : null,
   rule: null,
   status: 200,
+  is_error: 0,
   ms: (i * 37) % 900,
   ip: `192.0.${(i * 3) % 256}.${(i * 11) % 256}`,
   request: `request-${i}`,
+  flow: null,
   grant: `grant${(i * 101) % 20_000}`,
   digest: null,
+  subject: null,
   detail: '{"http":"POST","result":"answered","first_byte_ms":3,"bytes_in":120,"bytes_out":900}',
 })
 

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { styleText } from 'node:util'
 import { printable } from '../config/tree.ts'
-import { type AuditReader, openAuditReader } from '../node/audit-file.ts'
+import { type AuditReader, openAuditReader } from '../node/audit-reader.ts'
 import { trailFile } from '../node/runtime.ts'
 import type { ChainedRow } from '../ports/store.ts'
 import { type Search, columns, csvCell, readSearch } from '../stores/audit.ts'
@@ -88,7 +88,12 @@ const limitOf = (text: string): number => {
   return limit
 }
 
-const signs = { allowed: ['green', '✓'], denied: ['red', '✗'], failed: ['yellow', '!'] } as const
+const signs = {
+  allowed: ['green', '✓'],
+  denied: ['red', '✗'],
+  'step-up': ['yellow', '↑'],
+  failed: ['yellow', '!'],
+} as const
 
 const cell = (text: string | number | null | undefined, width: number): string =>
   printable(String(text ?? ''), width).padEnd(width)

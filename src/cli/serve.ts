@@ -379,7 +379,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   ignoreClosedOutput()
   logFaults(nodeLog)
   // Before the first line is printed: a program that reads it may send a signal at once.
-  const reload = watchConfiguration(source, gateway.registry, config, log)
+  const reload = watchConfiguration(source, gateway.registry, config, runtime.log)
   const asked = untilSignal({ terminal: tty, log: nodeLog, again: () => void reload.now() })
   const keys = tty && process.stdin.isTTY && inForeground()
   // Before the banner mentions the keys.

@@ -88,10 +88,13 @@ type AuditEvent = LogFields & { readonly event: string }
 
 /** One function, one event a line; and a row where a trail is kept. */
 export const createAudit =
-  (log: WriteEvent, trail?: { record(event: AuditEvent, body?: Uint8Array): void }) =>
-  (event: AuditEvent, body?: Uint8Array): void => {
+  <Caller>(
+    log: WriteEvent,
+    trail?: { record(event: AuditEvent, body?: Uint8Array, caller?: Caller): void },
+  ) =>
+  (event: AuditEvent, body?: Uint8Array, caller?: Caller): void => {
     log(grave.has(event.event) ? 'warn' : 'info', event.event, event, true)
-    trail?.record(event, body)
+    trail?.record(event, body, caller)
   }
 
 // Text from elsewhere on its way into the log: without what could drive a terminal, without credentials, and

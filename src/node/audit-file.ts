@@ -2,15 +2,14 @@
 // few indexes, so that writing is cheap, and a full one gets those that searches use. A segment is removed as a
 // whole. Any number of processes share the file; each writes a chain of its own.
 import { hash } from 'node:crypto'
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import type { AuditRow, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
+import type { AuditRow, ChainHead } from '../ports/store.ts'
 import {
-  type Search,
   columnList,
   columns,
-  createChainCheck,
+  migratedSegment,
   namesSchema,
   nextInChain,
   searchIndexes,
@@ -24,11 +23,11 @@ import { closeToOthers } from './file-modes.ts'
 const rowsOfSegment = 125_000
 const dayMs = 86_400_000
 /** Processes wait this long for one another's commits. */
-const lockWaitMs = 5000
+export const lockWaitMs = 5000
 
-const digest = (text: string): string => hash('sha256', text, 'base64url')
+export const digest = (text: string): string => hash('sha256', text, 'base64url')
 
-interface Segment {
+export interface Segment {
   readonly n: number
   readonly day: number
   readonly first_at: number
@@ -68,7 +67,7 @@ const inTransaction = <T>(db: DatabaseSync, work: () => T): T => {
   }
 }
 
-const createStatements = (db: DatabaseSync) => {
+export const createStatements = (db: DatabaseSync) => {
   const made = new Map<string, StatementSync>()
   return (sql: string): StatementSync => {
     const known = made.get(sql)
@@ -78,16 +77,27 @@ const createStatements = (db: DatabaseSync) => {
     return statement
   }
 }
-type Statements = ReturnType<typeof createStatements>
+export type Statements = ReturnType<typeof createStatements>
 
-const segmentsOf = (prepare: Statements): readonly Segment[] =>
+export const segmentsOf = (prepare: Statements): readonly Segment[] =>
   prepare('SELECT * FROM segment ORDER BY n').all() as object as readonly Segment[]
+
+export const columnsOf = (db: DatabaseSync, n: number): ReadonlySet<string> =>
+  new Set(
+    db
+      .prepare(`PRAGMA table_info(event_${n})`)
+      .all()
+      .map(({ name }) => String(name)),
+  )
 
 // Writing.
 
 export interface AuditWriter {
-  /** Writes the rows, in one commit. Throws SQLite's error with nothing written. */
-  append(rows: readonly AuditRow[]): void
+  /**
+   * Writes the rows, in one commit. Throws SQLite's error with nothing written. `subjects`: the snapshots that
+   * the rows name, by their hash.
+   */
+  append(rows: readonly AuditRow[], subjects?: ReadonlyMap<string, string>): void
   /** Work for idle moments, some 100 ms at a time; true when there was some. */
   tidy(now: number): boolean
   /** Writes the last row of the chain. */
@@ -98,6 +108,7 @@ const systemRow = (kind: string, at: number, detail: object): AuditRow => ({
   at,
   kind,
   person: null,
+  actor: null,
   client: null,
   service: null,
   method: null,
@@ -106,11 +117,14 @@ const systemRow = (kind: string, at: number, detail: object): AuditRow => ({
   code: null,
   rule: null,
   status: null,
+  is_error: null,
   ms: null,
   ip: null,
   request: null,
+  flow: null,
   grant: null,
   digest: null,
+  subject: null,
   detail: JSON.stringify(detail),
 })
 
@@ -132,11 +146,29 @@ const createInsert = (db: DatabaseSync, prepare: Statements) => {
     )
     return { n, day, first_at: at, last_at: at, rows: 0, sealed: 0 }
   }
+  const keepSubjects = (
+    n: number,
+    rows: readonly AuditRow[],
+    subjects: ReadonlyMap<string, string>,
+  ): void => {
+    const keep = prepare(
+      'INSERT INTO subject (hash, snapshot, segment) VALUES (?, ?, ?) ON CONFLICT (hash) DO UPDATE SET segment = max(segment, excluded.segment)',
+    )
+    for (const subject of new Set(rows.map((row) => row.subject))) {
+      const snapshot = subject === null ? undefined : subjects.get(subject)
+      if (subject !== null && snapshot !== undefined) keep.run(subject, snapshot, n)
+    }
+  }
   /** Returns the new end of the chain. */
-  return (rows: readonly AuditRow[], from: ChainHead): ChainHead => {
+  return (
+    rows: readonly AuditRow[],
+    from: ChainHead,
+    subjects: ReadonlyMap<string, string> = new Map(),
+  ): ChainHead => {
     const [first] = rows
     if (!first) return from
     const { n } = openSegment(first.at)
+    keepSubjects(n, rows, subjects)
     const insert = prepare(`INSERT INTO event_${n} (${columnList}) VALUES (${marks})`)
     let [least, most] = [first.at, first.at]
     let head = from
@@ -188,7 +220,7 @@ const lastOfChains = (prepare: Statements, n: number): readonly ChainHead[] =>
   ).all() as object as readonly ChainHead[]
 
 /** Where chains go on whose first rows were removed. */
-const startsOf = (prepare: Statements): readonly ChainHead[] =>
+export const startsOf = (prepare: Statements): readonly ChainHead[] =>
   prepare('SELECT chain, seq, hash FROM start').all() as object as readonly ChainHead[]
 
 /** So many chains are named in one row of the trail. */
@@ -219,6 +251,7 @@ const cutSegment = (
   prepare('DELETE FROM start WHERE chain NOT IN (SELECT chain FROM head)').run()
   db.exec(`DROP TABLE event_${n}; DROP TABLE IF EXISTS name_${n}`)
   prepare('DELETE FROM segment WHERE n = ?').run(n)
+  prepare('DELETE FROM subject WHERE segment <= ?').run(n)
   // All of them each time, because the row that named one before may go with its own segment.
   return pieces(startsOf(prepare), chainsOfRow).map((some) =>
     systemRow('audit.cut', at, { segment: n, from, to, reason: 'retention', chains: headFacts(some) }),
@@ -258,8 +291,15 @@ export const openAuditWriter = (
   let own = 0
 
   /** Within a transaction; the new head is the caller's to keep when it is committed. */
-  const write = (rows: readonly AuditRow[], from: ChainHead, ended = 0): ChainHead => {
-    const last = insert(rows, from)
+  const write = (
+    rows: readonly AuditRow[],
+    from: ChainHead,
+    {
+      ended = 0,
+      subjects,
+    }: { readonly ended?: number; readonly subjects?: ReadonlyMap<string, string> } = {},
+  ): ChainHead => {
+    const last = insert(rows, from, subjects)
     // A copy of this process that goes on from the same head is refused.
     const moved = prepare(
       'UPDATE head SET seq = ?, hash = ?, ended = ? WHERE chain = ? AND seq = ? AND hash = ?',
@@ -267,8 +307,8 @@ export const openAuditWriter = (
     if (moved.changes !== 1) throw new Error(`the chain ${chain} was continued by another process`)
     return last
   }
-  const commit = (rows: readonly AuditRow[], ended = 0): void => {
-    head = inTransaction(db, () => write(rows, head, ended))
+  const commit = (rows: readonly AuditRow[], more: Parameters<typeof write>[2] = {}): void => {
+    head = inTransaction(db, () => write(rows, head, more))
     own += rows.length
   }
 
@@ -282,6 +322,7 @@ export const openAuditWriter = (
   }
 
   const begin = (): ChainHead => {
+    for (const { n } of segmentsOf(prepare)) db.exec(migratedSegment(n, columnsOf(db, n)))
     const rows = openedRows(prepare, now, version)
     prepare("INSERT INTO head (chain, seq, hash) VALUES (?, 0, '')").run(chain)
     return write(rows, head)
@@ -293,127 +334,11 @@ export const openAuditWriter = (
     throw error
   }
   return {
-    append: (rows) => commit(rows),
+    append: (rows, subjects = new Map()) => commit(rows, { subjects }),
     tidy: (at) => removeOldest(at) || sealNext(db, prepare),
     close(at) {
-      commit([systemRow('audit.closed', at, { rows: own })], 1)
+      commit([systemRow('audit.closed', at, { rows: own })], { ended: 1 })
       db.close()
     },
-  }
-}
-
-// Reading.
-
-export interface AuditCheck {
-  readonly fault?: ChainFault
-  /** Up to the fault. */
-  readonly rows: number
-  readonly chains: number
-  /** Chains without an end: their process is running, or was killed. */
-  readonly open: readonly ChainHead[]
-}
-
-export interface AuditReader {
-  /** The newest first, at most `limit`. */
-  search(search: Search, limit: number): readonly ChainedRow[]
-  /** The oldest first, one after the other. */
-  all(search: Search): Iterable<ChainedRow>
-  /** What is wrong with the trail, or how much was found in order. */
-  verify(): AuditCheck
-  close(): void
-}
-
-/** With the bounds in time. */
-const conditionOf = ({ where, since, until }: Search, { n, sealed }: Segment): string =>
-  [
-    where(sealed ? `name_${n}` : undefined),
-    since === undefined ? '' : 'at >= ?',
-    until === undefined ? '' : 'at < ?',
-  ]
-    .filter(Boolean)
-    .map((part) => `(${part})`)
-    .join(' AND ') || '1'
-
-const valuesOf = ({ values, since, until }: Search) => [
-  ...values,
-  ...[since, until].filter((time) => time !== undefined),
-]
-
-const within = (prepare: Statements, { since = 0, until = Infinity }: Search): readonly Segment[] =>
-  segmentsOf(prepare).filter(({ first_at: first, last_at: last }) => last >= since && first < until)
-
-const damaged = (error: unknown): ChainFault => ({
-  what: 'damaged',
-  say: `the file is damaged: ${(error as Error).message}`,
-})
-
-const checkRows = (prepare: Statements): AuditCheck => {
-  const chains = createChainCheck(digest, startsOf(prepare))
-  const heads = prepare('SELECT chain, seq, hash, ended FROM head').all() as object as readonly (ChainHead & {
-    readonly ended: number
-  })[]
-  const found = (fault: ChainFault | undefined): AuditCheck => ({
-    ...(fault && { fault }),
-    rows: chains.rows(),
-    chains: chains.chains(),
-    open: heads.filter(({ ended }) => ended === 0),
-  })
-  try {
-    for (const { n } of segmentsOf(prepare))
-      for (const row of prepare(`SELECT ${columnList} FROM event_${n} ORDER BY id`).iterate()) {
-        const fault = chains.next(row as object as ChainedRow)
-        if (fault) return found(fault)
-      }
-  } catch (error) {
-    return found(damaged(error))
-  }
-  return found(chains.end(heads))
-}
-
-const checkChains = (prepare: Statements): AuditCheck => {
-  try {
-    return checkRows(prepare)
-  } catch (error) {
-    // Not even the tables can be read that say which rows there are.
-    return { fault: damaged(error), rows: 0, chains: 0, open: [] }
-  }
-}
-
-/** Undefined where no trail was ever written. Throws SQLite's error. */
-export const openAuditReader = (path: string): AuditReader | undefined => {
-  if (!existsSync(path)) return undefined
-  const db = new DatabaseSync(path, { readOnly: true, timeout: lockWaitMs })
-  const prepare = createStatements(db)
-  return {
-    search(search, limit) {
-      const values = valuesOf(search)
-      const rows: ChainedRow[] = []
-      for (const segment of within(prepare, search).toReversed()) {
-        const found = prepare(
-          `SELECT ${columnList} FROM event_${segment.n} WHERE ${conditionOf(search, segment)} ORDER BY id DESC LIMIT ?`,
-        ).all(...values, limit - rows.length) as object as readonly ChainedRow[]
-        rows.push(...found)
-        if (rows.length >= limit) break
-      }
-      return rows
-    },
-    *all(search) {
-      const values = valuesOf(search)
-      for (const segment of within(prepare, search))
-        for (const row of prepare(
-          `SELECT ${columnList} FROM event_${segment.n} WHERE ${conditionOf(search, segment)} ORDER BY id`,
-        ).iterate(...values))
-          yield row as object as ChainedRow
-    },
-    verify() {
-      // One state of the file, whatever is written meanwhile.
-      db.exec('BEGIN')
-      try {
-        return checkChains(prepare)
-      } finally {
-        if (db.isTransaction) db.exec('ROLLBACK')
-      }
-    },
-    close: () => db.close(),
   }
 }

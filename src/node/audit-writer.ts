@@ -3,10 +3,17 @@
 import { createHmac, hash, randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
-import { type EventBatch, createAuditRows } from '../stores/audit-events.ts'
+import {
+  type EventBatch,
+  type WrittenBatch,
+  createAuditRows,
+  createSnapshots,
+} from '../stores/audit-events.ts'
 import type { KeyRing } from '../kit/keyring.ts'
+import type { Principal } from '../ports/people.ts'
 import type { AuditRow } from '../ports/store.ts'
 import type { Log, Trail } from '../ports/runtime.ts'
+import { createAuditLog } from '../stores/audit-log.ts'
 import { type AuditWriter, openAuditWriter } from './audit-file.ts'
 
 const dayMs = 86_400_000
@@ -46,10 +53,14 @@ const mostCharacters = 16_777_216
 /** Of a larger message the arguments are not digested. */
 const mostBody = 1_048_576
 const restartMs = 5000
+/** How often it is told what was refused again and again. */
+const sweepMs = 30_000
 /** Longest wait for the last rows. */
 const closeMs = 3000
 
 export interface AuditTrail extends Trail {
+  /** The log, of which the trail keeps what belongs there. */
+  readonly log: Log
   /** Writes what is left and ends the chain; false when it could not be written in time. */
   close(): Promise<boolean>
 }
@@ -79,18 +90,21 @@ const createBatch = () => {
   let events: string[] = []
   let times: number[] = []
   let bodies: (string | undefined)[] = []
+  let subjects: (string | undefined)[] = []
   return {
     size: () => events.length,
-    add(event: string, at: number, body: string | undefined) {
+    add(event: string, at: number, body: string | undefined, subject: string | undefined) {
+      subjects.push(subject)
       events.push(event)
       times.push(at)
       bodies.push(body)
     },
     take(): EventBatch {
-      const taken = { events: `[${events.join(',')}]`, times, bodies }
+      const taken = { events: `[${events.join(',')}]`, times, bodies, subjects }
       events = []
       times = []
       bodies = []
+      subjects = []
       return taken
     },
   }
@@ -147,6 +161,7 @@ const createQueue = (options: AuditTrailOptions) => {
   const batch = createBatch()
   const losses = createLosses()
   const dayKeys = createDayKeys(options)
+  const snapshotOf = createSnapshots()
   let handed = 0
   let characters = 0
   let failing = false
@@ -163,8 +178,8 @@ const createQueue = (options: AuditTrailOptions) => {
     post(writer, taken)
     dayKeys.next(writer, dayOf(now()))
   }
-  const add = (event: object, at: number, body?: Uint8Array): void => {
-    batch.add(JSON.stringify(event), at, body && latin1Of(body))
+  const add = (event: object, at: number, body?: Uint8Array, caller?: Principal): void => {
+    batch.add(JSON.stringify(event), at, body && latin1Of(body), caller && snapshotOf(caller))
     if (batch.size() >= batchSize) flush()
     else timer ??= setTimeout(flush, batchMs)
   }
@@ -173,7 +188,7 @@ const createQueue = (options: AuditTrailOptions) => {
   return {
     flush,
     available: () => hasRoom() && !failing,
-    record(event: object, body?: Uint8Array) {
+    record(event: object, body?: Uint8Array, caller?: Principal) {
       const at = now()
       if (!hasRoom()) return losses.add(1, at)
       const lost = losses.take()
@@ -181,7 +196,7 @@ const createQueue = (options: AuditTrailOptions) => {
         log('error', 'audit.lost', { rows: lost.rows })
         add(lost, at)
       }
-      return add(event, at, body)
+      return add(event, at, body, caller)
     },
     written(count: number) {
       handed -= count
@@ -231,11 +246,16 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
     queue.attach(worker)
   }
   await begin()
+  const logged = createAuditLog(log, queue.record, options.now)
+  const sweeping = setInterval(logged.sweep, sweepMs, false).unref()
   log('debug', 'audit.open', { path })
   return {
+    log: logged.log,
     record: queue.record,
     available: queue.available,
     async close() {
+      clearInterval(sweeping)
+      logged.sweep(true)
       queue.flush()
       closing = true
       if (!current) return false
@@ -273,6 +293,7 @@ const macWith = (key: Uint8Array, text: string): string =>
 
 const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void) => {
   let rows: AuditRow[] = []
+  let subjects = new Map<string, string>()
   let events = 0
   let timer: NodeJS.Timeout | undefined
   let retryMs = commitMs
@@ -281,7 +302,7 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void) => 
     timer = undefined
     if (events === 0) return true
     try {
-      writer.append(rows)
+      writer.append(rows, subjects)
     } catch (error) {
       // Another chain has to be begun for an end that is not ours.
       if ((error as { readonly code?: string }).code !== 'ERR_SQLITE_ERROR') throw error
@@ -292,14 +313,16 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void) => 
     }
     say(events)
     rows = []
+    subjects = new Map()
     events = 0
     retryMs = commitMs
     return true
   }
   return {
     commit,
-    add(more: readonly AuditRow[], count: number) {
-      rows.push(...more)
+    add(more: WrittenBatch, count: number) {
+      rows.push(...more.rows)
+      for (const [subject, snapshot] of more.subjects) subjects.set(subject, snapshot)
       events += count
       if (rows.length >= commitRows && retryMs === commitMs) commit()
       else timer ??= setTimeout(commit, commitMs)

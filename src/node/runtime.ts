@@ -119,7 +119,7 @@ export const createNodeRuntime = async ({
         .finally(() => pending.delete(settled))
       pending.add(settled)
     },
-    log,
+    log: trail?.log ?? log,
     trail,
     ...storage,
     cache: createMemoryCache({ now, most: 1000 }),

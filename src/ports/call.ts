@@ -87,6 +87,8 @@ export interface Outcome {
   readonly code?: RefusalCode
   /** Why, for the operator. */
   readonly why?: string | undefined
+  /** Whether the tool said that it failed; absent where the answer was not looked at. */
+  readonly isError?: boolean
   readonly bytesOut: number
   /** Epoch ms of the first byte of the answer. */
   readonly answeredAt?: number
@@ -162,6 +164,8 @@ export interface Admission {
   streams(): void
   /** How the caller of a call that streams already is told that one of its messages was refused. */
   refused(...about: Parameters<ReportRefused>): ReturnType<ReportRefused>
+  /** Hears the answer of a tool as it passes, where it is written down whether the tool failed. */
+  readonly heard?: ((piece: Piece) => void) | undefined
   /** The refusal to draw when the upstream gave no answer. */
   fault(what: UpstreamFault, why: string): Refusal
   /**

@@ -143,8 +143,9 @@ export interface AuditEvent {
 }
 /**
  * Keeps one event; never throws, never waits. `body`: of a call, for the digest of its arguments. It is not kept.
+ * `caller`: who called.
  */
-export type Audit = (event: AuditEvent, body?: Uint8Array) => void
+export type Audit = (event: AuditEvent, body?: Uint8Array, caller?: Principal) => void
 
 // What other modules ask of connections: the credential of each call, and the upstream's own question as a
 // step of a login.

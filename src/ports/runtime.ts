@@ -3,6 +3,7 @@
 import type { KeyRing } from '../kit/keyring.ts'
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
+import type { Principal } from './people.ts'
 import type { Cache, Counters, Store, Subscribe } from './store.ts'
 
 // A stdio server's process: lines in, lines out, an end. Only Node starts processes.
@@ -240,8 +241,9 @@ export interface SessionLocations {
 export interface Trail {
   /**
    * Keeps an event. Never throws, never waits. `body`: of a call, whose arguments are digested and not kept.
+   * `caller`: what is known of them is kept once.
    */
-  record(event: Readonly<Record<string, unknown>>, body?: Uint8Array): void
+  record(event: Readonly<Record<string, unknown>>, body?: Uint8Array, caller?: Principal): void
   /** Whether what is recorded now can be expected to be written. */
   available(): boolean
 }

@@ -154,7 +154,8 @@ export interface CountTable {
 /** An event as modules record it (ports/modules.ts), out of JSON. */
 export type RecordedEvent = Readonly<Record<string, unknown>> & { readonly event: string }
 
-export type AuditOutcome = 'allowed' | 'denied' | 'failed'
+/** `step-up`: allowed by the rules, and refused until the user approves more. */
+export type AuditOutcome = 'allowed' | 'denied' | 'step-up' | 'failed'
 
 /** Absent facts are null. Numbers are integers. */
 export interface AuditRow {
@@ -163,6 +164,8 @@ export interface AuditRow {
   readonly kind: string
   /** Key of the person: `provider:subject`. */
   readonly person: string | null
+  /** Who did it, where that is not the person: an administrator, or `cli`. */
+  readonly actor: string | null
   readonly client: string | null
   readonly service: string | null
   readonly method: string | null
@@ -175,14 +178,35 @@ export interface AuditRow {
   readonly rule: string | null
   /** HTTP status that the caller saw. */
   readonly status: number | null
+  /** Whether the tool said that it failed (`isError`): 1 or 0; null where the answer was not looked at. */
+  readonly is_error: number | null
   readonly ms: number | null
   readonly ip: string | null
   readonly request: string | null
+  /** Id of the login or connection attempt that it is part of. */
+  readonly flow: string | null
   readonly grant: string | null
   /** Keyed digest of a tool call's arguments. */
   readonly digest: string | null
+  /** SHA-256 of what was known of the caller, kept once (`AuditSubject`). */
+  readonly subject: string | null
   /** JSON text. */
   readonly detail: string | null
+}
+
+/** What was known of a caller when it called, for whoever asks later what other rules would have said. */
+export interface AuditSubject {
+  readonly person: {
+    readonly provider: string
+    readonly subject: string
+    readonly login?: string | undefined
+    readonly email?: string | undefined
+    readonly tenant?: string | undefined
+    readonly groups: readonly string[]
+    readonly groupsUnknown?: true | undefined
+  }
+  readonly client: string
+  readonly scopes: readonly string[]
 }
 
 /** The keyed digest of the arguments of one message of a call. */

@@ -321,6 +321,7 @@ const check = (
   call: JudgedCall,
   verdicts: readonly Verdict[],
 ): undefined => {
+  call.rules = verdicts.map(({ rule }) => rule)
   const denied = verdicts.find((verdict) => !verdict.allowed)
   if (!denied) return undefined
   throw call.envelope?.batch ? batchDenial(denial, call, verdicts) : messageDenial(denial, call, denied)

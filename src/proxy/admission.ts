@@ -2,8 +2,8 @@
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { hasRequest, isRepeatable, rpcIdOf } from '../mcp/envelope.ts'
-import type { Admission, Answer, Outcome, ReadBody, Upstream, UpstreamFault } from '../ports/call.ts'
-import type { Log } from '../ports/runtime.ts'
+import type { Admission, Answer, Outcome, Piece, ReadBody, Upstream, UpstreamFault } from '../ports/call.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { McpSessions } from './callers.ts'
 import { noRequestHeaders } from './inbound-request.ts'
@@ -153,7 +153,7 @@ const fieldsOf = ({
 }
 
 interface AdmissionDeps {
-  readonly runtime: { readonly log: Log }
+  readonly runtime: Pick<Runtime, 'log' | 'trail'>
   readonly cors: Cors
   readonly finish: Finish
   readonly sessions: McpSessions
@@ -235,11 +235,42 @@ interface CallAdmission extends Omit<Admission, 'headers' | 'identity' | 'upstre
   readonly tried: CredentialAttempt
   /** The try that follows. */
   next: Promise<Admission | Answer> | undefined
+  /** What of a tool's answer has been heard, as far as it says whether the tool failed. */
+  failure: ToolFailure | undefined
   /** What every try sends. */
   fields: readonly string[]
   headers: readonly string[]
   identity: readonly string[]
   upstream: Upstream
+}
+
+interface ToolFailure {
+  /** The end of the text that was heard last. */
+  tail: string
+  said: boolean
+  /** Characters that are still listened to. */
+  left: number
+}
+
+/** Of a longer answer nothing is known. */
+const mostHeard = 1_048_576
+const latin1 = new TextDecoder('latin1')
+const toolFailed = /"isError"\s*:\s*true/
+
+function heard(this: CallAdmission, piece: Piece): void {
+  const { failure } = this
+  if (!failure || failure.said || failure.left <= 0) return
+  const text = failure.tail + (typeof piece === 'string' ? piece : latin1.decode(piece))
+  failure.said = toolFailed.test(text)
+  failure.left -= piece.length
+  // As long as what is looked for, with some space in it.
+  failure.tail = text.slice(-24)
+}
+
+/** Whether the tool said that it failed; undefined where its answer was not looked at. */
+const isErrorOf = ({ failure }: CallAdmission, { result }: Outcome): boolean | undefined => {
+  if (failure?.said) return true
+  return failure && failure.left > 0 && result === 'answered' ? false : undefined
 }
 
 /** Whether another try follows. */
@@ -311,6 +342,8 @@ const createFunctions = (
       const { call } = this.tried
       if (follows(this, status, rawHeaders)) throw superseded(call.address.service.id, status)
       const head = headOf(call, status, rawHeaders)
+      // What is compressed is not read.
+      if (this.failure && fieldOf(rawHeaders, 'content-encoding') !== undefined) this.failure = undefined
       const learning = noteResponse(sessions, call, head)
       return learning === undefined ? head : learning.then(() => head)
     },
@@ -329,7 +362,9 @@ const createFunctions = (
     },
     end(this: CallAdmission, outcome: Outcome) {
       // A try that is followed by another is no end.
-      if (this.next === undefined) finish(this.tried.call, outcome)
+      if (this.next !== undefined) return
+      const isError = this.failure && isErrorOf(this, outcome)
+      finish(this.tried.call, isError === undefined ? outcome : { ...outcome, isError })
     },
   }
 }
@@ -350,12 +385,15 @@ export const createAdmission = (deps: AdmissionDeps): ((call: AdmittedCall) => A
     const { call, credential } = tried
     const { address, head, envelope } = call
     const lists = listsOf(call)
+    const listening = deps.runtime.trail !== undefined && envelope?.messages[0]?.method === 'tools/call'
     const own = lists?.trim ? withoutCoding(fields) : fields
     const admission: CallAdmission = {
       kind: 'admission',
       tried,
       fields,
       next: undefined,
+      failure: listening ? { tail: '', said: false, left: mostHeard } : undefined,
+      heard: listening ? heard : undefined,
       address,
       principal: call.principal,
       upstream: upstreamFor(tried),

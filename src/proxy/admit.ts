@@ -394,6 +394,7 @@ export const createCall = (head: Head, readBody: ReadBody, startedAt: number): C
     envelope: undefined,
     json: undefined,
     declined: false,
+    rules: undefined,
     askServer: undefined,
     identity: undefined,
     credential: undefined,
@@ -413,9 +414,7 @@ export const createAdmit = (deps: AdmitDeps): Admit => {
   const refused = (call: Call, error: unknown): Refusal => {
     call.permit()
     call.holding?.release()
-    const { refusal, event } = refusedCall(call, error, runtime.now())
-    record(event, call.body)
-    return refusal
+    return refusedCall(call, error, { now: runtime.now(), record })
   }
 
   return async (head, readBody) => {

@@ -41,6 +41,8 @@ export interface ReceivedCall {
   readonly readBody: ReadBody
   /** Epoch ms. */
   readonly startedAt: number
+  /** The access rule that decided, of each message; undefined where there are no rules, or nothing was asked yet. */
+  rules: readonly (string | undefined)[] | undefined
 }
 
 /** Addressed to one of the gateway's hosts. */

@@ -272,13 +272,21 @@ export const createMcpSessions = (deps: McpSessionsDeps): McpSessions => {
       const [key, owner] = [keyOf(id, service, digest), ownerDigest(principal, digest)]
       if (memory.get(id, service)?.owner === owner) return
       const mark = await store.put(key, owner, { ttlMs: lifetimeMs, only: 'absent' })
-      if (mark !== undefined) memory.keep(id, service, { key, owner, writtenAt: now() }, principal)
-      else if ((await store.get(key))?.value !== owner)
+      if (mark !== undefined) {
+        memory.keep(id, service, { key, owner, writtenAt: now() }, principal)
+        const { personKey: person, clientId: client, grantId: grant } = principal
+        const facts = { service: service.id, person, client, grant, session: key.slice(-43) }
+        deps.record({ event: 'session.opened', ...facts })
+      } else if ((await store.get(key))?.value !== owner)
         throw new Refusal('upstream.session', 'gave the same session id to two callers')
     },
     async forget(id, service) {
+      const known = memory.get(id, service)
       memory.delete(id, service)
-      await store.take(keyOf(id, service, digest))
+      const key = keyOf(id, service, digest)
+      if ((await store.take(key)) === undefined) return
+      const { person, client } = known ?? {}
+      deps.record({ event: 'session.closed', service: service.id, person, client, session: key.slice(-43) })
     },
   }
 }

@@ -2,7 +2,8 @@
 // resources/templates/list, prompts/list).
 import { Refusal } from '../kit/refusal.ts'
 import { type Rpc, foldName, isRecord, parseExactText } from '../mcp/json-rpc.ts'
-import type { ListAnswers, Trim } from '../ports/call.ts'
+import type { Head, ListAnswers, Trim } from '../ports/call.ts'
+import type { Audit } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
@@ -13,6 +14,8 @@ import type { ToolCatalog } from './access.ts'
 export type TrimFor = (call: {
   readonly service: Service
   readonly principal: Principal | undefined
+  /** Of the call that asks; absent for what the gateway asks for itself. */
+  readonly head?: Pick<Head, 'requestId' | 'ip'> | undefined
 }) => Trim | undefined
 
 const listMethods: ReadonlySet<string | undefined> = new Set([
@@ -90,18 +93,40 @@ interface Lists {
  */
 const trimOf = (call: AdmittedCall, listens: boolean, trimFor: TrimFor | undefined): ListAnswers['trim'] => {
   if (!trimFor || call.address.transport === 'sse' || !(listens || asksForList(call))) return undefined
-  return trimFor({ service: call.address.service, principal: call.principal })
+  const { head, address, principal } = call
+  const own = head.within === 'uncounted'
+  return trimFor({ service: address.service, principal, head: own ? undefined : head })
 }
 
 /** The method of a message that comes alone. */
 const firstMethod = ({ envelope }: AdmittedCall): string | undefined =>
   envelope?.batch === false ? envelope.messages[0]?.method : undefined
 
-/** What callers see of lists by the access rules; the catalog of tools hears each of them first. */
+const lengthsOf = (result: Readonly<Record<string, unknown>>): number =>
+  ['tools', 'prompts', 'resources', 'resourceTemplates']
+    .map((member) => result[member])
+    .reduce((sum: number, list) => sum + (Array.isArray(list) ? list.length : 0), 0)
+
+/**
+ * What callers see of lists by the access rules; the catalog of tools hears each of them first. How much of a list
+ * somebody was shown is written down.
+ */
 export const createPolicyTrim =
-  (policy: Policy, catalog: ToolCatalog): TrimFor =>
-  ({ service, principal }) =>
-    policy.of(service)?.trim(principal, (tools) => catalog.learn(service, principal, tools))
+  (policy: Policy, catalog: ToolCatalog, record: Audit): TrimFor =>
+  ({ service, principal, head }) => {
+    const trim = policy.of(service)?.trim(principal, (tools) => catalog.learn(service, principal, tools))
+    if (!trim || !head) return trim
+    return (result) => {
+      const trimmed = trim(result)
+      if (trimmed === result) return trimmed
+      const [total, shown] = [lengthsOf(result), lengthsOf(trimmed)]
+      const { personKey: person, clientId: client, grantId: grant } = principal ?? {}
+      const { requestId, ip } = head
+      const facts = { service: service.id, person, client, grant, ip, request_id: requestId }
+      record({ event: 'list', ...facts, total, shown, held: total - shown })
+      return trimmed
+    }
+  }
 
 /** One after the other. */
 export const trimByBoth =

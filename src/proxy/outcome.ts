@@ -13,7 +13,13 @@ import { type Envelope, rpcIdOf } from '../mcp/envelope.ts'
 import type { Admission, Head, Outcome, Refuse, RefusedCall, UpstreamFault } from '../ports/call.ts'
 import type { Audit, AuditEvent } from '../ports/modules.ts'
 import type { Log } from '../ports/runtime.ts'
-import type { AdmittedCall, AuthenticatedCall, IdentifiedCall, ReadCall } from './admitted-call.ts'
+import type {
+  AdmittedCall,
+  AuthenticatedCall,
+  CallMessage,
+  IdentifiedCall,
+  ReadCall,
+} from './admitted-call.ts'
 import type { Cors } from './resolve.ts'
 
 // How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its
@@ -166,8 +172,9 @@ interface CallOutcome {
   readonly status: number
   readonly code?: RefusalCode | undefined
   readonly why?: string | undefined
-  /** The access rule that refused it. */
+  /** The access rule that decided. */
   readonly rule?: string | undefined
+  readonly isError?: boolean | undefined
   /** Milliseconds from the request to the first byte of the answer, and to its end. */
   readonly firstByteMs?: number | undefined
   readonly durationMs: number
@@ -220,7 +227,7 @@ export const socketEvent = (
 })
 
 const callEvent = (
-  { head, address, principal }: AuthenticatedCall,
+  { head, address, principal, rules }: AuthenticatedCall,
   envelope: Envelope | undefined,
   ending: CallOutcome,
 ): AuditEvent => {
@@ -238,12 +245,17 @@ const callEvent = (
     method: cut(first?.method),
     name: cut(first?.name),
     batch: batch?.length,
-    calls: batch?.map((message) => ({ method: cut(message.method), name: cut(message.name) })),
+    calls: batch?.map((message, i) => ({
+      method: cut(message.method),
+      name: cut(message.name),
+      rule: rules?.[i],
+    })),
     result: ending.result,
     status: ending.status,
     refusal: ending.code,
     why: ending.why ? logText(ending.why) : undefined,
-    rule: ending.rule,
+    rule: ending.rule ?? (batch ? undefined : rules?.[0]),
+    is_error: ending.isError,
     first_byte_ms: ending.firstByteMs,
     duration_ms: ending.durationMs,
     bytes_in: ending.bytesIn,
@@ -251,15 +263,12 @@ const callEvent = (
   }
 }
 
-/**
- * A call that was refused to a caller who is known: the refusal with what is known of them, and what is
- * written down.
- */
+/** Writes down a call that was refused to a caller who is known: the refusal, with what is known of them. */
 export const refusedCall = (
-  call: AuthenticatedCall & { readonly envelope: Envelope | undefined },
+  call: AuthenticatedCall & CallMessage,
   error: unknown,
-  now: number,
-): { readonly refusal: Refusal; readonly event: AuditEvent } => {
+  { now, record }: { readonly now: number; readonly record: Audit },
+): Refusal => {
   const refusal = aboutRequest(error, factsOf(call))
   const { code, why, status, detail } = refusal
   const ending: CallOutcome = {
@@ -272,7 +281,8 @@ export const refusedCall = (
     bytesIn: 0,
     bytesOut: 0,
   }
-  return { refusal, event: callEvent(call, call.envelope, ending) }
+  record(callEvent(call, call.envelope, ending), call.body, call.principal)
+  return refusal
 }
 
 // A call whose server gave no answer, and the end of every call, in the words of refusals and of the trail.
@@ -346,7 +356,7 @@ export type Finish = (call: IdentifiedCall, outcome: Outcome) => void
 export const createFinish =
   ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
   (call, outcome) => {
-    const { answeredAt, result, status, code, why, bytesOut } = outcome
+    const { answeredAt, result, status, code, why, isError, bytesOut } = outcome
     call.permit()
     call.holding.release()
     if (answeredAt === undefined && silent.has(code)) call.context.health?.missed(now() - call.startedAt)
@@ -358,11 +368,13 @@ export const createFinish =
         status,
         code,
         why,
+        isError,
         firstByteMs,
         durationMs: now() - call.startedAt,
         bytesIn: call.body?.byteLength ?? 0,
         bytesOut,
       }),
       call.body,
+      call.principal,
     )
   }

@@ -125,11 +125,11 @@ const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>
 
 /** The tools that are known, and what callers see of lists. */
 const createListAccess = (
-  { runtime, policy, trim }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim'>,
+  { runtime, policy, trim, record }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim' | 'record'>,
   ask: MakeInternalCall,
 ): ListAccess => {
   const catalog = createToolCatalog({ ask, now: runtime.now, singleFlight: createSingleFlight(runtime) })
-  const byRules = policy && createPolicyTrim(policy, catalog)
+  const byRules = policy && createPolicyTrim(policy, catalog, record)
   return { catalog, trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim) }
 }
 

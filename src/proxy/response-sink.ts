@@ -199,6 +199,7 @@ function release(this: CallResponse, whole: boolean): void {
 function emit(this: CallResponse, piece: Piece): boolean {
   const { call, answer } = this
   if (!call || !answer) return true
+  call.heard?.(piece)
   const taken = writePiece(this.writer, answer, piece)
   if (taken === undefined) this.fail(noAnswer(call, answer))
   else if (!taken) wait.call(this)

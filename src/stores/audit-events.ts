@@ -2,7 +2,8 @@
 // allow-list. What has no place in the table is not kept, so a secret that a caller passes by mistake is not
 // kept either.
 import { isSecretName, logText } from '../kit/log.ts'
-import type { ArgumentsDigest, AuditRow, AuditOutcome, RecordedEvent } from '../ports/store.ts'
+import type { Principal } from '../ports/people.ts'
+import type { ArgumentsDigest, AuditOutcome, AuditRow, AuditSubject, RecordedEvent } from '../ports/store.ts'
 
 interface Kind {
   readonly decision: AuditOutcome
@@ -20,13 +21,23 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'websocket.opened': done(),
   'websocket.message': done('why'),
   'websocket.closed': done('close_code', 'reason', 'messages'),
+  'list': done('total', 'shown', 'held'),
+  'session.opened': done('session'),
+  'session.closed': done('session'),
   'session.foreign': denied('session'),
+  'process.started': done('owner', 'pid', 'isolation'),
+  'process.ended': done('owner', 'pid', 'lived_ms'),
+  'bearer.refused': denied('count', 'why', 'path'),
+  'token.refused': denied('count', 'why'),
+  'authorize.refused': denied('count', 'why'),
+  'limit.hit': denied('count', 'why', 'path'),
   'sign-in': done('provider'),
-  'sign-in.failed': denied('provider'),
+  'sign-in.failed': denied('provider', 'why'),
   'sign-out': done('everywhere', 'sessions', 'by'),
   'callback.other-browser': denied('reason', 'provider'),
   'callback.other-server': denied('reason', 'issuer'),
   'client.registered': done('redirect_uris'),
+  'client.refused': denied('count', 'why'),
   'client.updated': done('redirect_uris'),
   'client.deleted': done('grants'),
   'consent.allowed': done('how', 'resource', 'scopes'),
@@ -45,8 +56,11 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'connection.made': done('issuer', 'account', 'scopes', 'refreshable'),
   'connection.failed': failed('issuer', 'account', 'why'),
   'connection.removed': done('account'),
+  'connection.refresh-failed': failed('connection', 'issuer', 'why'),
   'service.added': done('after'),
   'service.removed': done('before'),
+  'config.loaded': done('keys', 'added', 'removed', 'changed'),
+  'config.refused': failed('message'),
   'gateway.started': done('version', 'runtime', 'storage', 'issuer', 'services'),
   'gateway.stopped': done('version', 'issuer', 'signal', 'in_order'),
   'audit.opened': done('version', 'heads'),
@@ -118,6 +132,8 @@ const detailOf = (event: RecordedEvent, names: readonly string[], clean: Clean):
   return detailOf({ event: event.event, ...Object.fromEntries(short), cut: true }, [...names, 'cut'], clean)
 }
 
+const flagOf = (value: unknown): number | null => (typeof value === 'boolean' ? Number(value) : null)
+
 const integerOf = (value: unknown): number | null =>
   typeof value === 'number' && Number.isFinite(value) ? Math.round(value) : null
 
@@ -132,6 +148,7 @@ export const triedName = (name: string, digest: (text: string) => string): strin
 
 const decisionOf = (event: RecordedEvent, kind: Kind): AuditOutcome => {
   const { result } = event
+  if (event['refusal'] === 'scope.insufficient') return 'step-up'
   if (result === 'refused') return 'denied'
   if (result === 'failed' || result === 'aborted') return 'failed'
   return typeof event['refusal'] === 'string' && kind.decision === 'allowed' ? 'denied' : kind.decision
@@ -140,16 +157,25 @@ const decisionOf = (event: RecordedEvent, kind: Kind): AuditOutcome => {
 interface BatchCall {
   readonly method?: unknown
   readonly name?: unknown
+  readonly rule?: unknown
+}
+
+/** What else is known of an event. */
+export interface RowFacts {
+  readonly argumentsOf?: ArgumentsDigest | undefined
+  /** Hash of the snapshot of its caller. */
+  readonly subject?: string | undefined
 }
 
 /** Makes rows of events. `digest`: SHA-256 of a text, base64url. */
 export const createRows = (digest: (text: string) => string) => {
   const clean = createClean()
   const textOf = (value: unknown): string | null => (typeof value === 'string' ? clean(value) : null)
-  const rowOf = (event: RecordedEvent, kind: Kind, at: number): AuditRow => ({
+  const rowOf = (event: RecordedEvent, kind: Kind, at: number, subject: RowFacts['subject']): AuditRow => ({
     at,
     kind: event.event,
     person: textOf(event['person'] ?? event['by']),
+    actor: textOf(event['by']),
     client: textOf(event['client']),
     service: textOf(event['service']),
     method: textOf(event['method']),
@@ -161,12 +187,15 @@ export const createRows = (digest: (text: string) => string) => {
     code: textOf(event['refusal']),
     rule: textOf(event['rule']),
     status: integerOf(event['status']),
+    is_error: flagOf(event['is_error']),
     ms: integerOf(event['duration_ms']),
     ip: textOf(event['ip']),
     // Made by the gateway, and never the same twice.
     request: typeof event['request_id'] === 'string' ? event['request_id'].slice(0, 64) : null,
+    flow: typeof event['flow'] === 'string' ? event['flow'].slice(0, 64) : null,
     grant: textOf(event['grant']),
     digest: null,
+    subject: subject ?? null,
     detail: detailOf(event, kind.detail ?? [], clean),
   })
   const withDigest = (row: AuditRow, index: number, argumentsOf: ArgumentsDigest | undefined): AuditRow =>
@@ -174,15 +203,16 @@ export const createRows = (digest: (text: string) => string) => {
       ? { ...row, digest: argumentsOf(index, row.person ?? '', row.name ?? '') }
       : row
   /** One row, and of a batch one for each of its messages. None for an unknown event. */
-  return (event: RecordedEvent, at: number, argumentsOf?: ArgumentsDigest): readonly AuditRow[] => {
+  return (event: RecordedEvent, at: number, { argumentsOf, subject }: RowFacts = {}): readonly AuditRow[] => {
     const kind = Object.hasOwn(kinds, event.event) ? kinds[event.event] : undefined
     if (!kind) return []
     const calls = event['calls']
     if (!Array.isArray(calls) || calls.length === 0)
-      return [withDigest(rowOf(event, kind, at), 0, argumentsOf)]
-    return calls.map(({ method, name }: BatchCall, index) =>
-      withDigest(rowOf({ ...event, method, name, batch_index: index }, kind, at), index, argumentsOf),
-    )
+      return [withDigest(rowOf(event, kind, at, subject), 0, argumentsOf)]
+    return calls.map(({ method, name, rule = event['rule'] }: BatchCall, index) => {
+      const one = { ...event, method, name, rule, batch_index: index }
+      return withDigest(rowOf(one, kind, at, subject), index, argumentsOf)
+    })
   }
 }
 
@@ -225,6 +255,14 @@ export interface EventBatch {
   readonly times: readonly number[]
   /** The body of each that was a call with one, undefined for the others. */
   readonly bodies: readonly (string | undefined)[]
+  /** Of each, JSON of an `AuditSubject` where its caller is known. */
+  readonly subjects: readonly (string | undefined)[]
+}
+
+export interface WrittenBatch {
+  readonly rows: readonly AuditRow[]
+  /** The snapshots that the rows name, by their hash. */
+  readonly subjects: ReadonlyMap<string, string>
 }
 
 interface AuditRowsDeps {
@@ -236,21 +274,51 @@ interface AuditRowsDeps {
   readonly mac: (at: number, text: string) => string | undefined
 }
 
+/** JSON of an `AuditSubject`, made once for a principal, which is the same for as long as its grant is. */
+export const createSnapshots = () => {
+  const known = new WeakMap<Principal, string>()
+  return (principal: Principal): string => {
+    const before = known.get(principal)
+    if (before !== undefined) return before
+    const { provider, subject, login, email, tenant, groups, groupsUnknown } = principal.person
+    const snapshot: AuditSubject = {
+      person: { provider, subject, login, email, tenant, groups, groupsUnknown },
+      client: principal.clientId,
+      scopes: principal.scopes,
+    }
+    const text = JSON.stringify(snapshot)
+    known.set(principal, text)
+    return text
+  }
+}
+
 export const createAuditRows = ({ digest, parse, mac }: AuditRowsDeps) => {
   const rowsOf = createRows(digest)
-  return ({ events, times, bodies }: EventBatch): readonly AuditRow[] =>
-    (JSON.parse(events) as RecordedEvent[]).flatMap((event, i) => {
+  return ({ events, times, bodies, subjects: snapshots }: EventBatch): WrittenBatch => {
+    /** Hash by snapshot. */
+    const hashes = new Map<string, string>()
+    const subjectOf = (snapshot: string | undefined): string | undefined => {
+      if (snapshot === undefined) return undefined
+      const subject = hashes.get(snapshot) ?? digest(snapshot)
+      hashes.set(snapshot, subject)
+      return subject
+    }
+    const rows = (JSON.parse(events) as RecordedEvent[]).flatMap((event, i) => {
       const at = times[i] ?? 0
       const text = bodies[i]
-      if (text === undefined) return rowsOf(event, at)
+      const subject = subjectOf(snapshots[i])
+      if (text === undefined) return rowsOf(event, at, { subject })
       let body: unknown
       // Keyed, because the digest of a short argument could be guessed; with person and tool, so that it tells
       // nothing of others.
-      return rowsOf(event, at, (index, person, tool) => {
+      const argumentsOf: ArgumentsDigest = (index, person, tool) => {
         body ??= parse(text)
         const canonical = canonicalJson(argumentsIn(body, index) ?? {})
         if (body === undefined || canonical === undefined) return null
         return mac(at, `${person}\0${tool}\0${canonical}`) ?? null
-      })
+      }
+      return rowsOf(event, at, { argumentsOf, subject })
     })
+    return { rows, subjects: new Map([...hashes].map(([snapshot, subject]) => [subject, snapshot])) }
+  }
 }

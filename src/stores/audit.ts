@@ -12,6 +12,7 @@ export const columns = [
   'at',
   'kind',
   'person',
+  'actor',
   'client',
   'service',
   'method',
@@ -20,30 +21,35 @@ export const columns = [
   'code',
   'rule',
   'status',
+  'is_error',
   'ms',
   'ip',
   'request',
+  'flow',
   'grant',
   'digest',
+  'subject',
   'detail',
   'hash',
 ] as const satisfies readonly (keyof ChainedRow)[]
 
 export type Column = (typeof columns)[number]
 
-const format = 'postern-event-v1'
+/** Columns of files that an earlier version began do not have these. */
+export const laterColumns = ['actor', 'is_error', 'flow', 'subject'] as const satisfies readonly Column[]
 
 /** SHA-256 of a text in UTF-8, base64url. */
 export type Digest = (text: string) => string
 
 /** What of a row is hashed, in the order of the columns. */
 const hashedValues = (chain: string, seq: number, row: AuditRow): readonly (string | number | null)[] => [
-  format,
+  'postern-event-v2',
   chain,
   seq,
   row.at,
   row.kind,
   row.person,
+  row.actor,
   row.client,
   row.service,
   row.method,
@@ -52,17 +58,33 @@ const hashedValues = (chain: string, seq: number, row: AuditRow): readonly (stri
   row.code,
   row.rule,
   row.status,
+  row.is_error,
   row.ms,
   row.ip,
   row.request,
+  row.flow,
   row.grant,
   row.digest,
+  row.subject,
   row.detail,
+]
+
+/** What an earlier version hashed, which had no `laterColumns`. */
+const formerValues = (chain: string, seq: number, row: AuditRow): readonly (string | number | null)[] => [
+  ...['postern-event-v1', chain, seq, row.at, row.kind, row.person, row.client, row.service, row.method],
+  ...[row.name, row.decision, row.code, row.rule, row.status, row.ms, row.ip, row.request, row.grant],
+  ...[row.digest, row.detail],
 ]
 
 /** `previous`: the hash of the row before it; empty for the first. */
 const hashOf = (previous: string, { chain, seq }: Omit<ChainHead, 'hash'>, row: AuditRow, digest: Digest) =>
   digest(previous + JSON.stringify(hashedValues(chain, seq, row)))
+
+/** Whether a row has the hash that it says, by the format of today or by the one before. */
+const isHashed = (previous: string, row: ChainedRow, digest: Digest): boolean =>
+  hashOf(previous, row, row, digest) === row.hash ||
+  (laterColumns.every((name) => row[name] === null) &&
+    digest(previous + JSON.stringify(formerValues(row.chain, row.seq, row))) === row.hash)
 
 /** The row that follows in the chain, as it is stored. */
 export const nextInChain = (head: ChainHead, row: AuditRow, digest: Digest): ChainHead => {
@@ -140,7 +162,7 @@ export const createChainCheck = (digest: Digest, starts: readonly ChainHead[] = 
       }
       if (seq < expected)
         return { what: 'moved', chain, seq, say: `${place(chain, seq)} follows row ${before.seq}` }
-      if (hashOf(before.hash, row, row, digest) !== row.hash)
+      if (!isHashed(before.hash, row, digest))
         return { what: 'changed', chain, seq, say: `${place(chain, seq)} was changed` }
       last.set(chain, { chain, seq, hash: row.hash })
       rows++
@@ -180,14 +202,16 @@ const textFields: Readonly<Record<string, Column>> = {
   decision: 'decision',
   code: 'code',
   rule: 'rule',
+  actor: 'actor',
   ip: 'ip',
   request: 'request',
+  flow: 'flow',
   grant: 'grant',
   kind: 'kind',
   chain: 'chain',
   digest: 'digest',
 }
-const numberFields: Readonly<Record<string, Column>> = { status: 'status', ms: 'ms' }
+const numberFields: Readonly<Record<string, Column>> = { status: 'status', ms: 'ms', error: 'is_error' }
 
 export const searchFields: readonly string[] = [
   ...Object.keys(textFields),
@@ -351,16 +375,30 @@ CREATE TABLE IF NOT EXISTS segment (
   rows INTEGER NOT NULL, sealed INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS head (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL, ended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS subject (hash TEXT PRIMARY KEY, snapshot TEXT NOT NULL, segment INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS start (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID;
 `
-const integers: ReadonlySet<string> = new Set(['seq', 'at', 'status', 'ms'])
+const integers: ReadonlySet<string> = new Set(['seq', 'at', 'status', 'is_error', 'ms'])
 export const columnList = columns.map((name) => `"${name}"`).join(', ')
 export const segmentSchema = (n: number): string =>
   `CREATE TABLE event_${n} (id INTEGER PRIMARY KEY, ${columns
     .map((name) => `"${name}" ${integers.has(name) ? 'INTEGER' : 'TEXT'}`)
     .join(', ')});
 CREATE INDEX event_${n}_refused ON event_${n} (id) WHERE decision <> 'allowed';
-CREATE INDEX event_${n}_other ON event_${n} (kind) WHERE kind <> 'call';`
+CREATE INDEX event_${n}_other ON event_${n} (kind) WHERE kind <> 'call';
+CREATE INDEX event_${n}_flow ON event_${n} (flow) WHERE flow IS NOT NULL;`
+/** Brings a segment of an earlier version to today's columns; `known`: those that it has. */
+export const migratedSegment = (n: number, known: ReadonlySet<string>): string =>
+  laterColumns
+    .filter((name) => !known.has(name))
+    .map((name) => `ALTER TABLE event_${n} ADD COLUMN "${name}" ${integers.has(name) ? 'INTEGER' : 'TEXT'};`)
+    .join('\n')
+/** What is selected from a segment; one of an earlier version that nobody has opened for writing lacks columns. */
+export const segmentRows = (n: number, known: ReadonlySet<string>): string => {
+  const missing = laterColumns.filter((name) => !known.has(name))
+  if (missing.length === 0) return `event_${n}`
+  return `(SELECT *, ${missing.map((name) => `NULL AS "${name}"`).join(', ')} FROM event_${n})`
+}
 /** Of a full segment. */
 export const searchIndexes: Readonly<Record<string, string>> = {
   person: '(person)',

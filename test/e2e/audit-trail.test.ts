@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openAuditReader } from '../../src/node/audit-reader.ts'
 import { createBrowser } from '../runtimes/browser.ts'
-import { logIn, person } from '../runtimes/login.ts'
+import { form, logIn, person } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
@@ -78,6 +79,7 @@ describe('postern audit', () => {
       call('search', { n: 1, q: hidden }),
       call('search', { q: 'else' }),
       call('delete_all', { q: hidden }),
+      call('create', { fails: true }),
     ])
       await (await caller.post(message)).text()
   })
@@ -107,6 +109,39 @@ describe('postern audit', () => {
     expect(other?.['digest']).not.toBe(first?.['digest'])
   })
 
+  it('finds the rule of an allowed call, whether the tool failed, what was known of its caller, and its list', async () => {
+    const [created] = await query('tool:create')
+    expect(created).toMatchObject({ decision: 'allowed', rule: expect.stringContaining('echo'), is_error: 1 })
+    const [found] = await query('tool:search', 'error:0')
+    expect(found).toMatchObject({ rule: created?.['rule'], subject: created?.['subject'] })
+    const reader = openAuditReader(join(state.dir, 'audit.db'))
+    expect(reader?.subject(String(found?.['subject']))).toEqual({
+      person: expect.objectContaining({ provider: 'local', subject: 'ana', groups: [] }),
+      client: found?.['client'],
+      scopes: expect.any(Array),
+    })
+    reader?.close()
+    expect(await query('kind:list')).toMatchObject([
+      { service: 'echo', person: 'local:ana', detail: { total: 2, shown: 0, held: 2 } },
+      { service: 'echo', person: 'local:ana', detail: { total: 3, shown: 3, held: 0 } },
+    ])
+  })
+
+  it('finds who was refused before they were known, once for many', async () => {
+    const stranger = callerOf(gateway, `${gateway.origin}/echo/mcp`, 'wrong')
+    for (let i = 0; i < 5; i++) expect((await stranger.post(call('search', {}))).status).toBe(401)
+    const token = await gateway.fetch(`${gateway.origin}/oauth/token`, form({ grant_type: 'password' }))
+    await gateway.fetch(`${gateway.origin}/oauth/authorize?client_id=nobody`)
+    expect(token.status).toBe(401)
+    expect(await query('kind:bearer.refused', 'code:token.malformed')).toMatchObject([
+      { service: 'echo', decision: 'denied', ip: '127.0.0.1', status: 401, detail: { count: 1 } },
+    ])
+    expect(await query('kind:token.refused,authorize.refused')).toMatchObject([
+      { kind: 'authorize.refused', code: 'client.unknown' },
+      { kind: 'token.refused', decision: 'denied' },
+    ])
+  })
+
   it('finds a refused call with its code, and the log line by its request id', async () => {
     const [denied] = await query('-decision:allowed', 'service:echo', 'tool:delete*')
     expect(denied).toMatchObject({
@@ -126,7 +161,7 @@ describe('postern audit', () => {
     ])
     expect(table.out).toMatch(/✗ local:ana +echo +tools\/call delete_all +policy\.permission/)
     expect(csv.out.split('\r\n')[0]).toBe(
-      'chain,seq,at,kind,person,client,service,method,name,decision,code,rule,status,ms,ip,request,grant,digest,detail,hash',
+      'chain,seq,at,kind,person,actor,client,service,method,name,decision,code,rule,status,is_error,ms,ip,request,flow,grant,digest,subject,detail,hash',
     )
     expect(csv.out.trim().split('\r\n')).toHaveLength(3)
     const lines = exported.out.trim().split('\n')

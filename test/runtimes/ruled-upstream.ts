@@ -42,7 +42,12 @@ const listResults: Readonly<Record<string, Result>> = {
 interface Asked {
   readonly id?: unknown
   readonly method?: string
-  readonly params?: { readonly name?: string; readonly cursor?: string; readonly protocolVersion?: string }
+  readonly params?: {
+    readonly name?: string
+    readonly cursor?: string
+    readonly protocolVersion?: string
+    readonly arguments?: { readonly fails?: boolean }
+  }
 }
 
 const resultOf = ({ method = '', params = {} }: Asked): Result => {
@@ -54,7 +59,8 @@ const resultOf = ({ method = '', params = {} }: Asked): Result => {
     }
   if (method === 'tools/list')
     return params.cursor === 'two' ? { tools: toolPages[1] } : { tools: toolPages[0], nextCursor: 'two' }
-  return listResults[method] ?? { content: [{ type: 'text', text: `did ${method} ${String(params.name)}` }] }
+  const done = { content: [{ type: 'text', text: `did ${method} ${String(params.name)}` }] }
+  return listResults[method] ?? (params.arguments?.fails ? { ...done, isError: true } : done)
 }
 
 const answerOne = (message: Asked): object => ({ jsonrpc: '2.0', id: message.id, result: resultOf(message) })

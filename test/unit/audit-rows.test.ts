@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { canonicalJson, cleanText, createRows, kinds, triedName } from '../../src/stores/audit-events.ts'
+import { loggedKinds } from '../../src/stores/audit-log.ts'
 import { csvCell, searchFields } from '../../src/stores/audit.ts'
 import { codeOf, readRoot, sourcesIn } from '../structure/sources.ts'
 
@@ -17,7 +18,11 @@ const recorded = (): string[] => {
     .flatMap(({ text }) => [...text.matchAll(/\bevent: '([\w.-]+)'|systemRow\('([\w.-]+)'/g)])
     .map(([, event, own]) => event ?? own ?? '')
   return [
-    ...new Set([...named, ...['opened', 'message', 'closed'].map((what) => `websocket.${what}`)]),
+    ...new Set([
+      ...named,
+      ...loggedKinds,
+      ...['opened', 'message', 'closed'].map((what) => `websocket.${what}`),
+    ]),
   ].sort()
 }
 
@@ -55,6 +60,9 @@ describe('a row', () => {
     status: 200,
     refusal: undefined,
     why: undefined,
+    rule: 'access.jira',
+    is_error: true,
+    flow: 'f1',
     first_byte_ms: 3,
     duration_ms: 4.4,
     bytes_in: 120,
@@ -62,45 +70,55 @@ describe('a row', () => {
   }
 
   it('of a call says who, where, what and how it ended', () =>
-    expect(rowsOf(call, 1000, (index, person, tool) => `${index} ${person} ${tool}`)).toEqual([
+    expect(
+      rowsOf(call, 1000, {
+        argumentsOf: (index, person, tool) => `${index} ${person} ${tool}`,
+        subject: 'known',
+      }),
+    ).toEqual([
       {
         at: 1000,
         kind: 'call',
         person: 'local:ana',
+        actor: null,
         client: 'c1',
         service: 'jira',
         method: 'tools/call',
         name: 'create_issue',
         decision: 'allowed',
         code: null,
-        rule: null,
+        rule: 'access.jira',
         status: 200,
+        is_error: 1,
         ms: 4,
         ip: '192.0.2.7',
         request: 'r1',
+        flow: 'f1',
         grant: 'g1',
         digest: '0 local:ana create_issue',
+        subject: 'known',
         detail: '{"http":"POST","result":"answered","first_byte_ms":3,"bytes_in":120,"bytes_out":900}',
       },
     ]))
 
   it.each([
     [{ result: 'refused', refusal: 'policy.tool', rule: 'deny[0]' }, 'denied', 'policy.tool', 'deny[0]'],
-    [{ result: 'failed', refusal: 'upstream.timeout' }, 'failed', 'upstream.timeout', null],
-    [{ result: 'aborted' }, 'failed', null, null],
+    [{ result: 'refused', refusal: 'scope.insufficient' }, 'step-up', 'scope.insufficient', 'access.jira'],
+    [{ result: 'failed', refusal: 'upstream.timeout' }, 'failed', 'upstream.timeout', 'access.jira'],
+    [{ result: 'aborted' }, 'failed', null, 'access.jira'],
   ])('of a call that ended with %o', (more, decision, code, rule) =>
     expect(rowsOf({ ...call, ...more }, 1)[0]).toMatchObject({ decision, code, rule }),
   )
 
   it('a batch has one row for each message', () => {
     const calls = [
-      { method: 'tools/call', name: 'a' },
-      { method: 'ping', name: undefined },
+      { method: 'tools/call', name: 'a', rule: 'one' },
+      { method: 'ping', name: undefined, rule: 'two' },
     ]
-    const rows = rowsOf({ ...call, batch: 2, calls }, 1, (index) => `d${index}`)
-    expect(rows.map(({ method, name, digest: of }) => [method, name, of])).toEqual([
-      ['tools/call', 'a', 'd0'],
-      ['ping', null, null],
+    const rows = rowsOf({ ...call, batch: 2, calls }, 1, { argumentsOf: (index) => `d${index}` })
+    expect(rows.map(({ method, name, rule, digest: of }) => [method, name, rule, of])).toEqual([
+      ['tools/call', 'a', 'one', 'd0'],
+      ['ping', null, 'two', null],
     ])
     expect(JSON.parse(rows[1]?.detail ?? '')).toMatchObject({ batch: 2, batch_index: 1 })
   })

@@ -1,74 +1,26 @@
 // The audit trail in its file: what is found again, what is removed in time, and what a change of it looks like.
-import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { AuditRow } from '../../src/ports/store.ts'
-import { nextInChain, readSearch, readTime } from '../../src/stores/audit.ts'
-import { type AuditCheck, openAuditReader, openAuditWriter } from '../../src/node/audit-file.ts'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { openAuditReader } from '../../src/node/audit-reader.ts'
+import { columnList, nextInChain, readSearch, readTime } from '../../src/stores/audit.ts'
+import { day, start, useAuditFile } from './audit-world.ts'
 
-const day = 86_400_000
-const start = Date.parse('2026-11-01T12:00:00Z')
-let folder: string
+const { row, writerAt, verified, found, edit, file } = useAuditFile()
 let path: string
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'postern-audit-'))
-  path = join(folder, 'audit.db')
+  path = file()
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
-
-const row = (at: number, more: Partial<AuditRow> = {}): AuditRow => ({
-  at,
-  kind: 'call',
-  person: 'local:ana',
-  client: 'c1',
-  service: 'jira',
-  method: 'tools/call',
-  name: 'create_issue',
-  decision: 'allowed',
-  code: null,
-  rule: null,
-  status: 200,
-  ms: 12,
-  ip: '192.0.2.7',
-  request: `r${at}`,
-  grant: 'g1',
-  digest: null,
-  detail: null,
-  ...more,
-})
-const writerAt = (now: number, retentionMs = 400 * day) =>
-  openAuditWriter(path, { now, version: '1', retentionMs, id: randomBytes(8).toString('hex') })
-const verified = (): AuditCheck => {
-  const reader = openAuditReader(path)
-  try {
-    return reader?.verify() ?? { rows: 0, chains: 0, open: [] }
-  } finally {
-    reader?.close()
-  }
-}
-const found = (...terms: string[]): (string | null)[] => {
-  const reader = openAuditReader(path)
-  const rows = reader?.search(readSearch(terms, start + day), 100) ?? []
-  reader?.close()
-  return rows.map(({ kind, request }) => (kind === 'call' || kind === 'sign-in.failed' ? request : kind))
-}
-const edit = (...statements: string[]): void => {
-  const db = new DatabaseSync(path)
-  for (const statement of statements) db.exec(statement)
-  db.close()
-}
 
 describe('a chain', () => {
   it('has the hash that its format says, of the hash before and the row', () => {
     const digest = (text: string) => createHash('sha256').update(text).digest('base64url')
     const head = nextInChain({ chain: 'c', seq: 0, hash: '' }, row(1000), digest)
-    expect(head).toEqual({ chain: 'c', seq: 1, hash: '-9iAtYgu4T33aYsBmeMqL761aZCrgVQF5830P6lxe6c' })
+    expect(head).toEqual({ chain: 'c', seq: 1, hash: '_T8A-9MhgS9MLf8pAO0YDywsaYPk6MjVlrrAC0dXW_Y' })
     expect(head.hash).toBe(
       digest(
-        '["postern-event-v1","c",1,1000,"call","local:ana","c1","jira","tools/call","create_issue","allowed",null,null,200,12,"192.0.2.7","r1000","g1",null,null]',
+        '["postern-event-v2","c",1,1000,"call","local:ana",null,"c1","jira","tools/call","create_issue","allowed",null,null,200,0,12,"192.0.2.7","r1000",null,"g1",null,null,null]',
       ),
     )
   })
@@ -239,9 +191,7 @@ describe('a trail that was changed', () => {
     ],
     [
       'a row twice',
-      [
-        'INSERT INTO event_1 SELECT NULL, chain, seq, at, kind, person, client, service, method, name, decision, code, rule, status, ms, ip, request, "grant", digest, detail, hash FROM event_1 WHERE seq = 4',
-      ],
+      [`INSERT INTO event_1 (${columnList}) SELECT ${columnList} FROM event_1 WHERE seq = 4`],
       'moved',
       4,
     ],

@@ -47,7 +47,7 @@ describe('a session', () => {
     const sessions = open()
     await sessions.learn('s-1', service, who('ana'))
     expect(await codeOf(sessions.check('s-1', service, who('ana')))).toBe('passed')
-    expect(events).toEqual([])
+    expect(events.map(({ event }) => event)).toEqual(['session.opened'])
     expect(await codeOf(sessions.check('s-1', service, who('bo')))).toBe('session.unknown')
     expect(await codeOf(sessions.check('s-1', service, who('ana', 'other client')))).toBe('session.unknown')
     expect(await codeOf(sessions.check('s-1', { id: 'other' } as Service, who('ana')))).toBe(
@@ -55,6 +55,7 @@ describe('a session', () => {
     )
     expect(await codeOf(sessions.check('s-2', service, who('ana')))).toBe('session.unknown')
     expect(events.map(({ event, person, client }) => [event, person, client])).toEqual([
+      ['session.opened', 'local:ana', 'c'],
       ['session.foreign', 'local:bo', 'c'],
       ['session.foreign', 'local:ana', 'other client'],
     ])

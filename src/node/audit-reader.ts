@@ -1,0 +1,161 @@
+// Reads the audit trail in its file: searches, exports and verifies it, whether or not a gateway is writing.
+import { existsSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import type { AuditSubject, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
+import { type Search, columnList, createChainCheck, segmentRows } from '../stores/audit.ts'
+import {
+  type Segment,
+  type Statements,
+  columnsOf,
+  createStatements,
+  digest,
+  lockWaitMs,
+  segmentsOf,
+  startsOf,
+} from './audit-file.ts'
+
+export interface AuditCheck {
+  readonly fault?: ChainFault
+  /** Up to the fault. */
+  readonly rows: number
+  readonly chains: number
+  /** Chains without an end: their process is running, or was killed. */
+  readonly open: readonly ChainHead[]
+}
+
+export interface AuditReader {
+  /** The newest first, at most `limit`. */
+  search(search: Search, limit: number): readonly ChainedRow[]
+  /** The oldest first, one after the other. */
+  all(search: Search): Iterable<ChainedRow>
+  /** What was known of the callers, by the hash that rows name. */
+  subject(hash: string): AuditSubject | undefined
+  /** What is wrong with the trail, or how much was found in order. */
+  verify(): AuditCheck
+  close(): void
+}
+
+/** With the bounds in time. */
+const conditionOf = ({ where, since, until }: Search, { n, sealed }: Segment): string =>
+  [
+    where(sealed ? `name_${n}` : undefined),
+    since === undefined ? '' : 'at >= ?',
+    until === undefined ? '' : 'at < ?',
+  ]
+    .filter(Boolean)
+    .map((part) => `(${part})`)
+    .join(' AND ') || '1'
+
+const valuesOf = ({ values, since, until }: Search) => [
+  ...values,
+  ...[since, until].filter((time) => time !== undefined),
+]
+
+/** The table of a segment, with all of today's columns. */
+const createTables = (db: DatabaseSync) => {
+  const known = new Map<number, string>()
+  return ({ n }: Segment): string => {
+    const rows = known.get(n) ?? segmentRows(n, columnsOf(db, n))
+    known.set(n, rows)
+    return rows
+  }
+}
+type Tables = ReturnType<typeof createTables>
+
+const within = (prepare: Statements, { since = 0, until = Infinity }: Search): readonly Segment[] =>
+  segmentsOf(prepare).filter(({ first_at: first, last_at: last }) => last >= since && first < until)
+
+const damaged = (error: unknown): ChainFault => ({
+  what: 'damaged',
+  say: `the file is damaged: ${(error as Error).message}`,
+})
+
+/** A file that only an earlier version has written has none. */
+const hasSubjects = (prepare: Statements): boolean =>
+  prepare("SELECT 1 FROM sqlite_schema WHERE name = 'subject'").get() !== undefined
+
+/** A snapshot has the hash by which rows name it. */
+const subjectFault = (prepare: Statements): ChainFault | undefined => {
+  if (!hasSubjects(prepare)) return undefined
+  for (const { hash, snapshot } of prepare('SELECT hash, snapshot FROM subject').iterate())
+    if (digest(String(snapshot)) !== hash)
+      return { what: 'changed', say: `what is kept of the caller ${String(hash)} was changed` }
+  return undefined
+}
+
+const checkRows = (prepare: Statements, tableOf: Tables): AuditCheck => {
+  const chains = createChainCheck(digest, startsOf(prepare))
+  const heads = prepare('SELECT chain, seq, hash, ended FROM head').all() as object as readonly (ChainHead & {
+    readonly ended: number
+  })[]
+  const found = (fault: ChainFault | undefined): AuditCheck => ({
+    ...(fault && { fault }),
+    rows: chains.rows(),
+    chains: chains.chains(),
+    open: heads.filter(({ ended }) => ended === 0),
+  })
+  try {
+    for (const segment of segmentsOf(prepare))
+      for (const row of prepare(`SELECT ${columnList} FROM ${tableOf(segment)} ORDER BY id`).iterate()) {
+        const fault = chains.next(row as object as ChainedRow)
+        if (fault) return found(fault)
+      }
+  } catch (error) {
+    return found(damaged(error))
+  }
+  return found(chains.end(heads) ?? subjectFault(prepare))
+}
+
+const checkChains = (prepare: Statements, tableOf: Tables): AuditCheck => {
+  try {
+    return checkRows(prepare, tableOf)
+  } catch (error) {
+    // Not even the tables can be read that say which rows there are.
+    return { fault: damaged(error), rows: 0, chains: 0, open: [] }
+  }
+}
+
+/** Undefined where no trail was ever written. Throws SQLite's error. */
+export const openAuditReader = (path: string): AuditReader | undefined => {
+  if (!existsSync(path)) return undefined
+  const db = new DatabaseSync(path, { readOnly: true, timeout: lockWaitMs })
+  const prepare = createStatements(db)
+  const tableOf = createTables(db)
+  return {
+    search(search, limit) {
+      const values = valuesOf(search)
+      const rows: ChainedRow[] = []
+      for (const segment of within(prepare, search).toReversed()) {
+        const found = prepare(
+          `SELECT ${columnList} FROM ${tableOf(segment)} WHERE ${conditionOf(search, segment)} ORDER BY id DESC LIMIT ?`,
+        ).all(...values, limit - rows.length) as object as readonly ChainedRow[]
+        rows.push(...found)
+        if (rows.length >= limit) break
+      }
+      return rows
+    },
+    *all(search) {
+      const values = valuesOf(search)
+      for (const segment of within(prepare, search))
+        for (const row of prepare(
+          `SELECT ${columnList} FROM ${tableOf(segment)} WHERE ${conditionOf(search, segment)} ORDER BY id`,
+        ).iterate(...values))
+          yield row as object as ChainedRow
+    },
+    subject(hash) {
+      if (!hasSubjects(prepare)) return undefined
+      const found = prepare('SELECT snapshot FROM subject WHERE hash = ?').get(hash)
+      return found && (JSON.parse(String(found['snapshot'])) as AuditSubject)
+    },
+    verify() {
+      // One state of the file, whatever is written meanwhile.
+      db.exec('BEGIN')
+      try {
+        return checkChains(prepare, createTables(db))
+      } finally {
+        if (db.isTransaction) db.exec('ROLLBACK')
+      }
+    },
+    close: () => db.close(),
+  }
+}

@@ -1,0 +1,74 @@
+// A file of the audit trail for one test, and what is asked of it.
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach } from 'vitest'
+import { openAuditWriter } from '../../src/node/audit-file.ts'
+import { type AuditCheck, openAuditReader } from '../../src/node/audit-reader.ts'
+import type { AuditRow } from '../../src/ports/store.ts'
+import { readSearch } from '../../src/stores/audit.ts'
+
+export const day = 86_400_000
+export const start = Date.parse('2026-11-01T12:00:00Z')
+
+export const row = (at: number, more: Partial<AuditRow> = {}): AuditRow => ({
+  at,
+  kind: 'call',
+  person: 'local:ana',
+  actor: null,
+  client: 'c1',
+  service: 'jira',
+  method: 'tools/call',
+  name: 'create_issue',
+  decision: 'allowed',
+  code: null,
+  rule: null,
+  status: 200,
+  is_error: 0,
+  ms: 12,
+  ip: '192.0.2.7',
+  request: `r${at}`,
+  flow: null,
+  grant: 'g1',
+  digest: null,
+  subject: null,
+  detail: null,
+  ...more,
+})
+
+/** In a folder of its own for each test. */
+export const useAuditFile = () => {
+  let folder: string
+  const file = (): string => join(folder, 'audit.db')
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'postern-audit-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+  return {
+    file,
+    row,
+    writerAt: (now: number, retentionMs = 400 * day) =>
+      openAuditWriter(file(), { now, version: '1', retentionMs, id: randomBytes(8).toString('hex') }),
+    verified: (): AuditCheck => {
+      const reader = openAuditReader(file())
+      try {
+        return reader?.verify() ?? { rows: 0, chains: 0, open: [] }
+      } finally {
+        reader?.close()
+      }
+    },
+    found: (...terms: string[]): (string | null)[] => {
+      const reader = openAuditReader(file())
+      const rows = reader?.search(readSearch(terms, start + day), 100) ?? []
+      reader?.close()
+      return rows.map(({ kind, request }) => (kind === 'call' || kind === 'sign-in.failed' ? request : kind))
+    },
+    edit: (...statements: string[]): void => {
+      const db = new DatabaseSync(file())
+      for (const statement of statements) db.exec(statement)
+      db.close()
+    },
+  }
+}
