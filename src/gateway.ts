@@ -2,6 +2,7 @@
 // a runtime to serve.
 import { type AccessAdmin, createAccessAdmin, createAccessApi, createBlocks } from './admin/access-api.ts'
 import { createAuthorization, createIsAdmin, createServicesApi } from './admin/services-api.ts'
+import { createAfterSignIn } from './after-sign-in.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
@@ -23,9 +24,8 @@ import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
 import { createClientDocuments } from './oauth/client-id-document.ts'
 import { createClients } from './oauth/clients.ts'
-import { createAppAccess, createConnectedApps, createGrantAdmin } from './oauth/connected-apps.ts'
+import { createConnectedApps, createGrantAdmin } from './oauth/connected-apps.ts'
 import { createConsent } from './oauth/consent.ts'
-import { createGrants } from './oauth/grants.ts'
 import { createIssuedTokens } from './oauth/issued-tokens.ts'
 import { type OAuthEndpoint, createMetadata, endpoints } from './oauth/metadata.ts'
 import { authorizationResponse } from './oauth/parameters.ts'
@@ -193,7 +193,8 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
       absoluteMs: 8 * 3_600_000,
     }),
   )
-  return { ...parts, people, providers, links, mayStillSignIn, known, sessions }
+  const connections = createConnections({ ...parts, sessions })
+  return { ...parts, people, providers, links, mayStillSignIn, known, sessions, connections }
 }
 
 const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
@@ -205,15 +206,14 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
     overlapMs: config.access_token_lifetime * 1000,
   })
   const documents = createClientDocuments({ runtime, directory })
-  const grants = createGrants(parts)
-  const access = createAppAccess({ ...parts, grants })
+  const afterSignIn = createAfterSignIn(parts)
+  const { grants, access } = afterSignIn
   return {
     ...parts,
+    ...afterSignIn,
     signer,
-    access,
     accessAdmin: createAccessAdmin({ ...parts, grants: createGrantAdmin(access), now: runtime.now }),
     clients: known.clients(createClients({ runtime, config, documents, directory })),
-    grants,
     tokens: createTokens({ runtime, config, signer }),
     pendingRequests: known.pendingRequests(createPendingRequests({ runtime })),
     authenticate: createAuthenticateBearer({ runtime, directory, signer, grants }),
@@ -223,7 +223,7 @@ type Parts = ReturnType<typeof withAuthorizationServer>
 
 /** Everything that a person sees between a client's request and its token. */
 const createLogin = (parts: Parts) => {
-  const connections = createConnections(parts)
+  const { connections } = parts
   const consent = createConsent({ ...parts, upstream: connections.step })
   const signIn = createSignIn({
     ...parts,

@@ -60,6 +60,19 @@ export const durationText = (value: number, unit: DurationUnit): string => {
   return text || '0s'
 }
 
+const durationIn = (unit: DurationUnit, least: string, most: string) =>
+  z.preprocess(
+    (value) => (typeof value === 'string' ? (parseDuration(value, unit) ?? value) : value),
+    z
+      .number()
+      .int()
+      .min(parseDuration(least, unit) ?? 0)
+      .max(parseDuration(most, unit) ?? 0),
+  )
+
+const withUnit = (description: string, unit: DurationUnit): string =>
+  `${description} A number without a unit is in ${unit === 's' ? 'seconds' : 'milliseconds'}.`
+
 /**
  * A key that holds a duration; its value is a whole number in the unit. `fallback`, `least` and `most`: texts
  * as people write them.
@@ -69,15 +82,14 @@ export const duration = (
   [fallback, least, most]: readonly [fallback: string, least: string, most: string],
   description: string,
 ) =>
-  z
-    .preprocess(
-      (value) => (typeof value === 'string' ? (parseDuration(value, unit) ?? value) : value),
-      z
-        .number()
-        .int()
-        .min(parseDuration(least, unit) ?? 0)
-        .max(parseDuration(most, unit) ?? 0),
-    )
+  durationIn(unit, least, most)
     .prefault(fallback)
-    .describe(`${description} A number without a unit is in ${unit === 's' ? 'seconds' : 'milliseconds'}.`)
+    .describe(withUnit(description, unit))
     .meta({ 'x-unit': unit })
+
+/** The same where the default depends on other keys. */
+export const optionalDuration = (
+  unit: DurationUnit,
+  [least, most]: readonly [least: string, most: string],
+  description: string,
+) => durationIn(unit, least, most).optional().describe(withUnit(description, unit)).meta({ 'x-unit': unit })

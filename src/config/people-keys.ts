@@ -1,7 +1,7 @@
 // Keys about people and clients: identity providers, local users and preregistered OAuth clients.
 import * as z from 'zod'
 import { claimNames, providerTypes, redirectPaths } from './providers.ts'
-import { httpUrl, secret, text } from './key-types.ts'
+import { duration, httpUrl, optionalDuration, secret, text } from './key-types.ts'
 
 const path = (what: string, names: readonly string[]) =>
   text(
@@ -139,6 +139,16 @@ export const providerKeys = z
       .min(1)
       .optional()
       .describe('Groups that may sign in. Users need at least one of them. `*` allows any. Default: any.'),
+    profile_refresh: optionalDuration(
+      's',
+      ['0s', '365d'],
+      'How often the provider is asked again about a user whose apps are in use: profile, groups, and whether the user may still sign in. `0` never asks. Default: `15m` for GitHub, and for a provider that is asked for offline access (`offline_access` in `scopes`, or `access_type: offline` in `extra_params`); otherwise `0`.',
+    ),
+    profile_refresh_grace: duration(
+      's',
+      ['1d', '0s', '365d'],
+      'How long users keep access if the provider cannot be asked again. After that, their apps get no new access token.',
+    ),
   })
   .describe('An identity provider.')
 

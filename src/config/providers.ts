@@ -47,6 +47,8 @@ interface Written {
   readonly token_url?: string | undefined
   readonly userinfo_url?: string | undefined
   readonly scopes?: string[] | undefined
+  readonly extra_params?: Readonly<Record<string, string>> | undefined
+  readonly profile_refresh?: number | undefined
   readonly allowed_groups?: readonly string[] | undefined
   readonly claims?: Readonly<Partial<Record<keyof typeof claimNames, string | undefined>>> | undefined
 }
@@ -57,6 +59,8 @@ interface SettledProvider {
   readonly issuer: string
   readonly client_id: string
   readonly scopes: string[]
+  /** Seconds; 0 for never. */
+  readonly profile_refresh: number
   /** For plain OAuth: where each member of the profile may be, in order. */
   readonly claim_paths?: Readonly<Record<keyof typeof claimNames, readonly string[]>>
 }
@@ -125,6 +129,19 @@ const groupScope = (type: ProviderType, issuer: string): boolean =>
 
 const github = 'https://github.com'
 
+/**
+ * A refresh token that was not asked for ends with the user's session at the provider, in many of them after half
+ * an hour: only one for offline access says by its end that somebody left. GitHub's access tokens do not expire.
+ */
+const refreshOf = (
+  type: ProviderType,
+  { profile_refresh: written, extra_params: params = {} }: Written,
+  scopes: readonly string[],
+): number => {
+  const offline = scopes.includes('offline_access') || params['access_type'] === 'offline'
+  return written ?? (type === 'github' || offline ? 900 : 0)
+}
+
 /** Whether a rule about access names groups, wherever it stands in this part of the configuration. */
 const namesGroups = (value: unknown): boolean => {
   if (typeof value !== 'object' || value === null) return false
@@ -160,6 +177,7 @@ const settleGitHub = <Provider extends Written>(provider: Provider, groups: bool
   name: provider.name ?? names.github,
   // The issuer that GitHub names in its metadata (RFC 8414 §2).
   issuer: `${(provider.base_url ?? github).replace(/\/$/, '')}/login/oauth`,
+  profile_refresh: refreshOf('github', provider, []),
   scopes: provider.scopes ?? [
     'read:user',
     'user:email',
@@ -180,6 +198,7 @@ const settleOAuth2 = <Provider extends Written>(id: string, provider: Provider) 
     type: 'oauth2' as const,
     issuer: provider.issuer ?? new URL(token).origin,
     scopes: provider.scopes ?? [],
+    profile_refresh: refreshOf('oauth2', provider, provider.scopes ?? []),
     claim_paths: {
       subject: paths('subject'),
       login: paths('login'),
@@ -203,18 +222,27 @@ export const normalizeProvider = <Provider extends Written>(
   const type = typeOf(id, written)
   const provider = { ...written, client_id: written.client_id ?? '' }
   if (type === 'mock')
-    return { ...provider, type, name: written.name ?? 'any email address', issuer: noServer, scopes: [] }
+    return {
+      ...provider,
+      type,
+      name: written.name ?? 'any email address',
+      issuer: noServer,
+      scopes: [],
+      profile_refresh: 0,
+    }
   if (type === 'github') return settleGitHub(provider, groups)
   if (type === 'oauth2') return settleOAuth2(id, provider)
   const issuer = issuerOf(id, provider)
   if (issuer === undefined) throw new RangeError(`oauth_providers.${id} needs an issuer`)
   const name = provider.name ?? names[type]
   const asked = (groups || provider.allowed_groups !== undefined) && groupScope(type, issuer)
+  const scopes = provider.scopes ?? ['openid', 'email', 'profile', ...(asked ? ['groups'] : [])]
   return {
     ...provider,
     type,
     ...(name === undefined ? {} : { name }),
     issuer,
-    scopes: provider.scopes ?? ['openid', 'email', 'profile', ...(asked ? ['groups'] : [])],
+    scopes,
+    profile_refresh: refreshOf(type, written, scopes),
   }
 }

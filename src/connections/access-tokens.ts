@@ -12,6 +12,7 @@ import {
   type Secrets,
   type StoredAccount,
   accountIn,
+  isOfProvider,
   refreshedAccount,
   withAccount,
 } from './accounts.ts'
@@ -348,7 +349,8 @@ const createRefreshUnderLease = (
     thrown: unknown,
   ): Promise<RefreshedAccount> => {
     const error = errorOf(thrown)
-    if (isPermanent(error)) {
+    // An identity provider that does not know the gateway says nothing of the person.
+    if (isPermanent(error) && (error === 'invalid_grant' || !isOfProvider(id))) {
       runtime.log('warn', 'upstream.account-ended', { connection: id, issuer: account.issuer, why: error })
       return rotation.end(id, account, error ?? '')
     }
@@ -369,10 +371,12 @@ const createRefreshUnderLease = (
       return failed(id, account, fence, thrown)
     }
     // RFC 6749 §6: an answer without a new refresh token leaves the old one in place.
+    const { idToken: _, ...before } = secrets
     const next: Secrets = {
-      ...secrets,
+      ...before,
       access: granted.access,
       ...(granted.refresh !== undefined && { refresh: granted.refresh }),
+      ...(granted.idToken !== undefined && { idToken: granted.idToken }),
     }
     const kept = await rotation.persist(
       id,

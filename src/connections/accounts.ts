@@ -7,7 +7,7 @@ import { sealedRefusal } from '../kit/keyring.ts'
 import { personKey, createRecords, keyMismatchOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { lifetimeOf } from '../kit/token-response.ts'
-import type { SaveProviderTokens } from '../ports/modules.ts'
+import type { RenewProviderTokens, RenewedProviderTokens, SaveProviderTokens } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientAuthMethod, Directory } from '../ports/services.ts'
@@ -25,12 +25,16 @@ export interface Granted {
   readonly lifetimeMs?: number
   /** Absent: those that were asked for (RFC 6749 §5.1). */
   readonly scopes?: readonly string[]
+  /** Of an identity provider; nobody has validated it yet. */
+  readonly idToken?: string
 }
 
 /** What is kept of a token answer. Never in a log, a page or an answer. */
 export interface Secrets {
   readonly access: string
   readonly refresh?: string
+  /** As it came with the newest tokens of an identity provider. */
+  readonly idToken?: string
   /** Of the client that the tokens belong to. */
   readonly clientSecret?: string
 }
@@ -293,6 +297,8 @@ const prefix = 'idp:'
 
 /** The tokens of an identity provider lie beside those of services; no service has such an id. */
 export const providerService = (provider: string): string => `${prefix}${provider}`
+/** By the id of a record. */
+export const isOfProvider = (id: string): boolean => serviceOf(id).startsWith(prefix)
 
 /**
  * The provider, as whom we ask for new tokens of a person who signed in with it; undefined for other ids, and
@@ -303,19 +309,21 @@ export const providerPartner = (config: ProviderSettings, service: string): Part
     ? config.oauth_providers[service.slice(prefix.length)]
     : undefined
   if (!settings) return undefined
-  const { issuer, client_id, client_secret } = settings
+  const { issuer, token_url: tokenUrl = issuer, client_id, client_secret } = settings
   return {
     auth: { ...silent, type: 'idp_token', client_id, client_secret },
-    origins: issuer === undefined ? [] : [new URL(issuer).origin],
+    origins: [...new Set([issuer, tokenUrl].map((url) => new URL(url).origin))],
   }
 }
 
-/** A token that no service gets is not saved. */
+/** A token that no service gets, and that the provider is not asked with again, is not saved. */
 export const createProviderTokens =
   ({
+    config,
     directory,
     saveTokens,
   }: {
+    readonly config: ProviderSettings
     readonly directory: Pick<Directory, 'services'>
     readonly saveTokens: SaveTokens
   }): SaveProviderTokens =>
@@ -324,6 +332,7 @@ export const createProviderTokens =
     person,
     issuer,
     tokenEndpoint,
+    revocationEndpoint,
     clientId,
     method,
     accessToken,
@@ -331,7 +340,9 @@ export const createProviderTokens =
     expiresIn,
     scope = '',
   }) => {
+    const { profile_refresh: interval = 0 } = config.oauth_providers[provider] ?? {}
     if (
+      interval === 0 &&
       !directory.services.some(
         ({ auth, provider: only }) => auth?.type === 'idp_token' && (only ?? provider) === provider,
       )
@@ -342,7 +353,11 @@ export const createProviderTokens =
       {
         service: providerService(provider),
         account: 'default',
-        as: { issuer, token_endpoint: tokenEndpoint },
+        as: {
+          issuer,
+          token_endpoint: tokenEndpoint,
+          ...(revocationEndpoint !== undefined && { revocation_endpoint: revocationEndpoint }),
+        },
         registration: { clientId, method },
         asked: scopeWords(scope),
       },
@@ -354,3 +369,45 @@ export const createProviderTokens =
       },
     )
   }
+
+interface RenewDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly accounts: AccountStore
+  readonly refreshes: {
+    /** access-tokens.ts */
+    refresh(
+      id: string,
+      name: string,
+      generation: number,
+    ): Promise<
+      | { readonly kind: 'token'; readonly account: Account }
+      | { readonly kind: 'ended'; readonly why: string }
+      | { readonly kind: 'later'; readonly why: string }
+    >
+  }
+}
+
+/** Asks an identity provider for new tokens of a person who signed in with it, once for all who ask. */
+export const createRenewProviderTokens = ({
+  runtime,
+  accounts,
+  refreshes,
+}: RenewDeps): RenewProviderTokens => {
+  const tokensOf = async (id: string, account: Account): Promise<RenewedProviderTokens> => {
+    const secrets = await accounts.open(id, account)
+    return secrets
+      ? { kind: 'tokens', accessToken: secrets.access, idToken: secrets.idToken }
+      : { kind: 'refused', why: 'stored tokens cannot be decrypted' }
+  }
+  return async (person) => {
+    const id = accounts.idOf(person, providerService(person.provider))
+    const account = accountIn((await accounts.read(id))?.accounts)
+    if (!account) return { kind: 'none' }
+    if (account.ended !== undefined) return { kind: 'refused', why: account.ended }
+    if (!account.refreshable)
+      return (account.expiresAt ?? Infinity) <= runtime.now() ? { kind: 'none' } : tokensOf(id, account)
+    const renewed = await refreshes.refresh(id, account.name, account.generation)
+    if (renewed.kind === 'ended') return { kind: 'refused', why: renewed.why }
+    return renewed.kind === 'later' ? renewed : tokensOf(id, renewed.account)
+  }
+}

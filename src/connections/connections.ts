@@ -3,6 +3,7 @@ import type {
   Audit,
   ConnectStep,
   Handler,
+  RenewProviderTokens,
   SaveProviderTokens,
   Limit,
   Sessions,
@@ -22,6 +23,7 @@ import {
   type ProviderSettings,
   createAccountStore,
   createProviderTokens,
+  createRenewProviderTokens,
   createSaveTokens,
   providerPartner,
   serviceOf,
@@ -72,6 +74,7 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     issuer,
     accounts,
     accessTokens,
+    refreshes,
     saveTokens,
     revoke,
     contextOf: createCredentialContexts(),
@@ -95,6 +98,7 @@ export interface Connections extends ConnectPage {
   readonly credentials: UpstreamCredentials
   readonly step: ConnectStep
   readonly keepTokens: SaveProviderTokens
+  readonly renewTokens: RenewProviderTokens
   /** GET /connect/callback/:id and /connect/callback */
   readonly callback: Handler
   /** Whether a callback that identity providers use as well carries a state of this module. */
@@ -120,7 +124,8 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
       limit,
       record,
     }),
-    keepTokens: createProviderTokens({ directory, saveTokens }),
+    keepTokens: createProviderTokens({ config: deps.config, directory, saveTokens }),
+    renewTokens: createRenewProviderTokens(parts),
     credentials: createCredentials(parts),
     step,
     callback: authorization.callback,

@@ -89,11 +89,13 @@ const read = (answer: oauth.TokenEndpointResponse): Granted => {
   // A token bound to a key that we do not have is none (RFC 9449 §5).
   if (answer.token_type !== 'bearer') throw new TypeError(`token_type ${answer.token_type.slice(0, 40)}`)
   const { access_token: access, refresh_token: refresh, expires_in: seconds, scope } = answer
+  const { id_token_aside: idToken } = answer
   return {
     access,
     ...(refresh !== undefined && { refresh }),
     ...(seconds !== undefined && { lifetimeMs: seconds * 1000 }),
     ...(scope !== undefined && { scopes: scopeWords(scope) }),
+    ...(typeof idToken === 'string' && { idToken }),
   }
 }
 
@@ -223,7 +225,10 @@ interface AskDeps {
 export const createTokenRequest = ({ runtime, clientRegistrations, partnerFor }: AskDeps): RequestTokens => {
   const exchange = (account: Account, partner: Partner, secrets: Secrets): Promise<Granted> | undefined => {
     const party = partyOf(account, partner, secrets.clientSecret)
-    const { through } = createGuardedFetch(runtime, partner, askMs)
+    // An identity provider says in the ID token who the person is by now.
+    const { through } = createGuardedFetch(runtime, partner, askMs, {
+      ...(partner.auth.type === 'idp_token' && { keepIdToken: 'aside' }),
+    })
     if (partner.auth.type === 'client_credentials')
       return exchangeCredentials(party, account.asked.length > 0 ? account.asked : undefined, through)
     return secrets.refresh === undefined ? undefined : exchangeRefresh(party, secrets.refresh, through)

@@ -4,7 +4,7 @@ import * as oauth from 'oauth4webapi'
 import { utf8Text } from '../kit/bytes.ts'
 import { asFetch } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { normalized } from '../kit/token-response.ts'
+import { type Normalizing, normalized } from '../kit/token-response.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service, UpstreamAuth } from '../ports/services.ts'
@@ -357,6 +357,7 @@ export const createGuardedFetch = (
   { now, outbound }: Pick<Runtime, 'now' | 'outbound'>,
   { origins }: Pick<AuthorizedUpstream, 'origins'>,
   allMs = stepMs,
+  normalizing: Normalizing = {},
 ): GuardedFetch => {
   const deadline = now() + allMs
   const within: Runtime['outbound'] = (url, options) => {
@@ -401,6 +402,7 @@ export const createGuardedFetch = (
       [oauth.customFetch]: async (url, { method, headers, body }) => {
         const answer = await normalized(
           await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) }),
+          normalizing,
         )
         if (answer.status < 300) return answer
         throw endpointError(

@@ -80,6 +80,8 @@ export interface ProviderSignInDeps {
   readonly csrf: LoginCsrf
   readonly completeSignIn: CompleteSignIn
   readonly keepTokens: SaveProviderTokens
+  /** The provider has just described the person. */
+  readonly signedIn: (person: Person) => Promise<void>
   readonly describeFlow: DescribeFlow
   readonly limit: Limit
   readonly record: Audit
@@ -148,7 +150,10 @@ const admit = async (
     const refusal = await withReturn(deps, notAllowed(person, denied, target), target.flow, request)
     throw aboutRequest(refusal, { provider: id, flow: target.flow, person: personKey(person) })
   }
-  if (tokens) await deps.keepTokens({ ...tokens, person })
+  if (tokens) {
+    await deps.keepTokens({ ...tokens, person })
+    await deps.signedIn(person)
+  }
   return deps.completeSignIn({ person, ...way })
 }
 

@@ -144,6 +144,7 @@ export const oauthRefusals = {
     'An administrator has blocked this app or account. Contact your administrator.',
   ),
   'code.blocked': row(400, 'invalid_grant', 1400, 'An administrator has blocked this app or account.'),
+  'person.removed': row(400, 'invalid_grant', 1400, 'Your identity provider has ended this access.'),
   'account.form': row(
     403,
     'access_denied',

@@ -51,7 +51,8 @@ const textOf = (value: unknown): string | undefined =>
  * What of an answer is left out. An id_token is validated by nobody where who the person is is known already.
  */
 export interface Normalizing {
-  readonly keepIdToken?: boolean
+  /** `aside`: under `id_token_aside`, for who validates it later. */
+  readonly keepIdToken?: boolean | 'aside'
 }
 
 /** Of a token answer, the members that mean something, in the types that the RFC gives them. */
@@ -66,7 +67,8 @@ const tidied = (members: Members, { keepIdToken }: Normalizing): Members => {
   delete kept['expires_in']
   const seconds = lifetimeOf(members['expires_in'])
   if (seconds !== undefined) kept['expires_in'] = seconds
-  if (!keepIdToken) delete kept['id_token']
+  if (keepIdToken === 'aside') kept['id_token_aside'] = kept['id_token']
+  if (keepIdToken !== true) delete kept['id_token']
   return kept
 }
 

@@ -8,6 +8,7 @@ import { redirectHost } from '../kit/urls.ts'
 import type { Audit, EndedBy, GrantAdmin, Handler, Limit, Sessions } from '../ports/modules.ts'
 import type { GrantFilter, ListedGrant } from '../ports/people.ts'
 import type { ClientView, ConnectedAppsView, Pages } from '../ports/pages.ts'
+import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { consentKeysOf } from './consent-request.ts'
@@ -26,6 +27,8 @@ export interface AppAccess {
    * there were.
    */
   end(grants: readonly Grant[], why: EndedBy): Promise<number>
+  /** Writes what the provider says of the person by now into every grant of theirs. */
+  describe(person: Person): Promise<void>
   /** Id of the service that a grant is for; undefined when it is gone. */
   serviceOf(grant: Grant): string | undefined
   viewOf(grant: Grant): ClientView
@@ -35,9 +38,12 @@ export interface AppAccessDeps {
   readonly runtime: Pick<Runtime, 'store' | 'digest'>
   readonly config: Pick<Config, 'clients'>
   readonly directory: Pick<Directory, 'resolve'>
-  readonly grants: Pick<Grants, 'read' | 'ofPerson' | 'pages' | 'end'>
+  readonly grants: Pick<Grants, 'read' | 'ofPerson' | 'pages' | 'end' | 'amend'>
   readonly record: Audit
 }
+
+/** Each lost compare-and-set means that the grant was used meanwhile. */
+const maxAttempts = 10
 
 const idShape = /^[\w-]{32}$/
 
@@ -72,6 +78,13 @@ export const createAppAccess = ({ runtime, config, directory, grants, record }: 
             (user === undefined || isNamed(grant.person, user)) &&
             (service === undefined || serviceOf(grant) === service),
         )
+    },
+    async describe(person) {
+      for (const { id } of await grants.ofPerson(personKey(person)))
+        for (let attempt = 0; attempt < maxAttempts; attempt++) {
+          const found = await grants.read(id)
+          if (!found || found.grant.state === 'revoked' || (await grants.amend(found, { person }))) break
+        }
     },
     async end(ended, { reason, by }) {
       if (ended.length === 0) return 0

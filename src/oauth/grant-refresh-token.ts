@@ -17,6 +17,7 @@ import {
   type GrantDeps,
   type GrantHandler,
   type TokenRequest,
+  confirmPerson,
   factsOf,
   one,
   sameResource,
@@ -321,6 +322,7 @@ export const createRefreshTokenGrant = (deps: GrantDeps): GrantHandler => {
         await (attempt === 0 ? request.first : grants.read)(claim.grantId),
       )
       const { grant } = read
+      if (attempt === 0) await confirmPerson(deps, grant)
       const scopes = narrowed(request.form, grant)
       const successor = await rotate(deps, { read, claim, request })
       if (!successor) continue

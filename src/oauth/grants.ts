@@ -123,6 +123,11 @@ export interface Grants {
    * such list is on it once it is used.
    */
   ofPerson(key: string): Promise<readonly Grant[]>
+  /**
+   * Writes over the version read, without making the grant live longer. False when the record changed since it was
+   * read.
+   */
+  amend(read: ReadGrant, changed: Pick<Grant, 'person'> | Pick<Grant, 'lastUse'>): Promise<boolean>
   /** All grants that are kept, or those of a client, so many at once. */
   pages(clientId?: string): AsyncIterable<readonly Grant[]>
   /** Ends these grants and returns how many had not ended before. */
@@ -138,6 +143,8 @@ export interface GrantsDeps {
   readonly record: Audit
   readonly mayStillSignIn: MayStillSignIn
   readonly find: FindAddress
+  /** A live grant of this person is in use. */
+  readonly inUse?: (person: Person) => void
 }
 
 // The client's tag makes all grants of one client neighbours in the store, so that they are found without an
@@ -282,7 +289,7 @@ const isNoted = ({ lastUse }: Grant, now: number): boolean =>
 const tokensSince = ({ createdAt, redeemedAt = 0, handed, usedAt }: Grant): number =>
   Math.max(createdAt, redeemedAt, handed?.at ?? 0, ...Object.values(usedAt))
 
-interface GrantList extends Pick<Grants, 'ofPerson'> {
+interface GrantList extends Pick<Grants, 'ofPerson' | 'amend'> {
   add(grant: Grant): Promise<unknown>
   /** The same, if that is due. */
   renew(grant: Grant): Promise<unknown>
@@ -301,16 +308,20 @@ const createGrantList = (
     store.put(listKey(digest, grant), '', {
       ttlMs: ttlOf({ ...grant, state: 'live' }, config) + 2 * useEveryMs,
     })
+  const amend: Grants['amend'] = async ({ grant, mark }, changed) => {
+    const since = grant.state === 'code' ? grant.createdAt : tokensSince(grant)
+    const ttlMs = since + ttlOf(grant, config) - now()
+    return (
+      ttlMs <= 0 ||
+      (await records.put(grant.id, { ...grant, ...changed }, { ttlMs, only: mark })) !== undefined
+    )
+  }
   const write = async (id: string): Promise<void> => {
     const found = await readKept(id)
     const at = now()
     if (found?.grant.state !== 'live' || isNoted(found.grant, at)) return
-    const { grant, mark } = found
-    // A call keeps no grant alive: that does only a refresh.
-    const ttlMs = tokensSince(grant) + ttlOf(grant, config) - at
-    if (ttlMs <= 0) return
-    await records.put(id, { ...grant, lastUse: { ...grant.lastUse, at } }, { ttlMs, only: mark })
-    await add(grant)
+    await amend(found, { lastUse: { ...found.grant.lastUse, at } })
+    await add(found.grant)
   }
   return {
     add,
@@ -318,6 +329,7 @@ const createGrantList = (
     noteUse(grant) {
       if (!isNoted(grant, now())) runtime.defer(write(grant.id))
     },
+    amend,
     async ofPerson(key) {
       const prefix = listPrefix(digest, key)
       const listed = await store.list(prefix, { limit: mostListed })
@@ -416,7 +428,10 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
   const list = createGrantList(deps, records, readKept)
-  const { live, lately, forget } = createGrantStatus(runtime, read, list.noteUse)
+  const { live, lately, forget } = createGrantStatus(runtime, read, (grant) => {
+    list.noteUse(grant)
+    deps.inUse?.(grant.person)
+  })
   /** Its tokens were asked for. */
   const used = async (grant: Grant, mark: string, ip: string): Promise<boolean> => {
     const next = { ...grant, lastUse: { at: runtime.now(), from: networkOf(ip) } }
@@ -436,7 +451,14 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       ])
       return made
     },
-    redeem: ({ grant, mark }, ip) => used({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark, ip),
+    async redeem(found, ip) {
+      const redeemed = ({ grant, mark }: ReadGrant): Promise<boolean> =>
+        used({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark, ip)
+      if (await redeemed(found)) return true
+      // Only what is said of the person may have changed; whoever redeems changes the state.
+      const again = await readKept(found.grant.id)
+      return again?.grant.state === 'code' && redeemed(again)
+    },
     async rotate({ mark }, rotated, ip) {
       const [written] = await Promise.all([used(rotated, mark, ip), list.renew(rotated)])
       return written
@@ -445,6 +467,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       await records.take(id)
     },
     ofPerson: list.ofPerson,
+    amend: list.amend,
     ...createRevocation(deps, { records, readKept, forget }),
   }
 }

@@ -5,7 +5,7 @@ import { utf8Text } from '../kit/bytes.ts'
 import { foreignSender, isUtf8, readMediaType, readWhole } from '../kit/http.ts'
 import { type RefusalCode, type RefusalDetail, Refusal } from '../kit/refusal.ts'
 import { withParams, withoutQuery } from '../kit/urls.ts'
-import type { Audit, Blocks, Counted, Limit } from '../ports/modules.ts'
+import type { Audit, Blocks, ConfirmPerson, Counted, Limit } from '../ports/modules.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
@@ -141,6 +141,8 @@ export interface GrantDeps {
   readonly blocks: Pick<Blocks, 'covers'>
   readonly tokens: Tokens
   readonly record: Audit
+  /** Absent where no identity provider is asked again. */
+  readonly confirm?: ConfirmPerson
 }
 
 /** A token request of an authenticated client. */
@@ -168,6 +170,12 @@ export const factsOf = (grant: Grant, { context }: TokenRequest) => ({
   ip: context.ip,
   request_id: context.requestId,
 })
+
+/** Throws for who has no access any more by the word of their identity provider. */
+export const confirmPerson = async ({ confirm }: Pick<GrantDeps, 'confirm'>, grant: Grant): Promise<void> => {
+  const confirmed = await confirm?.(grant.person)
+  if (confirmed?.kind === 'gone') throw new Refusal('person.removed', confirmed.why)
+}
 
 /** RFC 8707 §2.2: the same resource again, under whichever address of its service, or none. */
 export const sameResource = async (form: URLSearchParams, grant: Grant, find: FindAddress): Promise<void> => {

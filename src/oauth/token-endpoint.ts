@@ -13,6 +13,7 @@ import {
   type GrantDeps,
   type GrantHandler,
   type TokenRequest,
+  confirmPerson,
   factsOf,
   one,
   onlyMethod,
@@ -82,6 +83,7 @@ const check = async (
   const [blocked] = await Promise.all([
     deps.blocks.covers(grant.person, client.id),
     sameResource(form, grant, deps.find),
+    confirmPerson(deps, grant),
   ])
   if (blocked) throw new Refusal('code.blocked', `${subjectOf(grant)} with ${client.id}`)
 }

@@ -223,6 +223,7 @@ export interface ProviderTokens {
   readonly person: Person
   readonly issuer: string
   readonly tokenEndpoint: string
+  readonly revocationEndpoint?: string | undefined
   readonly clientId: string
   readonly method: ClientAuthMethod
   readonly accessToken: string
@@ -234,6 +235,31 @@ export interface ProviderTokens {
 
 /** Keeps them, sealed, for as long as the person does not sign in anew. */
 export type SaveProviderTokens = (tokens: ProviderTokens) => Promise<void>
+
+/**
+ * `none`: there is nothing to ask with. `refused`: the provider takes the refresh token no more. `later`: it cannot
+ * be asked right now.
+ */
+export type RenewedProviderTokens =
+  | { readonly kind: 'tokens'; readonly accessToken: string; readonly idToken?: string | undefined }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'refused'; readonly why: string }
+  | { readonly kind: 'later'; readonly why: string }
+
+/** New tokens from the provider that the person signed in with, where there is a refresh token; else those kept. */
+export type RenewProviderTokens = (person: Person) => Promise<RenewedProviderTokens>
+
+/** `same`: nothing was asked, or nothing has changed. `gone`: the person has no access any more. */
+export type ConfirmedPerson =
+  | { readonly kind: 'same' }
+  | { readonly kind: 'known'; readonly person: Person }
+  | { readonly kind: 'gone'; readonly why: string }
+
+/**
+ * Asks the provider of a person again, where that is due. Throws `provider.unreachable` once it could not be asked
+ * for too long.
+ */
+export type ConfirmPerson = (person: Person) => Promise<ConfirmedPerson>
 
 /**
  * Who reads the response: a person, an OAuth client, an MCP client, any program, or (`both`) a program unless

@@ -46,6 +46,8 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'grant.refreshed': done('resource', 'scopes', 'generation'),
   'grant.revoked': done('resource', 'reason'),
   'access.ended': done('grants', 'reason', 'by'),
+  'person.changed': done('provider', 'groups_added', 'groups_removed'),
+  'person.removed': done('provider', 'reason'),
   'access.blocked': done('blocked_user', 'blocked_client', 'by'),
   'access.unblocked': done('blocked_user', 'blocked_client', 'by'),
   'code.replayed': denied('resource', 'sent_by'),

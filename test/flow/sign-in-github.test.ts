@@ -4,7 +4,7 @@ import { asJson, codeOf, leave, signedIn } from '../providers/leaving.ts'
 import { straightBack } from '../providers/openid-provider.ts'
 import { type RunningProvider, runProvider } from '../providers/process.ts'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
-import { allow, authorizeUrl, redeem, register } from '../runtimes/login.ts'
+import { allow, authorizeUrl, redeem, refresh, register, type Tokens } from '../runtimes/login.ts'
 import { runtimes, type TestGateway } from '../runtimes/runtimes.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -58,6 +58,7 @@ describe.each(runtimes)('%s', (_, open) => {
           'other-team': provider('octocat', { allowed_groups: ['acme/admins'] }),
           'wrong-secret': provider('octocat', { client_secret: 'another-secret' }),
           plain: provider('octocat', { scopes: undefined }),
+          leaver: provider('leaver', { allowed_groups: ['acme'] }),
         },
       },
     })
@@ -97,6 +98,31 @@ describe.each(runtimes)('%s', (_, open) => {
       'x-user-groups': 'acme,open-source,acme/platform',
     })
   })
+
+  test.each(['org=other', 'gone=1&org=Acme'])(
+    'never keeps access for who is no longer there: %s [H-D22]',
+    async (change) => {
+      await fetch(`${github.url}/set?org=Acme`)
+      browser = createBrowser(house.fetch, house.origin)
+      const client = await register(house)
+      const asking = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
+      const consent = await browser.go(await straightBack(await leave(browser, 'leaver', asking.url)))
+      const back = new URL((await browser.submit(consent, '/oauth/consent', { decision: 'allow' })).url)
+      const code = back.searchParams.get('code') ?? ''
+      const tokens = (await (await redeem(house, client, code, asking.verifier)).json()) as Tokens
+      house.advance(16 * 60_000)
+      const kept = await refresh(house, client, tokens.refresh_token)
+      expect(kept.status).toBe(200)
+      await fetch(`${github.url}/set?${change}`)
+      house.advance(16 * 60_000)
+      const refused = await refresh(house, client, ((await kept.json()) as Tokens).refresh_token)
+      expect([refused.status, await refused.json()]).toEqual([
+        400,
+        expect.objectContaining({ error: 'invalid_grant', code: 'person.removed' }),
+      ])
+      expect((await browser.go('/')).url).toContain('/login')
+    },
+  )
 
   test('the request has state and PKCE, and the code is redeemed with the verifier and the same redirect URI', async () => {
     await signIn('octocat')

@@ -1,5 +1,6 @@
 // GitHub as its documentation and its answers describe it, with its quirks; run as a process. Whoever the parameter
-// `login` names is signed in there, and signs in at once. `/heard` tells what was asked.
+// `login` names is signed in there, and signs in at once. `/heard` tells what was asked. `/set` changes the
+// organizations and teams of the account `leaver`; `gone` ends its tokens.
 import { createHash, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -33,7 +34,8 @@ const user = (id: unknown, login: string, more: object = {}) => ({
   ...more,
 })
 
-const accounts: Readonly<Record<string, Account>> = {
+const accounts: Record<string, Account> = {
+  leaver: { user: user(12, 'leaver'), orgs: ['Acme'], teams: [] },
   octocat: {
     user: user(583231, 'octocat'),
     emails: [noreply, { ...verified('spare@else.test', false) }, verified('octo@corp.test')],
@@ -190,6 +192,17 @@ const server = createServer((request, response) => {
       return authorize(Object.fromEntries(url.searchParams), response)
     if (url.pathname === '/login/oauth/access_token' && request.method === 'POST')
       return token(form, request.headers.accept ?? '', response)
+    if (url.pathname === '/set') {
+      const gone = url.searchParams.has('gone')
+      const orgs = url.searchParams.getAll('org')
+      accounts['leaver'] = { user: user(12, 'leaver'), orgs, teams: [] }
+      for (const [value, grant] of tokens)
+        if (grant.account.user['id'] === 12) {
+          if (gone) tokens.delete(value)
+          else tokens.set(value, { ...grant, account: accounts['leaver'] })
+        }
+      return json(response, {})
+    }
     if (url.pathname.startsWith('/api/v3/')) return api(url.pathname.slice(7), url, request, response)
     return json(response, url.pathname === '/heard' ? heard : { message: 'Not Found' })
   }

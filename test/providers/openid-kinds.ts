@@ -1,5 +1,6 @@
 // Well-known OpenID providers, one issuer each, with the claims and habits of their documentation; run as a process.
-// Whom `login_hint` names is signed in there. `/heard` tells what was asked.
+// Whom `login_hint` names is signed in there. `/heard` tells what was asked. One issuer, `offline`, gives refresh tokens,
+// each good once, and `/offline/set` changes what it says of a person from then on.
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -15,6 +16,14 @@ interface Issuer {
   readonly people: Readonly<Record<string, Claims>>
   readonly userinfo?: Claims
   readonly algorithm?: 'HS256'
+  readonly refreshes?: true
+}
+
+/** What a refresh at `offline` is answered with, where that is not the truth. */
+type Mode = 'refused' | 'down' | 'no-id-token' | 'unknown-client' | 'other-person' | 'other-key'
+interface Later {
+  readonly claims?: Claims
+  readonly mode?: Mode | ''
 }
 
 const home = '5c1a3b0e-8a7e-4a57-9f0e-0d8f0c1f2a3b'
@@ -117,12 +126,26 @@ const issuers = (base: string): Readonly<Record<string, Issuer>> => ({
     metadata: { id_token_signing_alg_values_supported: ['HS256', 'RS256'] },
     people: { ana: { ...ana, email: 'ana@corp.test', email_verified: true } },
   },
+  offline: { people: {}, refreshes: true },
   // A foreign issuer below the same roof.
   'not-entra/v2.0': { published: `${base}/${home}/v2.0`, people: { ana: { ...ana } } },
 })
 
+const laters = new Map<string, Later>()
+/** Of the refresh tokens that are still good. */
+const refreshable = new Map<string, string>()
+const laterClaims = (person: string): Claims => ({
+  sub: person,
+  name: 'Ana Example',
+  email: `${person}@corp.test`,
+  email_verified: true,
+  groups: ['staff'],
+  ...laters.get(person)?.claims,
+})
+
 const client = { id: 'postern', secret: 'a-secret-of-the-client-with-32-bytes' }
 const pair = await generateKeyPair('RS256', { extractable: true })
+const stranger = await generateKeyPair('RS256')
 const codes = new Map<string, { readonly path: string; readonly person: string; readonly nonce: string }>()
 const heard: { authorize: Record<string, string>[]; graph: number } = { authorize: [], graph: 0 }
 let base = ''
@@ -153,6 +176,43 @@ type Answer = (
   response: ServerResponse,
 ) => Promise<void> | void
 
+/** Tokens of a code, or of a refresh token that nobody used before. */
+const offlineToken = async (
+  path: string,
+  form: Record<string, string>,
+  response: ServerResponse,
+): Promise<void> => {
+  const { person: signedIn, nonce } = codes.get(form['code'] ?? '') ?? {}
+  const person = signedIn ?? refreshable.get(form['refresh_token'] ?? '')
+  const mode = signedIn === undefined ? laters.get(person ?? '')?.mode : undefined
+  if (mode === 'down') return json(response, { error: 'temporarily_unavailable' }, 503)
+  if (mode === 'unknown-client') return json(response, { error: 'invalid_client' }, 401)
+  refreshable.delete(form['refresh_token'] ?? '')
+  if (person === undefined || mode === 'refused') return json(response, { error: 'invalid_grant' }, 400)
+  const refresh = `refresh-${refreshes++}`
+  refreshable.set(refresh, person)
+  const now = Math.floor(Date.now() / 1000)
+  const idToken = new SignJWT({
+    iss: `${base}/${path}`,
+    aud: client.id,
+    ...(nonce && { nonce }),
+    iat: now,
+    exp: now + 300,
+    ...laterClaims(person),
+    ...(mode === 'other-person' && { sub: 'somebody-else' }),
+  }).setProtectedHeader({ alg: 'RS256', kid: 'key' })
+  json(response, {
+    access_token: `access-${person}`,
+    token_type: 'Bearer',
+    expires_in: 300,
+    refresh_token: refresh,
+    ...(mode !== 'no-id-token' && {
+      id_token: await idToken.sign(mode === 'other-key' ? stranger.privateKey : pair.privateKey),
+    }),
+  })
+}
+let refreshes = 0
+
 const endpoints: Readonly<Record<string, Answer>> = {
   '/.well-known/openid-configuration': (path, { published, metadata }, _, response) =>
     json(response, {
@@ -175,17 +235,24 @@ const endpoints: Readonly<Record<string, Answer>> = {
     response.writeHead(302, { location: back.href }).end()
   },
   '/token': async (path, issuer, { form }, response) =>
-    json(response, {
-      access_token: form['code'],
-      token_type: 'Bearer',
-      id_token: await idToken(path, issuer, form['code'] ?? ''),
-    }),
+    issuer.refreshes
+      ? offlineToken(path, form, response)
+      : json(response, {
+          access_token: form['code'],
+          token_type: 'Bearer',
+          id_token: await idToken(path, issuer, form['code'] ?? ''),
+        }),
+  '/set': (_path, _issuer, { query }, response) => {
+    laters.set(query['person'] ?? '', JSON.parse(query['later'] ?? '{}') as Later)
+    json(response, {})
+  },
   '/jwks': async (_path, _issuer, _, response) =>
     json(response, {
       keys: [{ ...(await exportJWK(pair.publicKey)), alg: 'RS256', use: 'sig', kid: 'key' }],
     }),
   // Says no more than the token did.
-  '/userinfo': (_path, { people }, { query }, response) => {
+  '/userinfo': (_path, { people, refreshes }, { query }, response) => {
+    if (refreshes) return json(response, laterClaims((query['token'] ?? '').slice('access-'.length)))
     const { person = '' } = codes.get(query['token'] ?? '') ?? {}
     const { sub, name } = people[person] ?? {}
     json(response, { sub, name })

@@ -227,7 +227,18 @@ export const createWorld = async ({
     authorize: createAuthorize({ runtime, directory, find, clients, pendingRequests, sessions, limit }),
     consentPage: consent.page,
     decide: consent.decide,
-    token: createToken({ runtime, config, directory, find, clients, grants, tokens, blocks, limit, record }),
+    token: createToken({
+      runtime,
+      config,
+      directory,
+      find,
+      clients,
+      grants,
+      tokens,
+      blocks,
+      limit,
+      record,
+    }),
     ...createIssuedTokens({ runtime, directory, clients, grants, tokens, limit, record }),
   }
   const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants })

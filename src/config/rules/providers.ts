@@ -86,7 +86,8 @@ const issuer = (draft: RawConfig, report: Report, id: string): void => {
 
 const oauth2Urls = ['authorization_url', 'token_url', 'userinfo_url']
 
-const openIdKeys = ['issuer', 'groups_claim', 'email_verified']
+const refreshKeys = ['profile_refresh', 'profile_refresh_grace']
+const openIdKeys = ['issuer', 'groups_claim', 'email_verified', ...refreshKeys]
 
 /** Keys that mean something for one type of provider alone. */
 const keysOfType: Readonly<Record<ProviderType, readonly string[]>> = {
@@ -97,12 +98,13 @@ const keysOfType: Readonly<Record<ProviderType, readonly string[]>> = {
   auth0: [...openIdKeys, 'domain'],
   keycloak: openIdKeys,
   'cloudflare-access': [...openIdKeys, 'domain'],
-  github: ['base_url', 'allowed_logins'],
+  github: ['base_url', 'allowed_logins', ...refreshKeys],
   oauth2: [
     'issuer',
     'groups_claim',
     'email_verified',
     'allowed_logins',
+    ...refreshKeys,
     ...oauth2Urls,
     'token_endpoint_auth_method',
     'claims',

@@ -104,8 +104,9 @@ export const createGitHubProvider = (deps: ProviderDeps): IdentityProvider => {
     token: `${base}/login/oauth/access_token`,
     method: 'client_secret_post',
   }
-  return createOAuth2SignIn(deps, server, [base, api], async (read) => ({
+  const signIn = createOAuth2SignIn(deps, server, [base, api], async (read) => ({
     person: await personAt((path) => read(`${api}${path}`), id, settings.scopes),
     unverified: 'GitHub told no verified email address',
   }))
+  return { ...signIn, tokensLast: true }
 }

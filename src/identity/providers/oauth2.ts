@@ -19,6 +19,7 @@ import {
   httpsUrl,
   isObject,
   plainEmail,
+  samePerson,
   short,
 } from './provider.ts'
 import {
@@ -115,22 +116,28 @@ export interface ApiAnswer {
   readonly headers: Headers
 }
 
-/** Reads from the provider's API as the person. Throws `provider.unreachable` and `provider.untrusted`. */
+const refusedName = 'TokenRefused'
+const tokenRefused = (url: string): Error =>
+  Object.assign(new Error(`${url} answered 401`), { name: refusedName })
+
+/**
+ * Reads from the provider's API as the person. Throws `provider.unreachable` and `provider.untrusted`, and an error
+ * of its own where the token is not good.
+ */
 const readApi = async (
   url: string,
   { accessToken }: Pick<Tokens, 'accessToken'>,
   guarded: ProviderRequestOptions,
 ): Promise<ApiAnswer> => {
   const headers = new Headers({ accept: 'application/json' })
-  const response = await oauth.protectedResourceRequest(
-    accessToken,
-    'GET',
-    new URL(url),
-    headers,
-    null,
-    guarded,
-  )
+  const response = await oauth
+    .protectedResourceRequest(accessToken, 'GET', new URL(url), headers, null, guarded)
+    .catch((thrown: unknown) => {
+      const refused = thrown instanceof oauth.WWWAuthenticateChallengeError && thrown.status === 401
+      throw refused ? tokenRefused(url) : thrown
+    })
   const { status } = response
+  if (status === 401) throw tokenRefused(url)
   // Some APIs say with 403 that there were too many requests.
   if (status === 429 || status >= 500 || response.headers.get('x-ratelimit-remaining') === '0')
     throw new Refusal('provider.unreachable', `${url} answered ${status}`)
@@ -155,14 +162,26 @@ export const createOAuth2SignIn = (
   readPerson: ReadPerson,
 ): IdentityProvider => {
   const { runtime, id, settings } = deps
+  const guard = (): ProviderRequestOptions => guardedFetch(runtime.outbound, runtime.now, urls, {})
   return {
     id,
     name: settings.name ?? id,
     begin: beginOAuth2(deps, server),
+    async profile(tokens, former) {
+      try {
+        const guarded = guard()
+        const { person } = await readPerson((url) => readApi(url, tokens, guarded))
+        samePerson(person.subject, former)
+        return person
+      } catch (thrown) {
+        if (thrown instanceof Error && thrown.name === refusedName) return undefined
+        throw providerRefusal(thrown, { provider: id, step: 'userinfo', retry: '/login' })
+      }
+    },
     async finish({ params, state, secrets: { verifier }, retry }) {
       let step: OpenIdStep = 'authorization'
       try {
-        const guarded = guardedFetch(runtime.outbound, runtime.now, urls, {})
+        const guarded = guard()
         const answer = validatedAnswer(deps, server, { params, state })
         step = 'token'
         const tokens = await redeemOAuth2(deps, server, { params: answer, verifier }, guarded)

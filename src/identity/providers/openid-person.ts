@@ -123,6 +123,36 @@ export const personFrom = (
   return { person, ...(unverified && { unverified }) }
 }
 
+/**
+ * The person as the provider describes them later. Without a new ID token, what userinfo does not say stays as it
+ * was, and an address counts only if it is the same or said to be verified: userinfo does not tell a guest.
+ */
+export const personAgain = (
+  { claims, userinfo }: Partial<TokenClaims>,
+  former: Person,
+  settings: PersonSettings,
+): Person => {
+  if (claims) return personFrom({ claims, ...(userinfo && { userinfo }) }, former.provider, settings).person
+  if (!userinfo) return former
+  const { groups, groupsUnknown, email, ...said } = personFrom(
+    { claims: userinfo },
+    former.provider,
+    settings,
+  ).person
+  const { email: known, groupsUnknown: unknown, ...kept } = former
+  const address =
+    userinfo['email'] === undefined ? known : email === known || verified(userinfo) ? email : undefined
+  const told = claimAt(userinfo, settings.groups_claim) !== undefined || groupsUnknown
+  const incomplete = told ? groupsUnknown : unknown
+  return {
+    ...kept,
+    ...said,
+    groups: told ? groups : former.groups,
+    ...(address === undefined ? {} : { email: address }),
+    ...(incomplete && { groupsUnknown: incomplete }),
+  }
+}
+
 /** Why an address does not count, and what the operator may do about it. */
 export const unverifiedWords = ({ email, said }: Unverified, provider: string): string =>
   `the provider does not say that ${email} is verified (email_verified ${said === undefined ? 'is absent' : `is ${JSON.stringify(said).slice(0, 40)}`}); ` +

@@ -5,7 +5,14 @@ import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
 import type { ClientAuthMethod } from '../../ports/services.ts'
-import { type TokenClaims, isEnough, personFrom, tenantIssuer, unverifiedWords } from './openid-person.ts'
+import {
+  type TokenClaims,
+  isEnough,
+  personAgain,
+  personFrom,
+  tenantIssuer,
+  unverifiedWords,
+} from './openid-person.ts'
 import {
   type OpenIdStep,
   type ProviderMetadata,
@@ -15,7 +22,14 @@ import {
   providerRefusal,
   skewText,
 } from './openid-requests.ts'
-import { type IdentityProvider, type ProviderDeps, type RoundTripSecrets, denialOf } from './provider.ts'
+import {
+  type IdentityProvider,
+  type LaterTokens,
+  type ProviderDeps,
+  type RoundTripSecrets,
+  denialOf,
+  samePerson,
+} from './provider.ts'
 
 const toleranceSeconds = 60
 
@@ -119,6 +133,7 @@ const tokensOf = (
   provider: id,
   issuer: as.issuer,
   tokenEndpoint: as.token_endpoint ?? '',
+  revocationEndpoint: as.revocation_endpoint,
   clientId: settings.client_id,
   method,
 })
@@ -216,6 +231,71 @@ const createFinish =
     }
   }
 
+/** The claims of an ID token that came with refreshed tokens (OpenID Connect Core §12.2), its signature checked. */
+const laterClaims = async (
+  { settings, runtime }: ProviderDeps,
+  metadata: ProviderMetadata,
+  { accessToken, idToken }: LaterTokens,
+  {
+    as,
+    client,
+    guarded,
+  }: { as: oauth.AuthorizationServer; client: oauth.Client; guarded: ProviderRequestOptions },
+): Promise<oauth.IDToken | undefined> => {
+  if (idToken === undefined) return undefined
+  const response = Response.json({ access_token: accessToken, token_type: 'bearer', id_token: idToken })
+  const issuer = await tenantIssuer(as.issuer, response, settings)
+  const tokens = await oauth.processRefreshTokenResponse({ ...as, issuer }, client, response)
+  const claims = claimsOf(tokens, settings.client_id, runtime.now())
+  await metadata.verify(as, response, guarded)
+  return claims
+}
+
+/** A response that says that the access token is no longer good (RFC 6750 §3.1). */
+const isTokenRefused = (thrown: unknown): boolean =>
+  thrown instanceof oauth.WWWAuthenticateChallengeError
+    ? thrown.status === 401
+    : thrown instanceof oauth.OperationProcessingError &&
+      thrown.cause instanceof Response &&
+      thrown.cause.status === 401
+
+const createProfile =
+  (
+    deps: ProviderDeps,
+    metadata: ProviderMetadata,
+    guard: () => ProviderRequestOptions,
+  ): NonNullable<IdentityProvider['profile']> =>
+  async (tokens, former) => {
+    const { id, settings } = deps
+    const client: oauth.Client = { client_id: settings.client_id, [oauth.clockTolerance]: toleranceSeconds }
+    let step: OpenIdStep = 'metadata'
+    try {
+      const guarded = guard()
+      const as = await metadata.get(guarded)
+      step = 'keys'
+      const claims = await laterClaims(deps, metadata, tokens, { as, client, guarded })
+      if (claims) samePerson(claims.sub, former)
+      step = 'userinfo'
+      if (claims) {
+        const sent = await completed(
+          as,
+          client,
+          { claims, accessToken: tokens.accessToken },
+          settings,
+          guarded,
+        )
+        return personAgain(sent, former, settings)
+      }
+      if (as.userinfo_endpoint === undefined) return former
+      const response = await oauth.userInfoRequest(as, client, tokens.accessToken, guarded)
+      const userinfo = await oauth.processUserInfoResponse(as, client, former.subject, response)
+      return personAgain({ userinfo }, former, settings)
+    } catch (thrown) {
+      if (step === 'userinfo' && isTokenRefused(thrown)) return undefined
+      throw providerRefusal(thrown, { provider: id, step, retry: '/login' })
+    }
+  }
+
 export const createOpenIdProvider = (deps: ProviderDeps): IdentityProvider => {
   const { runtime, id, settings } = deps
   const metadata = createProviderMetadata(settings, runtime.now)
@@ -225,6 +305,7 @@ export const createOpenIdProvider = (deps: ProviderDeps): IdentityProvider => {
     name: settings.name ?? id,
     begin: createBegin(deps, metadata, guard),
     finish: createFinish(deps, metadata, guard),
+    profile: createProfile(deps, metadata, guard),
     denied: (person) => denialOf(person, settings),
   }
 }

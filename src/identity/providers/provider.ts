@@ -1,6 +1,7 @@
 // What an identity provider is to the sign-in: somewhere to send the browser, and a person that comes back. And
 // whether the operator's rules let that person in.
 import type { ProviderConfig } from '../../config/schema.ts'
+import { Refusal } from '../../kit/refusal.ts'
 import type { ProviderTokens } from '../../ports/modules.ts'
 import type { Person } from '../../ports/people.ts'
 import type { Runtime } from '../../ports/runtime.ts'
@@ -26,6 +27,18 @@ export interface AuthenticatedPerson {
   readonly tokens: Omit<ProviderTokens, 'person'>
   /** Why the person may not come in, with what the provider said of them. */
   readonly denied?: DeniedReason | undefined
+}
+
+/** Tokens of a person who signed in before. Nobody has validated the ID token. */
+export interface LaterTokens {
+  readonly accessToken: string
+  readonly idToken?: string | undefined
+}
+
+/** Throws `provider.untrusted` for another person than the one who signed in. */
+export const samePerson = (subject: string, { subject: former }: Person): void => {
+  if (subject !== former)
+    throw new Refusal('provider.untrusted', 'the provider describes another user than the one who signed in')
 }
 
 /** What every provider is made of. */
@@ -66,6 +79,14 @@ export interface IdentityProvider {
     readonly secrets: RoundTripSecrets
     readonly retry: string
   }): Promise<AuthenticatedPerson>
+  /**
+   * The person as the provider describes them by now. `tokens`: new ones, or those of the sign-in where it gave no
+   * refresh token. Undefined: it takes the access token no more. Throws `provider.*`. Absent where nobody can be
+   * asked.
+   */
+  profile?(tokens: LaterTokens, former: Person): Promise<Person | undefined>
+  /** Access tokens are good until they are revoked: one that is refused means that the user is gone. */
+  readonly tokensLast?: true
   /** The person whom the form on the sign-in page names, where there is no server to go to. */
   direct?(form: { get(name: string): string | null | undefined }): Omit<AuthenticatedPerson, 'tokens'>
   /** Why this person may not come in; undefined when they may. */
@@ -158,8 +179,6 @@ const denialByGroup = (person: Person, { allowed_groups: allowed }: Rules): Deni
  */
 export const denialOf = (person: Person, rules: Rules, unverified?: string): Denial =>
   denialByName(person, rules) ?? denialByAddress(person, rules, unverified) ?? denialByGroup(person, rules)
-
-// What a provider says of a person, member by member: bounded, without control characters, and in one shape.
 
 // What a provider says of a person, member by member: bounded, without control characters, and in one shape.
 
