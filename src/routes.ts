@@ -57,6 +57,13 @@ const metadataRoutes = (h: Handlers): readonly Route[] => [
     cors: true,
     methods: { GET: h.metadata.jwks },
   },
+  {
+    paths: ['/audit/jwks'],
+    description: 'Public keys of the signatures in the audit trail (RFC 7517), where one is kept',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.status.auditKeys },
+  },
 ]
 
 const authorizationRoutes = (h: Handlers): readonly Route[] => [

@@ -90,6 +90,8 @@ export interface Status {
   readonly health: Handler
   readonly live: Handler
   readonly ready: Handler
+  /** Public keys of the audit trail. */
+  readonly auditKeys: Handler
   /** An MCP URL opened in a browser. */
   readonly connect: Handler
 }
@@ -202,6 +204,13 @@ const createHealthOf =
     return json(body, status === 'degraded' ? 503 : 200)
   }
 
+const createAuditKeys =
+  ({ trail }: Pick<Runtime, 'trail'>): Handler =>
+  async () => {
+    if (!trail) throw new Refusal('route.unknown', 'no audit trail')
+    return json({ keys: await trail.keys() })
+  }
+
 export const createStatus = (options: StatusOptions): Status => {
   const { runtime, directory, sessions, pages, accountStatus, encodes, draining } = options
   const probe = createProbe(runtime)
@@ -251,6 +260,7 @@ export const createStatus = (options: StatusOptions): Status => {
       if (draining()) return json({ ok: false, reason: 'draining' }, 503)
       return (await probe()) ? json({ ok: true }) : json({ ok: false, reason: 'storage' }, 503)
     },
+    auditKeys: createAuditKeys(runtime),
     connect(request) {
       const found = directory.locate(new URL(request.url).pathname, hostOf(request))
       if (!found) throw new Refusal('route.unknown', 'no such address')

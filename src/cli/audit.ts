@@ -2,12 +2,17 @@
 // gateway is running.
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { printable } from '../config/tree.ts'
+import { createVerify } from '../node/audit-keys.ts'
 import { type AuditReader, openAuditReader } from '../node/audit-reader.ts'
+import { checkExport, exportFormat } from '../node/audit-exported.ts'
 import { trailFile } from '../node/runtime.ts'
 import type { ChainedRow } from '../ports/store.ts'
-import { type Search, columns, csvCell, readSearch } from '../stores/audit.ts'
+import type { AuditKey } from '../stores/audit-signatures.ts'
+import { columns } from '../stores/audit-chain.ts'
+import { type Search, csvCell, readSearch } from '../stores/audit.ts'
 import { StartError, UsageError, count, print, printJson } from './output.ts'
 
 export interface AuditTarget {
@@ -155,7 +160,7 @@ export const exportAudit = (
       if (!process.stdout.write(line)) await once(process.stdout, 'drain')
     }
     if (output === 'csv') await write(`${csvHeader}\r\n`)
-    else await write(`${JSON.stringify({ format: 'postern-audit-v1', filter: terms, columns })}\n`)
+    else await write(`${JSON.stringify({ format: exportFormat, filter: terms, columns })}\n`)
     for (const row of reader.all(search)) {
       const line =
         output === 'csv'
@@ -172,12 +177,57 @@ export const exportAudit = (
 
 export interface VerifyOptions {
   readonly strict?: true
+  /** A file with an export, to be verified instead of the trail. */
+  readonly export?: string
+  /** A file with the public keys that must have signed. */
+  readonly key?: string
+}
+
+/** JSON Web Keys (RFC 7517), one or a set of them. Throws `UsageError`. */
+const keysIn = (path: string): readonly AuditKey[] => {
+  const unusable = (why: string): UsageError => new UsageError(`Cannot use the key in ${path}: ${why}.`)
+  try {
+    const value = JSON.parse(readFileSync(path, 'utf8')) as AuditKey | { readonly keys: readonly AuditKey[] }
+    const keys = 'keys' in value ? value.keys : [value]
+    createVerify(keys)
+    if (keys.length > 0) return keys
+  } catch (error) {
+    throw unusable((error as Error).message)
+  }
+  throw unusable('there is none')
+}
+
+const verifyExport = async (
+  file: string,
+  keys: readonly AuditKey[] | undefined,
+  json: boolean,
+): Promise<boolean> => {
+  const check = await checkExport(file, keys).catch((error: unknown) => {
+    throw new UsageError(`Cannot read ${file}: ${(error as Error).message}`)
+  })
+  const { fault, rows, chains, signed, partial } = check
+  if (json) printJson({ ok: fault === undefined, rows, chains, signed, partial, ...(fault && { fault }) })
+  else if (fault) print(`${styleText('red', '✗')} ${fault.say}.`)
+  else if (partial)
+    print(
+      `${styleText('yellow', '!')} Complete: ${count(rows, 'event')}. Only an export without terms can be checked against the hashes and signatures.`,
+    )
+  else
+    print(
+      `${styleText('green', '✓')} Unchanged: ${count(rows, 'event')} in ${count(chains, 'chain')}, ${signed} of them before a signature${keys ? '' : ' (not checked: no --key)'}.`,
+    )
+  return fault === undefined
 }
 
 /** Prints the first thing that is wrong; returns whether nothing is. */
-export const verifyAudit = ({ strict }: VerifyOptions, target: AuditTarget): Promise<boolean> =>
-  withReader(target, (reader) => {
-    const { fault, rows, chains, open } = reader.verify()
+export const verifyAudit = (
+  { strict, export: exported, key }: VerifyOptions,
+  target: AuditTarget,
+): Promise<boolean> => {
+  const required = key === undefined ? undefined : keysIn(key)
+  if (exported !== undefined) return verifyExport(exported, required, target.json)
+  return withReader(target, (reader) => {
+    const { fault, rows, chains, open, keys } = reader.verify(required)
     const sound = fault === undefined && !(strict && open.length > 0)
     if (target.json)
       printJson({
@@ -185,6 +235,7 @@ export const verifyAudit = ({ strict }: VerifyOptions, target: AuditTarget): Pro
         rows,
         chains,
         open: open.map(({ chain, seq }) => ({ chain, seq })),
+        keys,
         ...(fault && { fault }),
       })
     else {
@@ -195,8 +246,9 @@ export const verifyAudit = ({ strict }: VerifyOptions, target: AuditTarget): Pro
       print(
         fault
           ? `${styleText('red', '✗')} ${fault.say}. Unchanged before it: ${count(rows, 'event')}.`
-          : `${styleText('green', '✓')} Unchanged: ${count(rows, 'event')} in ${count(chains, 'chain')}.`,
+          : `${styleText('green', '✓')} Unchanged: ${count(rows, 'event')} in ${count(chains, 'chain')}, ${keys.length === 0 ? 'not signed' : `signed with ${keys.join(', ')}`}.`,
       )
     }
     return sound
   })
+}

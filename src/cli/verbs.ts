@@ -179,6 +179,11 @@ export const addAuditVerbs = (audit: Command): void => {
     )
   verb(audit, 'verify', 'Check that no event was changed or removed.')
     .option('--strict', 'Also fail if a process ended without closing its chain.')
+    .option(
+      '--key <file>',
+      'Fail unless it is signed with this public key (JWK, or the answer of /audit/jwks).',
+    )
+    .option('--export <file>', 'Check this export instead of the trail.')
     .action(async (options: VerifyOptions, command: Command) => {
       const sound = await (await load()).verifyAudit(options, await target(command))
       if (!sound) process.exitCode = exitCodes.failed

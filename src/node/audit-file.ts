@@ -6,22 +6,25 @@ import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { AuditRow, ChainHead } from '../ports/store.ts'
+import { columns, nextInChain, storedValues } from '../stores/audit-chain.ts'
 import {
   columnList,
-  columns,
   migratedSegment,
   namesSchema,
-  nextInChain,
   searchIndexes,
   segmentSchema,
-  storedValues,
   trailSchema,
 } from '../stores/audit.ts'
+import { type AuditSigner, signedDetail, signedHead } from '../stores/audit-signatures.ts'
+import type { StoredKey } from './audit-keys.ts'
 import { closeToOthers } from './file-modes.ts'
 
 /** A segment is full with so many rows, or on another day. */
 const rowsOfSegment = 125_000
 const dayMs = 86_400_000
+/** The ends of all chains are signed after so many rows, or so much time with some. */
+const anchorRows = 10_000
+const anchorMs = 60_000
 /** Processes wait this long for one another's commits. */
 export const lockWaitMs = 5000
 
@@ -36,6 +39,14 @@ export interface Segment {
   readonly sealed: number
 }
 
+export const columnsOf = (db: DatabaseSync, table: string): ReadonlySet<string> =>
+  new Set(
+    db
+      .prepare(`PRAGMA table_info(${table})`)
+      .all()
+      .map(({ name }) => String(name)),
+  )
+
 /** Only the owner may read it, whatever the umask; SQLite gives its journals the same mode. */
 const openFile = (path: string): DatabaseSync => {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
@@ -47,6 +58,9 @@ const openFile = (path: string): DatabaseSync => {
       'PRAGMA journal_mode = WAL; PRAGMA synchronous = normal; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF',
     )
     db.exec(trailSchema)
+    // A file that an earlier version began.
+    if (!columnsOf(db, 'head').has('sig'))
+      db.exec('ALTER TABLE head ADD COLUMN kid TEXT; ALTER TABLE head ADD COLUMN sig TEXT')
     return db
   } catch (error) {
     db.close()
@@ -82,14 +96,6 @@ export type Statements = ReturnType<typeof createStatements>
 export const segmentsOf = (prepare: Statements): readonly Segment[] =>
   prepare('SELECT * FROM segment ORDER BY n').all() as object as readonly Segment[]
 
-export const columnsOf = (db: DatabaseSync, n: number): ReadonlySet<string> =>
-  new Set(
-    db
-      .prepare(`PRAGMA table_info(event_${n})`)
-      .all()
-      .map(({ name }) => String(name)),
-  )
-
 // Writing.
 
 export interface AuditWriter {
@@ -98,15 +104,24 @@ export interface AuditWriter {
    * the rows name, by their hash.
    */
   append(rows: readonly AuditRow[], subjects?: ReadonlyMap<string, string>): void
+  /** Signs the ends of all chains where it is time to; true when it was. */
+  anchor(now: number): boolean
   /** Work for idle moments, some 100 ms at a time; true when there was some. */
   tidy(now: number): boolean
   /** Writes the last row of the chain. */
   close(now: number): void
 }
 
-const systemRow = (kind: string, at: number, detail: object): AuditRow => ({
-  at,
-  kind,
+/** A row that the trail writes about itself. It is signed, so it is made when its place in the chain is known. */
+interface OwnRow {
+  readonly kind: string
+  readonly at: number
+  readonly facts: object
+}
+
+const ownRow = (row: OwnRow, before: ChainHead, signer: AuditSigner | undefined): AuditRow => ({
+  at: row.at,
+  kind: row.kind,
   person: null,
   actor: null,
   client: null,
@@ -125,11 +140,11 @@ const systemRow = (kind: string, at: number, detail: object): AuditRow => ({
   grant: null,
   digest: null,
   subject: null,
-  detail: JSON.stringify(detail),
+  detail: signer ? signedDetail(row, before, row.facts, signer) : JSON.stringify(row.facts),
 })
 
 /** Inserts rows into the open segment and begins the next where it is full or of another day. */
-const createInsert = (db: DatabaseSync, prepare: Statements) => {
+const createInsert = (db: DatabaseSync, prepare: Statements, signer: AuditSigner | undefined) => {
   const marks = columns.map(() => '?').join(', ')
   const openSegment = (at: number): Segment => {
     const last = prepare('SELECT * FROM segment ORDER BY n DESC LIMIT 1').get() as Segment | undefined
@@ -148,20 +163,20 @@ const createInsert = (db: DatabaseSync, prepare: Statements) => {
   }
   const keepSubjects = (
     n: number,
-    rows: readonly AuditRow[],
+    rows: readonly (AuditRow | OwnRow)[],
     subjects: ReadonlyMap<string, string>,
   ): void => {
     const keep = prepare(
       'INSERT INTO subject (hash, snapshot, segment) VALUES (?, ?, ?) ON CONFLICT (hash) DO UPDATE SET segment = max(segment, excluded.segment)',
     )
-    for (const subject of new Set(rows.map((row) => row.subject))) {
+    for (const subject of new Set(rows.map((row) => ('facts' in row ? null : row.subject)))) {
       const snapshot = subject === null ? undefined : subjects.get(subject)
       if (subject !== null && snapshot !== undefined) keep.run(subject, snapshot, n)
     }
   }
   /** Returns the new end of the chain. */
   return (
-    rows: readonly AuditRow[],
+    rows: readonly (AuditRow | OwnRow)[],
     from: ChainHead,
     subjects: ReadonlyMap<string, string> = new Map(),
   ): ChainHead => {
@@ -172,7 +187,8 @@ const createInsert = (db: DatabaseSync, prepare: Statements) => {
     const insert = prepare(`INSERT INTO event_${n} (${columnList}) VALUES (${marks})`)
     let [least, most] = [first.at, first.at]
     let head = from
-    for (const row of rows) {
+    for (const each of rows) {
+      const row = 'facts' in each ? ownRow(each, head, signer) : each
       head = nextInChain(head, row, digest)
       insert.run(...storedValues(head, row))
       if (row.at < least) least = row.at
@@ -239,12 +255,14 @@ const pieces = <T>(items: readonly T[], size: number): readonly (readonly T[])[]
 const cutSegment = (
   db: DatabaseSync,
   prepare: Statements,
-  { n, first_at: from, last_at: to }: Segment,
+  { n, rows, first_at: from, last_at: to }: Segment,
   at: number,
-): readonly AuditRow[] => {
+): readonly OwnRow[] => {
   for (const { chain, seq, hash: last } of lastOfChains(prepare, n))
     prepare('INSERT OR REPLACE INTO start (chain, seq, hash) VALUES (?, ?, ?)').run(chain, seq, last)
-  // Of a chain that is over and has no row left nothing remains to be told.
+  // All of them each time, because the row that named one before may go with its own segment.
+  const starts = pieces(startsOf(prepare), chainsOfRow)
+  // Of a chain that is over and has no row left nothing remains to be told after that.
   prepare(
     'DELETE FROM head WHERE ended = 1 AND EXISTS (SELECT 1 FROM start WHERE start.chain = head.chain AND start.seq = head.seq)',
   ).run()
@@ -252,47 +270,36 @@ const cutSegment = (
   db.exec(`DROP TABLE event_${n}; DROP TABLE IF EXISTS name_${n}`)
   prepare('DELETE FROM segment WHERE n = ?').run(n)
   prepare('DELETE FROM subject WHERE segment <= ?').run(n)
-  // All of them each time, because the row that named one before may go with its own segment.
-  return pieces(startsOf(prepare), chainsOfRow).map((some) =>
-    systemRow('audit.cut', at, { segment: n, from, to, reason: 'retention', chains: headFacts(some) }),
-  )
-}
-
-/** The first rows of a chain name the ends of the others, so that none can be shortened unseen. */
-const openedRows = (prepare: Statements, now: number, version: string): readonly AuditRow[] => {
-  const heads = prepare('SELECT chain, seq, hash FROM head').all() as object as readonly ChainHead[]
-  return pieces(heads, chainsOfRow).map((some) =>
-    systemRow('audit.opened', now, { version, heads: headFacts(some) }),
-  )
-}
-
-interface WriterOptions {
-  readonly now: number
-  readonly version: string
-  /** Rows are kept this long, ms. */
-  readonly retentionMs: number
-  /** 8 random bytes in hexadecimal digits. */
-  readonly id: string
+  return starts.map((some) => {
+    const facts = { segment: n, rows, from, to, reason: 'retention', chains: headFacts(some) }
+    return { kind: 'audit.cut', at, facts }
+  })
 }
 
 /**
- * Opens the trail for writing, and begins a chain. The first row names the ends of the other chains, so that
- * none of them can be shortened unseen. Throws SQLite's error.
+ * The first rows of a chain, and others from time to time, name the ends of the other chains, so that none can be
+ * shortened unseen.
  */
-export const openAuditWriter = (
-  path: string,
-  { now, version, retentionMs, id }: WriterOptions,
-): AuditWriter => {
-  const db = openFile(path)
-  const prepare = createStatements(db)
-  const insert = createInsert(db, prepare)
-  const chain = `${now.toString(36)}-${id}`
-  let head: ChainHead = { chain, seq: 0, hash: '' }
-  let own = 0
+const headRows = (prepare: Statements, own: string, { kind, at, facts }: OwnRow): readonly OwnRow[] => {
+  const heads = prepare('SELECT chain, seq, hash FROM head WHERE chain <> ?').all(
+    own,
+  ) as object as readonly ChainHead[]
+  return pieces(heads, chainsOfRow).map((some) => ({
+    kind,
+    at,
+    facts: { ...facts, heads: headFacts(some) },
+  }))
+}
 
-  /** Within a transaction; the new head is the caller's to keep when it is committed. */
-  const write = (
-    rows: readonly AuditRow[],
+/** Writes rows of one chain, within a transaction; the new head is the caller's to keep when it is committed. */
+const createWrite =
+  (
+    prepare: Statements,
+    insert: ReturnType<typeof createInsert>,
+    { chain, signer }: { readonly chain: string; readonly signer: AuditSigner | undefined },
+  ) =>
+  (
+    rows: readonly (AuditRow | OwnRow)[],
     from: ChainHead,
     {
       ended = 0,
@@ -302,14 +309,48 @@ export const openAuditWriter = (
     const last = insert(rows, from, subjects)
     // A copy of this process that goes on from the same head is refused.
     const moved = prepare(
-      'UPDATE head SET seq = ?, hash = ?, ended = ? WHERE chain = ? AND seq = ? AND hash = ?',
-    ).run(last.seq, last.hash, ended, chain, from.seq, from.hash)
+      'UPDATE head SET seq = ?, hash = ?, ended = ?, kid = ?, sig = ? WHERE chain = ? AND seq = ? AND hash = ?',
+    ).run(
+      ...[last.seq, last.hash, ended, signer?.kid ?? null, signer ? signedHead(last, ended, signer) : null],
+      ...[chain, from.seq, from.hash],
+    )
     if (moved.changes !== 1) throw new Error(`the chain ${chain} was continued by another process`)
     return last
   }
-  const commit = (rows: readonly AuditRow[], more: Parameters<typeof write>[2] = {}): void => {
+
+interface WriterOptions {
+  readonly now: number
+  readonly version: string
+  /** Rows are kept this long, ms. */
+  readonly retentionMs: number
+  /** 8 random bytes in hexadecimal digits. */
+  readonly id: string
+  /** What signs, and the key of it as it is kept. Absent: nothing is signed. */
+  readonly signing?: { readonly signer: AuditSigner; readonly key: StoredKey } | undefined
+}
+
+/**
+ * Opens the trail for writing, and begins a chain. The first row names the ends of the other chains, so that
+ * none of them can be shortened unseen. Throws SQLite's error.
+ */
+export const openAuditWriter = (
+  path: string,
+  { now, version, retentionMs, id, signing }: WriterOptions,
+): AuditWriter => {
+  const db = openFile(path)
+  const prepare = createStatements(db)
+  const signer = signing?.signer
+  const chain = `${now.toString(36)}-${id}`
+  let head: ChainHead = { chain, seq: 0, hash: '' }
+  let own = 0
+  let sinceAnchor = 0
+  let anchoredAt = now
+
+  const write = createWrite(prepare, createInsert(db, prepare, signer), { chain, signer })
+  const commit = (rows: readonly (AuditRow | OwnRow)[], more: Parameters<typeof write>[2] = {}): void => {
     head = inTransaction(db, () => write(rows, head, more))
     own += rows.length
+    sinceAnchor += rows.length
   }
 
   const removeOldest = (at: number): boolean => {
@@ -322,8 +363,12 @@ export const openAuditWriter = (
   }
 
   const begin = (): ChainHead => {
-    for (const { n } of segmentsOf(prepare)) db.exec(migratedSegment(n, columnsOf(db, n)))
-    const rows = openedRows(prepare, now, version)
+    for (const { n } of segmentsOf(prepare)) db.exec(migratedSegment(n, columnsOf(db, `event_${n}`)))
+    if (signing) {
+      const { kid, jwk, sealed } = signing.key
+      prepare('INSERT OR IGNORE INTO key (kid, jwk, sealed) VALUES (?, ?, ?)').run(kid, jwk, sealed)
+    }
+    const rows = headRows(prepare, chain, { kind: 'audit.opened', at: now, facts: { version } })
     prepare("INSERT INTO head (chain, seq, hash) VALUES (?, 0, '')").run(chain)
     return write(rows, head)
   }
@@ -335,9 +380,17 @@ export const openAuditWriter = (
   }
   return {
     append: (rows, subjects = new Map()) => commit(rows, { subjects }),
+    anchor(at) {
+      if (sinceAnchor === 0 || (sinceAnchor < anchorRows && at - anchoredAt < anchorMs)) return false
+      const own = { kind: 'audit.anchor', at, facts: { rows: sinceAnchor } }
+      head = inTransaction(db, () => write(headRows(prepare, chain, own), head))
+      sinceAnchor = 0
+      anchoredAt = at
+      return true
+    },
     tidy: (at) => removeOldest(at) || sealNext(db, prepare),
     close(at) {
-      commit([systemRow('audit.closed', at, { rows: own })], { ended: 1 })
+      commit([{ kind: 'audit.closed', at, facts: { rows: own } }], { ended: 1 })
       db.close()
     },
   }

@@ -2,7 +2,10 @@
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { AuditSubject, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
-import { type Search, columnList, createChainCheck, segmentRows } from '../stores/audit.ts'
+import { type AuditKey, type RecordedHead, createSignatureCheck } from '../stores/audit-signatures.ts'
+import { createChainCheck } from '../stores/audit-chain.ts'
+import { type Search, columnList, segmentRows } from '../stores/audit.ts'
+import { createVerify, publicKeyOf, storedKeysIn } from './audit-keys.ts'
 import {
   type Segment,
   type Statements,
@@ -21,6 +24,8 @@ export interface AuditCheck {
   readonly chains: number
   /** Chains without an end: their process is running, or was killed. */
   readonly open: readonly ChainHead[]
+  /** Ids of the keys with which it is signed. */
+  readonly keys: readonly string[]
 }
 
 export interface AuditReader {
@@ -31,7 +36,8 @@ export interface AuditReader {
   /** What was known of the callers, by the hash that rows name. */
   subject(hash: string): AuditSubject | undefined
   /** What is wrong with the trail, or how much was found in order. */
-  verify(): AuditCheck
+  /** `keys`: what it must be signed with; absent: the keys that the file names, and older rows need none. */
+  verify(keys?: readonly AuditKey[]): AuditCheck
   close(): void
 }
 
@@ -55,12 +61,16 @@ const valuesOf = ({ values, since, until }: Search) => [
 const createTables = (db: DatabaseSync) => {
   const known = new Map<number, string>()
   return ({ n }: Segment): string => {
-    const rows = known.get(n) ?? segmentRows(n, columnsOf(db, n))
+    const rows = known.get(n) ?? segmentRows(n, columnsOf(db, `event_${n}`))
     known.set(n, rows)
     return rows
   }
 }
-type Tables = ReturnType<typeof createTables>
+interface OpenTrail {
+  readonly db: DatabaseSync
+  readonly prepare: Statements
+  readonly tableOf: ReturnType<typeof createTables>
+}
 
 const within = (prepare: Statements, { since = 0, until = Infinity }: Search): readonly Segment[] =>
   segmentsOf(prepare).filter(({ first_at: first, last_at: last }) => last >= since && first < until)
@@ -83,16 +93,26 @@ const subjectFault = (prepare: Statements): ChainFault | undefined => {
   return undefined
 }
 
-const checkRows = (prepare: Statements, tableOf: Tables): AuditCheck => {
-  const chains = createChainCheck(digest, startsOf(prepare))
-  const heads = prepare('SELECT chain, seq, hash, ended FROM head').all() as object as readonly (ChainHead & {
-    readonly ended: number
-  })[]
+/** The ends of all chains; an earlier version signed none. */
+const headsOf = (db: DatabaseSync, prepare: Statements): readonly RecordedHead[] => {
+  const signed = columnsOf(db, 'head').has('sig') ? 'kid, sig' : 'NULL AS kid, NULL AS sig'
+  return prepare(`SELECT chain, seq, hash, ended, ${signed} FROM head`).all() as object as RecordedHead[]
+}
+
+const checkRows = (
+  { db, prepare, tableOf }: OpenTrail,
+  verifying: readonly AuditKey[] | undefined,
+): AuditCheck => {
+  const keys = verifying ?? storedKeysIn(db).map(publicKeyOf)
+  const signatures = createSignatureCheck(createVerify(keys), verifying !== undefined)
+  const chains = createChainCheck(digest, startsOf(prepare), signatures)
+  const heads = headsOf(db, prepare)
   const found = (fault: ChainFault | undefined): AuditCheck => ({
     ...(fault && { fault }),
     rows: chains.rows(),
     chains: chains.chains(),
     open: heads.filter(({ ended }) => ended === 0),
+    keys: [...signatures.kids],
   })
   try {
     for (const segment of segmentsOf(prepare))
@@ -103,15 +123,16 @@ const checkRows = (prepare: Statements, tableOf: Tables): AuditCheck => {
   } catch (error) {
     return found(damaged(error))
   }
-  return found(chains.end(heads) ?? subjectFault(prepare))
+  const unsigned = (): ChainFault | undefined => heads.map((head) => signatures.head(head)).find(Boolean)
+  return found(chains.end(heads) ?? unsigned() ?? subjectFault(prepare))
 }
 
-const checkChains = (prepare: Statements, tableOf: Tables): AuditCheck => {
+const checkChains = (trail: OpenTrail, keys: readonly AuditKey[] | undefined): AuditCheck => {
   try {
-    return checkRows(prepare, tableOf)
+    return checkRows(trail, keys)
   } catch (error) {
     // Not even the tables can be read that say which rows there are.
-    return { fault: damaged(error), rows: 0, chains: 0, open: [] }
+    return { fault: damaged(error), rows: 0, chains: 0, open: [], keys: [] }
   }
 }
 
@@ -147,11 +168,11 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
       const found = prepare('SELECT snapshot FROM subject WHERE hash = ?').get(hash)
       return found && (JSON.parse(String(found['snapshot'])) as AuditSubject)
     },
-    verify() {
+    verify(keys) {
       // One state of the file, whatever is written meanwhile.
       db.exec('BEGIN')
       try {
-        return checkChains(prepare, createTables(db))
+        return checkChains({ db, prepare, tableOf }, keys)
       } finally {
         if (db.isTransaction) db.exec('ROLLBACK')
       }

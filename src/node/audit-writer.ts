@@ -10,11 +10,13 @@ import {
   createSnapshots,
 } from '../stores/audit-events.ts'
 import type { KeyRing } from '../kit/keyring.ts'
+import type { AuditKey } from '../stores/audit-signatures.ts'
 import type { Principal } from '../ports/people.ts'
 import type { AuditRow } from '../ports/store.ts'
 import type { Log, Trail } from '../ports/runtime.ts'
 import { createAuditLog } from '../stores/audit-log.ts'
 import { type AuditWriter, openAuditWriter } from './audit-file.ts'
+import { type TrailKey, createSigner, publicKeyOf, readStoredKeys, trailKey } from './audit-keys.ts'
 
 const dayMs = 86_400_000
 const dayOf = (at: number): number => Math.floor(at / dayMs)
@@ -26,6 +28,7 @@ interface WriterStart {
   readonly path: string
   readonly version: string
   readonly retentionMs: number
+  readonly key: TrailKey
 }
 
 interface DayKey {
@@ -53,6 +56,7 @@ const mostCharacters = 16_777_216
 /** Of a larger message the arguments are not digested. */
 const mostBody = 1_048_576
 const restartMs = 5000
+const keysMs = 60_000
 /** How often it is told what was refused again and again. */
 const sweepMs = 30_000
 /** Longest wait for the last rows. */
@@ -69,7 +73,7 @@ export interface AuditTrailOptions {
   readonly path: string
   readonly version: string
   readonly retentionMs: number
-  readonly keys: Pick<KeyRing, 'mac'>
+  readonly keys: Pick<KeyRing, 'mac' | 'open' | 'seal'>
   readonly now: () => number
   readonly log: Log
 }
@@ -219,6 +223,17 @@ const createQueue = (options: AuditTrailOptions) => {
   }
 }
 
+/** Of all processes that write the file; read again now and then, because others may begin to write it. */
+const createPublicKeys = (path: string, now: () => number) => {
+  let read: { readonly at: number; readonly keys: readonly AuditKey[] } | undefined
+  return {
+    get(): readonly AuditKey[] {
+      if (!read || now() - read.at > keysMs) read = { at: now(), keys: readStoredKeys(path).map(publicKeyOf) }
+      return read.keys
+    },
+  }
+}
+
 /** Opens the trail. Rejects with SQLite's error when the file cannot be used. */
 export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditTrail> => {
   const { path, version, retentionMs, log } = options
@@ -226,9 +241,10 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
   const ended = Promise.withResolvers<boolean>()
   let closing = false
   let current: Worker | undefined
+  const key = await trailKey(path, options.keys)
 
   const begin = async (): Promise<void> => {
-    const worker = await startWriter({ audit: true, path, version, retentionMs })
+    const worker = await startWriter({ audit: true, path, version, retentionMs, key })
     current = worker
     worker.on('message', (said: FromWriter) => {
       if (typeof said === 'number') queue.written(said)
@@ -246,6 +262,7 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
     queue.attach(worker)
   }
   await begin()
+  const publicKeys = createPublicKeys(path, options.now)
   const logged = createAuditLog(log, queue.record, options.now)
   const sweeping = setInterval(logged.sweep, sweepMs, false).unref()
   log('debug', 'audit.open', { path })
@@ -253,6 +270,7 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
     log: logged.log,
     record: queue.record,
     available: queue.available,
+    keys: () => publicKeys.get(),
     async close() {
       clearInterval(sweeping)
       logged.sweep(true)
@@ -303,6 +321,7 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void) => 
     if (events === 0) return true
     try {
       writer.append(rows, subjects)
+      writer.anchor(Date.now())
     } catch (error) {
       // Another chain has to be begun for an end that is not ours.
       if ((error as { readonly code?: string }).code !== 'ERR_SQLITE_ERROR') throw error
@@ -331,7 +350,7 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void) => 
 }
 
 const runWriter = (
-  { path, version, retentionMs }: WriterStart,
+  { path, version, retentionMs, key }: WriterStart,
   port: NonNullable<typeof parentPort>,
 ): void => {
   const say = (said: FromWriter): void => port.postMessage(said)
@@ -340,6 +359,7 @@ const runWriter = (
     version,
     retentionMs,
     id: randomBytes(8).toString('hex'),
+    signing: { signer: createSigner(key), key },
   })
   const keys = new Map<number, Uint8Array>()
   const commits = createCommits(writer, say)
@@ -354,6 +374,7 @@ const runWriter = (
   const tidy = (): void => {
     let more = false
     try {
+      writer.anchor(Date.now())
       more = writer.tidy(Date.now())
     } catch (error) {
       // What cannot be tidied now is tidied later; rows that cannot be written are told of elsewhere.

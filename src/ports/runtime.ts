@@ -246,6 +246,8 @@ export interface Trail {
   record(event: Readonly<Record<string, unknown>>, body?: Uint8Array, caller?: Principal): void
   /** Whether what is recorded now can be expected to be written. */
   available(): boolean
+  /** Public keys (JWK) of the signatures in it. */
+  keys(): readonly object[] | Promise<readonly object[]>
 }
 
 // The runtime as a whole.

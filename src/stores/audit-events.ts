@@ -66,6 +66,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'gateway.started': done('version', 'runtime', 'storage', 'issuer', 'services'),
   'gateway.stopped': done('version', 'issuer', 'signal', 'in_order'),
   'audit.opened': done('version', 'heads'),
+  'audit.anchor': done('rows', 'heads'),
   'audit.closed': done('rows'),
   'audit.lost': failed('rows', 'from', 'to'),
   'audit.cut': done('segment', 'from', 'to', 'chains', 'reason'),

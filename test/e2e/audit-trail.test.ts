@@ -1,6 +1,6 @@
 // The audit trail of a running gateway, read from the command line: what people and apps did is found, also what
 // was refused, and the arguments of tools are not.
-import { rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -181,8 +181,19 @@ describe('postern audit', () => {
   it('verifies the trail of a running gateway, and of one that has ended in order', async () => {
     const running = await audit('verify')
     expect(running).toMatchObject({ code: 0, err: '' })
-    expect(running.out).toMatch(/has no end yet[^]*✓ Unchanged: \d+ events in 1 chain\./)
+    expect(running.out).toMatch(/has no end yet[^]*✓ Unchanged: \d+ events in 1 chain, signed with \S{16}\./)
     expect((await audit('verify', '--strict')).code).toBe(1)
+    const [keys, all] = [join(state.dir, 'keys.json'), join(state.dir, 'all.jsonl')]
+    writeFileSync(keys, await (await gateway.fetch(`${gateway.origin}/audit/jwks`)).text())
+    writeFileSync(all, (await audit('export')).out)
+    expect(await audit('verify', '--key', keys)).toMatchObject({ code: 0, err: '' })
+    expect((await audit('verify', '--key', keys, '--export', all)).out).toMatch(/^✓ Unchanged: \d+ events/)
+    writeFileSync(all, readFileSync(all, 'utf8').replace('"search"', '"other"'))
+    expect(await audit('verify', '--key', keys, '--export', all)).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/^✗ the export is not complete/),
+    })
+    expect(errorOf(await audit('verify', '--key', all))['message']).toMatch(/^Cannot use the key/)
     await gateway.end()
     expect(await audit('verify', '--strict')).toMatchObject({ code: 0 })
     const [last, before] = await query('kind:audit.closed,gateway.stopped')

@@ -15,7 +15,7 @@ const recorded = (): string[] => {
     .filter(({ path }) =>
       /^src\/(?:oauth|identity|connections|proxy|admin|cli\/serve|gateway|node\/audit)/.test(path),
     )
-    .flatMap(({ text }) => [...text.matchAll(/\bevent: '([\w.-]+)'|systemRow\('([\w.-]+)'/g)])
+    .flatMap(({ text }) => [...text.matchAll(/\bevent: '([\w.-]+)'|\bkind: '(audit\.[\w.-]+)'/g)])
     .map(([, event, own]) => event ?? own ?? '')
   return [
     ...new Set([

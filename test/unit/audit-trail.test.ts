@@ -4,7 +4,8 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { openAuditReader } from '../../src/node/audit-reader.ts'
-import { columnList, nextInChain, readSearch, readTime } from '../../src/stores/audit.ts'
+import { nextInChain } from '../../src/stores/audit-chain.ts'
+import { columnList, readSearch, readTime } from '../../src/stores/audit.ts'
 import { day, start, useAuditFile } from './audit-world.ts'
 
 const { row, writerAt, verified, found, edit, file } = useAuditFile()

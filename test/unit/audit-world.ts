@@ -1,13 +1,15 @@
 // A file of the audit trail for one test, and what is asked of it.
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach } from 'vitest'
 import { openAuditWriter } from '../../src/node/audit-file.ts'
+import { createSigner } from '../../src/node/audit-keys.ts'
 import { type AuditCheck, openAuditReader } from '../../src/node/audit-reader.ts'
 import type { AuditRow } from '../../src/ports/store.ts'
+import type { AuditKey } from '../../src/stores/audit-signatures.ts'
 import { readSearch } from '../../src/stores/audit.ts'
 
 export const day = 86_400_000
@@ -38,6 +40,17 @@ export const row = (at: number, more: Partial<AuditRow> = {}): AuditRow => ({
   ...more,
 })
 
+/** A key, and what signs with it. */
+export const makeSigning = (kid: string) => {
+  const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
+  const { d: _, ...open } = jwk
+  return {
+    signer: createSigner({ kid, private: jwk }),
+    key: { kid, jwk: JSON.stringify({ ...open, kid, alg: 'ES256', use: 'sig' }), sealed: 'sealed' },
+  }
+}
+export const signing = makeSigning('k1')
+
 /** In a folder of its own for each test. */
 export const useAuditFile = () => {
   let folder: string
@@ -50,11 +63,18 @@ export const useAuditFile = () => {
     file,
     row,
     writerAt: (now: number, retentionMs = 400 * day) =>
-      openAuditWriter(file(), { now, version: '1', retentionMs, id: randomBytes(8).toString('hex') }),
-    verified: (): AuditCheck => {
+      openAuditWriter(file(), {
+        now,
+        version: '1',
+        retentionMs,
+        id: randomBytes(8).toString('hex'),
+        signing,
+      }),
+    verified: (keys?: readonly AuditKey[]): Omit<AuditCheck, 'keys'> => {
       const reader = openAuditReader(file())
       try {
-        return reader?.verify() ?? { rows: 0, chains: 0, open: [] }
+        const { keys: _, ...check } = reader?.verify(keys) ?? { rows: 0, chains: 0, open: [], keys: [] }
+        return check
       } finally {
         reader?.close()
       }
