@@ -2,6 +2,7 @@
 // a runtime to serve.
 import { type AccessAdmin, createAccessAdmin, createAccessApi, createBlocks } from './admin/access-api.ts'
 import { createAuthorization, createIsAdmin, createServicesApi } from './admin/services-api.ts'
+import { type RulesAdmin, createRulesAdmin, createStoredRules } from './admin/stored-rules.ts'
 import { createAfterSignIn } from './after-sign-in.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
 import type { Config } from './config/schema.ts'
@@ -39,7 +40,7 @@ import { createCallRates } from './policy/call-rates.ts'
 import { createPolicy } from './policy/policy.ts'
 import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
-import type { Audit, AuditEvent } from './ports/modules.ts'
+import type { Audit } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
@@ -87,6 +88,8 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   readonly registry: ServiceRegistry
   /** Grants and blocks, for whoever runs the gateway. */
   readonly access: AccessAdmin
+  /** Access rules beside those of the configuration. */
+  readonly rules: RulesAdmin
   readonly refuse: Refuse
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
@@ -97,19 +100,6 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   /** Loads the signing keys, so that metadata and token checks survive a later storage outage. */
   warm(): Promise<void>
 }
-
-/** The audit event of a start: version and services behind all later events. */
-export const startedEvent = (
-  { directory }: Pick<Gateway, 'directory'>,
-  { version, runtime, storage }: Runtime['about'],
-): AuditEvent => ({
-  event: 'gateway.started',
-  version,
-  runtime,
-  storage,
-  issuer: directory.issuer,
-  services: directory.services.map(({ id }) => id),
-})
 
 // Each stage gets what the stages before it have made.
 
@@ -172,9 +162,10 @@ const withServices = (platform: Platform) => {
     defer: runtime.defer,
     endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   })
-  const policy = createPolicy({ config: registry.config, services: serviceOf })
+  const stored = createStoredRules(runtime, registry.config)
+  const policy = createPolicy({ config: registry.config, services: serviceOf, stored })
   const rates = createCallRates({ runtime, config: registry.config, services: serviceOf })
-  return { ...platform, bridges, directory, registry, refresh, find: refresh.find, policy, rates }
+  return { ...platform, bridges, directory, registry, refresh, find: refresh.find, stored, policy, rates }
 }
 
 const withIdentity = (parts: ReturnType<typeof withServices>) => {
@@ -213,6 +204,7 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
     ...afterSignIn,
     signer,
     accessAdmin: createAccessAdmin({ ...parts, grants: createGrantAdmin(access), now: runtime.now }),
+    rules: createRulesAdmin(parts),
     clients: known.clients(createClients({ runtime, config, documents, directory })),
     tokens: createTokens({ runtime, config, signer }),
     pendingRequests: known.pendingRequests(createPendingRequests({ runtime })),
@@ -336,7 +328,7 @@ const createServiceHandlers = (
     }),
     servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
     services: createServicesApi({ ...parts, isAdmin }),
-    access: createAccessApi(parts.accessAdmin, createAuthorization({ ...parts, isAdmin })),
+    access: createAccessApi(parts.accessAdmin, parts.rules, createAuthorization({ ...parts, isAdmin })),
     encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
     assets: createAssets(),
   }
@@ -367,6 +359,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     links,
     registry,
     access: parts.accessAdmin,
+    rules: parts.rules,
     bridges,
     record,
     ...calls,
@@ -378,7 +371,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       app,
     }),
     async warm() {
-      await Promise.all([signer.jwks(), registry.refresh()])
+      await Promise.all([signer.jwks(), registry.refresh(), parts.policy.fresh()])
     },
   }
 }

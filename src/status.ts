@@ -2,7 +2,7 @@
 import { hostOf, isFromElsewhere } from './kit/http.ts'
 import { Refusal } from './kit/refusal.ts'
 import { createSingleFlight } from './kit/single-flight.ts'
-import type { ConnectStep, Handler, Sessions } from './ports/modules.ts'
+import type { AuditEvent, ConnectStep, Handler, Sessions } from './ports/modules.ts'
 import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Address, Directory, Service, ServiceState } from './ports/services.ts'
@@ -270,3 +270,16 @@ export const createStatus = (options: StatusOptions): Status => {
     },
   }
 }
+
+/** The audit event of a start: version and services behind all later events. */
+export const startedEvent = (
+  { directory }: { readonly directory: Pick<Directory, 'issuer' | 'services'> },
+  { version, runtime, storage }: Runtime['about'],
+): AuditEvent => ({
+  event: 'gateway.started',
+  version,
+  runtime,
+  storage,
+  issuer: directory.issuer,
+  services: directory.services.map(({ id }) => id),
+})

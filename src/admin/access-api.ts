@@ -5,6 +5,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Blocks, GrantAdmin, Handler } from '../ports/modules.ts'
 import type { Block, BlockedParty, GrantFilter, Impact, ListedGrant, Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import { type RulesAdmin, invalidRule, recordKeys, recordOf } from './stored-rules.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
 
 // What administrators do, wherever they say it.
@@ -174,6 +175,12 @@ export interface AccessApi {
   readonly unblock: Handler
   /** DELETE /api/sessions?user= */
   readonly signOut: Handler
+  /** GET /api/access, /api/access/:id */
+  readonly rules: Handler
+  /** POST /api/access: a record `{ userId, servers?, permissions?, groups? }`, `{ allow }` or `{ deny }` */
+  readonly addRule: Handler
+  /** DELETE /api/access/:id, /api/access?userId=&servers=&permissions=&groups= */
+  readonly removeRule: Handler
 }
 
 const named = (request: Request, name: string): string | undefined =>
@@ -209,8 +216,49 @@ export const requireOthers = (person: Person, { user, client }: BlockedParty): v
     })
 }
 
+const ruleIdOf = (request: Request): string => new URL(request.url).pathname.slice('/api/access/'.length)
+
+const createRulesHandlers = (
+  rules: RulesAdmin,
+  { requireAdmin, requireCsrfToken }: AdminAuthorization,
+): Pick<AccessApi, 'rules' | 'addRule' | 'removeRule'> => {
+  const byOf = async (request: Request): Promise<string> =>
+    personKey((await requireCsrfToken(request)).person)
+  return {
+    async rules(request) {
+      await requireAdmin(request)
+      const id = ruleIdOf(request)
+      return json(id === '' ? await rules.list() : await rules.show(id))
+    },
+    async addRule(request) {
+      const by = await byOf(request)
+      const body = await bodyOf(request)
+      const [key, ...others] = Object.keys(body)
+      if (key !== 'allow' && key !== 'deny') return json(await rules.grant(recordOf(body), by), 201)
+      const rule = body[key]
+      if (others.length > 0 || typeof rule !== 'object' || rule === null || Array.isArray(rule))
+        throw invalidRule('Send {"allow": {…}}, {"deny": {…}} or a record.')
+      return json(await rules.add(key, rule as Readonly<Record<string, unknown>>, by), 201)
+    },
+    async removeRule(request) {
+      const by = await byOf(request)
+      const id = ruleIdOf(request)
+      if (id === '') {
+        const { searchParams } = new URL(request.url)
+        const lists = recordKeys.slice(1).map((key) => [key, searchParams.getAll(key)])
+        await rules.withdraw(
+          recordOf({ userId: searchParams.get('userId') ?? '', ...Object.fromEntries(lists) }),
+          by,
+        )
+      } else await rules.revoke(id, by)
+      return new Response(null, { status: 204 })
+    },
+  }
+}
+
 export const createAccessApi = (
   admin: AccessAdmin,
+  rules: RulesAdmin,
   { requireAdmin, requireCsrfToken }: AdminAuthorization,
 ): AccessApi => {
   /** Who asks, once that is an administrator in a request of this gateway's own pages. */
@@ -257,5 +305,6 @@ export const createAccessApi = (
       if (user === undefined) throw new Refusal('request.malformed', 'no user named', { say: 'Name a user.' })
       return json({ sessions: await admin.signOut(user, by) })
     },
+    ...createRulesHandlers(rules, { requireAdmin, requireCsrfToken }),
   }
 }

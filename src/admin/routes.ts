@@ -40,6 +40,13 @@ export const adminRoutes = (h: AdminHandlers): readonly Route[] => [
     methods: { GET: h.access.blocks, POST: h.access.block, DELETE: h.access.unblock },
   },
   {
+    paths: ['/api/access', '/api/access/:id'],
+    description: 'For administrators: list stored access rules, show one, add one, remove one',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.access.rules, POST: h.access.addRule, DELETE: h.access.removeRule },
+  },
+  {
     paths: ['/api/sessions'],
     description: 'For administrators: end all browser sessions of a user (?user=)',
     surface: 'json',

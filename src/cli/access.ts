@@ -1,7 +1,9 @@
-// `postern grants` and `postern blocks`: who has access, and its end. They work on the state directory, and every
-// process of the gateway follows within a second.
+// `postern grants`, `postern blocks` and `postern access`: who has access, its end, and stored access rules. They work
+// on the state directory, and every process of the gateway follows within a second.
 import type { AccessAdmin } from '../admin/access-api.ts'
+import { type ListedRule, type RulesAdmin, recordOf } from '../admin/stored-rules.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { printable } from '../config/tree.ts'
 import type { Impact, ListedGrant } from '../ports/people.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { StartError, UsageError, print, printJson, printTable } from './output.ts'
@@ -19,7 +21,7 @@ const by = 'cli'
 /** A refusal becomes a `StartError`. */
 const withAccess = async (
   target: AdminTarget,
-  work: (access: AccessAdmin) => Promise<void>,
+  work: (access: AccessAdmin, rules: RulesAdmin) => Promise<void>,
 ): Promise<void> => {
   const { config, stateDir } = target
   if (config.storage.type !== 'sqlite')
@@ -30,7 +32,7 @@ const withAccess = async (
   try {
     await withGateway(target, issuerOf(config, stateDir) ?? unknownIssuer, async (gateway) => {
       await gateway.registry.refresh()
-      await work(gateway.access)
+      await work(gateway.access, gateway.rules)
       await gateway.bridges.close(0)
     })
   } catch (error) {
@@ -135,5 +137,117 @@ export const removeBlock = (target: AdminTarget, options: BlockOptions): Promise
     await access.unblock(party, by)
     if (target.json) printJson({ unblocked: party })
     else print('Unblocked. The user can allow apps again.')
+  })
+}
+
+// Stored access rules.
+
+export interface RecordOptions {
+  readonly user?: string
+  readonly service?: readonly string[]
+  readonly permission?: readonly string[]
+  readonly group?: readonly string[]
+}
+
+export interface RuleOptions extends RecordOptions {
+  readonly rule?: string
+}
+
+const effectOf = ({ deny, record }: ListedRule): string => (deny ? 'deny' : record ? 'user' : 'allow')
+
+const whatOf = ({ record, allow, deny }: ListedRule): string => {
+  if (!record) return JSON.stringify(allow ?? deny)
+  const { userId, servers, permissions, groups } = record
+  const parts = [
+    servers.length > 0 && `${permissions.join(', ')} at ${servers.join(', ')}`,
+    groups.length > 0 && `member of ${groups.join(', ')}`,
+  ]
+  return `${userId}: ${parts.filter(Boolean).join('; ')}`
+}
+
+export const listRules = (target: AdminTarget): Promise<void> =>
+  withAccess(target, async (_, rules) => {
+    const found = await rules.list()
+    if (target.json) return printJson(found)
+    if (found.rules.length === 0) return print('No stored access rules.')
+    printTable([
+      ['ID', 'EFFECT', 'RULE', 'SINCE', 'BY'],
+      ...found.rules.map((rule) => [rule.id, effectOf(rule), whatOf(rule), day(rule.at), rule.by]),
+    ])
+    const idle = found.rules.filter((rule) => !rule.in_force)
+    if (idle.length > 0)
+      print(
+        `\`access.stored\` is ${found.stored}, so these have no effect: ${idle.map(({ id }) => id).join(', ')}`,
+      )
+    for (const { id, faults = [] } of found.rules)
+      for (const fault of faults) print(`${id}: ${printable(fault, 400)}`)
+  })
+
+export const showRule = (target: AdminTarget, id: string): Promise<void> =>
+  withAccess(target, async (_, rules) => {
+    const rule = await rules.show(id)
+    if (target.json) return printJson(rule)
+    printTable(
+      Object.entries(rule).map(([name, value]) => [
+        name,
+        typeof value === 'object' ? JSON.stringify(value) : String(value),
+      ]),
+    )
+  })
+
+const recordIn = ({ user, service = [], permission = [], group = [] }: RecordOptions) =>
+  recordOf({ userId: user, servers: service, permissions: permission, groups: group })
+
+const ruleIn = (text: string): Readonly<Record<string, unknown>> => {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>
+  } catch {
+    // Told below.
+  }
+  throw new UsageError(`--rule must be a JSON object, for example --rule '{"groups":["staff"]}'.`)
+}
+
+const printStored = (target: AdminTarget, rule: ListedRule): void => {
+  if (target.json) printJson(rule)
+  else print(`Stored as ${rule.id}. It applies from the next message on.`)
+}
+
+export const grantAccess = (target: AdminTarget, options: RuleOptions): Promise<void> => {
+  const { user, rule, service = [], permission = [], group = [] } = options
+  if ((user === undefined) === (rule === undefined)) throw new UsageError('Give --user or --rule.')
+  if (rule !== undefined && service.length + permission.length + group.length > 0)
+    throw new UsageError('--service, --permission and --group go with --user. Write them into the rule.')
+  if (user !== undefined && service.length + group.length === 0)
+    throw new UsageError('Give --service or --group.')
+  const written = rule === undefined ? undefined : ruleIn(rule)
+  return withAccess(target, async (_, rules) =>
+    printStored(
+      target,
+      await (written ? rules.add('allow', written, by) : rules.grant(recordIn(options), by)),
+    ),
+  )
+}
+
+export const denyAccess = (target: AdminTarget, { rule }: { readonly rule: string }): Promise<void> => {
+  const written = ruleIn(rule)
+  return withAccess(target, async (_, rules) => printStored(target, await rules.add('deny', written, by)))
+}
+
+export const revokeAccess = (
+  target: AdminTarget,
+  id: string | undefined,
+  options: RecordOptions,
+): Promise<void> => {
+  const { user, ...parts } = options
+  if ((id === undefined) === (user === undefined))
+    throw new UsageError('Give the ID of a stored rule, or --user.')
+  if (id !== undefined && Object.keys(parts).length > 0)
+    throw new UsageError('--service, --permission and --group go with --user.')
+  return withAccess(target, async (_, rules) => {
+    await (id === undefined ? rules.withdraw(recordIn(options), by) : rules.revoke(id, by))
+    if (target.json) printJson({ revoked: id ?? user })
+    else print('Revoked. It applies from the next message on.')
   })
 }

@@ -17,6 +17,7 @@ import { stateDirectory } from './state.ts'
 import {
   type Given,
   addAccessVerbs,
+  addRuleVerbs,
   addAuditVerbs,
   addServiceVerbs,
   group,
@@ -254,6 +255,7 @@ export const createProgram = (): Command => {
     async (_, command: Command) => (await import('./admin.ts')).printLink(await targetOf(command)),
   )
   addServiceVerbs(group(program, 'services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'))
+  addRuleVerbs(group(program, 'access', 'Manage stored access rules: ls, show, grant, deny, revoke.'))
   addAccessVerbs(
     group(program, 'grants', 'See and end the access of apps: ls, show, revoke.'),
     group(program, 'blocks', 'Block users and apps: ls, add, rm.'),

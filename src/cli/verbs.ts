@@ -3,7 +3,7 @@
 import { type Command, Option } from 'commander'
 import type { Flags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
-import type { BlockOptions, GrantOptions } from './access.ts'
+import type { BlockOptions, GrantOptions, RecordOptions, RuleOptions } from './access.ts'
 import type { AddOptions, AdminTarget } from './admin.ts'
 import type { AuditTarget, ExportOptions, QueryOptions, VerifyOptions } from './audit.ts'
 import type { ConfigurationRequest } from './configuration.ts'
@@ -153,6 +153,40 @@ export const addAccessVerbs = (grants: Command, blocks: Command): void => {
       .action(async (options: BlockOptions, command: Command) =>
         (await load())[run](await targetOf(command), options),
       )
+}
+
+const addRecordOptions = (command: Command): Command =>
+  command
+    .option('--user <user>', 'provider:subject or verified email address.')
+    .option('--service <id...>', 'Services, or patterns of service IDs.')
+    .option('--permission <permission...>', 'read (default), write, execute or admin.')
+    .option('--group <name...>', 'Groups of access.groups.')
+
+export const addRuleVerbs = (access: Command): void => {
+  const load = () => import('./access.ts')
+  verb(access, 'ls', 'List stored access rules.').action(async (_, command: Command) =>
+    (await load()).listRules(await targetOf(command)),
+  )
+  verb(access, 'show', 'Show a stored access rule.')
+    .argument('<id>')
+    .action(async (id: string, _, command: Command) => (await load()).showRule(await targetOf(command), id))
+  addRecordOptions(
+    verb(access, 'grant', 'Let a user use services, make them a member of groups, or add a rule.'),
+  )
+    .option('--rule <json>', 'A rule as in access.allow.')
+    .action(async (options: RuleOptions, command: Command) =>
+      (await load()).grantAccess(await targetOf(command), options),
+    )
+  verb(access, 'deny', 'Add a rule that denies access.')
+    .requiredOption('--rule <json>', 'A rule as in access.deny.')
+    .action(async (options: { readonly rule: string }, command: Command) =>
+      (await load()).denyAccess(await targetOf(command), options),
+    )
+  addRecordOptions(verb(access, 'revoke', 'Remove a stored access rule, or what a user was granted.'))
+    .argument('[id]')
+    .action(async (id: string | undefined, options: RecordOptions, command: Command) =>
+      (await load()).revokeAccess(await targetOf(command), id, options),
+    )
 }
 
 export const addAuditVerbs = (audit: Command): void => {

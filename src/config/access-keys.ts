@@ -209,6 +209,12 @@ export const accessKeys = z
       .array(z.strictObject({ ...denyKeys, services }).describe(denyAbout))
       .default([])
       .describe('Rules that deny access to several services.'),
+    stored: z
+      .enum(['any', 'deny', 'off'])
+      .default('any')
+      .describe(
+        'Which rules may be added while the gateway runs, with `postern access` or `/api/access`: `any`, only those that `deny`, or none (`off`). Stored rules that are not allowed here have no effect.',
+      ),
     disclose: z
       .enum(['rule', 'code'])
       .default('rule')

@@ -286,6 +286,8 @@ export const mcpRefusals = {
   ),
   'grant.unknown': row(404, 'invalid_request', 1404, 'There is no grant with that ID.'),
   'block.unknown': row(404, 'invalid_request', 1404, 'That user or client is not blocked.'),
+  'rule.unknown': row(404, 'invalid_request', 1404, 'There is no stored access rule with that ID.'),
+  'rule.invalid': row(400, 'invalid_request', 1400, 'The access rule is invalid.'),
   'admin.form': row(
     403,
     'access_denied',

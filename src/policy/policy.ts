@@ -10,6 +10,8 @@ import type {
   Permission,
   Policy,
   ServicePolicy,
+  StoredRule,
+  StoredRules,
   Subject,
   Verdict,
 } from '../ports/policy.ts'
@@ -39,6 +41,7 @@ import {
   ladder,
   rulesOf,
 } from './rules.ts'
+import { withStored } from './stored-rules.ts'
 
 // The decision made ready: which rules are about a caller is found out once for all callers alike, and what
 // they say of a name once for that name. A call then costs two look-ups, and its conditions where it has any.
@@ -294,7 +297,11 @@ const createServicePolicy = (rules: ServiceRules): ServicePolicy => {
   }
 }
 
+const noRules: readonly StoredRule[] = []
+
 export interface PolicyDeps {
+  /** Absent: none beside those of the configuration. */
+  readonly stored?: StoredRules
   /** As it is now: a configuration may be read again while the gateway runs. */
   readonly config: () => Config
   readonly services: Policy['services'] & {
@@ -303,13 +310,24 @@ export interface PolicyDeps {
   }
 }
 
-export const createPolicy = ({ config, services }: PolicyDeps): Policy => {
+export const createPolicy = ({ config: written, services, stored }: PolicyDeps): Policy => {
   interface Made {
     readonly config: Config
     readonly section: ServiceAccess
     readonly policy: ServicePolicy | undefined
   }
   const made = new Map<string, Made>()
+  let joined:
+    | { readonly written: Config; readonly rules: readonly StoredRule[]; readonly config: Config }
+    | undefined
+  /** With the stored rules. */
+  const config = (): Config => {
+    const [now, rules] = [written(), stored?.now() ?? noRules]
+    if (rules.length === 0) return now
+    if (joined?.written !== now || joined.rules !== rules)
+      joined = { written: now, rules, config: withStored(now, rules) }
+    return joined.config
+  }
   /** Whether any rule is written, by the configuration that was asked last. */
   let looked: { readonly config: Config; readonly ruled: boolean } | undefined
   const isRuled = (now: Config): boolean => {
@@ -327,15 +345,16 @@ export const createPolicy = ({ config, services }: PolicyDeps): Policy => {
     of({ id }: Pick<Service, 'id'>) {
       const now = config()
       const section = services.accessOf(id)
-      if (section === undefined && !isRuled(now)) return undefined
+      if (section === undefined && !isRuled(written())) return undefined
       const before = made.get(id)
       if (before && before.config === now && before.section === section) return before.policy
       const policy = createServicePolicy(rulesOf(now, id, section))
       made.set(id, { config: now, section, policy })
       return policy
     },
+    fresh: () => stored?.fresh(),
     get disclosesRules() {
-      return config().access?.disclose !== 'code'
+      return written().access?.disclose !== 'code'
     },
   }
 }

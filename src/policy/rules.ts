@@ -99,10 +99,10 @@ const groupTest = (config: AccessConfig, name: string): Test<NonNullable<PolicyC
   }
   const methods = signInMethods(config)
   const at = name.indexOf(':')
-  const [provider, group] =
-    at > 0 && methods.includes(name.slice(0, at))
-      ? [name.slice(0, at), name.slice(at + 1)]
-      : [methods[0], name]
+  const isQualified = at > 0 && methods.includes(name.slice(0, at))
+  // A stored rule may outlive the group that it names: nobody knows then whose group is meant.
+  if (!isQualified && methods.length > 1) return () => undefined
+  const [provider, group] = isQualified ? [name.slice(0, at), name.slice(at + 1)] : [methods[0], name]
   // The name of a group as it is, whatever characters are in it.
   const exact: Glob = { text: group, tokens: [...group].map((text) => ({ text })) }
   return ({ person }) => (person.provider === provider ? isIn([exact], person) : false)

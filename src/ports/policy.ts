@@ -93,8 +93,46 @@ export interface Policy {
   readonly services: { readonly ruled: boolean }
   /** Undefined: no rules are configured, and every caller may use everything. */
   of(service: Pick<Service, 'id'>): ServicePolicy | undefined
+  /** What has to be waited for before `of` is asked (`StoredRules`). */
+  fresh(): Promise<void> | undefined
   /** Whether a denial names the rule. */
   readonly disclosesRules: boolean
+}
+
+// Access rules beside those of the configuration (admin/stored-rules.ts).
+
+/** Seed 004's record: one grant to a person, and the declared groups that they are in. */
+export interface AccessRecord {
+  /** `provider:subject`, or a verified email address. */
+  readonly userId: string
+  /** Patterns of service IDs; `*`: every service. */
+  readonly servers: readonly string[]
+  readonly permissions: readonly Permission[]
+  readonly groups: readonly string[]
+}
+
+/** One of `record`, `allow` and `deny`. */
+export interface StoredRule {
+  readonly id: string
+  readonly record?: AccessRecord
+  /** As an entry of `access.allow` in the configuration. */
+  readonly allow?: Readonly<Record<string, unknown>>
+  /** As an entry of `access.deny`. */
+  readonly deny?: Readonly<Record<string, unknown>>
+  /** Who changed it last: a person key, or `cli`. */
+  readonly by: string
+  /** Epoch ms. */
+  readonly at: number
+}
+
+export interface StoredRules {
+  /** As they were read last: the same array for as long as they are the same. */
+  now(): readonly StoredRule[]
+  /**
+   * Undefined while they were read within the last second; what to wait for otherwise. Rejects if the storage
+   * does not respond: nobody is let through by rules that may have changed.
+   */
+  fresh(): Promise<void> | undefined
 }
 
 // Rates of calls (policy/call-rates.ts).

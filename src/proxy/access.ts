@@ -330,8 +330,7 @@ const check = (
 const createCheck = ({ policy, catalog }: AccessDeps) => {
   if (!policy) return (): StepResult => undefined
   const denial = createDenial(policy)
-  return (call: ReadCall): StepResult | Promise<StepResult> => {
-    if (!policy.services.ruled) return undefined
+  const judge = (call: ReadCall): StepResult | Promise<StepResult> => {
     const { address, principal, envelope } = call
     const rules = policy.of(address.service)
     if (!rules) return undefined
@@ -346,6 +345,11 @@ const createCheck = ({ policy, catalog }: AccessDeps) => {
     const verdicts = judgeMessages(rules, call, catalog)
     if (!verdicts.some(isUnlisted)) return check(denial, call, verdicts)
     return catalog.refresh(call).then(() => check(denial, call, judgeMessages(rules, call, catalog)))
+  }
+  return (call: ReadCall): StepResult | Promise<StepResult> => {
+    if (!policy.services.ruled) return undefined
+    const reading = policy.fresh()
+    return reading ? reading.then(() => judge(call)) : judge(call)
   }
 }
 

@@ -219,8 +219,12 @@ export const createRevalidation = ({
   policy,
 }: RevalidationDeps): Revalidation => {
   /** Whether the access rules of now leave the caller nothing. */
-  const isShutOut = (service: Service, principal: Principal | undefined): boolean =>
-    policy?.of(service)?.judgeConnection(principal).allowed === false
+  const isShutOut = (service: Service, principal: Principal | undefined): boolean => {
+    if (!policy?.services.ruled) return false
+    // What is read now counts when it is looked at next; without an answer calls are refused, and streams stay.
+    policy.fresh()?.catch(() => undefined)
+    return policy.of(service)?.judgeConnection(principal).allowed === false
+  }
   const watch = (asked: Asked): (() => void) =>
     subscribe ? follow(asked, timer, subscribe) : poll(asked, timer)
   const recordsOf = (service: Service, principal?: Principal): readonly string[] =>

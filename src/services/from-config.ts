@@ -296,8 +296,8 @@ const rootOf = ({ url = '', transport }: ServiceConfig): string | undefined =>
   URL.canParse(url) && isWithoutPath(url) && transport !== 'sse' ? new URL(url).href : undefined
 
 /** Escapes text of a loaded configuration, so that loading it again changes nothing. */
-const literal = (value: unknown): unknown => {
-  if (typeof value === 'string') return value.replaceAll('${', '$${')
+export const literal = (value: unknown): unknown => {
+  if (typeof value === 'string') return value.replaceAll('${', () => '$${')
   if (Array.isArray(value)) return value.map(literal)
   return typeof value === 'object' && value !== null
     ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, literal(part)]))

@@ -50,6 +50,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'person.removed': done('provider', 'reason'),
   'access.blocked': done('blocked_user', 'blocked_client', 'by'),
   'access.unblocked': done('blocked_user', 'blocked_client', 'by'),
+  'access.changed': done('before', 'after', 'by'),
   'code.replayed': denied('resource', 'sent_by'),
   'refresh.reuse': denied('resource', 'reason', 'generation', 'latest'),
   'refresh.repeated': done('resource', 'reason', 'generation', 'latest'),

@@ -1,9 +1,10 @@
 // Reads the configuration once per isolate, and makes one gateway per issuer.
 import { waitUntil } from 'cloudflare:workers'
 import type { Config } from '../config/schema.ts'
-import { type Gateway, type GatewayOptions as CoreOptions, createGateway, startedEvent } from '../gateway.ts'
+import { type Gateway, type GatewayOptions as CoreOptions, createGateway } from '../gateway.ts'
 import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
+import { startedEvent } from '../status.ts'
 import {
   type WorkerConfiguration,
   type WorkerEnvironment,

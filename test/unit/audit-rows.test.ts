@@ -13,7 +13,7 @@ const rowsOf = createRows(digest)
 const recorded = (): string[] => {
   const named = sourcesIn('src', '.ts')
     .filter(({ path }) =>
-      /^src\/(?:oauth|identity|connections|proxy|admin|cli\/serve|gateway|node\/audit)/.test(path),
+      /^src\/(?:oauth|identity|connections|proxy|admin|cli\/serve|gateway|status|node\/audit)/.test(path),
     )
     .flatMap(({ text }) => [...text.matchAll(/\bevent: '([\w.-]+)'|\bkind: '(audit\.[\w.-]+)'/g)])
     .map(([, event, own]) => event ?? own ?? '')

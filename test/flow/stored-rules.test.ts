@@ -1,0 +1,297 @@
+// Access rules that administrators store while the gateway runs: what they may say, whom they let in, and how soon.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { createProgram } from '../../src/cli/program.ts'
+import { type Administrator, signInAs } from '../runtimes/administrator.ts'
+import { logIn } from '../runtimes/login.ts'
+import { type Caller, ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
+import { type TestGateway, openInProcess, openInWorkerd, runtimes } from '../runtimes/runtimes.ts'
+import { createTwins } from '../runtimes/twins.ts'
+import { openUpstream } from '../runtimes/upstream.ts'
+import { serverScript } from '../stdio/world.ts'
+
+const rpc = (method: string, params: object = {}) => ({ jsonrpc: '2.0', id: 7, method, params })
+const call = (name: string, args: object = {}) => rpc('tools/call', { name, arguments: args })
+
+interface Answer {
+  readonly result?: { readonly tools?: readonly { name: string }[]; readonly content?: [{ text: string }] }
+  readonly error?: { readonly code: number; readonly data: Readonly<Record<string, unknown>> }
+}
+
+const asked = async (caller: Caller, message: object): Promise<Answer> =>
+  (await (await caller.post(message)).json()) as Answer
+
+describe.each(runtimes)('stored access rules %s', (_, open) => {
+  let upstream: RuledUpstream
+  let house: TestGateway
+  let admin: Administrator
+  let caller: Caller
+  beforeAll(async () => {
+    upstream = await openRuledUpstream()
+    house = await open({
+      upstream: upstream.url,
+      config: {
+        local_users: [ana, yamada],
+        admins: ['local:ana'],
+        access: { groups: { crew: { members: ['local:ana'] } } },
+        mcp_services: {
+          ruled: { url: upstream.url, access: { groups: ['crew'], permissions: ['write'] } },
+          other: { url: upstream.url },
+          ...(open !== openInWorkerd && {
+            command: {
+              command: process.execPath,
+              args: [serverScript, '--modern'],
+              sandbox: 'none' as const,
+            },
+          }),
+        },
+      },
+    })
+    admin = await signInAs(house, ana)
+    const resource = `${house.origin}/ruled/mcp`
+    caller = callerOf(house, resource, await tokenOf(house, yamada, resource))
+  }, 120_000)
+  afterAll(async () => {
+    await house?.close()
+    await upstream?.close()
+  })
+
+  const ask = async (method: string, path: string, body?: unknown, headers?: Record<string, string>) => {
+    const answer = await admin.ask(method, `/api/access${path}`, body, headers)
+    const said = answer.body === '' ? {} : (JSON.parse(answer.body) as Record<string, unknown>)
+    return { status: answer.status, body: said, id: String(said['id']) }
+  }
+  const rules = async () => (await ask('GET', '')).body['rules'] as { id: string }[]
+  afterEach(async () => {
+    for (const { id } of await rules()) await ask('DELETE', `/${id}`)
+  })
+  const changes = () =>
+    house.log
+      .filter(({ event }) => event === 'access.changed')
+      .map(({ fields: { before, after, by } }) => ({ before, after, by }))
+
+  it('let a user in with the next message, and out again', async () => {
+    expect((await asked(caller, call('search'))).error?.data['code']).toBe('policy.service')
+    const since = changes().length
+    const record = { userId: 'local:yamada', servers: ['ruled'] }
+    const kept = await ask('POST', '', record)
+    expect(kept).toMatchObject({
+      status: 201,
+      body: { record: { ...record, permissions: ['read'], groups: [] }, by: 'local:ana', in_force: true },
+    })
+    expect((await asked(caller, call('search'))).error).toBeUndefined()
+    expect((await asked(caller, rpc('tools/list'))).result?.tools?.map(({ name }) => name)).toEqual([
+      'search',
+      'query',
+    ])
+    expect((await asked(caller, call('create'))).error?.data).toMatchObject({
+      code: 'policy.permission',
+      rule: `stored:${kept.id}`,
+    })
+    // More of the same user is the same record.
+    await ask('POST', '', { ...record, servers: ['other'], permissions: ['write'] })
+    expect((await asked(caller, call('create'))).error).toBeUndefined()
+    await ask('DELETE', '?userId=local:yamada&permissions=write&servers=other')
+    expect((await asked(caller, call('create'))).error?.data['code']).toBe('policy.permission')
+    expect((await ask('DELETE', '?userId=local:yamada')).status).toBe(204)
+    expect((await asked(caller, call('search'))).error?.data['code']).toBe('policy.service')
+    const own = { ...record, permissions: ['read'], groups: [] }
+    const more = { ...own, servers: ['ruled', 'other'], permissions: ['read', 'write'] }
+    expect(changes().slice(since)).toEqual([
+      { before: undefined, after: own, by: 'local:ana' },
+      { before: own, after: more, by: 'local:ana' },
+      { before: more, after: own, by: 'local:ana' },
+      { before: own, after: undefined, by: 'local:ana' },
+    ])
+  })
+
+  it('make a user a member of a group of the configuration', async () => {
+    await ask('POST', '', { userId: 'TARO@example.com', groups: ['crew'] })
+    expect((await asked(caller, call('create'))).error).toBeUndefined()
+  })
+
+  it('deny what the configuration grants, and take text as it is', async () => {
+    await ask('POST', '', { userId: 'local:yamada', groups: ['crew'] })
+    const { body, id } = await ask('POST', '', {
+      deny: { people: ['local:yamada'], tools: ['cre*', '${HOME}'], reason: 'Not now.' },
+    })
+    expect(body['deny']).toMatchObject({ tools: ['cre*', '${HOME}'] })
+    expect((await asked(caller, call('create'))).error?.data).toMatchObject({ rule: `stored:${id}` })
+    expect((await asked(caller, call('search'))).error).toBeUndefined()
+    expect((await ask('GET', `/${id}`)).body).toMatchObject({ id, by: 'local:ana' })
+    expect((await ask('DELETE', `/${id}`)).status).toBe(204)
+    expect((await ask('DELETE', `/${id}`)).status).toBe(404)
+    expect((await asked(caller, call('create'))).error).toBeUndefined()
+  })
+
+  it('are for administrators alone, from pages of this gateway', async () => {
+    const other = await signInAs(house, yamada)
+    const record = { userId: 'local:yamada', servers: ['*'], permissions: ['admin'] }
+    for (const [method, body] of [['GET'], ['POST', record], ['DELETE']] as const) {
+      expect([method, (await other.ask(method, '/api/access', body)).status]).toEqual([method, 403])
+      const headers = [{ origin: 'https://evil.example' }, { 'x-csrf-token': other.csrf }]
+      for (const each of method === 'GET' ? [] : headers)
+        expect([method, (await admin.ask(method, '/api/access', body, { ...each })).status]).toEqual([
+          method,
+          403,
+        ])
+      const bare = await house.fetch(`${house.origin}/api/access`, { method, body: body ? '{}' : null })
+      expect([method, bare.status]).toEqual([method, 401])
+    }
+    expect(await rules()).toEqual([])
+  })
+
+  it('tell a stdio server what it may do for its caller', async () => {
+    if (open === openInWorkerd) return
+    const url = `${house.origin}/command/mcp`
+    const at = callerOf(house, url, await tokenOf(house, yamada, url))
+    const permissions = async (): Promise<unknown> => {
+      const meta = {
+        'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+        'io.modelcontextprotocol/clientCapabilities': {},
+      }
+      const message = rpc('tools/call', { name: 'echo', arguments: {}, _meta: meta })
+      const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'echo' }
+      const { error } = (await (await at.post(message, headers)).json()) as Answer
+      return error?.data['code']
+    }
+    expect(await permissions()).toBe('policy.service')
+    await ask('POST', '', { userId: 'local:yamada', servers: ['command'], permissions: ['execute'] })
+    expect(await permissions()).toBeUndefined()
+  })
+})
+
+describe('a stored access rule', () => {
+  let house: TestGateway
+  let admin: Administrator
+  beforeAll(async () => {
+    const config = {
+      local_users: [ana, yamada],
+      admins: ['local:ana'],
+      access: { groups: { crew: { members: ['local:ana'] } } },
+      mcp_services: { ruled: { url: 'http://localhost:1/mcp' } },
+    }
+    house = await openInProcess({ upstream: 'http://localhost:1/mcp', config })
+    admin = await signInAs(house, ana)
+  })
+  afterAll(() => house?.close())
+
+  it.each([
+    [{ allow: { groups: ['crw'], services: ['ruled'] } }, "rule.groups[0]: 'crw' is a group of no user"],
+    [{ allow: { services: ['ruled'] } }, 'grants access to nobody'],
+    [{ allow: { everyone: true, permissions: ['own'] } }, 'rule.permissions[0]: must be one of'],
+    [{ allow: { everyone: true, servers: ['ruled'] } }, 'rule.servers: is not a known setting'],
+    [{ allow: { everyone: true, when: { a: 1 } } }, 'rule.when: needs `tools` or `prompts`'],
+    [{ allow: { everyone: true, tools: ['a\\'] } }, 'ends with a backslash'],
+    [{ allow: { people: ['okta:ana'] } }, 'names an unknown sign-in method'],
+    [{ allow: { everyone: true, clients: ['Claude'] } }, 'is not a client'],
+    [{ deny: { tools: ['x'], reason: 'r'.repeat(201) } }, 'rule.reason'],
+    [{ deny: { id: 'mine', tools: ['x'] } }, 'leave out `id`'],
+    [{ allow: [] }, 'Send {'],
+    [{ allow: { everyone: true }, deny: {} }, 'Send {'],
+    [{ userId: 'local:yamada', servers: ['rulde'] }, "There is no service 'rulde'"],
+    [{ userId: 'local:yamada', groups: ['staff'] }, "'staff' is not declared in `access.groups`"],
+    [{ userId: 'yamada', servers: ['ruled'] }, 'must be provider:subject'],
+    [{ userId: 'local:yamada', permissions: ['root'] }, 'permissions must be of'],
+    [{ userId: 'local:yamada', admin: true }, "'admin' is not a member of a record"],
+    [{ servers: ['ruled'] }, 'userId must be'],
+  ])('is refused as in the configuration: %j', async (body, say) => {
+    const refused = await admin.ask('POST', '/api/access', body)
+    const said = JSON.parse(refused.body) as Record<string, unknown>
+    expect([refused.status, said['error']]).toEqual([400, 'invalid_request'])
+    expect(said['error_description']).toContain(say)
+  })
+
+  it('is none where the configuration has no rules, and bounded by `access.stored`', async () => {
+    const open = { local_users: [ana], admins: ['local:ana'] }
+    for (const [access, say] of [
+      [undefined, 'The configuration has no access rules'],
+      [{ stored: 'off' as const }, '`access.stored` is off'],
+      [{ stored: 'deny' as const }, '`access.stored` is deny'],
+    ] as const) {
+      const bound = await openInProcess({
+        upstream: 'http://localhost:1/mcp',
+        config: { ...open, ...(access && { access }) },
+      })
+      onTestFinished(() => bound.close())
+      const asking = await signInAs(bound, ana)
+      const refused = await asking.ask('POST', '/api/access', { userId: 'local:ana', servers: ['echo'] })
+      expect([refused.status, refused.body]).toEqual([400, expect.stringContaining(say)])
+      const denied = await asking.ask('POST', '/api/access', { deny: { tools: ['x'] } })
+      expect(denied.status).toBe(access?.stored === 'deny' ? 201 : 400)
+    }
+  })
+})
+
+it('stored access rules hold in every process within a second', async () => {
+  const upstream = await openUpstream()
+  const twins = createTwins(upstream.url)
+  onTestFinished(async () => {
+    await twins.close()
+    await upstream.close()
+  })
+  const config = { admins: ['local:ana'], access: { default: 'everyone' as const } }
+  const [one, other] = [await twins.open(config), await twins.open(config)]
+  const { tokens } = await logIn(twins.inTurn(one, other))
+  const code = async (house: typeof one): Promise<unknown> => {
+    const at = callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token)
+    const response = await at.post(rpc('tools/list'))
+    return response.status === 200 ? ((await response.json()) as Answer).error?.data['code'] : response.status
+  }
+  expect([await code(one), await code(other)]).toEqual([undefined, undefined])
+  const admin = await signInAs(one as unknown as TestGateway, ana)
+  expect((await admin.ask('POST', '/api/access', { deny: { everyone: true } })).status).toBe(201)
+  expect(await code(one)).toBe('policy.denied')
+  twins.advance(1000)
+  expect(await code(other)).toBe('policy.denied')
+  // Nobody is let through by rules that may have changed.
+  twins.advance(2000)
+  other.breakStorage(10)
+  expect(await code(other)).toBe(503)
+})
+
+describe('postern access', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'postern-rules-'))
+  afterAll(() => rmSync(dir, { recursive: true }))
+  const run = async (...words: readonly string[]): Promise<string> => {
+    const file = join(dir, 'postern.json')
+    const access = { groups: { crew: { members: ['local:ana'] } } }
+    writeFileSync(
+      file,
+      JSON.stringify({ issuer: 'http://localhost:1', local_users: [ana], access, mcp_services: {} }),
+    )
+    const out: string[] = []
+    const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => out.push(String(text)) > 0)
+    try {
+      await createProgram().parseAsync(['access', ...words, '-c', file, '--state', dir], { from: 'user' })
+    } finally {
+      spy.mockRestore()
+    }
+    return out.join('')
+  }
+
+  it('stores, lists, shows and removes rules', async () => {
+    expect(await run('ls')).toBe('No stored access rules.\n')
+    const id = /Stored as (\w{12})\. /.exec(await run('grant', '--user', 'local:ana', '--group', 'crew'))?.[1]
+    await run('deny', '--rule', '{"tools":["x"]}')
+    expect(
+      (await run('ls'))
+        .replaceAll(/\w{12}|\d{4}-\d\d-\d\d/g, '#')
+        .split('\n')
+        .map((line) => line.trim()),
+    ).toEqual([
+      expect.stringMatching(/^ID +EFFECT +RULE +SINCE +BY$/),
+      expect.stringMatching(/^# +user +local:ana: member of crew +# +cli$/),
+      expect.stringMatching(/^# +deny +\{"tools":\["x"\]\} +# +cli$/),
+      '',
+    ])
+    expect(JSON.parse(await run('show', id ?? '', '--json'))).toMatchObject({ record: { groups: ['crew'] } })
+    await run('revoke', id ?? '')
+    await expect(run('revoke', '--user', 'local:ana')).rejects.toMatchObject({ code: 'rule.unknown' })
+    await expect(run('grant', '--user', 'local:ana', '--service', 'x')).rejects.toThrow('no service "x"')
+    await expect(run('grant', '--user', 'local:ana')).rejects.toThrow('Give --service or --group.')
+  })
+})
