@@ -51,6 +51,11 @@ export interface SendResponse {
    */
   readonly ask: (signal: AbortSignal | undefined) => Promise<Response>
   readonly endsByItself?: boolean
+  /**
+   * Whether what failed did so because the caller left, which the output is then told. For callers who are not
+   * listened to.
+   */
+  readonly callerLeft?: (() => boolean) | undefined
   readonly headers?: ((headers: readonly string[]) => readonly string[]) | undefined
 }
 
@@ -65,16 +70,22 @@ interface ResponsePump extends ResponseSource {
   readonly left: AbortController | undefined
   readonly call: Admission
   readonly sink: ResponseSink
+  readonly callerLeft: SendResponse['callerLeft']
   closed: boolean
   paused: PromiseWithResolvers<void> | undefined
   reader: ReadableStreamDefaultReader<Uint8Array> | undefined
 }
 
-const createPump = (call: Admission, sink: ResponseSink, left: AbortController | undefined): ResponsePump => {
+const createPump = (
+  call: Admission,
+  sink: ResponseSink,
+  { left, callerLeft }: Pick<ResponsePump, 'left' | 'callerLeft'>,
+): ResponsePump => {
   const pump: ResponsePump = {
     left,
     call,
     sink,
+    callerLeft,
     closed: false,
     paused: undefined,
     reader: undefined,
@@ -95,6 +106,11 @@ const createPump = (call: Admission, sink: ResponseSink, left: AbortController |
   }
   sink.source = pump
   return pump
+}
+
+/** Whoever waits no longer for an answer hears nothing of it. */
+const fail = ({ closed, callerLeft, sink }: ResponsePump, refusal: Refusal): void => {
+  if (!closed && callerLeft?.() !== true) sink.fail(refusal)
 }
 
 const takeWhole = async (pump: ResponsePump, response: Response): Promise<void> => {
@@ -161,7 +177,7 @@ const take = async (pump: ResponsePump, response: Response, headers: readonly st
     if (length <= wholeBytes && !head.events) await takeWhole(pump, response)
     else await takePieces(pump, body, length, head.rpc === true && Number.isNaN(length))
   } catch (error) {
-    if (!pump.closed) sink.fail(call.fault('answer', String(error)))
+    fail(pump, call.fault('answer', String(error)))
   }
 }
 
@@ -169,16 +185,13 @@ const take = async (pump: ResponsePump, response: Response, headers: readonly st
 export const sendResponse = (
   call: Admission,
   sink: ResponseSink,
-  { ask, endsByItself = false, headers = (flat) => flat }: SendResponse,
+  { ask, endsByItself = false, callerLeft, headers = (flat) => flat }: SendResponse,
 ): void => {
   const left = endsByItself ? undefined : new AbortController()
-  const pump = createPump(call, sink, left)
+  const pump = createPump(call, sink, { left, callerLeft })
   ask(left?.signal).then(
     (response) => take(pump, response, headers(flatOf(response.headers))),
-    (error: unknown) => {
-      // Whoever waits no longer for an answer hears nothing of it.
-      if (!pump.closed) sink.fail(noAnswer(error, call))
-    },
+    (error: unknown) => fail(pump, noAnswer(error, call)),
   )
 }
 
