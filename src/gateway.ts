@@ -1,7 +1,8 @@
 // The composition root: builds every module, passes each the functions it needs, and returns one gateway for
 // a runtime to serve.
-import { type AccessAdmin, createAccessAdmin, createAccessApi, createBlocks } from './admin/access-api.ts'
-import { createAuthorization, createIsAdmin, createServicesApi } from './admin/services-api.ts'
+import { type AccessAdmin, createAccessAdmin, createBlocks } from './admin/access-api.ts'
+import { createAdminHandlers } from './admin/routes.ts'
+import { createIsAdmin } from './admin/services-api.ts'
 import { type RulesAdmin, createRulesAdmin, createStoredRules } from './admin/stored-rules.ts'
 import { createAfterSignIn } from './after-sign-in.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
@@ -185,7 +186,8 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
     }),
   )
   const connections = createConnections({ ...parts, sessions })
-  return { ...parts, people, providers, links, mayStillSignIn, known, sessions, connections }
+  const isAdmin = createIsAdmin(() => parts.registry.config().admins, links.enabled ? owner : undefined)
+  return { ...parts, people, providers, links, isAdmin, mayStillSignIn, known, sessions, connections }
 }
 
 const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
@@ -317,8 +319,7 @@ const createServiceHandlers = (
   { connections }: Login,
   { contextOf }: Pick<ReturnType<typeof createCalls>, 'contextOf'>,
 ) => {
-  const { directory, registry, links, sessions, cors, pages } = parts
-  const isAdmin = createIsAdmin(() => registry.config().admins, links.enabled ? owner : undefined)
+  const { directory, registry, sessions, cors, pages } = parts
   return {
     status: createStatus({
       ...parts,
@@ -327,8 +328,7 @@ const createServiceHandlers = (
       contextOf,
     }),
     servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
-    services: createServicesApi({ ...parts, isAdmin }),
-    access: createAccessApi(parts.accessAdmin, parts.rules, createAuthorization({ ...parts, isAdmin })),
+    ...createAdminHandlers(parts),
     encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
     assets: createAssets(),
   }

@@ -4,6 +4,7 @@ import { Refusal } from './kit/refusal.ts'
 import { createSingleFlight } from './kit/single-flight.ts'
 import type { AuditEvent, ConnectStep, Handler, Sessions } from './ports/modules.ts'
 import type { ConnectView, Pages } from './ports/pages.ts'
+import type { Person } from './ports/people.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Address, Directory, Service, ServiceState } from './ports/services.ts'
 import type { Bridges } from './stdio/bridge.ts'
@@ -105,6 +106,7 @@ interface StatusOptions {
   readonly draining: () => boolean
   /** Whether the gateway has encoded hosts. */
   readonly encodes: () => boolean
+  readonly isAdmin: (person: Person) => boolean
   readonly bridges: Pick<Bridges, 'state'>
   readonly contextOf: (service: Service) => { readonly health?: { readonly state: ServiceState } | undefined }
 }
@@ -212,7 +214,7 @@ const createAuditKeys =
   }
 
 export const createStatus = (options: StatusOptions): Status => {
-  const { runtime, directory, sessions, pages, accountStatus, encodes, draining } = options
+  const { runtime, directory, sessions, pages, accountStatus, encodes, isAdmin, draining } = options
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
   const main = (id: string): Address | undefined => mainAddress(directory, id)
@@ -252,6 +254,7 @@ export const createStatus = (options: StatusOptions): Status => {
         services,
         reachable,
         encodes: encodes(),
+        admin: isAdmin(session.person),
       })
     },
     health: createHealthOf(options, probe),

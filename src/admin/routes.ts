@@ -1,14 +1,31 @@
-// The routes for administrators: the API and the page beside it.
+// What administrators ask for, the API and the page beside it: the handlers and their routes.
 import type { Route } from '../ports/modules.ts'
-import type { AccessApi } from './access-api.ts'
-import type { ServicesApi } from './services-api.ts'
+import { type AccessApi, createAccessApi } from './access-api.ts'
+import { type AccessPage, type AccessPageDeps, createAccessPage } from './access-page.ts'
+import type { RulesAdmin } from './stored-rules.ts'
+import {
+  type ServicesApi,
+  type ServicesApiDeps,
+  createAuthorization,
+  createServicesApi,
+} from './services-api.ts'
 
 export interface AdminHandlers {
   readonly services: ServicesApi
   readonly access: AccessApi
+  readonly accessPage: AccessPage
 }
 
-export const adminRoutes = (h: AdminHandlers): readonly Route[] => [
+export const createAdminHandlers = (
+  deps: ServicesApiDeps & AccessPageDeps & { readonly rules: RulesAdmin },
+): AdminHandlers => ({
+  services: createServicesApi(deps),
+  access: createAccessApi(deps.accessAdmin, deps.rules, createAuthorization(deps)),
+  accessPage: createAccessPage(deps),
+})
+
+/** Services and the processes behind them. */
+const serviceRoutes = (h: AdminHandlers): readonly Route[] => [
   {
     paths: ['/api/services'],
     description: 'For administrators: list services, add a service (session cookie, X-CSRF-Token)',
@@ -23,6 +40,18 @@ export const adminRoutes = (h: AdminHandlers): readonly Route[] => [
     cors: false,
     methods: { GET: h.services.show, DELETE: h.services.remove },
   },
+  {
+    paths: ['/api/processes'],
+    description:
+      'For administrators: processes of stdio servers, recent failures, and their standard error output',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.services.processes },
+  },
+]
+
+/** Who may use what, and its end. */
+const accessRoutes = (h: AdminHandlers): readonly Route[] => [
   {
     paths: ['/api/grants', '/api/grants/:id'],
     description:
@@ -54,11 +83,14 @@ export const adminRoutes = (h: AdminHandlers): readonly Route[] => [
     methods: { DELETE: h.access.signOut },
   },
   {
-    paths: ['/api/processes'],
+    paths: ['/account/access'],
     description:
-      'For administrators: processes of stdio servers, recent failures, and their standard error output',
-    surface: 'json',
+      'Access page for administrators: grants (?user=, ?client=, ?service=) and blocks, and their end (csrf, action=end with grant, end-all, block or unblock with user or client, sign-out with user)',
+    surface: 'page',
     cors: false,
-    methods: { GET: h.services.processes },
+    methods: { GET: h.accessPage.page, POST: h.accessPage.act },
+    issuerOnly: true,
   },
 ]
+
+export const adminRoutes = (h: AdminHandlers): readonly Route[] => [...serviceRoutes(h), ...accessRoutes(h)]

@@ -163,7 +163,8 @@ label { display: block; font-size: 14px; font-weight: 500; margin-bottom: 4px; }
 input {
   width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text); font: 16px/1.25 var(--sans);
 }
-input:focus-visible { outline-offset: 0; border-color: var(--primary); }
+select { width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text); font: 16px/1.25 var(--sans); }
+input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var(--primary); }
 .or { display: flex; align-items: center; gap: 12px; color: var(--muted); font-size: 13px; }
 .or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line); }
 
@@ -236,6 +237,27 @@ details p { font-size: 14px; }
 .client ol { padding-inline-start: 20px; font-size: 14px; }
 .client p { font-size: 14px; }
 time { white-space: nowrap; }
+
+/* lists for administrators: below 720 px each row is a block of labelled values */
+.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.filter { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; align-items: end; }
+.list { width: 100%; border-collapse: collapse; font-size: 13px; line-height: 20px; text-align: start; }
+.list th, .list td { padding: 8px 12px 8px 0; border-top: 1px solid var(--line); vertical-align: top; text-align: start; font-weight: 400; }
+.list thead th { border-top: 0; color: var(--muted); font-size: 12px; font-weight: 500; }
+.list th[scope="row"] { font-weight: 500; min-width: 152px; }
+.list td > .muted, .list th > .muted { display: block; }
+.list details[open] { min-width: 200px; }
+.list td:last-child { padding-inline-end: 0; width: 1%; min-width: 88px; }
+@media (max-width: 720px) {
+  .list, .list tbody, .list tr, .list th, .list td { display: block; }
+  .list thead { display: none; }
+  .list tr { padding: 8px 0; border-top: 1px solid var(--line); }
+  .list th, .list td { border: 0; padding: 2px 0; }
+  .list td:last-child { width: auto; padding-top: 8px; }
+  .list [data-label]::before { content: attr(data-label) ": "; color: var(--muted); font-weight: 400; }
+  .list td > .muted, .list th > .muted { display: inline; }
+  .list a + .muted, .list time + .muted, .list .muted + .muted { margin-inline-start: 6px; }
+}
 
 @media (max-width: 560px) {
   .top, .foot { padding-inline: 12px; }

@@ -1,6 +1,6 @@
 // What the modules hand to the pages: plain data. Every text is untrusted; the pages escape it and bound its
 // length.
-import type { Person } from './people.ts'
+import type { Block, GrantFilter, Impact, ListedGrant, Person } from './people.ts'
 
 /** How far a client's identity can be trusted, from most to least. */
 export type ClientKind = 'registered' | 'document' | 'dynamic'
@@ -99,6 +99,8 @@ export interface HomeView {
    * out.
    */
   readonly encodes: boolean
+  /** Whether the page leads to what administrators see. */
+  readonly admin: boolean
 }
 
 export interface ConnectView {
@@ -186,6 +188,20 @@ export interface ConnectedAppsView {
   }[]
 }
 
+/** What all users have allowed, and who is blocked, for administrators. */
+export interface AccessView {
+  readonly person: Person
+  readonly csrf: string
+  readonly filter: GrantFilter
+  readonly services: readonly { readonly id: string; readonly name: string }[]
+  /** Of all that fit. `more`: there are others, not counted. */
+  readonly total: Impact & { readonly more: boolean }
+  /** Of this page. */
+  readonly grants: readonly ListedGrant[]
+  readonly page: { readonly at: number; readonly count: number }
+  readonly blocks: readonly Block[]
+}
+
 /** Who has to do something before it works. `nobody`: it passes by itself. */
 export type Actor = 'you' | 'app' | 'admin' | 'nobody'
 
@@ -235,6 +251,7 @@ export interface Pages {
   connect(view: ConnectView): Response
   connectUpstream(view: ConnectUpstreamView): Response
   connectedApps(view: ConnectedAppsView): Response
+  access(view: AccessView): Response
   encode(view: EncodeView): Response
   /**
    * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by

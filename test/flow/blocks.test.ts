@@ -182,4 +182,98 @@ describe.each(runtimes)('%s', (_, open) => {
       expect([id, (await ask('GET', `/api/grants/${id}`)).status]).toEqual([id, 404])
     expect(await status(tokens.access_token)).toBe(200)
   })
+
+  describe('the page', () => {
+    const path = '/account/access'
+    const textOf = (body: string): string =>
+      body
+        .slice(body.indexOf('<main'))
+        .replaceAll(/<[^>]+>/g, ' ')
+        .replaceAll(/\s+/g, ' ')
+    const act = (fields: Record<string, string>, query = '', who = admin, headers = {}) =>
+      who.browser.go(`${house.origin}${path}${query}`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          'origin': house.origin,
+          'sec-fetch-site': 'same-origin',
+          ...headers,
+        },
+        body: new URLSearchParams({ csrf: who.csrf, ...fields }).toString(),
+      })
+
+    it('shows who may use what through which app, by user, app and service, and ends one or all', async () => {
+      await endAll()
+      const [one, two] = [await login(ana), await login(yamada)]
+      const other = await login(yamada, 'other')
+      const whole = await admin.browser.go(path)
+      expect([whole.status, /<h1[^>]*>(.*?)<\/h1>/.exec(whole.body)?.[1]]).toEqual([
+        200,
+        '3 apps of 2 users have access',
+      ])
+      const shown = await admin.browser.go(`${path}?user=local:yamada&service=other`)
+      const today = new Date().toISOString().slice(0, 10)
+      expect(textOf(shown.body)).toMatch(
+        new RegExp(
+          `1 app of 1 user has access .* local:yamada Flow test Unverified name, sends back to 127\\.0\\.0\\.1:5000 Other .*${today} ${today} from this computer End `,
+        ),
+      )
+      expect(textOf(shown.body)).toContain('postern grants ls --user local:yamada --service other')
+      expect(textOf((await admin.browser.go(`${path}?user=local:nobody`)).body)).toContain(
+        'Nothing matches this filter',
+      )
+      const [grant] = await listed('?user=local:ana')
+      expect((await act({ action: 'end', grant: grant?.id ?? '' }, '?user=local:ana')).url).toBe(
+        `${house.origin}${path}?user=local%3Aana`,
+      )
+      expect([await status(one.tokens.access_token), await status(two.tokens.access_token)]).toEqual([
+        401, 200,
+      ])
+      await act({ action: 'end-all' }, '?user=local:yamada')
+      expect([
+        await status(two.tokens.access_token),
+        await status(other.tokens.access_token, 'other'),
+      ]).toEqual([401, 401])
+      expect(textOf((await admin.browser.go(path)).body)).toContain('No app has access')
+      expect([(await act({ action: 'end-all' })).status, (await act({ action: 'toString' })).status]).toEqual(
+        [400, 400],
+      )
+    })
+
+    it('blocks, unblocks and signs out a user', async () => {
+      const { tokens } = await login(yamada)
+      const open = await signInAs(house, yamada)
+      await act({ action: 'sign-out', user: 'local:yamada' })
+      expect([(await open.browser.go('/account/apps')).url, await status(tokens.access_token)]).toEqual([
+        expect.stringContaining('/login'),
+        200,
+      ])
+      await act({ action: 'block', user: 'local:yamada' }, '?user=local:yamada')
+      expect(await status(tokens.access_token)).toBe(401)
+      expect(textOf((await admin.browser.go(path)).body)).toMatch(
+        /Blocked .* local:yamada Any app .* by local:ana/,
+      )
+      await act({ action: 'unblock', user: 'local:yamada' })
+      expect((await ask('GET', '/api/blocks')).body).toEqual({ blocks: [] })
+      expect((await act({ action: 'block', user: 'ANA@example.com' })).status).toBe(400)
+    })
+
+    it('is for administrators alone, by forms of its own; others do not see the way there', async () => {
+      const other = await signInAs(house, yamada)
+      const { tokens } = await login(yamada)
+      expect((await browserOf().go(path)).url).toBe(`${house.origin}/login?return_to=%2Faccount%2Faccess`)
+      expect((await other.browser.go(path)).status).toBe(403)
+      const end = { action: 'end-all' }
+      const query = '?user=local:yamada'
+      expect([
+        (await act(end, query, other)).status,
+        (await act({ ...end, csrf: other.csrf }, query)).status,
+        (await act(end, query, admin, { 'origin': 'https://evil.example', 'sec-fetch-site': 'cross-site' }))
+          .status,
+      ]).toEqual([403, 403, 403])
+      expect(await status(tokens.access_token)).toBe(200)
+      const ways = await Promise.all([admin, other].map(({ browser }) => browser.go('/')))
+      expect(ways.map(({ body }) => body.includes(`<a href="${path}">Access</a>`))).toEqual([true, false])
+    })
+  })
 })

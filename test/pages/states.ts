@@ -2,6 +2,7 @@
 import { type RefusalCode, refusals } from '../../src/kit/refusal.ts'
 import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 import type {
+  AccessView,
   ClientView,
   ConnectUpstreamView,
   ConnectedAppsView,
@@ -121,7 +122,14 @@ const demo = {
   url: 'http://localhost:8080/demo/mcp',
   authRequired: true,
 }
-const home: HomeView = { person: ana, csrf: 'x9f2', services: [served], reachable: true, encodes: false }
+const home: HomeView = {
+  person: ana,
+  csrf: 'x9f2',
+  services: [served],
+  reachable: true,
+  encodes: false,
+  admin: false,
+}
 
 const connected = {
   name: 'default',
@@ -224,6 +232,109 @@ const appsStates = (pages: Pages) => {
     'apps-one': show(apps.slice(0, 1)),
     'apps-several': show(apps),
     'apps-hostile': show(Object.values(hostileNames).map(made)),
+  }
+}
+
+const accessGrants: AccessView['grants'] = [
+  {
+    id: 'q7Gk1dDhBq2vZ8x0mT4sYw7nRcE5uLpJ',
+    user: 'google:1032',
+    email: 'ana@example.com',
+    client: 'https://claude.ai/oauth/client.json',
+    client_name: 'Claude',
+    client_kind: 'document',
+    service: 'jira',
+    resource: 'https://mcp.example.com/jira/mcp',
+    scopes: ['mcp:read', 'mcp:write'],
+    redirect_host: 'claude.ai',
+    created_at: '2026-11-03T09:12:00.000Z',
+    last_used_at: '2026-11-29T14:01:07.000Z',
+    last_used_from: '160.79.104.12',
+  },
+  {
+    id: 'Gk1dDhBq2vZ8x0mT4sYw7nRcE5uLpJ3f',
+    user: 'local:ben',
+    client: 'client_Zk3xQ1bT7vR9mW2nY5cJ8A',
+    client_name: 'Cursor',
+    client_kind: 'dynamic',
+    service: 'files',
+    resource: 'https://mcp.example.com/files/mcp',
+    scopes: [],
+    redirect_host: 'cursor:',
+    created_at: '2026-09-09T18:40:00.000Z',
+    last_used_at: '2026-11-27T08:15:00.000Z',
+    last_used_from: 'loopback',
+  },
+  {
+    id: 'h2vZ8x0mT4sYw7nRcE5uLpJ3fGk1dDhB',
+    user: 'local:ben',
+    client: 'portal',
+    client_name: 'Portal',
+    client_kind: 'registered',
+    resource: 'https://mcp.example.com/reports/mcp',
+    scopes: ['mcp:read'],
+    redirect_host: 'portal.example.com',
+    created_at: '2026-08-01T07:00:00.000Z',
+  },
+]
+
+const accessStates = (pages: Pages) => {
+  const show =
+    (more: Partial<AccessView> = {}) =>
+    () =>
+      pages.access({
+        person: ana,
+        csrf: 'x9f2',
+        filter: {},
+        services: [
+          { id: 'files', name: 'Files' },
+          { id: 'jira', name: 'Jira tools' },
+        ],
+        total: { grants: 3, users: 2, clients: 3, more: false },
+        grants: accessGrants,
+        page: { at: 1, count: 1 },
+        blocks: [],
+        ...more,
+      })
+  const made = (name: string, i: number): AccessView['grants'][number] => ({
+    ...accessGrants[0]!,
+    id: `"><b>${i}`,
+    user: name,
+    email: name,
+    client: `x"><b>${name}`,
+    client_name: name,
+    service: name,
+    scopes: Array.from({ length: 20 }, () => name),
+    redirect_host: `claude.ai.${'long-'.repeat(30)}evil.example`,
+    last_used_from: name,
+  })
+  const hostile = Object.values(hostileNames)
+  return {
+    'access-none': show({ grants: [], total: { grants: 0, users: 0, clients: 0, more: false } }),
+    'access-all': show({
+      page: { at: 2, count: 20 },
+      total: { grants: 1000, users: 214, clients: 38, more: true },
+      blocks: [
+        { user: 'deniz@example.com', by: 'google:1032', at: Date.UTC(2026, 10, 20) },
+        { client: 'https://app.example/client.json', by: 'cli', at: Date.UTC(2026, 10, 21) },
+      ],
+    }),
+    'access-user': show({
+      filter: { user: 'local:ben' },
+      grants: accessGrants.slice(1),
+      total: { grants: 2, users: 1, clients: 2, more: false },
+    }),
+    'access-nothing-found': show({
+      filter: { user: 'local:nobody', client: 'x', service: 'jira' },
+      grants: [],
+      total: { grants: 0, users: 0, clients: 0, more: false },
+    }),
+    'access-hostile': show({
+      filter: { user: hostileNames.unbroken, client: hostileNames.markup, service: hostileNames.override },
+      services: hostile.map((name) => ({ id: name, name })),
+      grants: hostile.map(made),
+      blocks: hostile.map((name) => ({ user: name, client: name, by: name, at: 0 })),
+    }),
   }
 }
 
@@ -384,6 +495,7 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
       ],
     }),
   ...appsStates(pages),
+  ...accessStates(pages),
   'encode-not-served': () =>
     pages.encode({
       asked: 'evil.test',
