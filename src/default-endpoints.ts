@@ -1,8 +1,7 @@
 // The default endpoints at hosts of services, which lead old clients to the authorization server.
 import { hostOf } from './kit/http.ts'
-import type { Handler } from './ports/modules.ts'
 import type { Directory, ServiceHost } from './ports/services.ts'
-import type { Route } from './ports/modules.ts'
+import type { Handler, Route } from './ports/modules.ts'
 
 const redirect = (location: string): Response =>
   new Response(null, { status: 307, headers: { location, 'cache-control': 'no-store' } })

@@ -1,6 +1,7 @@
 // The composition root: builds every module, passes each the functions it needs, and returns one gateway for
 // a runtime to serve.
-import { type AccessAdmin, createAccessAdmin, createBlocks } from './admin/access-api.ts'
+import { type AccessAdmin, createAccessAdmin } from './admin/access-api.ts'
+import { createBlocks, createClosures } from './admin/blocks.ts'
 import { createAdminHandlers } from './admin/routes.ts'
 import { createIsAdmin } from './admin/services-api.ts'
 import { type RulesAdmin, createRulesAdmin, createStoredRules } from './admin/stored-rules.ts'
@@ -125,6 +126,7 @@ const createPlatform = ({
     trim,
     record: createAudit(runtime.log, runtime.trail),
     blocks: createBlocks(runtime),
+    closures: createClosures(runtime),
     limit: createLimit({
       now: () => runtime.now(),
       loopback: isLoopback(issuer),
@@ -186,8 +188,10 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
     }),
   )
   const connections = createConnections({ ...parts, sessions })
-  const isAdmin = createIsAdmin(() => parts.registry.config().admins, links.enabled ? owner : undefined)
-  return { ...parts, people, providers, links, isAdmin, mayStillSignIn, known, sessions, connections }
+  const builtInUser = links.enabled ? owner : undefined
+  const isAdmin = createIsAdmin(() => parts.registry.config().admins, builtInUser)
+  const signingIn = { people, providers, links, builtInUser, isAdmin, mayStillSignIn, sessions }
+  return { ...parts, ...signingIn, known, connections }
 }
 
 const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
@@ -257,7 +261,7 @@ const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLoca
 }
 
 const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
-  const { config, runtime, issuer, record, cors, trim, policy, rates } = parts
+  const { config, runtime, issuer, record, cors, trim, policy, rates, closures } = parts
   const { directory, registry, refresh, signer, grants, authenticate } = parts
   const hosts = createHostCheck({ config, directory })
   const endpointOf = createEndpoints(() => runtime.now())
@@ -285,7 +289,8 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
     record,
     credentials,
     alive: async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined,
-    serving: registry.serving,
+    serving: closures.over(registry.serving),
+    closures,
     always,
     trim,
     policy,
@@ -371,7 +376,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       app,
     }),
     async warm() {
-      await Promise.all([signer.jwks(), registry.refresh(), parts.policy.fresh()])
+      const { policy, accessAdmin } = parts
+      await Promise.all([signer.jwks(), registry.refresh(), policy.fresh(), accessAdmin.refresh()])
     },
   }
 }

@@ -1,10 +1,12 @@
 // The API about access for administrators: grants and blocks, as JSON over HTTP, with the session cookie and a CSRF
 // token. The command line does the same through the functions below (cli/access.ts).
-import { createRecords, isNamed, personKey } from '../kit/records.ts'
+import { isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Blocks, GrantAdmin, Handler } from '../ports/modules.ts'
-import type { Block, BlockedParty, GrantFilter, Impact, ListedGrant, Person } from '../ports/people.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { BlockedParty, GrantFilter, Impact, ListedGrant, Person } from '../ports/people.ts'
+import type { Directory } from '../ports/services.ts'
+import type { ServiceRegistry } from '../services/registry.ts'
+import { type Administrators, type Closures, type ClosuresRecord, leaveNoAdministrator } from './blocks.ts'
 import { type RulesAdmin, invalidRule, recordKeys, recordOf } from './stored-rules.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
 
@@ -20,10 +22,24 @@ export interface AccessAdmin {
   /** `dryRun`: what would end. Throws `request.malformed` for a filter that names nothing. */
   revokeAll(filter: GrantFilter, by: string, dryRun?: boolean): Promise<Impact>
   readonly blocks: () => ReturnType<Blocks['list']>
-  /** From now on, and what is open ends: grants, and the browser sessions of a user. */
-  block(party: BlockedParty, by: string): Promise<Impact>
+  /**
+   * From now on, and what is open ends: grants, and the browser sessions of a user. Throws `admin.last` for the last
+   * administrator, unless `force`.
+   */
+  block(party: BlockedParty, by: string, force?: boolean): Promise<Impact>
   /** Throws `block.unknown`. */
   unblock(party: BlockedParty, by: string): Promise<void>
+  /** Reads what is blocked and closed, as every process does again and again. */
+  refresh(): Promise<unknown>
+  /** What is closed: the gateway, services. */
+  closures(): Promise<ClosuresRecord>
+  /**
+   * Nobody calls it until it is opened again: a service or, without one, any. Throws `service.unknown`. False when it
+   * was closed before.
+   */
+  close(service: string | undefined, by: string): Promise<boolean>
+  /** False when it was not closed. */
+  open(service: string | undefined, by: string): Promise<boolean>
   /** Ends the browser sessions of a user and resolves with how many there were. */
   signOut(user: string, by: string): Promise<number>
 }
@@ -31,6 +47,12 @@ export interface AccessAdmin {
 export interface AccessAdminDeps {
   readonly grants: GrantAdmin
   readonly blocks: Blocks
+  readonly closures: Pick<Closures, 'list' | 'close' | 'open' | 'refresh'>
+  readonly directory: Pick<Directory, 'service'>
+  readonly registry: Pick<ServiceRegistry, 'config'>
+  readonly people: { all(): Administrators['people'] }
+  /** While there is one. */
+  readonly builtInUser: Person | undefined
   readonly sessions: { endOfPerson(user: string): Promise<number> }
   readonly record: Audit
   readonly now: () => number
@@ -38,35 +60,98 @@ export interface AccessAdminDeps {
 
 const mostListed = 1000
 
-const factsOf = ({ user, client }: BlockedParty) => ({
+const factsOf = ({ user, client, domain }: BlockedParty) => ({
   ...(user !== undefined && { blocked_user: user }),
   ...(client !== undefined && { blocked_client: client }),
+  ...(domain !== undefined && { blocked_domain: domain }),
 })
 
 /** Throws for a filter that names nothing: everything of everybody is never meant by it. */
-const requireNamed = ({ user, client, service }: GrantFilter): void => {
-  if ([user, client, service].every((named) => named === undefined || named === ''))
-    throw new Refusal('request.malformed', 'no user, client or service named', {
-      say: 'Name a user, a client or a service.',
+const requireNamed = ({ user, client, domain, service }: GrantFilter): void => {
+  if ([user, client, domain, service].every((named) => named === undefined || named === ''))
+    throw new Refusal('request.malformed', 'no user, client, domain or service named', {
+      say: 'Name a user, a client, a domain or a service.',
     })
 }
 
-export const createAccessAdmin = ({
-  grants,
+const reason = 'ended_by_admin'
+
+/** People of these grants, by what they are known by. */
+const peopleOf = (grants: readonly ListedGrant[]): Administrators['people'] =>
+  grants.map(({ user, email }) => {
+    const [provider = '', ...subject] = user.split(':')
+    return { provider, subject: subject.join(':'), ...(email !== undefined && { email }) }
+  })
+
+const createClosing = ({
   blocks,
-  sessions,
+  closures,
+  directory,
   record,
   now,
-}: AccessAdminDeps): AccessAdmin => {
+}: AccessAdminDeps): Pick<AccessAdmin, 'refresh' | 'closures' | 'close' | 'open'> => ({
+  refresh: () => Promise.all([blocks.list(), closures.refresh()]),
+  closures: () => closures.list(),
+  async close(service, by) {
+    if (service !== undefined && !directory.service(service))
+      throw new Refusal('service.unknown', service.slice(0, 80))
+    const closed = await closures.close(service, { by, at: now() })
+    if (service === undefined) record({ event: 'gateway.locked', by })
+    else record({ event: 'service.disabled', service, by })
+    return closed
+  },
+  async open(service, by) {
+    const opened = await closures.open(service)
+    if (!opened) return false
+    if (service === undefined) record({ event: 'gateway.unlocked', by })
+    else record({ event: 'service.enabled', service, by })
+    return true
+  },
+})
+
+const createBlocking = (
+  { grants, blocks, record, now, registry, people, builtInUser }: AccessAdminDeps,
+  signOut: AccessAdmin['signOut'],
+): Pick<AccessAdmin, 'blocks' | 'block' | 'unblock'> => {
+  /** Throws `admin.last`. */
+  const keepAdministrator = async (party: BlockedParty): Promise<void> => {
+    const entries = [...registry.config().admins, ...(builtInUser ? [personKey(builtInUser)] : [])]
+    const known = [...people.all()]
+    for await (const found of grants.list({ user: party.user })) known.push(...peopleOf(found))
+    if (leaveNoAdministrator([...(await blocks.list()), party], { entries, people: known }))
+      throw new Refusal('admin.last', String(party.user))
+  }
+  return {
+    blocks: () => blocks.list(),
+    async block(party, by, force = false) {
+      const { user, client, domain } = party
+      const isWhole = user !== undefined && client === undefined && domain === undefined
+      if (isWhole && !force) await keepAdministrator(party)
+      // Written before anything ends: a code that is issued meanwhile meets the block when it is exchanged.
+      await blocks.add({ ...party, by, at: now() })
+      record({ event: 'access.blocked', ...factsOf(party), by })
+      if (isWhole) await signOut(user, by)
+      return grants.end({ user, client, domain }, { reason: 'blocked', by }, false)
+    },
+    async unblock(party, by) {
+      if (!(await blocks.remove(party)))
+        throw new Refusal('block.unknown', JSON.stringify(party).slice(0, 200))
+      record({ event: 'access.unblocked', ...factsOf(party), by })
+    },
+  }
+}
+
+export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
+  const { grants, sessions, record } = deps
   const signOut: AccessAdmin['signOut'] = async (user, by) => {
     const ended = await sessions.endOfPerson(user)
     record({ event: 'sign-out', everywhere: true, sessions: ended, person: user, by })
     return ended
   }
-  const reason = 'ended_by_admin'
   return {
     signOut,
-    blocks: () => blocks.list(),
+    ...createBlocking(deps, signOut),
+    ...createClosing(deps),
     async list(filter) {
       const listed: ListedGrant[] = []
       for await (const found of grants.list(filter)) {
@@ -87,76 +172,6 @@ export const createAccessAdmin = ({
       requireNamed(filter)
       return grants.end(filter, { reason, by }, dryRun)
     },
-    async block(party, by) {
-      const { user, client } = party
-      // Written before anything ends: a code that is issued meanwhile meets the block when it is exchanged.
-      await blocks.add({ ...party, by, at: now() })
-      record({ event: 'access.blocked', ...factsOf(party), by })
-      if (user !== undefined && client === undefined) await signOut(user, by)
-      return grants.end({ user, client }, { reason: 'blocked', by }, false)
-    },
-    async unblock(party, by) {
-      if (!(await blocks.remove(party)))
-        throw new Refusal('block.unknown', JSON.stringify(party).slice(0, 200))
-      record({ event: 'access.unblocked', ...factsOf(party), by })
-    },
-  }
-}
-
-// The record of blocks. It is read where access begins (sign-in, consent, the exchange of a code), never on the
-// path of a call: what was open when a block was written is ended beside it.
-
-interface BlocksRecord {
-  readonly blocks: readonly Block[]
-}
-
-/** Whoever blocks more than this has a rule in mind: allow lists and access rules say it better. */
-const mostBlocks = 1000
-/** Each lost compare-and-set means that another administrator won. */
-const maxAttempts = 10
-
-const isSame = (a: BlockedParty, b: BlockedParty): boolean => a.user === b.user && a.client === b.client
-
-export const createBlocks = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Blocks => {
-  const records = createRecords<BlocksRecord>(runtime, 'blocks', { remembered: 1 })
-  const read = async () => {
-    const kept = await records.get('')
-    return { blocks: kept?.value.blocks ?? [], only: kept?.mark ?? 'absent' }
-  }
-  const change = async (
-    next: (blocks: readonly Block[]) => readonly Block[] | undefined,
-  ): Promise<boolean> => {
-    for (let attempt = 0; attempt < maxAttempts; attempt++) {
-      const { blocks, only } = await read()
-      const changed = next(blocks)
-      if (!changed) return false
-      if (await records.put('', { blocks: changed }, { only })) return true
-    }
-    throw new Refusal('storage.unavailable', 'blocks changed again and again')
-  }
-  return {
-    list: async () => (await read()).blocks,
-    async add(block) {
-      await change((blocks) => {
-        const others = blocks.filter((other) => !isSame(other, block))
-        if (others.length < mostBlocks) return [...others, block]
-        throw new Refusal('request.malformed', `${mostBlocks} blocks`, {
-          say: `At most ${mostBlocks} users and clients can be blocked. Use allow lists or access rules.`,
-        })
-      })
-    },
-    remove: (party) =>
-      change((blocks) => {
-        const left = blocks.filter((other) => !isSame(other, party))
-        return left.length < blocks.length ? left : undefined
-      }),
-    async covers(person, clientId) {
-      const { blocks } = await read()
-      return blocks.some(
-        ({ user, client }) =>
-          (user === undefined || isNamed(person, user)) && (client === undefined || client === clientId),
-      )
-    },
   }
 }
 
@@ -169,9 +184,9 @@ export interface AccessApi {
   readonly end: Handler
   /** GET /api/blocks */
   readonly blocks: Handler
-  /** POST /api/blocks: `{ user?, client? }` */
+  /** POST /api/blocks: `{ user?, client?, domain? }` */
   readonly block: Handler
-  /** DELETE /api/blocks?user=&client= */
+  /** DELETE /api/blocks?user=&client=&domain= */
   readonly unblock: Handler
   /** DELETE /api/sessions?user= */
   readonly signOut: Handler
@@ -181,6 +196,12 @@ export interface AccessApi {
   readonly addRule: Handler
   /** DELETE /api/access/:id, /api/access?userId=&servers=&permissions=&groups= */
   readonly removeRule: Handler
+  /** GET /api/lock: what is closed */
+  readonly closures: Handler
+  /** PUT /api/lock, /api/services/:id/disabled */
+  readonly close: Handler
+  /** DELETE of the same */
+  readonly open: Handler
 }
 
 const named = (request: Request, name: string): string | undefined =>
@@ -189,41 +210,95 @@ const named = (request: Request, name: string): string | undefined =>
 const filterOf = (request: Request): GrantFilter => ({
   user: named(request, 'user'),
   client: named(request, 'client'),
+  domain: named(request, 'domain')?.toLowerCase(),
   service: named(request, 'service'),
 })
 
 /** Empty for all of them. */
 const idOf = (request: Request): string => new URL(request.url).pathname.slice('/api/grants/'.length)
 
-/** Throws `request.malformed` unless a user or a client is named. */
-export const partyOf = (user: unknown, client: unknown): BlockedParty => {
-  const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= 2048
-  if (
-    (user === undefined && client === undefined) ||
-    ![user, client].every((v) => v === undefined || isText(v))
-  )
-    throw new Refusal('request.malformed', 'neither user nor client', {
-      say: 'Send {"user": "provider:subject or email address", "client": "client_id"}, or one of the two.',
-    })
-  return { ...(isText(user) && { user }), ...(isText(client) && { client }) }
-}
-
 /** Throws for a block of the person who asks: nobody would be left to lift it. */
-export const requireOthers = (person: Person, { user, client }: BlockedParty): void => {
-  if (user !== undefined && client === undefined && isNamed(person, user))
+export const requireOthers = (person: Person, { user, client, domain }: BlockedParty): void => {
+  if (user !== undefined && client === undefined && domain === undefined && isNamed(person, user))
     throw new Refusal('request.malformed', 'administrators cannot block themselves', {
       say: 'You cannot block yourself.',
     })
+}
+
+/** Absent for `/api/lock`. */
+const closedService = (request: Request): string | undefined =>
+  /^\/api\/services\/([^/]+)\/disabled$/.exec(new URL(request.url).pathname)?.[1]
+
+/** As hosts are written in a client_id; undefined for what is no domain. */
+const domainOf = (text: string): string | undefined => {
+  const host = /[/\\@:?#%\s]/.test(text) ? undefined : URL.parse(`https://${text}`)?.hostname
+  return host !== undefined && /^[a-z0-9-]+(?:\.[a-z0-9-]+)+$/.test(host) ? host : undefined
+}
+
+/** Throws `request.malformed`. */
+export const partyOf = (given: {
+  readonly [Name in keyof BlockedParty]?: unknown
+}): BlockedParty => {
+  const { user, client } = given
+  const domain = typeof given.domain === 'string' ? (domainOf(given.domain) ?? '') : given.domain
+  const isText = (value: unknown): value is string =>
+    typeof value === 'string' && value !== '' && value.length <= 2048
+  const said = [user, client, domain].filter((value) => value !== undefined)
+  if (said.length === 0 || !said.every(isText) || (client !== undefined && domain !== undefined))
+    throw new Refusal('request.malformed', 'no user, client or domain, or a malformed one', {
+      say: 'Name a user (provider:subject or email address), a client (client_id) or a domain (such as app.example), or a user with one of the other two.',
+    })
+  return {
+    ...(isText(user) && { user }),
+    ...(isText(client) && { client }),
+    ...(isText(domain) && { domain }),
+  }
+}
+
+/** As the API and the command line tell it. */
+export const listedClosures = ({ gateway, services }: ClosuresRecord) => ({
+  locked: gateway !== undefined,
+  ...(gateway && { by: gateway.by, at: timeOf(gateway.at) }),
+  disabled: Object.entries(services).map(([service, { by, at }]) => ({ service, by, at: timeOf(at) })),
+})
+
+/** Who asks, once that is an administrator in a request of this gateway's own pages. */
+const createByOf =
+  ({ requireCsrfToken }: AdminAuthorization) =>
+  async (request: Request): Promise<string> =>
+    personKey((await requireCsrfToken(request)).person)
+
+const createClosingApi = (
+  admin: AccessAdmin,
+  authorization: AdminAuthorization,
+): Pick<AccessApi, 'closures' | 'close' | 'open'> => {
+  const byOf = createByOf(authorization)
+  return {
+    async closures(request) {
+      await authorization.requireAdmin(request)
+      return json(listedClosures(await admin.closures()))
+    },
+    async close(request) {
+      const by = await byOf(request)
+      await admin.close(closedService(request), by)
+      return new Response(null, { status: 204 })
+    },
+    async open(request) {
+      const by = await byOf(request)
+      await admin.open(closedService(request), by)
+      return new Response(null, { status: 204 })
+    },
+  }
 }
 
 const ruleIdOf = (request: Request): string => new URL(request.url).pathname.slice('/api/access/'.length)
 
 const createRulesHandlers = (
   rules: RulesAdmin,
-  { requireAdmin, requireCsrfToken }: AdminAuthorization,
+  authorization: AdminAuthorization,
 ): Pick<AccessApi, 'rules' | 'addRule' | 'removeRule'> => {
-  const byOf = async (request: Request): Promise<string> =>
-    personKey((await requireCsrfToken(request)).person)
+  const { requireAdmin } = authorization
+  const byOf = createByOf(authorization)
   return {
     async rules(request) {
       await requireAdmin(request)
@@ -259,12 +334,12 @@ const createRulesHandlers = (
 export const createAccessApi = (
   admin: AccessAdmin,
   rules: RulesAdmin,
-  { requireAdmin, requireCsrfToken }: AdminAuthorization,
+  authorization: AdminAuthorization,
 ): AccessApi => {
-  /** Who asks, once that is an administrator in a request of this gateway's own pages. */
-  const byOf = async (request: Request): Promise<string> =>
-    personKey((await requireCsrfToken(request)).person)
+  const { requireAdmin, requireCsrfToken } = authorization
+  const byOf = createByOf(authorization)
   return {
+    ...createClosingApi(admin, authorization),
     async grants(request) {
       await requireAdmin(request)
       const id = idOf(request)
@@ -289,14 +364,14 @@ export const createAccessApi = (
     },
     async block(request) {
       const { person } = await requireCsrfToken(request)
-      const { user, client } = await bodyOf(request)
-      const party = partyOf(user, client)
+      const party = partyOf(await bodyOf(request))
       requireOthers(person, party)
       return json({ ended: await admin.block(party, personKey(person)) }, 201)
     },
     async unblock(request) {
       const by = await byOf(request)
-      await admin.unblock(partyOf(named(request, 'user'), named(request, 'client')), by)
+      const { user, client, domain } = filterOf(request)
+      await admin.unblock(partyOf({ user, client, domain }), by)
       return new Response(null, { status: 204 })
     },
     async signOut(request) {

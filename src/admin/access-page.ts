@@ -55,7 +55,8 @@ type Action = (
 
 const createActions = (admin: AccessAdmin): Readonly<Record<string, Action>> => {
   const field = (form: ReadonlyMap<string, string>, name: string) => form.get(name) || undefined
-  const party = (form: ReadonlyMap<string, string>) => partyOf(field(form, 'user'), field(form, 'client'))
+  const party = (form: ReadonlyMap<string, string>) =>
+    partyOf({ user: field(form, 'user'), client: field(form, 'client'), domain: field(form, 'domain') })
   return {
     'end': (form, { by }) => admin.revoke(form.get('grant') ?? '', by),
     'end-all': (_, { by, filter }) => admin.revokeAll(filter, by),
@@ -66,7 +67,7 @@ const createActions = (admin: AccessAdmin): Readonly<Record<string, Action>> => 
     },
     'unblock': (form, { by }) => admin.unblock(party(form), by),
     async 'sign-out'(form, { by }) {
-      const { user } = partyOf(form.get('user') || undefined, undefined)
+      const { user } = partyOf({ user: field(form, 'user') })
       if (user !== undefined) await admin.signOut(user, by)
     },
   }

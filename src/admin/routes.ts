@@ -55,7 +55,7 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
   {
     paths: ['/api/grants', '/api/grants/:id'],
     description:
-      'For administrators: list grants (?user=, ?client=, ?service=), show one, end one or those listed (?dry_run=1 only counts)',
+      'For administrators: list grants (?user=, ?client=, ?domain=, ?service=), show one, end one or those listed (?dry_run=1 only counts)',
     surface: 'json',
     cors: false,
     methods: { GET: h.access.grants, DELETE: h.access.end },
@@ -63,7 +63,7 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
   {
     paths: ['/api/blocks'],
     description:
-      'For administrators: list blocks, block a user, a client or a client of a user, unblock (?user=, ?client=)',
+      'For administrators: list blocks, block a user, a client, the clients of a domain, or those of a user, unblock (?user=, ?client=, ?domain=)',
     surface: 'json',
     cors: false,
     methods: { GET: h.access.blocks, POST: h.access.block, DELETE: h.access.unblock },
@@ -74,6 +74,21 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
     surface: 'json',
     cors: false,
     methods: { GET: h.access.rules, POST: h.access.addRule, DELETE: h.access.removeRule },
+  },
+  {
+    paths: ['/api/lock'],
+    description:
+      'For administrators: what is locked or disabled, lock the gateway (every MCP request gets 503), unlock it',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.access.closures, PUT: h.access.close, DELETE: h.access.open },
+  },
+  {
+    paths: ['/api/services/:id/disabled'],
+    description: 'For administrators: disable a service (every MCP request to it gets 503), enable it',
+    surface: 'json',
+    cors: false,
+    methods: { PUT: h.access.close, DELETE: h.access.open },
   },
   {
     paths: ['/api/sessions'],

@@ -1,10 +1,10 @@
-// `postern grants`, `postern blocks` and `postern access`: who has access, its end, and stored access rules. They work
-// on the state directory, and every process of the gateway follows within a second.
-import type { AccessAdmin } from '../admin/access-api.ts'
+// `postern grants`, `clients`, `people`, `blocks`, `lock` and `access`: who has access, its end, and stored access rules.
+// They work on the state directory, and every process of the gateway follows within a second.
+import { type AccessAdmin, listedClosures, partyOf as blockedParty } from '../admin/access-api.ts'
 import { type ListedRule, type RulesAdmin, recordOf } from '../admin/stored-rules.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { printable } from '../config/tree.ts'
-import type { Impact, ListedGrant } from '../ports/people.ts'
+import type { BlockedParty, Impact, ListedGrant } from '../ports/people.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { StartError, UsageError, print, printJson, printTable } from './output.ts'
 import { issuerOf } from './state.ts'
@@ -12,6 +12,7 @@ import { issuerOf } from './state.ts'
 export interface GrantOptions {
   readonly user?: string
   readonly client?: string
+  readonly domain?: string
   readonly service?: string
   readonly dryRun?: boolean
 }
@@ -40,7 +41,12 @@ const withAccess = async (
   }
 }
 
-const filterOf = ({ user, client, service }: GrantOptions) => ({ user, client, service })
+const filterOf = ({ user, client, domain, service }: GrantOptions) => ({
+  user,
+  client,
+  domain: domain?.toLowerCase(),
+  service,
+})
 
 const day = (time: string | undefined): string => time?.slice(0, 10) ?? 'never'
 
@@ -59,7 +65,8 @@ export const listGrants = (target: AdminTarget, options: GrantOptions): Promise<
     if (target.json) return printJson(found)
     if (found.grants.length === 0) return print('No grants.')
     printTable([['GRANT', 'USER', 'APP', 'SERVICE', 'SINCE', 'LAST USED'], ...found.grants.map(rowOf)])
-    if (found.truncated) print('There are more. Narrow the list with --user, --client or --service.')
+    if (found.truncated)
+      print('There are more. Narrow the list with --user, --client, --domain or --service.')
   })
 
 export const showGrant = (target: AdminTarget, id: string): Promise<void> =>
@@ -78,11 +85,12 @@ export const revokeGrants = (
   id: string | undefined,
   options: GrantOptions,
 ): Promise<void> => {
-  const { user, client, service, dryRun = false } = options
-  const isFiltered = [user, client, service].some((named) => named !== undefined)
+  const { dryRun = false } = options
+  const isFiltered = Object.values(filterOf(options)).some((named) => named !== undefined)
+  const filters = '--user, --client, --domain and --service'
   if ((id === undefined) === !isFiltered)
-    throw new UsageError('Give the ID of a grant, or one of --user, --client and --service.')
-  if (id !== undefined && dryRun) throw new UsageError('--dry-run is for --user, --client and --service.')
+    throw new UsageError(`Give the ID of a grant, or one of ${filters}.`)
+  if (id !== undefined && dryRun) throw new UsageError(`--dry-run is for ${filters}.`)
   return withAccess(target, async (access) => {
     if (id !== undefined) await access.revoke(id, by)
     const impact =
@@ -98,14 +106,88 @@ export const revokeGrants = (
   })
 }
 
+// `postern clients` and `postern people`: the same grants, by whom they belong to.
+
+type Side = 'clients' | 'people'
+
+interface Holder {
+  readonly id: string
+  readonly name: string
+  readonly grants: readonly ListedGrant[]
+}
+
+const holdersOf = (grants: readonly ListedGrant[], side: Side): readonly Holder[] =>
+  [...Map.groupBy(grants, ({ client, user }) => (side === 'clients' ? client : user))].map(([id, own]) => {
+    const [{ client_name: app, email = '' }] = own as [ListedGrant]
+    return { id, name: side === 'clients' ? app : email, grants: own }
+  })
+
+const distinct = (grants: readonly ListedGrant[], of: (grant: ListedGrant) => string): readonly string[] =>
+  [...new Set(grants.map(of))].toSorted()
+
+const summaryOf = ({ id, name, grants }: Holder, side: Side) => ({
+  id,
+  ...(side === 'clients'
+    ? { name, kind: grants[0]?.client_kind, users: distinct(grants, ({ user }) => user) }
+    : { ...(name !== '' && { email: name }), clients: distinct(grants, ({ client }) => client) }),
+  services: distinct(grants, ({ service, resource }) => service ?? resource),
+  grants: grants.length,
+  since: grants.map(({ created_at: at }) => at).toSorted()[0],
+  last_used_at: grants
+    .flatMap(({ last_used_at: at }) => at ?? [])
+    .toSorted()
+    .at(-1),
+})
+
+export const listHolders = (target: AdminTarget, side: Side, options: GrantOptions): Promise<void> =>
+  withAccess(target, async (access) => {
+    const { grants, truncated } = await access.list(filterOf(options))
+    const found = holdersOf(grants, side)
+    if (target.json) return printJson({ [side]: found.map((holder) => summaryOf(holder, side)), truncated })
+    if (found.length === 0) return print('No grants.')
+    printTable([
+      side === 'clients'
+        ? ['CLIENT', 'APP', 'USERS', 'SERVICES', 'LAST USED']
+        : ['USER', 'EMAIL', 'APPS', 'SERVICES', 'LAST USED'],
+      ...found.map((holder) => {
+        const { services, last_used_at: at } = summaryOf(holder, side)
+        const others = distinct(holder.grants, ({ user, client }) => (side === 'clients' ? user : client))
+        return [holder.id, holder.name, String(others.length), services.join(', '), day(at)]
+      }),
+    ])
+    if (truncated) print('There are more. Narrow the list with --user, --client, --domain or --service.')
+  })
+
+/** One of them by its id, a user also by email address, with all grants. */
+export const showHolder = (target: AdminTarget, side: Side, id: string): Promise<void> =>
+  withAccess(target, async (access) => {
+    const { grants } = await access.list(side === 'clients' ? { client: id } : { user: id })
+    const [holder] = holdersOf(grants, side)
+    if (!holder)
+      throw new StartError('grant.unknown', `${side === 'clients' ? 'This app' : 'This user'} has no grants.`)
+    const { grants: _, ...summary } = summaryOf(holder, side)
+    if (target.json) return printJson({ ...summary, grants })
+    printTable(Object.entries(summary).map(([name, value]) => [name, [value].flat().join(', ')]))
+    printTable([['GRANT', 'USER', 'APP', 'SERVICE', 'SINCE', 'LAST USED'], ...grants.map(rowOf)])
+  })
+
+// `postern blocks`.
+
 export interface BlockOptions {
   readonly user?: string
   readonly client?: string
+  readonly domain?: string
+  readonly force?: boolean
 }
 
-const partyOf = ({ user, client }: BlockOptions) => {
-  if (user === undefined && client === undefined) throw new UsageError('Give --user, --client or both.')
-  return { ...(user !== undefined && { user }), ...(client !== undefined && { client }) }
+const partyOf = ({ user, client, domain }: BlockOptions): BlockedParty => {
+  try {
+    return blockedParty({ user, client, domain })
+  } catch (error) {
+    throw error instanceof Refusal
+      ? new UsageError('Give --user, --client or --domain, or --user with one of the other two.')
+      : error
+  }
 }
 
 export const listBlocks = (target: AdminTarget): Promise<void> =>
@@ -117,15 +199,24 @@ export const listBlocks = (target: AdminTarget): Promise<void> =>
     if (target.json) return printJson({ blocks })
     if (blocks.length === 0) return print('Nobody is blocked.')
     printTable([
-      ['USER', 'CLIENT', 'SINCE', 'BY'],
-      ...blocks.map((block) => [block.user ?? 'any', block.client ?? 'any', day(block.at), block.by]),
+      ['USER', 'CLIENT', 'DOMAIN', 'SINCE', 'BY'],
+      ...blocks.map(({ user = 'any', client = 'any', domain = 'any', at, by: who }) => [
+        user,
+        client,
+        domain,
+        day(at),
+        who,
+      ]),
     ])
   })
 
 export const addBlock = (target: AdminTarget, options: BlockOptions): Promise<void> => {
   const party = partyOf(options)
   return withAccess(target, async (access) => {
-    const impact = await access.block(party, by)
+    const impact = await access.block(party, by, options.force).catch((error: unknown) => {
+      if (!(error instanceof Refusal) || error.code !== 'admin.last') throw error
+      throw new StartError(error.code, `${error.say} --force blocks them all the same.`)
+    })
     if (target.json) return printJson({ ended: impact })
     print(`Blocked. Ended ${impactText(impact)}. Open streams end within five seconds.`)
   })
@@ -251,3 +342,25 @@ export const revokeAccess = (
     else print('Revoked. It applies from the next message on.')
   })
 }
+
+// `postern lock` and `postern services disable`.
+
+/** `service`: absent for the whole gateway. */
+export const closeAccess = (target: AdminTarget, service?: string): Promise<void> =>
+  withAccess(target, async (access) => {
+    await access.close(service, by)
+    if (target.json) return printJson(listedClosures(await access.closures()))
+    const [what, until] =
+      service === undefined
+        ? ['Locked. Every MCP request', 'postern unlock']
+        : [`Disabled ${service}. Every MCP request to it`, `postern services enable ${service}`]
+    print(`${what} gets 503 until ${until}. Open streams end within five seconds.`)
+  })
+
+export const openAccess = (target: AdminTarget, service?: string): Promise<void> =>
+  withAccess(target, async (access) => {
+    const opened = await access.open(service, by)
+    if (target.json) return printJson(listedClosures(await access.closures()))
+    if (service === undefined) print(opened ? 'Unlocked.' : 'The gateway was not locked.')
+    else print(opened ? `Enabled ${service}.` : `${service} was not disabled.`)
+  })

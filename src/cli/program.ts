@@ -18,6 +18,8 @@ import {
   type Given,
   addAccessVerbs,
   addRuleVerbs,
+  addHolderVerbs,
+  addLockVerbs,
   addAuditVerbs,
   addServiceVerbs,
   group,
@@ -254,11 +256,21 @@ export const createProgram = (): Command => {
   verb(admin, 'link', 'Print a new one-time sign-in link for the built-in user.').action(
     async (_, command: Command) => (await import('./admin.ts')).printLink(await targetOf(command)),
   )
-  addServiceVerbs(group(program, 'services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'))
+  const services = group(
+    program,
+    'services',
+    'Manage MCP servers while the gateway runs: ls, show, add, rm, disable, enable.',
+  )
+  addServiceVerbs(services)
+  addLockVerbs(program, services)
   addRuleVerbs(group(program, 'access', 'Manage stored access rules: ls, show, grant, deny, revoke.'))
   addAccessVerbs(
     group(program, 'grants', 'See and end the access of apps: ls, show, revoke.'),
     group(program, 'blocks', 'Block users and apps: ls, add, rm.'),
+  )
+  addHolderVerbs(
+    group(program, 'clients', 'See which apps have access: ls, show.'),
+    group(program, 'people', 'See which users have access: ls, show.'),
   )
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {

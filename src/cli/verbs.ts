@@ -1,5 +1,5 @@
 // What all commands are made of, and the commands that work on the state directory of a gateway, whether it runs or
-// not: services, grants, blocks, audit.
+// not: services, grants, clients, people, blocks, lock, audit.
 import { type Command, Option } from 'commander'
 import type { Flags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
@@ -122,6 +122,7 @@ const addFilter = (command: Command): Command =>
   command
     .option('--user <user>', 'Only of this user: provider:subject or email address.')
     .option('--client <id>', 'Only of the app with this client_id.')
+    .option('--domain <host>', 'Only of apps with a metadata document at this host or below.')
     .option('--service <id>', 'Only for this service.')
 
 export const addAccessVerbs = (grants: Command, blocks: Command): void => {
@@ -142,17 +143,67 @@ export const addAccessVerbs = (grants: Command, blocks: Command): void => {
   verb(blocks, 'ls', 'List who is blocked.').action(async (_, command: Command) =>
     (await load()).listBlocks(await targetOf(command)),
   )
-  const verbs = [
-    ['add', 'Block a user, an app, or an app of a user, and end their access.', 'addBlock'],
-    ['rm', 'Unblock, with the same options.', 'removeBlock'],
-  ] as const
-  for (const [name, about, run] of verbs)
-    verb(blocks, name, about)
+  const party = (command: Command): Command =>
+    command
       .option('--user <user>', 'provider:subject or email address.')
       .option('--client <id>', 'client_id of an app.')
-      .action(async (options: BlockOptions, command: Command) =>
-        (await load())[run](await targetOf(command), options),
+      .option('--domain <host>', 'Apps with a metadata document at this host or below.')
+  party(
+    verb(
+      blocks,
+      'add',
+      'Block a user, an app, the apps of a domain, or those of a user, and end their access.',
+    ),
+  )
+    .option('--force', 'Block the last administrator, too.')
+    .action(async (options: BlockOptions, command: Command) =>
+      (await load()).addBlock(await targetOf(command), options),
+    )
+  party(verb(blocks, 'rm', 'Unblock, with the same options.')).action(
+    async (options: BlockOptions, command: Command) =>
+      (await load()).removeBlock(await targetOf(command), options),
+  )
+}
+
+/** `clients` and `people`: the grants by app and by user. */
+export const addHolderVerbs = (clients: Command, people: Command): void => {
+  const load = () => import('./access.ts')
+  const sides = [
+    ['clients', clients, 'apps', '<client-id>', 'client_id of the app.'],
+    ['people', people, 'users', '<user>', 'provider:subject or email address.'],
+  ] as const
+  for (const [side, parent, many, argument, about] of sides) {
+    addFilter(verb(parent, 'ls', `List the ${many} that have access.`)).action(
+      async (options: GrantOptions, command: Command) =>
+        (await load()).listHolders(await targetOf(command), side, options),
+    )
+    verb(parent, 'show', 'Show one of them with all grants.')
+      .argument(argument, about)
+      .action(async (id: string, _, command: Command) =>
+        (await load()).showHolder(await targetOf(command), side, id),
       )
+  }
+}
+
+/** `lock` and `unlock`, and the same for one service. */
+export const addLockVerbs = (program: Command, services: Command): void => {
+  const load = () => import('./access.ts')
+  verb(
+    program,
+    'lock',
+    'Answer every MCP request with 503 until unlock. Administrators keep their pages.',
+  ).action(async (_, command: Command) => (await load()).closeAccess(await targetOf(command)))
+  verb(program, 'unlock', 'Serve MCP requests again.').action(async (_, command: Command) =>
+    (await load()).openAccess(await targetOf(command)),
+  )
+  const verbs = [
+    ['disable', 'Answer every MCP request to a service with 503 until it is enabled.', 'closeAccess'],
+    ['enable', 'Serve a disabled service again.', 'openAccess'],
+  ] as const
+  for (const [name, about, run] of verbs)
+    verb(services, name, about)
+      .argument('<id>')
+      .action(async (id: string, _, command: Command) => (await load())[run](await targetOf(command), id))
 }
 
 const addRecordOptions = (command: Command): Command =>

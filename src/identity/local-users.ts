@@ -12,6 +12,8 @@ import type { IdentityProvider } from './providers/provider.ts'
 export interface LocalPeople {
   /** Whether anybody signs in with a password. */
   readonly any: boolean
+  /** As the configuration describes them now. */
+  all(): readonly Person[]
   /** The person as the configuration describes them now. */
   find(username: string): Person | undefined
   /**
@@ -74,6 +76,7 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
 
   return {
     any: users.length > 0,
+    all: () => users.map(personOf),
     find(username) {
       const user = users.find((candidate) => candidate.username === username)
       return user && personOf(user)

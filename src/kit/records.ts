@@ -196,6 +196,9 @@ export const createRecords = <T>(
   }
 }
 
+/** What is closed for now (admin/blocks.ts); every process reads it again and again. */
+export const closuresKey = 'closures'
+
 /**
  * The one key under which anything of a person is kept: provider and the provider's stable subject. E-mail is
  * never a key (two accounts may share one).

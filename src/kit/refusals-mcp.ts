@@ -95,6 +95,18 @@ export const mcpRefusals = {
     1503,
     'The audit trail of this gateway cannot be written, and this service is not used without it.',
   ),
+  'gateway.locked': row(
+    503,
+    'temporarily_unavailable',
+    1503,
+    'An administrator has locked this gateway. Try again later, or contact the administrator.',
+  ),
+  'service.disabled': row(
+    503,
+    'temporarily_unavailable',
+    1503,
+    'An administrator has disabled this service. Try again later, or contact the administrator.',
+  ),
   'calls.bytes': row(
     503,
     'temporarily_unavailable',
@@ -288,6 +300,7 @@ export const mcpRefusals = {
   'block.unknown': row(404, 'invalid_request', 1404, 'That user or client is not blocked.'),
   'rule.unknown': row(404, 'invalid_request', 1404, 'There is no stored access rule with that ID.'),
   'rule.invalid': row(400, 'invalid_request', 1400, 'The access rule is invalid.'),
+  'admin.last': row(409, 'invalid_request', 1409, 'This would block the last administrator.'),
   'admin.form': row(
     403,
     'access_denied',

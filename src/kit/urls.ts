@@ -272,3 +272,15 @@ export const sameSite = async (a: string, b: string): Promise<boolean> => {
   const domain = await registered(a)
   return domain !== undefined && domain === (await registered(b))
 }
+
+const hostOfDocument = (clientId: string): string | undefined =>
+  clientId.startsWith('https://') && URL.canParse(clientId) ? new URL(clientId).hostname : undefined
+
+/** The client is identified by a metadata document. */
+export const isDocumentClient = (clientId: string): boolean => hostOfDocument(clientId) !== undefined
+
+/** The same, at this host or one below it. `domain`: in lower case. */
+export const isClientOfDomain = (clientId: string, domain: string): boolean => {
+  const host = hostOfDocument(clientId) ?? ''
+  return host === domain || host.endsWith(`.${domain}`)
+}

@@ -329,7 +329,7 @@ interface ServeOptions {
   readonly proxies?: ForwardDeps['proxies']
 }
 
-/** How often this process checks whether another one added or removed a service. */
+/** How often this process checks what another one has changed: services, and what is closed. */
 const watchMs = 400
 
 type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
@@ -417,7 +417,10 @@ export const serve = async (options: ServeOptions): Promise<ListeningServer> => 
     open(gateway) {
       const { handle, upgrade, close } = createHandlers(gateway, options)
       currentUpgrade = upgrade
-      const look = (): void => void gateway.registry.refresh()
+      const look = (): void => {
+        // Before the storage has answered once, the next call asks again.
+        Promise.all([gateway.registry.refresh(), gateway.access.refresh()]).catch(() => undefined)
+      }
       look()
       const watching = setInterval(look, watchMs).unref()
       gateway.registry.onRemoved((gone, locate) => endStreamsOfRemoved(draining.answers, gone, locate))

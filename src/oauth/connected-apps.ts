@@ -4,7 +4,7 @@ import type { Config } from '../config/schema.ts'
 import { readOwnForm, seeOther } from '../kit/http.ts'
 import { isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { redirectHost } from '../kit/urls.ts'
+import { isClientOfDomain, redirectHost } from '../kit/urls.ts'
 import type { Audit, EndedBy, GrantAdmin, Handler, Limit, Sessions } from '../ports/modules.ts'
 import type { GrantFilter, ListedGrant } from '../ports/people.ts'
 import type { ClientView, ConnectedAppsView, Pages } from '../ports/pages.ts'
@@ -70,12 +70,13 @@ export const createAppAccess = ({ runtime, config, directory, grants, record }: 
       const grant = idShape.test(id) ? (await grants.read(id))?.grant : undefined
       return grant?.state === 'revoked' ? undefined : grant
     },
-    async *find({ user, client, service }) {
+    async *find({ user, client, domain, service }) {
       for await (const page of grants.pages(client))
         yield page.filter(
           (grant) =>
             grant.state !== 'revoked' &&
             (user === undefined || isNamed(grant.person, user)) &&
+            (domain === undefined || isClientOfDomain(grant.clientId, domain)) &&
             (service === undefined || serviceOf(grant) === service),
         )
     },

@@ -150,10 +150,24 @@ const grantTable = (view: AccessView): Drawable => {
 ${at.count > 1 && html`<nav class="line" aria-label="Pages"><span class="muted">Page ${at.at} of ${at.count}</span><span class="links">${at.at > 1 && html`<a href="${linkTo(filter, at.at - 1)}">Newer</a>`}${at.at < at.count && html`<a href="${linkTo(filter, at.at + 1)}">Older</a>`}</span></nav>`}`
 }
 
-const blockRow = (view: AccessView, { user, client, by, at }: AccessView['blocks'][number]): Markup => {
-  const party = { ...(user !== undefined && { user }), ...(client !== undefined && { client }) }
+const blockedApp = (client: string | undefined, domain: string | undefined): Markup => {
+  if (client !== undefined) return html`<code>${readAddress(client).slice(0, 200)}</code>`
+  return domain === undefined
+    ? html`Any app`
+    : html`Apps of <code>${readAddress(domain).slice(0, 200)}</code>`
+}
+
+const blockRow = (
+  view: AccessView,
+  { user, client, domain, by, at }: AccessView['blocks'][number],
+): Markup => {
+  const party = {
+    ...(user !== undefined && { user }),
+    ...(client !== undefined && { client }),
+    ...(domain !== undefined && { domain }),
+  }
   return html`<tr><th scope="row" data-label="User">${user === undefined ? 'Any user' : named(userText(user))}</th>
-<td data-label="App">${client === undefined ? 'Any app' : html`<code>${readAddress(client).slice(0, 200)}</code>`}</td>
+<td data-label="App">${blockedApp(client, domain)}</td>
 <td data-label="Since">${time(new Date(at).toISOString())}<span class="muted">by ${named(readText(by, 80))}</span></td>
 <td>${act(view, { action: 'unblock', ...party }, 'Unblock', false)}</td></tr>`
 }

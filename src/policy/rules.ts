@@ -1,6 +1,7 @@
 // The access rules of one service, read from the configuration: which rules there are, in which order, and to
 // whom each applies.
 import type { Config, ServiceConfig } from '../config/schema.ts'
+import { isClientOfDomain, isDocumentClient } from '../kit/urls.ts'
 import type { Person, Principal } from '../ports/people.ts'
 import type { Permission } from '../ports/policy.ts'
 import { type Condition, type ConditionInput, conditionsOf } from './conditions.ts'
@@ -135,18 +136,13 @@ const whoTest = (
 
 // Apps.
 
-const isBelow = (host: string, domain: string): boolean => host === domain || host.endsWith(`.${domain}`)
-
-const hostOf = (clientId: string): string | undefined =>
-  clientId.startsWith('https://') && URL.canParse(clientId) ? new URL(clientId).hostname : undefined
-
 const clientTest = (pattern: string, configured: ReadonlySet<string>): Test<string> => {
   if (pattern === 'configured') return (id) => configured.has(id)
-  if (pattern === 'document') return (id) => !configured.has(id) && hostOf(id) !== undefined
-  if (pattern === 'dynamic') return (id) => !configured.has(id) && hostOf(id) === undefined
+  if (pattern === 'document') return (id) => !configured.has(id) && isDocumentClient(id)
+  if (pattern === 'dynamic') return (id) => !configured.has(id) && !isDocumentClient(id)
   if (pattern.startsWith('domain:')) {
     const domain = pattern.slice('domain:'.length).toLowerCase()
-    return (id) => isBelow(hostOf(id) ?? '', domain)
+    return (id) => isClientOfDomain(id, domain)
   }
   if (!pattern.startsWith('https://')) return (id) => id === pattern
   const glob = globOf(pattern, true)

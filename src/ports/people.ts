@@ -41,10 +41,14 @@ export interface Principal {
 
 // What people have allowed apps, and who may not be allowed anything.
 
-/** A user (key or verified e-mail address), a client, or a client of a user. */
+/**
+ * A user (key or verified e-mail address), a client or all clients of a domain, or those of a user. `domain`: the host
+ * of a client's metadata document, or one above it.
+ */
 export interface BlockedParty {
   readonly user?: string
   readonly client?: string
+  readonly domain?: string
 }
 
 /** `by`: who blocked them; `at`: epoch ms. */
@@ -77,9 +81,10 @@ export interface Impact {
   readonly clients: number
 }
 
-/** Grants of this user (key or verified e-mail address), client and service, as far as each is named. */
+/** Grants of this user (key or verified e-mail address), client, domain and service, as far as each is named. */
 export interface GrantFilter {
   readonly user?: string | undefined
   readonly client?: string | undefined
+  readonly domain?: string | undefined
   readonly service?: string | undefined
 }

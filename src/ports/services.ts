@@ -180,6 +180,15 @@ export interface Directory {
   locate(path: string, host?: string): LocatedAddress | undefined
 }
 
+/** What nobody may use for now, as plain data: every call reads it. */
+export interface Closed {
+  /** When that was last known, epoch ms. */
+  checkedAt: number
+  /** All services. */
+  gateway: boolean
+  services: ReadonlySet<string>
+}
+
 /** Which services there are, for those who hold one open. */
 export interface Serving {
   /** Whether a service is served as it was, as far as this process knows. */

@@ -51,6 +51,11 @@ export interface Store {
     prefix: string,
     options?: ListOptions,
   ): Promise<readonly { readonly key: string; readonly value: string }[]>
+  /**
+   * The record of what is closed for now (`closuresKey`), as the last read of any record brought it along, and
+   * when (epoch ms). For a store in which a read of its own costs much; absent elsewhere.
+   */
+  noticed?(): { readonly entry: Entry | undefined; readonly at: number } | undefined
 }
 
 /**

@@ -28,7 +28,7 @@ import { type RatesDeps, checkRates } from './call-rates.ts'
 import { type BodyBudget, type TakePermit, type McpSessions, callerKey, isGatewaySession } from './callers.ts'
 import { checkAgreement, readRpcId, receive } from './inbound-request.ts'
 import { type Finish, awayOf, refusedOutcome, refusedCall, factsOf } from './outcome.ts'
-import { type ResolveDeps, checkHost, checkPage, findService } from './resolve.ts'
+import { type ResolveDeps, checkHost, checkOpen, checkPage, findService, sessionOf } from './resolve.ts'
 import type { CredentialRecovery } from './upstream-credential.ts'
 
 /**
@@ -171,12 +171,16 @@ const checkMethod: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall> = {
 
 const free = (): void => undefined
 
-/** Throws `calls.limited`, and `audit.unavailable` where a call must be written down and cannot be. */
+/**
+ * Throws `gateway.locked`, `service.disabled`, `calls.limited`, and `audit.unavailable` where a call must be
+ * written down and cannot be.
+ */
 export const takePermit: Step<AdmitDeps, AuthenticatedCall, PermittedCall> = {
   name: 'concurrency',
   make:
-    ({ streamLimit, callLimit, budget, runtime: { trail } }) =>
+    ({ streamLimit, callLimit, budget, closures, runtime: { trail, now } }) =>
     (call) => {
+      const opening = checkOpen(call, closures, now())
       const { head, principal, address } = call
       if (address.service.auditRequired && !trail?.available())
         throw new Refusal('audit.unavailable', '', { about: factsOf({ address, principal }) })
@@ -184,18 +188,8 @@ export const takePermit: Step<AdmitDeps, AuthenticatedCall, PermittedCall> = {
       if (head.within === undefined || head.within === true)
         call.permit = (head.method === 'GET' ? streamLimit : callLimit)(callerKey(principal, head.ip))
       call.holding = budget.open(principal, head.ip)
-      return undefined
+      return opening
     },
-}
-
-/**
- * The one session a request names; a revision without sessions has none, whatever the header says (2026-07-28
- * transports).
- */
-const sessionOf = ({ inbound, modern, address }: VersionedCall): string | undefined => {
-  if (modern || address.transport === 'sse' || inbound.sessions.length === 0) return undefined
-  if (inbound.sessions.length > 1) throw new Refusal('request.malformed', 'two Mcp-Session-Id')
-  return inbound.sessions[0]
 }
 
 /** Throws `session.unknown` for a session of another caller. */

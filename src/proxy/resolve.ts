@@ -4,16 +4,18 @@ import type { Config } from '../config/schema.ts'
 import { hostSpellings, isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamCredentials, Signer } from '../ports/modules.ts'
-import type { Directory, LocatedAddress, Service } from '../ports/services.ts'
+import type { Closed, Directory, LocatedAddress, Service } from '../ports/services.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { RuntimeTransports } from '../ports/runtime.ts'
 import type {
   AddressedCall,
+  AuthenticatedCall,
   ContextOf,
   HostedCall,
   ReceivedCall,
   ResolvedRequest,
   UpstreamRoute,
+  VersionedCall,
   ServiceContext,
   Step,
 } from './admitted-call.ts'
@@ -286,6 +288,7 @@ export interface ResolveDeps {
   readonly directory: Pick<Directory, 'issuer' | 'locate' | 'assertComplete'>
   readonly cors: Cors
   readonly contextOf: ContextOf
+  readonly closures: KnownClosures
 }
 
 /**
@@ -342,4 +345,50 @@ export const checkPage: Step<ResolveDeps, AddressedCall, ResolvedRequest> = {
       call.inbound = inbound
       return undefined
     },
+}
+
+/**
+ * The one session a request names; a revision without sessions has none, whatever the header says (2026-07-28
+ * transports).
+ */
+export const sessionOf = ({ inbound, modern, address }: VersionedCall): string | undefined => {
+  if (modern || address.transport === 'sse' || inbound.sessions.length === 0) return undefined
+  if (inbound.sessions.length > 1) throw new Refusal('request.malformed', 'two Mcp-Session-Id')
+  return inbound.sessions[0]
+}
+
+// What an administrator has closed.
+
+/** What is closed for now, and how to have that known anew. */
+export interface KnownClosures {
+  readonly closed: Readonly<Closed>
+  refresh(): Promise<void>
+}
+
+/** A timer renews it sooner; whoever finds it this old waits for it. */
+const staleMs = 900
+
+const refuseClosed = (
+  { gateway, services }: Closed,
+  { address, principal }: AuthenticatedCall,
+): undefined => {
+  const { id } = address.service
+  if (gateway || services.has(id))
+    throw new Refusal(gateway ? 'gateway.locked' : 'service.disabled', '', {
+      headers: { 'retry-after': '60' },
+      about: { service: id, ...(principal && { person: principal.personKey }) },
+    })
+  return undefined
+}
+
+/** Throws or rejects with `gateway.locked` and `service.disabled`. */
+export const checkOpen = (
+  call: AuthenticatedCall,
+  { closed, refresh }: KnownClosures,
+  now: number,
+): Promise<undefined> | undefined => {
+  const age = now - closed.checkedAt
+  // A clock that was set back says nothing about the age.
+  if (age < 0 || age >= staleMs) return refresh().then(() => refuseClosed(closed, call))
+  return refuseClosed(closed, call)
 }

@@ -1,5 +1,6 @@
 // Whether those who hold something open may still: no request comes by which it would show. What the storage
 // does not answer is never taken for a yes.
+import { closuresKey } from '../kit/records.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Runtime, Timer } from '../ports/runtime.ts'
@@ -227,10 +228,13 @@ export const createRevalidation = ({
   }
   const watch = (asked: Asked): (() => void) =>
     subscribe ? follow(asked, timer, subscribe) : poll(asked, timer)
-  const recordsOf = (service: Service, principal?: Principal): readonly string[] =>
-    [serving.record(service), principal && `grant:${principal.grantId}`].filter(
+  const recordsOf = (service: Service, principal?: Principal): readonly string[] => {
+    const records = [serving.record(service), principal && `grant:${principal.grantId}`].filter(
       (record) => record !== undefined,
     )
+    // Where the storage tells of changes, it tells of what is closed beside any record.
+    return subscribe && records.length === 0 ? [closuresKey] : records
+  }
   return {
     caller({ address: { service }, principal }, end, late = false) {
       return watch({
@@ -243,8 +247,9 @@ export const createRevalidation = ({
           return expired || isShutOut(service, principal) ? 'access' : undefined
         },
         async ask() {
-          const [served, lives] = await Promise.all([serving.served(service), !principal || alive(principal)])
-          if (!served) return 'service'
+          const lives = !principal || (await alive(principal))
+          // A store that notices what is closed has noticed it with the grant.
+          if (!(await serving.served(service))) return 'service'
           return lives ? undefined : 'access'
         },
       })

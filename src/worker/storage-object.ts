@@ -1,6 +1,7 @@
 // The Durable Object of the store: one shard of the records, or all counts of one kind. Each operation on
 // records is one SQL statement on its database.
 import { DurableObject } from 'cloudflare:workers'
+import { closuresKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type {
   CountAction,
@@ -61,6 +62,11 @@ const close = (socket: WorkerSocket, code: number): void => {
   }
 }
 
+/** `closures`: the record of that name in the same object; null where there is none. */
+export interface NoticingEntry extends Entry {
+  readonly closures: Entry | null
+}
+
 export class RecordObject extends DurableObject {
   readonly #store: SweptStore
   readonly #driver: SqlDriver
@@ -94,7 +100,8 @@ export class RecordObject extends DurableObject {
 
   /** Never fails the write: a subscriber that cannot be reached notices the silence. */
   #tell(key: string): void {
-    for (const socket of this.ctx.getWebSockets(key)) {
+    // What is closed concerns whoever has something open.
+    for (const socket of this.ctx.getWebSockets(...(key === closuresKey ? [] : [key]))) {
       try {
         socket.send('changed')
       } catch {
@@ -108,8 +115,10 @@ export class RecordObject extends DurableObject {
     return Date.now()
   }
 
-  read(key: string): Promise<Entry | undefined> {
-    return this.#store.get(key)
+  /** Every part of the store has a copy of what is closed, so that a call costs no read beside that of its grant. */
+  async read(key: string): Promise<NoticingEntry | undefined> {
+    const entry = await this.#store.get(key)
+    return entry && { ...entry, closures: (await this.#store.get(closuresKey)) ?? null }
   }
 
   async write(key: string, value: string, options: PutOptions): Promise<Mark | undefined> {

@@ -1,6 +1,7 @@
 // The Store on Workers: every key lives in one of a fixed number of Durable Objects, so each operation stays
 // one atomic step and load spreads.
 import { markerKey } from '../kit/keyring.ts'
+import { closuresKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import type { Cache, CountAction, Counters, Store, Subscribe } from '../ports/store.ts'
@@ -49,8 +50,33 @@ const attempt = async <T>(work: () => Promise<T>, again: boolean): Promise<T> =>
   }
 }
 
-const storeOf = (object: Object): Store => ({
-  get: (key) => attempt(() => object(shardOf(key)).read(key), true),
+/**
+ * Every part has a copy of what is closed. The record of its own part comes first and decides; whoever finds another
+ * there afterwards copies that one, so that of two administrators the same one is last everywhere.
+ */
+const copyClosures = async (object: Object, mark: string, value: string): Promise<void> => {
+  const home = shardOf(closuresKey)
+  const others = Array.from({ length: shards }, (_, shard) => shard).filter((shard) => shard !== home)
+  await Promise.all(others.map((shard) => attempt(() => object(shard).write(closuresKey, value, {}), false)))
+  const now = await attempt(() => object(home).read(closuresKey), true)
+  if (now && now.mark !== mark) await copyClosures(object, now.mark, now.value)
+}
+
+type Noticed = ReturnType<NonNullable<Store['noticed']>>
+
+const storeOf = (
+  object: Object,
+  now: (() => number) | undefined,
+  notice: (noticed: Noticed) => void,
+): Store => ({
+  async get(key) {
+    const at = now?.()
+    const found = await attempt(() => object(shardOf(key)).read(key), true)
+    if (!found) return undefined
+    // An object of the version before says nothing about it.
+    if (found.closures !== undefined && at !== undefined) notice({ entry: found.closures ?? undefined, at })
+    return { value: found.value, mark: found.mark }
+  },
   put: (key, value, options = {}) => attempt(() => object(shardOf(key)).write(key, value, options), false),
   take: (key) => attempt(() => object(shardOf(key)).remove(key), false),
   async takeMany(keys) {
@@ -136,11 +162,15 @@ export const createObjectStore = (
   const hint = locationHint === undefined ? undefined : { locationHint }
   // A stub whose object failed stays broken, so each call gets its own.
   const object: Object = (shard) => there.getByName(`${space}-${shard}`, hint)
-  const store = createBoundedStore(storeOf(object), { timer, now })
+  let noticed: Noticed
+  const notice = (next: Noticed): void => void (noticed = next)
+  const store = createBoundedStore(storeOf(object, now, notice), { timer, now })
   return {
     ...store,
+    noticed: () => noticed,
     async put(key, value, how) {
       const mark = await store.put(key, value, how)
+      if (key === closuresKey && mark !== undefined) await copyClosures(object, mark, value)
       if (key === markerKey && how?.only === 'absent' && mark !== undefined) await createAll(object)
       return mark
     },

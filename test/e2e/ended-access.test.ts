@@ -1,17 +1,19 @@
-// `postern grants` and `postern blocks` beside two processes of a gateway: what a third process ends is over in
+// `postern grants`, `blocks`, `lock`, `clients` and `people` beside two processes of a gateway: what a third process ends is over in
 // both, by the stopwatch.
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { UsageError } from '../../src/cli/output.ts'
+import { createProgram } from '../../src/cli/program.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { type Client, logIn, person, refresh, type Tokens } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
 import { call } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
-import { createPlace, errorOf, type Place, postern } from './cli-process.ts'
+import { createPlace, type Place, postern } from './cli-process.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
@@ -59,6 +61,7 @@ beforeAll(async () => {
     join(place.path, 'postern.yaml'),
     JSON.stringify({
       local_users: [person],
+      admins: ['local:ana'],
       audit: { enabled: true },
       mcp_services: { echo: { url: upstream.url } },
     }),
@@ -71,7 +74,22 @@ afterAll(async () => {
   place.remove()
 })
 
+/** As a third process. */
 const cli = (...args: string[]) => postern(place, [...args, '--state', 'state', '--json'])
+
+/** The same command without a process of its own: what it printed, or `{ refused }` with the code of its error. */
+const here = async (...args: string[]): Promise<unknown> => {
+  const printed = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+  const where = ['--config', join(place.path, 'postern.yaml'), '--state', join(place.path, 'state'), '--json']
+  try {
+    await createProgram().parseAsync(['node', 'postern', ...args, ...where])
+    return JSON.parse(printed.mock.calls.map(([text]) => String(text)).join('')) as unknown
+  } catch (error) {
+    return { refused: error instanceof UsageError ? 'usage' : (error as { code?: string }).code }
+  } finally {
+    printed.mockRestore()
+  }
+}
 
 interface LoggedIn {
   readonly house: Running
@@ -107,28 +125,29 @@ const openStreams = async (those: readonly LoggedIn[]): Promise<readonly Promise
 it('ends what a user allowed, in every process: no message after a second, no stream after five', async () => {
   const those = await logInAll()
   const streams = await openStreams(those)
-  const { grants } = JSON.parse((await cli('grants', 'ls', '--user', 'local:ana')).out) as {
+  const { grants } = (await here('grants', 'ls', '--user', 'local:ana')) as {
     grants: { id: string; client: string }[]
   }
   expect(grants.map(({ client }) => client).toSorted()).toEqual(
     those.map(({ client }) => client.id).toSorted(),
   )
-  expect(JSON.parse((await cli('grants', 'show', grants[0]?.id ?? '')).out)).toEqual(grants[0])
-  expect(JSON.parse((await cli('grants', 'revoke', '--user', 'local:ana', '--dry-run')).out)).toEqual({
+  expect(await here('grants', 'show', grants[0]?.id ?? '')).toEqual(grants[0])
+  expect(await here('grants', 'revoke', '--user', 'local:ana', '--dry-run')).toEqual({
     would_end: { grants: 2, users: 1, clients: 2 },
   })
   expect(JSON.parse((await cli('grants', 'revoke', '--user', 'local:ana')).out)).toEqual({
     ended: { grants: 2, users: 1, clients: 2 },
   })
   await isOver(those, streams)
-  expect(errorOf(await cli('grants', 'show', grants[0]?.id ?? ''))).toMatchObject({ code: 'grant.unknown' })
-  expect(errorOf(await cli('grants', 'revoke'))).toMatchObject({ code: 'usage' })
+  expect(await here('grants', 'show', grants[0]?.id ?? '')).toEqual({ refused: 'grant.unknown' })
+  expect(await here('grants', 'revoke')).toEqual({ refused: 'usage' })
 }, 60_000)
 
 it('blocks a user in every process until that is lifted', async () => {
   const those = await logInAll()
   const streams = await openStreams(those)
-  expect(JSON.parse((await cli('blocks', 'add', '--user', 'local:ana')).out)).toEqual({
+  expect(await here('blocks', 'add', '--user', 'local:ana')).toEqual({ refused: 'admin.last' })
+  expect(JSON.parse((await cli('blocks', 'add', '--user', 'local:ana', '--force')).out)).toEqual({
     ended: { grants: 2, users: 1, clients: 2 },
   })
   await isOver(those, streams)
@@ -137,11 +156,11 @@ it('blocks a user in every process until that is lifted', async () => {
     const answer = await browser.submit(await browser.go('/login'), '/login', person)
     expect([answer.status, answer.body]).toEqual([403, expect.stringContaining('Account blocked')])
   }
-  expect(JSON.parse((await cli('blocks', 'ls')).out)).toMatchObject({
+  expect(await here('blocks', 'ls')).toMatchObject({
     blocks: [{ user: 'local:ana', by: 'cli' }],
   })
-  expect((await cli('blocks', 'rm', '--user', 'local:ana')).code).toBe(0)
-  expect(errorOf(await cli('blocks', 'rm', '--user', 'local:ana'))).toMatchObject({ code: 'block.unknown' })
+  expect(await here('blocks', 'rm', '--user', 'local:ana')).toEqual({ unblocked: { user: 'local:ana' } })
+  expect(await here('blocks', 'rm', '--user', 'local:ana')).toEqual({ refused: 'block.unknown' })
   const trail = await postern(place, [
     ...['audit', 'query', 'kind:access.ended,access.blocked,access.unblocked'],
     ...['--state', 'state', '-o', 'json'],
@@ -158,4 +177,43 @@ it('blocks a user in every process until that is lifted', async () => {
     { by: 'cli', reason: 'ended_by_admin' },
   ])
   for (const each of await logInAll()) expect((await callerAt(each).post(call())).status).toBe(200)
+}, 60_000)
+
+it('locks the gateway and disables a service in every process, and shows who has access', async () => {
+  const those = await logInAll()
+  const streams = await openStreams(those)
+  const answers = async (...wanted: readonly number[]): Promise<void> => {
+    const since = performance.now()
+    const asked = async () =>
+      (await Promise.all(those.map(async (each) => callerAt(each).post(call())))).map(({ status }) => status)
+    for (let got = await asked(); got.join() !== wanted.join(); got = await asked())
+      expect([got, performance.now() - since < 1000]).toEqual([got, true])
+  }
+  expect(await here('lock')).toMatchObject({ locked: true, by: 'cli', disabled: [] })
+  const since = performance.now()
+  await answers(503, 503)
+  await Promise.all(streams)
+  expect(performance.now() - since).toBeLessThan(5000)
+  expect(await here('unlock')).toEqual({ locked: false, disabled: [] })
+  await answers(200, 200)
+  expect(await here('services', 'disable', 'echo')).toMatchObject({
+    disabled: [{ service: 'echo', by: 'cli' }],
+  })
+  await answers(503, 503)
+  expect(await here('services', 'disable', 'nothing')).toEqual({ refused: 'service.unknown' })
+  expect(await here('services', 'enable', 'echo')).toEqual({ locked: false, disabled: [] })
+  await answers(200, 200)
+  const { clients } = (await here('clients', 'ls')) as {
+    clients: { id: string }[]
+  }
+  expect(clients.map(({ id }) => id)).toEqual(expect.arrayContaining(those.map(({ client }) => client.id)))
+  expect(await here('clients', 'show', those[0]?.client.id ?? '')).toMatchObject({
+    users: ['local:ana'],
+    grants: [{ user: 'local:ana' }],
+  })
+  expect(await here('people', 'ls')).toMatchObject({
+    people: [{ id: 'local:ana' }],
+  })
+  expect(await here('people', 'show', 'local:nobody')).toEqual({ refused: 'grant.unknown' })
+  expect(await here('blocks', 'add', '--domain', 'https://evil.example')).toEqual({ refused: 'usage' })
 }, 60_000)

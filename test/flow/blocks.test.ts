@@ -5,7 +5,7 @@ import { type Administrator, signInAs } from '../runtimes/administrator.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { allow, authorizeUrl, logIn, redeem, refresh, register } from '../runtimes/login.ts'
 import { ana, callerOf, type Somebody, yamada } from '../runtimes/people.ts'
-import { call } from '../runtimes/proxied.ts'
+import { call, endsWithin } from '../runtimes/proxied.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -22,13 +22,23 @@ describe.each(runtimes)('%s', (_, open) => {
   let admin: Administrator
   const resource = (id = 'echo') => `${house.origin}/${id}/mcp`
   beforeAll(async () => {
-    upstream = await openUpstream()
+    upstream = await openUpstream((request, response, body) => {
+      if (request.method === 'GET')
+        return void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
+      response.writeHead(200, { 'content-type': 'application/json' })
+      response.end(
+        JSON.stringify({ jsonrpc: '2.0', id: (JSON.parse(body) as { id: unknown }).id, result: {} }),
+      )
+    })
     house = await open({
       upstream: upstream.url,
       config: {
         local_users: [ana, yamada],
         admins: ['ANA@example.com'],
-        mcp_services: { other: { name: 'Other', url: upstream.url } },
+        mcp_services: {
+          other: { name: 'Other', url: upstream.url },
+          open: { url: upstream.url, auth_required: false },
+        },
       },
     })
     admin = await signInAs(house, ana)
@@ -144,6 +154,73 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(await status((await login(yamada)).tokens.access_token)).toBe(200)
   })
 
+  it('a locked gateway refuses every MCP request and goes on with everything else', async () => {
+    const { tokens } = await login(yamada)
+    const streams = [
+      await callerOf(house, resource(), tokens.access_token).get(),
+      await callerOf(house, resource('open'), '').get(),
+    ]
+    expect([await status(tokens.access_token), ...streams.map((one) => one.status)]).toEqual([200, 200, 200])
+    expect((await ask('PUT', '/api/lock')).status).toBe(204)
+    expect((await ask('PUT', '/api/lock')).status).toBe(204)
+    const refused = await callerOf(house, resource(), tokens.access_token).post(call())
+    expect([refused.status, refused.headers.get('retry-after'), await refused.json()]).toMatchObject([
+      503,
+      '60',
+      { error: { data: { code: 'gateway.locked' } } },
+    ])
+    await endsWithin(5000, house, Promise.all(streams.map((one) => one.text())))
+    expect(await status((await login(yamada, 'other')).tokens.access_token, 'other')).toBe(503)
+    expect((await callerOf(house, resource('open'), '').post(call())).status).toBe(503)
+    expect((await ask('GET', '/api/lock')).body).toMatchObject({
+      locked: true,
+      by: 'local:ana',
+      disabled: [],
+    })
+    expect((await ask('GET', '/api/grants')).status).toBe(200)
+    expect((await ask('DELETE', '/api/lock')).status).toBe(204)
+    expect((await ask('GET', '/api/lock')).body).toEqual({ locked: false, disabled: [] })
+    expect([
+      await status(tokens.access_token),
+      (await callerOf(house, resource('open'), '').post(call())).status,
+    ]).toEqual([200, 200])
+  })
+
+  it('a disabled service refuses every request to it, and others go on', async () => {
+    const [one, two] = [await login(yamada), await login(yamada, 'other')]
+    expect((await ask('PUT', '/api/services/echo/disabled')).status).toBe(204)
+    expect([await status(one.tokens.access_token), await status(two.tokens.access_token, 'other')]).toEqual([
+      503, 200,
+    ])
+    expect((await ask('GET', '/api/lock')).body).toMatchObject({
+      locked: false,
+      disabled: [{ service: 'echo', by: 'local:ana' }],
+    })
+    expect((await ask('PUT', '/api/services/nothing/disabled')).status).toBe(404)
+    expect((await ask('DELETE', '/api/services/echo/disabled')).status).toBe(204)
+    expect(await status(one.tokens.access_token)).toBe(200)
+  })
+
+  it('a blocked domain is that of every client whose document is there or below', async () => {
+    expect(await ask('POST', '/api/blocks', { domain: 'Evil.Example' })).toMatchObject({ status: 201 })
+    expect((await ask('GET', '/api/blocks')).body).toMatchObject({ blocks: [{ domain: 'evil.example' }] })
+    expect((await ask('DELETE', '/api/blocks?domain=EVIL.example')).status).toBe(204)
+    const { client, tokens } = await login(yamada)
+    await ask('POST', '/api/blocks', { domain: '127.0.0.1' })
+    expect([client.id.startsWith('https:'), await status(tokens.access_token)]).toEqual([false, 200])
+    await ask('DELETE', '/api/blocks?domain=127.0.0.1')
+    for (const body of [
+      { domain: 'https://evil.example' },
+      { domain: 'evil.example/x' },
+      { domain: 'evil' },
+      { domain: '*.example' },
+      { domain: 'evil.example', client: 'x' },
+      { domain: '' },
+      { domain: 7 },
+    ])
+      expect([body, (await ask('POST', '/api/blocks', body)).status]).toEqual([body, 400])
+  })
+
   it('ends all browser sessions of a user', async () => {
     const open = await signInAs(house, yamada)
     expect((await ask('DELETE', '/api/sessions?user=local:yamada')).body['sessions']).toBeGreaterThan(0)
@@ -164,6 +241,11 @@ describe.each(runtimes)('%s', (_, open) => {
       ['POST', '/api/blocks', { user: 'local:ana' }],
       ['DELETE', '/api/blocks?user=local:ana'],
       ['DELETE', '/api/sessions?user=local:ana'],
+      ['GET', '/api/lock'],
+      ['PUT', '/api/lock'],
+      ['DELETE', '/api/lock'],
+      ['PUT', '/api/services/echo/disabled'],
+      ['DELETE', '/api/services/echo/disabled'],
     ]
     for (const [method, path, body] of paths) {
       expect([path, (await ask(method, path, body, other)).status]).toEqual([path, 403])
