@@ -10,7 +10,7 @@ const writers = (calls: number) => {
   const batch = createWriteBatch()
   batch.calls = calls
   const written: number[] = []
-  const add = (n: number): void => batch.add({ flush: () => void written.push(n) })
+  const add = (n: number): void => batch.add({ flush: () => void written.push(n) }, 100)
   return { batch, written, add }
 }
 
@@ -39,12 +39,19 @@ describe('the writes of one turn', () => {
 
   it('include what is added while they are made only in the next turn', async () => {
     const { batch, written, add } = writers(2)
-    batch.add({ flush: () => add(2) })
+    batch.add({ flush: () => add(2) }, 100)
     add(1)
     await turn()
     expect(written).toEqual([1])
     await turn()
     expect(written).toEqual([1, 2])
+  })
+
+  it('include none of a body over 16 KiB', () => {
+    const { batch, written } = writers(2)
+    batch.add({ flush: () => void written.push(1) }, 16_385)
+    batch.add({ flush: () => void written.push(2) }, 16_384)
+    expect(written).toEqual([1])
   })
 
   it('of a call that is alone are made at once', () => {

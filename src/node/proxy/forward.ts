@@ -248,7 +248,7 @@ class NodeOutput implements ResponseOutput, SocketWriter {
       this.body =
         typeof body === 'string' ? body : body.length <= smallPiece ? latin1(body) : Buffer.from(body)
     }
-    this.batch.add(this)
+    this.batch.add(this, this.bytes)
   }
 
   flush(): void {
