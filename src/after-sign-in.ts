@@ -6,7 +6,7 @@ import type { IdentityProvider } from './identity/providers/provider.ts'
 import { personKey } from './kit/records.ts'
 import { type AppAccess, createAppAccess } from './oauth/connected-apps.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
-import type { Audit, MayStillSignIn, RenewProviderTokens } from './ports/modules.ts'
+import type { Audit, FlowGrant, MayStillSignIn, RenewProviderTokens } from './ports/modules.ts'
 import type { Person } from './ports/people.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Directory, FindAddress } from './ports/services.ts'
@@ -21,6 +21,7 @@ interface AfterSignInDeps {
   readonly sessions: { endOfPerson(key: string): Promise<number> }
   readonly connections: { readonly renewTokens: RenewProviderTokens }
   readonly record: Audit
+  readonly met?: ((grant: FlowGrant) => void) | undefined
 }
 
 /** `confirm` and `inUse` only where a provider is asked again. */

@@ -9,6 +9,8 @@ import { createAfterSignIn } from './after-sign-in.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
+import { createRecording } from './flows/observe.ts'
+import { createFlowsApi } from './flows/story.ts'
 import {
   type LoginLinks,
   createAccessRules,
@@ -20,7 +22,6 @@ import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
 import { requestUrl, transportSecurity } from './kit/http.ts'
-import { createAudit } from './kit/log.ts'
 import { Refusal } from './kit/refusal.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { createAuthorize } from './oauth/authorize.ts'
@@ -42,7 +43,7 @@ import { createCallRates } from './policy/call-rates.ts'
 import { createPolicy } from './policy/policy.ts'
 import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
-import type { Audit } from './ports/modules.ts'
+import type { Audit, FlowAdmin } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
@@ -92,6 +93,8 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   readonly access: AccessAdmin
   /** Access rules beside those of the configuration. */
   readonly rules: RulesAdmin
+  /** Absent where no flows are recorded. */
+  readonly flows: FlowAdmin | undefined
   readonly refuse: Refuse
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
@@ -124,7 +127,6 @@ const createPlatform = ({
     builtIn: services,
     draining,
     trim,
-    record: createAudit(runtime.log, runtime.trail),
     blocks: createBlocks(runtime),
     closures: createClosures(runtime),
     limit: createLimit({
@@ -168,7 +170,9 @@ const withServices = (platform: Platform) => {
   const stored = createStoredRules(runtime, registry.config)
   const policy = createPolicy({ config: registry.config, services: serviceOf, stored })
   const rates = createCallRates({ runtime, config: registry.config, services: serviceOf })
-  return { ...platform, bridges, directory, registry, refresh, find: refresh.find, stored, policy, rates }
+  const events = createRecording({ config, runtime, limit: platform.limit, directory })
+  const made = { bridges, directory, registry, refresh, find: refresh.find, stored, policy, rates }
+  return { ...platform, ...events, ...made }
 }
 
 const withIdentity = (parts: ReturnType<typeof withServices>) => {
@@ -213,7 +217,7 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
     rules: createRulesAdmin(parts),
     clients: known.clients(createClients({ runtime, config, documents, directory })),
     tokens: createTokens({ runtime, config, signer }),
-    pendingRequests: known.pendingRequests(createPendingRequests({ runtime })),
+    pendingRequests: known.pendingRequests(parts.watchPending(createPendingRequests({ runtime }))),
     authenticate: createAuthenticateBearer({ runtime, directory, signer, grants }),
   }
 }
@@ -261,39 +265,27 @@ const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLoca
 }
 
 const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
-  const { config, runtime, issuer, record, cors, trim, policy, rates, closures } = parts
+  const { config, runtime, issuer, recordCall: record, cors, trim, policy, rates, closures } = parts
   const { directory, registry, refresh, signer, grants, authenticate } = parts
   const hosts = createHostCheck({ config, directory })
   const endpointOf = createEndpoints(() => runtime.now())
-  const always = transportSecurity(issuer)
-  const refuse = createRefuse({ cors, log: runtime.log, always })
-  const contextOf = createServiceContexts({
-    config,
-    directory,
-    signer,
-    credentials,
-    transports: runtime.transports,
-    endpointOf,
-    policy,
-    now: runtime.now,
-  })
+  const refuse = createRefuse({ cors, log: runtime.log, always: transportSecurity(issuer) })
+  const common = { config, directory, credentials, endpointOf, policy }
+  const { now, transports } = runtime
+  const contextOf = createServiceContexts({ ...common, signer, transports, now })
   const proxyDeps = {
+    ...common,
     runtime,
-    config,
-    directory,
     hosts,
     contextOf,
-    endpointOf,
     authenticate,
     cors,
     record,
-    credentials,
     alive: async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined,
     serving: closures.over(registry.serving),
     closures,
-    always,
+    always: transportSecurity(issuer),
     trim,
-    policy,
     rates,
   }
   const { admit, respond, makeCall, admitSocket, moved } = createProxy(proxyDeps)
@@ -334,6 +326,7 @@ const createServiceHandlers = (
     }),
     servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
     ...createAdminHandlers(parts),
+    flows: createFlowsApi(parts),
     encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
     assets: createAssets(),
   }
@@ -355,7 +348,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     cors,
     hostCheck: hosts,
     pages,
-    log: runtime.log,
+    log: parts.watchLog(runtime.log),
     factsOf: parts.known.of,
     redirectTo: authorizationResponse(issuer),
   })
@@ -365,6 +358,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     registry,
     access: parts.accessAdmin,
     rules: parts.rules,
+    flows: parts.flowAdmin,
     bridges,
     record,
     ...calls,
@@ -373,7 +367,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       refresh: parts.refresh,
       fetchProxy,
       admitSocket,
-      app,
+      app: parts.watchApp(app),
     }),
     async warm() {
       const { policy, accessAdmin } = parts

@@ -1,5 +1,5 @@
 // The table of routes: every endpoint of the gateway that is not a proxied call, by path and method.
-import { type AdminHandlers, adminRoutes } from './admin/routes.ts'
+import { type AdminHandlers, type FlowHandlers, adminRoutes } from './admin/routes.ts'
 import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import type { ConnectedApps } from './oauth/connected-apps.ts'
@@ -8,7 +8,7 @@ import type { MetadataHandlers } from './oauth/metadata.ts'
 import type { Handler, Route } from './ports/modules.ts'
 import type { ServicesList, Status } from './status.ts'
 
-export interface Handlers extends AdminHandlers {
+export interface Handlers extends AdminHandlers, FlowHandlers {
   readonly metadata: MetadataHandlers
   readonly register: Handler
   readonly manage: Handler

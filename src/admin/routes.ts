@@ -1,5 +1,5 @@
 // What administrators ask for, the API and the page beside it: the handlers and their routes.
-import type { Route } from '../ports/modules.ts'
+import type { Handler, Route } from '../ports/modules.ts'
 import { type AccessApi, createAccessApi } from './access-api.ts'
 import { type AccessPage, type AccessPageDeps, createAccessPage } from './access-page.ts'
 import type { RulesAdmin } from './stored-rules.ts'
@@ -14,6 +14,11 @@ export interface AdminHandlers {
   readonly services: ServicesApi
   readonly access: AccessApi
   readonly accessPage: AccessPage
+}
+
+export interface FlowHandlers {
+  /** GET /api/flows?user=&client=&service=&state=&since=&limit=, /api/flows/:id */
+  readonly flows: Handler
 }
 
 export const createAdminHandlers = (
@@ -108,4 +113,19 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
   },
 ]
 
-export const adminRoutes = (h: AdminHandlers): readonly Route[] => [...serviceRoutes(h), ...accessRoutes(h)]
+const flowRoutes = ({ flows }: FlowHandlers): readonly Route[] => [
+  {
+    paths: ['/api/flows', '/api/flows/:id'],
+    description:
+      'List recorded flows, show one: for administrators all (?user=, ?client=, ?service=, ?state=, ?since=, ?limit=), for other users their own',
+    surface: 'json',
+    cors: false,
+    methods: { GET: flows },
+  },
+]
+
+export const adminRoutes = (h: AdminHandlers & FlowHandlers): readonly Route[] => [
+  ...serviceRoutes(h),
+  ...accessRoutes(h),
+  ...flowRoutes(h),
+]

@@ -7,6 +7,7 @@ import type { BlockOptions, GrantOptions, RecordOptions, RuleOptions } from './a
 import type { AddOptions, AdminTarget } from './admin.ts'
 import type { AuditTarget, ExportOptions, QueryOptions, VerifyOptions } from './audit.ts'
 import type { ConfigurationRequest } from './configuration.ts'
+import type { FlowListOptions } from './flow-record.ts'
 import { UsageError, exitCodes } from './output.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 
@@ -238,6 +239,31 @@ export const addRuleVerbs = (access: Command): void => {
     .action(async (id: string | undefined, options: RecordOptions, command: Command) =>
       (await load()).revokeAccess(await targetOf(command), id, options),
     )
+}
+
+export const addFlowVerbs = (flows: Command): void => {
+  const load = () => import('./flow-record.ts')
+  const filtered = (command: Command): Command =>
+    addFilter(command)
+      .addOption(
+        new Option('--outcome <state>', 'Only those in this state.').choices([
+          'open',
+          'waiting',
+          'completed',
+          'stalled',
+          'failed',
+          'abandoned',
+        ]),
+      )
+      .option('--since <time>', 'How far back: 30m, 24h, 7d, or a date.', '7d')
+  filtered(verb(flows, 'ls', 'List recorded flows, newest first, with what each came to.'))
+    .option('--limit <n>', 'Maximum number of flows.', '50')
+    .action(async (options: FlowListOptions, command: Command) =>
+      (await load()).listFlows(await targetOf(command), options),
+    )
+  verb(flows, 'show', 'Tell a flow step by step: where it stopped, and who must act.')
+    .argument('<id>', 'ID of the flow, or a request ID, grant ID or client_id that it contains.')
+    .action(async (id: string, _, command: Command) => (await load()).showFlow(await targetOf(command), id))
 }
 
 export const addAuditVerbs = (audit: Command): void => {

@@ -78,6 +78,19 @@ const audit = z
     'Audit trail: a searchable, tamper-evident record of sign-ins, consents, grants and calls, in `audit.db` in the state directory. Without this section there is none. See [Audit trail](../guide/audit-trail.md).',
   )
 
+const flowRecord = z
+  .strictObject({
+    enabled: z.boolean().default(true).describe('Record flows.'),
+    retention: duration(
+      's',
+      ['30d', '1d', '365d'],
+      'How long flows are kept, counted from their first step. Flows in which nobody signed in are kept for one day.',
+    ),
+  })
+  .describe(
+    'Flow record: the steps of each attempt of an app to get access, from its registration to its first call, with where it stopped and who must act. Read it with `postern flows`. Without this section there is none. See [Flows](../guide/flows.md).',
+  )
+
 const storage = z
   .strictObject({
     type: z
@@ -193,6 +206,7 @@ export const configSchema = z
     mcpServers: mcpServersKeys,
     access: accessKeys,
     audit: audit.optional(),
+    flows: flowRecord.optional(),
     rate_limits: rateLimitKeys,
     local_users: z
       .array(localUserKeys)

@@ -86,15 +86,20 @@ const grave = new Set([
 type WriteEvent = (level: 'info' | 'warn', event: string, fields: LogFields, audit: true) => void
 type AuditEvent = LogFields & { readonly event: string }
 
-/** One function, one event a line; and a row where a trail is kept. */
+/**
+ * One function, one event a line; and a row where a trail is kept. `awaited`: by grant, who waits for its first
+ * call; nearly always nobody.
+ */
 export const createAudit =
   <Caller>(
     log: WriteEvent,
     trail?: { record(event: AuditEvent, body?: Uint8Array, caller?: Caller): void },
+    awaited?: ReadonlyMap<unknown, (event: AuditEvent) => void>,
   ) =>
   (event: AuditEvent, body?: Uint8Array, caller?: Caller): void => {
     log(grave.has(event.event) ? 'warn' : 'info', event.event, event, true)
     trail?.record(event, body, caller)
+    if (awaited !== undefined && awaited.size > 0) awaited.get(event['grant'])?.(event)
   }
 
 // Text from elsewhere on its way into the log: without what could drive a terminal, without credentials, and

@@ -199,6 +199,15 @@ export const createRecords = <T>(
 /** What is closed for now (admin/blocks.ts); every process reads it again and again. */
 export const closuresKey = 'closures'
 
+/** Removes many records, in one call where the store has one for it. */
+export const takeAll = async (
+  store: Pick<SealedStore, 'take'> & { takeMany?(keys: readonly string[]): Promise<unknown> },
+  keys: readonly string[],
+): Promise<void> => {
+  if (store.takeMany) await store.takeMany(keys)
+  else for (const key of keys) await store.take(key)
+}
+
 /**
  * The one key under which anything of a person is kept: provider and the provider's stable subject. E-mail is
  * never a key (two accounts may share one).

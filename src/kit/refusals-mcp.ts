@@ -297,6 +297,7 @@ export const mcpRefusals = {
     'Administrator access is required. Administrators are listed under admins in the configuration.',
   ),
   'grant.unknown': row(404, 'invalid_request', 1404, 'There is no grant with that ID.'),
+  'flow.unknown': row(404, 'invalid_request', 1404, 'There is no recorded flow with that ID.'),
   'block.unknown': row(404, 'invalid_request', 1404, 'That user or client is not blocked.'),
   'rule.unknown': row(404, 'invalid_request', 1404, 'There is no stored access rule with that ID.'),
   'rule.invalid': row(400, 'invalid_request', 1400, 'The access rule is invalid.'),

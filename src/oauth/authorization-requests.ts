@@ -37,6 +37,8 @@ export interface AuthorizationRequest {
    * obtain an answer without a question.
    */
   readonly ownNavigation: boolean
+  /** ID of its flow (ports/modules.ts), where flows are recorded. */
+  readonly flow?: string
 }
 
 export interface PendingRequest extends AuthorizationRequest {

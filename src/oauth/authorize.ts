@@ -5,7 +5,7 @@
 import { seeOther } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { redirectMatches, withoutQuery } from '../kit/urls.ts'
-import type { Handler, Limit, Sessions } from '../ports/modules.ts'
+import type { BeginFlow, Handler, Limit, Sessions } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory, FindAddress } from '../ports/services.ts'
 import type { AuthorizationRequest, PendingRequests } from './authorization-requests.ts'
@@ -23,6 +23,7 @@ export interface AuthorizeDeps {
   readonly pendingRequests: PendingRequests
   readonly sessions: Sessions
   readonly limit: Limit
+  readonly beginFlow?: BeginFlow | undefined
 }
 
 // Each check takes what those before it have established and returns it with what it adds.
@@ -205,7 +206,11 @@ const checked = async (request: AnswerableRequest, deps: AuthorizeDeps): Promise
 const maxRequest = 16_384
 
 /** What the checks have established, as it is kept. */
-const requestOf = (request: CheckedRequest, isOwnNavigation: boolean): AuthorizationRequest => ({
+const requestOf = (
+  request: CheckedRequest,
+  isOwnNavigation: boolean,
+  flow: string | undefined,
+): AuthorizationRequest => ({
   clientId: request.client.id,
   client: snapshotOf(request.client, request.scopes),
   redirectUri: request.redirectUri,
@@ -218,23 +223,27 @@ const requestOf = (request: CheckedRequest, isOwnNavigation: boolean): Authoriza
   promptNone: request.prompt.has('none'),
   ...(request.signedInSince !== undefined && { signedInSince: request.signedInSince }),
   ownNavigation: isOwnNavigation,
+  ...(flow !== undefined && { flow }),
 })
 
 export const createAuthorize = (deps: AuthorizeDeps): Handler => {
-  const { runtime, clients, pendingRequests, sessions, limit } = deps
+  const { runtime, clients, pendingRequests, sessions, limit, beginFlow } = deps
   return async (request, context) => {
     await limit('authorize', { ip: context.ip })
     // RFC 6749 §3.1 allows POST; its query is never read, so the two cannot be played against each other.
     const params = request.method === 'POST' ? await readForm(request, maxRequest) : readQuery(request)
     const session = sessions.of(request)
     session.catch(() => undefined)
-    const answerable = redirectRegistered(await clientKnown({ params, now: runtime.now() }, clients))
+    const known = await clientKnown({ params, now: runtime.now() }, clients)
+    // Until a person has allowed it something, what a registered client asks belongs to its registration.
+    const flow = beginFlow?.(request, known.client.registered?.registration.flow)
+    const answerable = redirectRegistered(known)
     const { authorization, signedIn } = await clients.approvals.guard(async () => {
       const complete = await checked(answerable, deps)
       const signedIn = (await session) !== undefined
       if (complete.prompt.has('none') && !signedIn)
         throw tellClient(complete, 'login.required', 'prompt=none without a session')
-      return { authorization: requestOf(complete, ownNavigation(request)), signedIn }
+      return { authorization: requestOf(complete, ownNavigation(request), flow), signedIn }
     }, answerable.client)
     if (!signedIn) await takeSpace(limit, { of: 'authorize', record: authorization, ip: context.ip })
     const { id, cookies } = await pendingRequests.open(authorization, request)

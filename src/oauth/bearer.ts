@@ -196,6 +196,7 @@ export const createAuthenticateBearer = ({
       clientId: grant.clientId,
       clientName: grant.clientName,
       grantId: grant.id,
+      ...(grant.flow !== undefined && { flow: grant.flow }),
       scopes,
       resource: grant.resource,
       expiresAt: claims.exp * 1000,

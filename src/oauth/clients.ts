@@ -26,6 +26,8 @@ export interface Registration {
   readonly ended?: true
   /** No person has allowed this client anything yet. */
   readonly unused?: true
+  /** Until then: the flow that it began (ports/modules.ts). */
+  readonly flow?: string
   /** Epoch ms. */
   readonly issuedAt: number
   readonly renewedAt: number
@@ -46,7 +48,7 @@ export interface NewRegistration {
 
 export interface Registrations {
   /** Keeps new metadata under a new id. The secrets are returned here and kept as digests. */
-  create(metadata: ClientMetadata): Promise<NewRegistration>
+  create(metadata: ClientMetadata, flow?: string): Promise<NewRegistration>
   read(id: string): Promise<ReadRegistration | undefined>
   /**
    * New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made
@@ -186,9 +188,10 @@ export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps):
         ({ ended, ...rest }) => (ended ? undefined : { ...rest, ended: true }),
         () => ({ ttlMs: endedMs }),
       ),
-    async create(metadata) {
+    async create(metadata, flow) {
       const made = newRegistration(metadata, runtime)
-      await records.put(made.registration.id, made.registration, { ...ttl, only: 'absent' })
+      const registration = { ...made.registration, ...(flow !== undefined && { flow }) }
+      await records.put(registration.id, registration, { ...ttl, only: 'absent' })
       return made
     },
     async replace({ registration, mark }, metadata) {
@@ -210,7 +213,7 @@ export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps):
     use: (first) =>
       change(
         first,
-        ({ unused, ...rest }) => (unused ? { ...rest, renewedAt: runtime.now() } : undefined),
+        ({ unused, flow: _, ...rest }) => (unused ? { ...rest, renewedAt: runtime.now() } : undefined),
         () => ttl,
       ),
     async renew({ registration, mark }) {

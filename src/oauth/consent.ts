@@ -136,6 +136,7 @@ const issueCode = async (
       challenge,
       refreshable: mayRefresh(client, scopes),
       authTime: session.signedInAt,
+      ...(pending.flow !== undefined && { flow: pending.flow }),
     }),
     client.registered && clients.registrations.use(client.registered),
     keep,

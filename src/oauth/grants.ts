@@ -3,9 +3,9 @@
 import type { Config } from '../config/schema.ts'
 import { networkOf } from '../kit/addresses.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
-import { type Records, createRecords, personKey } from '../kit/records.ts'
+import { type Records, createRecords, personKey, takeAll } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
-import type { Audit, AuditEvent, MayStillSignIn } from '../ports/modules.ts'
+import type { Audit, AuditEvent, FlowGrant, MayStillSignIn } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
@@ -65,6 +65,8 @@ export interface Grant extends Rotation {
   readonly salt: string
   readonly createdAt: number
   readonly authTime: number
+  /** ID of the flow that it came of (ports/modules.ts). */
+  readonly flow?: string
   readonly redeemedAt?: number
   readonly lastUse?: LastUse
   readonly revokedReason?: string
@@ -95,6 +97,7 @@ export type NewGrant = Pick<
   | 'challenge'
   | 'refreshable'
   | 'authTime'
+  | 'flow'
 >
 
 export interface Grants {
@@ -145,6 +148,8 @@ export interface GrantsDeps {
   readonly find: FindAddress
   /** A live grant of this person is in use. */
   readonly inUse?: (person: Person) => void
+  /** Told of a live grant that this process has not met lately. */
+  readonly met?: ((grant: FlowGrant) => void) | undefined
 }
 
 // The client's tag makes all grants of one client neighbours in the store, so that they are found without an
@@ -243,7 +248,7 @@ type GrantStatus = Pick<Grants, 'live' | 'lately'> & { readonly forget: (id: str
 const createGrantStatus = (
   runtime: Pick<Runtime, 'now' | 'defer'>,
   read: Grants['read'],
-  noteUse: (grant: Grant) => void,
+  noteUse: (grant: Grant, isNew: boolean) => void,
 ): GrantStatus => {
   const { now } = runtime
   const singleFlight = createSingleFlight(runtime)
@@ -256,7 +261,7 @@ const createGrantStatus = (
     const at = now()
     const found = await read(id)
     const grant = found?.grant.state === 'live' ? found.grant : undefined
-    if (grant) noteUse(grant)
+    if (grant) noteUse(grant, !seen.has(id))
     seen.delete(id)
     if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
     seen.set(id, { grant, at })
@@ -362,11 +367,6 @@ const createPages = (runtime: GrantsDeps['runtime']): Grants['pages'] =>
       )
   }
 
-const takeAll = async (store: Runtime['store'], keys: readonly string[]): Promise<void> => {
-  if (store.takeMany) await store.takeMany(keys)
-  else for (const key of keys) await store.take(key)
-}
-
 const revokedEvent = (grant: Grant, reason: string): AuditEvent => ({
   event: 'grant.revoked',
   grant: grant.id,
@@ -374,6 +374,7 @@ const revokedEvent = (grant: Grant, reason: string): AuditEvent => ({
   person: personKey(grant.person),
   resource: grant.resource,
   reason,
+  flow: grant.flow,
 })
 
 interface RevocationDeps {
@@ -428,9 +429,10 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
   const list = createGrantList(deps, records, readKept)
-  const { live, lately, forget } = createGrantStatus(runtime, read, (grant) => {
+  const { live, lately, forget } = createGrantStatus(runtime, read, (grant, isNew) => {
     list.noteUse(grant)
     deps.inUse?.(grant.person)
+    if (isNew) deps.met?.(grant)
   })
   /** Its tokens were asked for. */
   const used = async (grant: Grant, mark: string, ip: string): Promise<boolean> => {

@@ -167,6 +167,7 @@ export const factsOf = (grant: Grant, { context }: TokenRequest) => ({
   client: grant.clientId,
   person: subjectOf(grant),
   resource: grant.resource,
+  flow: grant.flow,
   ip: context.ip,
   request_id: context.requestId,
 })

@@ -4,7 +4,7 @@ import { isLoopbackHost } from '../kit/addresses.ts'
 import { sameText } from '../kit/bytes.ts'
 import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Audit, Handler, Limit } from '../ports/modules.ts'
+import type { Audit, BeginFlow, Handler, Limit } from '../ports/modules.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type ClientMetadata, judgeClientMetadata, parseStrictJson, strictText } from './client.ts'
@@ -18,6 +18,7 @@ export interface RegisterDeps {
   readonly clients: Pick<Clients, 'registrations'>
   readonly limit: Limit
   readonly record: Audit
+  readonly beginFlow?: BeginFlow | undefined
 }
 
 const lists = ['redirect_uris', 'grant_types', 'response_types', 'contacts']
@@ -119,9 +120,10 @@ const kindOf = ({ redirect_uris: [uri = ''] }: ClientMetadata): string => {
 }
 
 export const createRegister =
-  ({ directory, clients, limit, record }: RegisterDeps): Handler =>
+  ({ directory, clients, limit, record, beginFlow }: RegisterDeps): Handler =>
   async (request, context) => {
     onlyMethod(request, 'POST')
+    const flow = beginFlow?.(request)
     await limit('register-address', { ip: context.ip })
     const { metadata } = await readClientMetadata(request)
     await takeSpace(limit, {
@@ -131,7 +133,7 @@ export const createRegister =
       kind: kindOf(metadata),
     })
     const { registrations } = clients
-    const { registration, secret, accessToken } = await registrations.create(metadata)
+    const { registration, secret, accessToken } = await registrations.create(metadata, flow)
     record({
       event: 'client.registered',
       ...registeredFacts(registration),

@@ -150,7 +150,11 @@ export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): 
     if (!grantType) throw new Refusal('grant.type', `grant_type ${type.slice(0, 100)}`)
     let facts: RequestFacts = {}
     const about = (grant: Grant): void =>
-      void (facts = { person: subjectOf(grant), service: directory.resolve(grant.resource)?.service.id })
+      void (facts = {
+        person: subjectOf(grant),
+        service: directory.resolve(grant.resource)?.service.id,
+        flow: grant.flow,
+      })
     try {
       return await grantType({
         client,

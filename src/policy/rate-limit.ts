@@ -121,6 +121,8 @@ export const paces = {
   'sign-in-address': { points: 100, seconds: 60, always: true },
   'kept-registrations': { points: 50_000, seconds: 3600, always: true, shared: true },
   'kept-flows': { points: 60_000, seconds: 600, always: true, shared: true },
+  flows: { points: 20, seconds: 60 },
+  'kept-strangers-flows': { points: 10_000, seconds: 86_400, always: true, shared: true },
 } as const satisfies Record<PaceKind, Pace>
 
 /** A /48 has 65,536 networks and is what one subscriber may have; many subscribers may sit in one, too. */

@@ -1,6 +1,7 @@
 // The functions that modules need of one another. The composition root (gateway.ts) passes them; no module
 // imports another.
 import type { JSONWebKeySet, JWTPayload } from 'jose'
+import type { RefusalCode } from '../kit/refusal.ts'
 import type { ClientView, AccountStatus } from './pages.ts'
 import type { Block, BlockedParty, GrantFilter, Impact, ListedGrant, Person, Principal } from './people.ts'
 import type { RequestContext } from './runtime.ts'
@@ -146,6 +147,145 @@ export interface AuditEvent {
  * `caller`: who called.
  */
 export type Audit = (event: AuditEvent, body?: Uint8Array, caller?: Principal) => void
+
+// The flow record: the steps of one attempt of an app to get access, from its registration to its first call,
+// joined under one ID.
+
+/**
+ * The ID of the flow that a request belongs to: `known`, if there is one, or a new one. Undefined where no flows
+ * are recorded.
+ */
+export type BeginFlow = (request: Request, known?: string) => string | undefined
+
+/** What a grant knows of its flow. */
+export interface FlowGrant {
+  readonly id: string
+  readonly flow?: string
+}
+
+export type FlowStepKind =
+  | 'register'
+  | 'authorize'
+  | 'sign-in'
+  | 'provider-redirect'
+  | 'provider-callback'
+  | 'consent'
+  | 'upstream-connect'
+  | 'token'
+  | 'first-call'
+  | 'refresh'
+  | 'revoke'
+
+/** What is kept of a request or an answer, by an allow-list; a secret is the beginning of its digest, `‹…›`. */
+export type FlowFacts = Readonly<Record<string, string | number | readonly string[]>>
+
+export interface FlowStep {
+  /** Epoch ms. */
+  readonly at: number
+  readonly step: FlowStepKind
+  /**
+   * `done`: it was carried out. `asked`: somebody is away or at a page, and the next step is theirs. `refused`:
+   * `code` says why.
+   */
+  readonly result: 'done' | 'asked' | 'refused'
+  /** Of the refusal, or `sign-in.failed`. */
+  readonly code?: RefusalCode | 'sign-in.failed'
+  /** HTTP status. */
+  readonly status?: number
+  readonly request: FlowFacts
+  readonly answer: FlowFacts
+  /** Address of whoever asked. */
+  readonly ip?: string
+  readonly requestId?: string
+}
+
+export interface FlowRecord {
+  readonly id: string
+  /** Epoch ms of its first step. */
+  readonly at: number
+  readonly client?: string
+  /** Untrusted text. */
+  readonly clientName?: string
+  readonly service?: string
+  /** Key of the person (kit/records.ts), once somebody has signed in. */
+  readonly person?: string
+  readonly grant?: string
+  readonly steps: readonly FlowStep[]
+  /** There were more steps than are kept. */
+  readonly cut?: true
+}
+
+/** Who has to act for it to go on. */
+export type FlowActor = 'app' | 'operator' | 'user' | 'server' | 'nobody'
+
+/** What a flow came to, or where it stopped and who must do what. */
+export interface FlowFinding {
+  readonly code: string
+  readonly acts: FlowActor
+  readonly say: string
+  readonly fix?: string
+}
+
+/**
+ * `open`: it goes on. `waiting`: for a person. `completed`: the app has called the service. `stalled`: the app
+ * has not gone on. `failed`: a step was refused. `abandoned`: the person has not gone on.
+ */
+export type FlowState = 'open' | 'waiting' | 'completed' | 'stalled' | 'failed' | 'abandoned'
+
+export interface FlowStory {
+  readonly state: FlowState
+  readonly finding?: FlowFinding
+}
+
+/** What flows are looked for by. */
+export interface FlowFilter {
+  readonly user?: string | undefined
+  readonly client?: string | undefined
+  readonly service?: string | undefined
+  readonly state?: string | undefined
+  /** Epoch ms: only those that began then or later. */
+  readonly since?: number | undefined
+}
+
+/** A flow as it is told, over HTTP and by the command line. Texts of apps are untrusted. */
+export interface ListedFlow extends FlowStory {
+  readonly id: string
+  readonly at: string
+  readonly client?: string
+  readonly client_name?: string
+  readonly service?: string
+  readonly user?: string
+  readonly grant?: string
+  readonly steps: readonly ListedFlowStep[]
+  readonly cut?: true
+}
+
+export interface ListedFlowStep extends Omit<FlowStep, 'at' | 'requestId'> {
+  readonly at: string
+  /** Milliseconds since the step before. */
+  readonly after_ms: number
+  readonly request_id?: string
+}
+
+/** Whoever asks for their own flows, and from where. */
+export interface FlowOwner {
+  readonly person: string
+  readonly ip: string
+}
+
+export interface FoundFlows {
+  readonly flows: readonly ListedFlow[]
+  /** Older ones were not looked at. */
+  readonly truncated: boolean
+}
+
+export interface FlowAdmin {
+  list(filter: FlowFilter, limit: number, own?: FlowOwner): Promise<FoundFlows>
+  /**
+   * By its ID, or the newest that has this request, grant or client. Throws `flow.unknown`.
+   */
+  show(id: string, own?: FlowOwner): Promise<ListedFlow>
+}
 
 // What other modules ask of connections: the credential of each call, and the upstream's own question as a
 // step of a login.

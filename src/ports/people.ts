@@ -32,6 +32,8 @@ export interface Principal {
   /** The client's display name at the time of consent; untrusted text. */
   readonly clientName: string
   readonly grantId: string
+  /** ID of the flow that the grant came of (ports/modules.ts). */
+  readonly flow?: string
   readonly scopes: readonly string[]
   /** Canonical resource URL the token is bound to (RFC 8707). */
   readonly resource: string

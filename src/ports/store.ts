@@ -97,6 +97,8 @@ export type PaceKind =
   | 'sign-in-address'
   | 'kept-registrations'
   | 'kept-flows'
+  | 'flows'
+  | 'kept-strangers-flows'
 
 /**
  * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen

@@ -166,6 +166,8 @@ export const createRefuse =
 const cut = (text: string | undefined): string | undefined =>
   text === undefined ? undefined : text.slice(0, 256)
 
+const shortWhy = (why: string | undefined): string | undefined => (why ? logText(why) : undefined)
+
 interface CallOutcome {
   readonly result: 'answered' | 'failed' | 'aborted' | 'refused'
   /** HTTP status the caller saw; 0 when none was sent. */
@@ -216,12 +218,13 @@ export const socketEvent = (
   person: principal?.personKey,
   client: principal?.clientId,
   grant: principal?.grantId,
+  flow: principal?.flow,
   method: cut(envelope?.messages[0]?.method),
   name: cut(envelope?.messages[0]?.name),
   close_code: closeCode,
   reason,
   refusal,
-  why: why ? logText(why) : undefined,
+  why: shortWhy(why),
   messages,
   duration_ms: durationMs,
 })
@@ -241,6 +244,7 @@ const callEvent = (
     person: principal?.personKey,
     client: principal?.clientId,
     grant: principal?.grantId,
+    flow: principal?.flow,
     http: head.method,
     method: cut(first?.method),
     name: cut(first?.name),
@@ -253,7 +257,7 @@ const callEvent = (
     result: ending.result,
     status: ending.status,
     refusal: ending.code,
-    why: ending.why ? logText(ending.why) : undefined,
+    why: shortWhy(ending.why),
     rule: ending.rule ?? (batch ? undefined : rules?.[0]),
     is_error: ending.isError,
     first_byte_ms: ending.firstByteMs,

@@ -5,13 +5,15 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { UsageError } from '../../src/cli/output.ts'
 import { createProgram } from '../../src/cli/program.ts'
+import type { ListedFlow } from '../../src/ports/modules.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { type Client, logIn, person, refresh, type Tokens } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
-import { call } from '../runtimes/proxied.ts'
+import { call, until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { createPlace, type Place, postern } from './cli-process.ts'
 
@@ -63,6 +65,7 @@ beforeAll(async () => {
       local_users: [person],
       admins: ['local:ana'],
       audit: { enabled: true },
+      flows: {},
       mcp_services: { echo: { url: upstream.url } },
     }),
   )
@@ -77,17 +80,24 @@ afterAll(async () => {
 /** As a third process. */
 const cli = (...args: string[]) => postern(place, [...args, '--state', 'state', '--json'])
 
-/** The same command without a process of its own: what it printed, or `{ refused }` with the code of its error. */
-const here = async (...args: string[]): Promise<unknown> => {
+/** What a command prints that has no process of its own. */
+const shown = async (...args: string[]): Promise<string> => {
   const printed = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
-  const where = ['--config', join(place.path, 'postern.yaml'), '--state', join(place.path, 'state'), '--json']
+  const where = ['--config', join(place.path, 'postern.yaml'), '--state', join(place.path, 'state')]
   try {
     await createProgram().parseAsync(['node', 'postern', ...args, ...where])
-    return JSON.parse(printed.mock.calls.map(([text]) => String(text)).join('')) as unknown
-  } catch (error) {
-    return { refused: error instanceof UsageError ? 'usage' : (error as { code?: string }).code }
+    return stripVTControlCharacters(printed.mock.calls.map(([text]) => String(text)).join(''))
   } finally {
     printed.mockRestore()
+  }
+}
+
+/** The same as JSON, or `{ refused }` with the code of its error. */
+const here = async (...args: string[]): Promise<unknown> => {
+  try {
+    return JSON.parse(await shown(...args, '--json')) as unknown
+  } catch (error) {
+    return { refused: error instanceof UsageError ? 'usage' : (error as { code?: string }).code }
   }
 }
 
@@ -216,4 +226,35 @@ it('locks the gateway and disables a service in every process, and shows who has
   })
   expect(await here('people', 'show', 'local:nobody')).toEqual({ refused: 'grant.unknown' })
   expect(await here('blocks', 'add', '--domain', 'https://evil.example')).toEqual({ refused: 'usage' })
+}, 60_000)
+
+it('shows how an app got access, whichever process its requests met, and what came of it', async () => {
+  const [one, other] = gateways as [Running, Running]
+  const { client, tokens } = await logIn(one)
+  expect((await callerOf(one, `${one.origin}/echo/mcp`, tokens.access_token).post(call())).status).toBe(200)
+  expect((await refresh(other, client, tokens.refresh_token)).status).toBe(200)
+  // Steps are written a moment after the answer.
+  const told = async () => (await here('flows', 'show', client.id)) as ListedFlow
+  const lastOf = async () => (await told()).steps?.at(-1)?.step
+  await until(async () => (await lastOf()) === 'refresh', 'the last step', 20_000)
+  const flow = await told()
+  expect(flow.steps.map(({ step }) => step).join(' ')).toBe(
+    'register authorize sign-in sign-in consent consent token first-call refresh',
+  )
+  const page = await shown('flows', 'show', flow.id)
+  expect(page).toMatch(/^completed {2}The app has access and has used it\.\n/)
+  expect(page).toContain(`App      Flow test  ${client.id}\n`)
+  expect(page).toMatch(/\n[\d:.]{12} +\+\d+ ms ✓ first-call\n +method=tools\/call {2}name=whoami\n/)
+  const list = await shown('flows', 'ls', '--user', 'ana', '--limit', '1')
+  expect(list).toMatch(/^FLOW +BEGAN \(UTC\) +STATE +APP +SERVICE +USER +WHAT HAPPENED\n/)
+  expect(list).toContain('\n1 completed. There are more; narrow the list or raise --limit.\n')
+  expect(await here('flows', 'ls', '--client', client.id, '--outcome', 'completed')).toMatchObject({
+    flows: [{ id: flow.id, state: 'completed' }],
+    truncated: false,
+  })
+  expect(await here('flows', 'ls', '--client', client.id, '--outcome', 'stalled')).toMatchObject({
+    flows: [],
+  })
+  expect(await here('flows', 'show', 'none')).toEqual({ refused: 'flow.unknown' })
+  expect(await here('flows', 'ls', '--since', 'soon')).toEqual({ refused: 'usage' })
 }, 60_000)

@@ -54,6 +54,7 @@ const table: Readonly<Record<string, Partial<Record<Target, Leave>>>> = {
   services: control,
   admin: control,
   audit: { ...room, room: 'yes' },
+  flows: room,
   stores: { kit: 'yes', ports: 'types', stores: 'yes' },
   '': {
     kit: 'yes',
@@ -146,6 +147,7 @@ describe('the walls between the rooms', () => {
       'stdio',
       'policy',
       'audit',
+      'flows',
       'pages',
       'node',
       'config',

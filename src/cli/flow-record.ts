@@ -1,0 +1,187 @@
+// `postern flows`: how apps got access, or where they stopped. The commands read the state directory, whether or not
+// a gateway is running.
+import { styleText } from 'node:util'
+import { printable } from '../config/tree.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { FlowActor, FlowAdmin, FlowState, ListedFlow, ListedFlowStep } from '../ports/modules.ts'
+import { readTime } from '../stores/audit.ts'
+import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
+import { StartError, UsageError, print, printJson, printTable } from './output.ts'
+import { issuerOf } from './state.ts'
+
+export interface FlowListOptions {
+  readonly user?: string
+  readonly client?: string
+  readonly service?: string
+  readonly outcome?: string
+  readonly since: string
+  readonly limit: string
+}
+
+/** A refusal becomes a `StartError`. */
+const withFlows = async (target: AdminTarget, work: (flows: FlowAdmin) => Promise<void>): Promise<void> => {
+  const { config, stateDir } = target
+  if (!config.flows?.enabled)
+    throw new StartError(
+      'flows.none',
+      'Flows are not recorded. To record them, add "flows: {}" to the configuration and restart the gateway.',
+    )
+  if (config.storage.type !== 'sqlite')
+    throw new StartError(
+      'flows.memory',
+      'With `storage.type: memory`, this command cannot reach the running gateway. Use its API at /api/flows.',
+    )
+  try {
+    await withGateway(target, issuerOf(config, stateDir) ?? unknownIssuer, async (gateway) => {
+      if (gateway.flows) await work(gateway.flows)
+      await gateway.bridges.close(0)
+    })
+  } catch (error) {
+    throw error instanceof Refusal ? new StartError(error.code, error.say) : error
+  }
+}
+
+const mostListed = 10_000
+
+const limitOf = (text: string): number => {
+  const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (limit < 1 || limit > mostListed)
+    throw new UsageError(`--limit must be a number from 1 to ${mostListed}.`)
+  return limit
+}
+
+const sinceOf = (text: string): number => {
+  try {
+    return readTime(text, Date.now())
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(error.message)
+    throw error
+  }
+}
+
+// As people read it.
+
+const colours = {
+  open: 'cyan',
+  waiting: 'cyan',
+  completed: 'green',
+  stalled: 'yellow',
+  failed: 'red',
+  abandoned: 'yellow',
+} as const satisfies Record<FlowState, string>
+
+const actors: Readonly<Record<FlowActor, string>> = {
+  app: 'The app',
+  operator: 'You, the operator',
+  user: 'The user',
+  server: 'The MCP server',
+  nobody: 'Nobody',
+}
+
+const short = (text: string | undefined, width: number): string => printable(text ?? '', width)
+
+const minute = (time: string): string => time.slice(0, 16).replace('T', ' ')
+
+const rowOf = ({ id, at, state, finding, client, client_name: name, service, user }: ListedFlow) => [
+  id,
+  minute(at),
+  state,
+  short(name ?? client, 24),
+  short(service, 16),
+  short(user, 24),
+  short(finding?.say, 70),
+]
+
+const summary = (flows: readonly ListedFlow[]): string => {
+  const states = Object.keys(colours) as FlowState[]
+  return states
+    .map((state) => ({ state, n: flows.filter((flow) => flow.state === state).length }))
+    .filter(({ n }) => n > 0)
+    .map(({ state, n }) => `${n} ${state}`)
+    .join(', ')
+}
+
+export const listFlows = (target: AdminTarget, options: FlowListOptions): Promise<void> => {
+  const { user, client, service, outcome: state } = options
+  const [limit, since] = [limitOf(options.limit), sinceOf(options.since)]
+  return withFlows(target, async (flows) => {
+    const found = await flows.list({ user, client, service, state, since }, limit)
+    if (target.json) return printJson(found)
+    if (found.flows.length === 0) return print('No flows match.')
+    printTable([
+      ['FLOW', 'BEGAN (UTC)', 'STATE', 'APP', 'SERVICE', 'USER', 'WHAT HAPPENED'],
+      ...found.flows.map(rowOf),
+    ])
+    print(
+      `${summary(found.flows)}.${found.truncated ? ' There are more; narrow the list or raise --limit.' : ''}`,
+    )
+  })
+}
+
+const signs = { done: ['green', '✓'], asked: ['cyan', '…'], refused: ['red', '✗'] } as const
+
+const later = (ms: number): string =>
+  ms < 1000 ? `+${ms} ms` : ms < 120_000 ? `+${(ms / 1000).toFixed(1)} s` : `+${Math.round(ms / 60_000)} min`
+
+const valueText = (value: string | number | readonly string[]): string =>
+  printable(typeof value === 'object' ? value.join(' ') : String(value), 200)
+
+const factsText = (facts: ListedFlowStep['request']): string =>
+  Object.entries(facts)
+    .map(([name, value]) => `${name}=${valueText(value)}`)
+    .join('  ')
+
+const stepLines = (step: ListedFlowStep, i: number): readonly string[] => {
+  const [colour, sign] = signs[step.result]
+  const head = [
+    step.at.slice(11, 23),
+    (i === 0 ? '' : later(step.after_ms)).padStart(10),
+    styleText(colour, sign),
+    step.step.padEnd(17),
+    step.code ?? (step.result === 'asked' ? 'waiting' : ''),
+  ]
+  const facts = [factsText(step.request), factsText(step.answer)].filter((text) => text !== '').join('  → ')
+  const from = [step.ip, step.request_id && `request ${step.request_id}`].filter(Boolean).join(', ')
+  return [
+    head.join(' ').trimEnd(),
+    ...[facts, from]
+      .filter((text) => text !== '')
+      .map((text) => styleText('dim', `${' '.repeat(26)}${text}`)),
+  ]
+}
+
+const endings: Readonly<Record<FlowState, string>> = {
+  open: 'In progress.',
+  waiting: 'Waiting for the user.',
+  completed: 'The app has access and has used it.',
+  stalled: 'Stopped.',
+  failed: 'Failed.',
+  abandoned: 'Abandoned.',
+}
+
+const showText = (flow: ListedFlow): readonly string[] => {
+  const { state, finding } = flow
+  const who = [
+    ['App', [flow.client_name, flow.client].filter(Boolean).join('  ')],
+    ['Service', flow.service],
+    ['User', flow.user],
+    ['Grant', flow.grant],
+  ].filter((pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== '')
+  return [
+    `${styleText(colours[state], state)}  ${endings[state]}${finding ? ` ${finding.say}` : ''}`,
+    ...(finding?.fix === undefined ? [] : [`${actors[finding.acts]}: ${finding.fix}`]),
+    ...(finding ? [styleText('dim', finding.code)] : []),
+    '',
+    ...who.map(([name, value]) => `${name.padEnd(8)} ${printable(value, 200)}`),
+    '',
+    ...flow.steps.flatMap(stepLines),
+    ...(flow.cut ? ['… There were more steps than are kept.'] : []),
+  ]
+}
+
+export const showFlow = (target: AdminTarget, id: string): Promise<void> =>
+  withFlows(target, async (flows) => {
+    const flow = await flows.show(id)
+    if (target.json) return printJson(flow)
+    for (const line of showText(flow)) print(line)
+  })

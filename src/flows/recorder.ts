@@ -1,0 +1,319 @@
+// Where flows are kept: one sealed record each, to which steps are added a moment after the answer, several in
+// one write. Whatever goes wrong here is told in the log and stops no login.
+import { logText } from '../kit/log.ts'
+import { type Records, createRecords, takeAll } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { AuditEvent, FlowFacts, FlowGrant, FlowRecord, FlowStep, Limit } from '../ports/modules.ts'
+import type { Runtime } from '../ports/runtime.ts'
+
+// What is kept.
+
+const mostText = 256
+export const text = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? logText(value, mostText) : undefined
+
+export const texts = (value: unknown): readonly string[] | undefined =>
+  Array.isArray(value) ? value.slice(0, 10).flatMap((one) => text(one) ?? []) : undefined
+
+export const facts = (named: Readonly<Record<string, FlowFacts[string] | undefined>>): FlowFacts =>
+  Object.fromEntries(
+    Object.entries(named).filter((pair): pair is [string, FlowFacts[string]] => pair[1] !== undefined),
+  )
+
+type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> }
+
+export const defined = <T extends object>(named: T): Defined<T> =>
+  Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined)) as Defined<T>
+
+/** IDs that are kept in memory. */
+const mostRecent = 10_000
+
+/** IDs that were seen lately. */
+export const createRecent = <T>() => {
+  const known = new Map<string, T>()
+  return {
+    get: (id: string) => known.get(id),
+    set(id: string, value: T) {
+      known.delete(id)
+      if (known.size >= mostRecent) known.delete(known.keys().next().value as string)
+      known.set(id, value)
+    },
+  }
+}
+
+/** What a step tells of its flow as a whole. */
+export type FlowAbout = Partial<Pick<FlowRecord, 'client' | 'clientName' | 'service' | 'person' | 'grant'>>
+
+export interface FlowRecorder {
+  newId(): string
+  /** A flow that began lately enough to be gone on with. */
+  recent(id: string | undefined): string | undefined
+  /** Keeps a step. Never throws, never waits. */
+  note(flow: string, step: FlowStep, about?: FlowAbout): void
+  /** Writes what this process still holds. */
+  flush(): Promise<void>
+  read(id: string): Promise<FlowRecord | undefined>
+  /** Newest first, so many at once. */
+  pages(): AsyncIterable<readonly FlowRecord[]>
+  /** Those of a person, newest first. */
+  ofPerson(person: string): Promise<readonly FlowRecord[]>
+}
+
+export interface FlowRecorderDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'random' | 'store' | 'keys' | 'log' | 'defer' | 'digest'>
+  readonly limit: Limit
+  readonly retentionMs: number
+}
+
+/** Steps wait so long for others of the same flow, ms. */
+const gatherMs = 250
+/** Whoever reads waits so long for what is being written, ms. */
+const flushMs = 1000
+const mostSteps = 200
+/** Of a flow in which nobody has signed in. */
+const mostStrangersSteps = 40
+const mostRefreshes = 50
+const mostFirstCalls = 3
+/** A person’s flows; the oldest goes. */
+const mostOfPerson = 50
+/** Flows of which nobody has signed in are kept no longer, ms. */
+const strangersMs = 86_400_000
+/** Each lost compare-and-set means that another process added a step. */
+const maxAttempts = 10
+const atOnce = 200
+
+// A flow ID sorts by its time, the newest first, so that a list of the store begins with them. It has no
+// characters but digits and small letters, and so is never taken for an option on a command line.
+
+const timeDigits = 9
+const latest = 36 ** timeDigits - 1
+
+export const flowIdShape = /^[0-9a-z]{9}[0-9a-f]{12}$/
+
+const timeOf = (id: string): number => latest - Number.parseInt(id.slice(0, timeDigits), 36)
+
+const newFlowId = (now: number, bytes: Uint8Array): string =>
+  (latest - now).toString(36).padStart(timeDigits, '0') +
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+
+const countOf = (steps: readonly FlowStep[], one: FlowStep): number =>
+  steps.filter(({ step, result }) => step === one.step && result === one.result).length
+
+/** Whether a step is kept beside those that are there. */
+const isKept = (steps: readonly FlowStep[], step: FlowStep): boolean => {
+  if (step.step === 'first-call')
+    return (
+      !steps.some(({ step, result }) => step === 'first-call' && result === 'done') &&
+      countOf(steps, step) < mostFirstCalls
+    )
+  return step.step !== 'refresh' || step.result === 'refused' || countOf(steps, step) < mostRefreshes
+}
+
+/** The flow with these steps; itself, when none of them is kept. */
+export const withSteps = (flow: FlowRecord, added: readonly FlowStep[], about: FlowAbout): FlowRecord => {
+  const steps = [...flow.steps]
+  const most = (about.person ?? flow.person) === undefined ? mostStrangersSteps : mostSteps
+  let cut = flow.cut
+  for (const step of added) {
+    if (!isKept(steps, step)) continue
+    if (steps.length < most) steps.push(step)
+    else cut = true
+  }
+  if (steps.length === flow.steps.length && cut === flow.cut) return flow
+  return {
+    ...flow,
+    ...about,
+    // Processes write when they come to it.
+    steps: steps.toSorted((one, other) => one.at - other.at),
+    ...(cut && { cut }),
+  }
+}
+
+/** An app that asks so long after its registration begins a flow of its own, ms. */
+const recentMs = 3_600_000
+
+/** Steps that may begin a record; the others belong to one that is there, or was. */
+const beginning = new Set<FlowStep['step']>([
+  'register',
+  'authorize',
+  'sign-in',
+  'provider-callback',
+  'consent',
+])
+
+interface Gathered {
+  readonly steps: FlowStep[]
+  about: FlowAbout
+}
+
+/**
+ * Whether a new flow is kept. A person has a count of their own, so that strangers who fill theirs keep nobody’s
+ * flow out once somebody has signed in.
+ */
+const isAdmitted = async (
+  { runtime, limit }: FlowRecorderDeps,
+  person: string | undefined,
+  ip: string | undefined,
+): Promise<boolean> => {
+  const who = person ?? { ip: ip ?? '' }
+  try {
+    await limit('flows', who)
+    if (person === undefined) await limit('kept-strangers-flows', who)
+    return true
+  } catch (thrown) {
+    if (!(thrown instanceof Refusal)) throw thrown
+    runtime.log('debug', 'flow.not-kept', { why: thrown.why })
+    return false
+  }
+}
+
+/** The list of each person: an empty record for each flow, the newest first. */
+const createPersonLists = ({ store, digest }: FlowRecorderDeps['runtime']) => {
+  const prefixOf = (person: string): string => `flow-of:${digest(person)}:`
+  const idsOf = async (person: string, limit: number): Promise<readonly string[]> => {
+    const prefix = prefixOf(person)
+    return (await store.list(prefix, { limit })).map(({ key }) => key.slice(prefix.length))
+  }
+  return {
+    idsOf,
+    async add(person: string, id: string, ttlMs: number): Promise<void> {
+      await store.put(prefixOf(person) + id, '', { ttlMs })
+      const ids = await idsOf(person, mostOfPerson + 10)
+      const old = ids.slice(mostOfPerson).flatMap((each) => [prefixOf(person) + each, `flow:${each}`])
+      if (old.length > 0) await takeAll(store, old)
+    },
+  }
+}
+
+type Write = (id: string, gathered: Gathered) => Promise<void>
+
+/** Adds steps to the record of a flow, or begins it. */
+const createWrite = (
+  deps: FlowRecorderDeps,
+  records: Records<FlowRecord>,
+  lists: ReturnType<typeof createPersonLists>,
+): Write => {
+  const { now } = deps.runtime
+  const lifetimeOf = ({ at, person }: FlowRecord): number =>
+    at + (person === undefined ? Math.min(strangersMs, deps.retentionMs) : deps.retentionMs) - now()
+  const begun = async (id: string, { steps, about }: Gathered): Promise<FlowRecord | undefined> => {
+    const first = steps.find(({ step }) => beginning.has(step))
+    if (!first || !(await isAdmitted(deps, about.person, first.ip))) return undefined
+    return { id, at: first.at, steps: [] }
+  }
+  return async (id, gathered) => {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const kept = await records.get(id)
+      const before = kept?.value ?? (await begun(id, gathered))
+      const flow = before && withSteps(before, gathered.steps, gathered.about)
+      const ttlMs = flow ? lifetimeOf(flow) : 0
+      if (!flow || flow === before || ttlMs <= 0) return
+      if (!(await records.put(id, flow, { ttlMs, only: kept?.mark ?? 'absent' }))) continue
+      if (flow.person !== undefined && before?.person === undefined) await lists.add(flow.person, id, ttlMs)
+      return
+    }
+  }
+}
+
+export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
+  const { runtime } = deps
+  const { now } = runtime
+  const records = createRecords<FlowRecord>(runtime, 'flow:', { remembered: 512 })
+  const lists = createPersonLists(runtime)
+  const write = createWrite(deps, records, lists)
+  const gathered = new Map<string, Gathered>()
+  const writing = new Set<Promise<void>>()
+
+  const flushOne = async (id: string): Promise<void> => {
+    const added = gathered.get(id)
+    if (!added) return
+    gathered.delete(id)
+    const written = write(id, added)
+      .catch((error: unknown) => runtime.log('warn', 'flow.lost', { flow_record: id, why: String(error) }))
+      .finally(() => writing.delete(written))
+    writing.add(written)
+    await written
+  }
+
+  return {
+    newId: () => newFlowId(now(), runtime.random(6)),
+    recent: (id) =>
+      id !== undefined && flowIdShape.test(id) && now() - timeOf(id) < recentMs ? id : undefined,
+    note(flow, step, about = {}) {
+      const known = gathered.get(flow) ?? { steps: [], about: {} }
+      known.steps.push(step)
+      known.about = { ...known.about, ...about }
+      gathered.set(flow, known)
+      // Each step has a timer of its own: on Workers one ends with the request that set it.
+      runtime.defer(
+        new Promise<void>((done) => {
+          runtime.timer(gatherMs, () => void flushOne(flow).then(done))
+        }),
+      )
+    },
+    async flush() {
+      await Promise.all([...gathered.keys()].map(flushOne))
+      if (writing.size === 0) return
+      // On Workers, what another request began may never settle.
+      let cancel = (): void => undefined
+      const late = new Promise<void>((done) => (cancel = runtime.timer(flushMs, done)))
+      await Promise.race([Promise.all(writing), late])
+      cancel()
+    },
+    read: async (id) => (flowIdShape.test(id) ? (await records.get(id))?.value : undefined),
+    async *pages() {
+      for await (const page of records.pages(atOnce)) yield page.map(({ value }) => value)
+    },
+    async ofPerson(person) {
+      const ids = await lists.idsOf(person, mostOfPerson)
+      const read = await Promise.all(ids.map((id) => records.get(id)))
+      return read.flatMap((found) => (found?.value.person === person ? [found.value] : []))
+    },
+  }
+}
+
+// The first call of each grant, which any process may meet, and what is kept of it.
+
+/** Calls that are refused are no first call, but told so often. */
+const mostTold = 3
+
+const firstCallStep = (event: AuditEvent, at: number): FlowStep => {
+  const failed = event['result'] !== undefined && event['result'] !== 'answered'
+  const status = event['status']
+  const isRefused = failed || (typeof status === 'number' && status >= 400)
+  const code = event['refusal']
+  return {
+    at,
+    step: 'first-call',
+    result: isRefused ? 'refused' : 'done',
+    ...(typeof code === 'string' && { code: code as NonNullable<FlowStep['code']> }),
+    ...(typeof status === 'number' && { status }),
+    request: facts({ method: text(event['method']), name: text(event['name']) }),
+    answer: facts({ why: text(event['why']) }),
+    ...defined({ ip: text(event['ip']), requestId: text(event['request_id']) }),
+  }
+}
+
+export const revokedStep = (event: AuditEvent, at: number): FlowStep => ({
+  at,
+  step: 'revoke',
+  result: 'done',
+  request: {},
+  answer: facts({ reason: text(event['reason']) }),
+})
+
+/** The first call of each grant that this process meets. */
+export const createFirstCalls = (recorder: FlowRecorder, now: () => number) => {
+  const waiting = new Map<unknown, (event: AuditEvent) => void>()
+  const met = ({ id, flow }: FlowGrant): void => {
+    if (flow === undefined) return
+    let told = 0
+    if (waiting.size >= mostRecent) waiting.delete(waiting.keys().next().value)
+    waiting.set(id, (event) => {
+      const step = firstCallStep(event, now())
+      if (step.result === 'done' || ++told >= mostTold) waiting.delete(id)
+      recorder.note(flow, step, defined({ service: text(event['service']) }))
+    })
+  }
+  return { firstCalls: waiting, met }
+}

@@ -1,0 +1,253 @@
+// The flow record: one attempt of an app, from its registration to its first call, under one ID, and what is said of
+// attempts that stop.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { refusals } from '../../src/kit/refusal.ts'
+import type { ListedFlow } from '../../src/ports/modules.ts'
+import { type Administrator, signInAs } from '../runtimes/administrator.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import {
+  type Client,
+  type Tokens,
+  allow,
+  authorizeUrl,
+  logIn,
+  redeem,
+  refresh,
+  register,
+} from '../runtimes/login.ts'
+import { ana, callerOf, yamada } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openInProcess, runtimes } from '../runtimes/runtimes.ts'
+import { openUpstream } from '../runtimes/upstream.ts'
+
+interface Found {
+  readonly flows: readonly ListedFlow[]
+  readonly truncated: boolean
+}
+
+const stepsOf = ({ steps }: ListedFlow) => steps.map(({ step, result }) => `${step} ${result}`)
+const credentials = ({ username, password }: typeof ana) => ({ username, password })
+
+const open = async (gatewayOf: (typeof runtimes)[number][1], config = {}) => {
+  const upstream = await openUpstream()
+  const house = await gatewayOf({
+    upstream: upstream.url,
+    config: { flows: {}, local_users: [ana, yamada], admins: ['ANA@example.com'], ...config },
+  })
+  const admin = await signInAs(house, ana)
+  const ask = async (path: string, who: Administrator = admin) => {
+    const { status, body } = await who.ask('GET', path)
+    return { status, body: JSON.parse(body) as unknown }
+  }
+  return {
+    house,
+    admin,
+    ask,
+    flowOf: async (id: string) => (await ask(`/api/flows/${encodeURIComponent(id)}`)).body as ListedFlow,
+    list: async (query = '', who = admin) => (await ask(`/api/flows${query}`, who)).body as Found,
+    status: async ({ access_token }: Tokens) =>
+      (await callerOf(house, `${house.origin}/echo/mcp`, access_token).post(call())).status,
+    async close() {
+      await house.close()
+      await upstream.close()
+    },
+  }
+}
+type World = Awaited<ReturnType<typeof open>>
+
+describe.each(runtimes)('%s', (_, gatewayOf) => {
+  let world: World
+  beforeAll(async () => {
+    world = await open(gatewayOf)
+  }, 120_000)
+  afterAll(() => world.close())
+
+  it('joins the steps from the registration to the first call and the refreshes', async () => {
+    const { house, flowOf } = world
+    const { client, tokens } = await logIn(house)
+    expect([await world.status(tokens), await world.status(tokens)]).toEqual([200, 200])
+    const again = (await (await refresh(house, client, tokens.refresh_token)).json()) as Tokens
+    expect(await world.status(again)).toBe(200)
+    const flow = await flowOf(client.id)
+    expect(stepsOf(flow)).toEqual([
+      'register done',
+      'authorize done',
+      'sign-in asked',
+      'sign-in done',
+      'consent asked',
+      'consent done',
+      'token done',
+      'first-call done',
+      'refresh done',
+    ])
+    expect(flow).toMatchObject({
+      id: expect.stringMatching(/^[0-9a-z]{21}$/),
+      state: 'completed',
+      client: client.id,
+      client_name: 'Flow test',
+      service: 'echo',
+      user: 'local:ana',
+      grant: expect.stringMatching(/^[\w-]{32}$/),
+    })
+    expect(flow.finding).toBeUndefined()
+    const [registered, authorized, , , , , issued, called] = flow.steps
+    expect(registered).toMatchObject({
+      status: 201,
+      request: { client_name: 'Flow test', redirect_uris: [client.redirectUri] },
+      answer: { client_id: client.id },
+    })
+    expect(authorized?.request).toEqual({
+      client_id: client.id,
+      redirect_uri: client.redirectUri,
+      resource: `${house.origin}/echo/mcp`,
+      response_type: 'code',
+      code_challenge_method: 'S256',
+      code_challenge: expect.stringMatching(/^‹[\w-]{12}›$/),
+      state: expect.stringMatching(/^‹[\w-]{12}›$/),
+    })
+    expect(issued?.answer).toEqual({ scopes: ['mcp'] })
+    expect(called?.request).toEqual({ method: 'tools/call', name: 'whoami' })
+    // Whatever of it somebody has at hand leads to it.
+    for (const id of [flow.id, flow.grant, called?.request_id])
+      expect((await flowOf(String(id))).id).toBe(flow.id)
+    const text = JSON.stringify(flow)
+    for (const secret of [tokens.access_token, tokens.refresh_token, again.refresh_token])
+      expect(text).not.toContain(secret.slice(0, 20))
+  })
+
+  it('hands its ID to the events of the audit trail', async () => {
+    const { house, flowOf } = world
+    const { client, tokens } = await logIn(house)
+    await world.status(tokens)
+    const { id } = await flowOf(client.id)
+    const kinds = house.log.filter(({ fields }) => fields['flow'] === id).map(({ fields }) => fields['event'])
+    expect(kinds).toEqual(['client.registered', 'sign-in', 'consent.allowed', 'grant.issued', 'call'])
+  })
+
+  it('shows users their own flows alone, without what is for the operator', async () => {
+    const { house } = world
+    const taro = await signInAs(house, yamada)
+    const theirs = await logIn(house, undefined, undefined, credentials(yamada))
+    const others = await logIn(house)
+    const { flows } = await world.list('', taro)
+    expect(flows.map(({ user }) => user)).toEqual(flows.map(() => 'local:yamada'))
+    expect(flows.map(({ client }) => client)).toContain(theirs.client.id)
+    const other = await world.flowOf(others.client.id)
+    for (const id of [other.id, others.client.id])
+      expect(await world.ask(`/api/flows/${encodeURIComponent(id)}`, taro)).toMatchObject({
+        status: 404,
+        body: { code: 'flow.unknown' },
+      })
+    expect((await house.fetch(`${house.origin}/api/flows`)).status).toBe(401)
+    expect((await world.list('?user=local:yamada&service=echo')).flows.length).toBe(flows.length)
+    expect((await world.list('?limit=1')).truncated).toBe(true)
+    expect((await world.list('?state=failed')).flows).toEqual([])
+    for (const query of ['?limit=0', '?since=soon'])
+      expect((await world.ask(`/api/flows${query}`)).status).toBe(400)
+  })
+})
+
+describe('an attempt that stops', () => {
+  let world: World
+  beforeAll(async () => {
+    world = await open(openInProcess)
+  })
+  afterAll(() => world.close())
+
+  const browserOf = () => createBrowser(world.house.fetch, world.house.origin)
+  const resource = () => `${world.house.origin}/echo/mcp`
+  const told = async ({ id }: Client) => {
+    const { state, finding, steps } = await world.flowOf(id)
+    return [state, finding?.code, finding?.acts, steps.at(-1)?.step]
+  }
+  const allowed = async (client: Client) => {
+    const asking = authorizeUrl(world.house, client, { resource: resource() })
+    const back = await allow(browserOf(), asking.url, credentials(ana))
+    return { ...asking, code: back.searchParams.get('code') ?? '' }
+  }
+
+  it('tells of an app that registered and sent nobody', async () => {
+    const client = await register(world.house)
+    expect(await told(client)).toEqual(['open', undefined, undefined, 'register'])
+    world.house.advance(120_000)
+    expect(await told(client)).toEqual(['stalled', 'flow.registered-only', 'app', 'register'])
+    await allowed(client)
+    expect(await told(client)).toEqual(['open', undefined, undefined, 'consent'])
+  })
+
+  it('tells of a page that the user left', async () => {
+    const client = await register(world.house)
+    await browserOf().go(authorizeUrl(world.house, client, { resource: resource() }).url)
+    expect(await told(client)).toEqual(['waiting', undefined, undefined, 'sign-in'])
+    world.house.advance(600_000)
+    expect(await told(client)).toEqual(['abandoned', 'flow.left', 'user', 'sign-in'])
+  })
+
+  it('tells of a code that the app did not redeem, and why it cannot any more', async () => {
+    const client = await register(world.house)
+    const { code, verifier } = await allowed(client)
+    world.house.advance(59_000)
+    expect(await told(client)).toEqual(['open', undefined, undefined, 'consent'])
+    world.house.advance(1_000)
+    expect(await told(client)).toEqual(['stalled', 'flow.code-unused', 'app', 'consent'])
+    world.house.advance(300_000)
+    expect((await redeem(world.house, client, code, verifier)).status).toBe(400)
+    expect(await told(client)).toEqual(['failed', 'code.expired', 'app', 'token'])
+  })
+
+  it('tells of a token that the app has not used for 15 s, and how late it came', async () => {
+    const { client, tokens } = await logIn(world.house)
+    world.house.advance(14_000)
+    expect(await told(client)).toEqual(['open', undefined, undefined, 'token'])
+    world.house.advance(1_000)
+    expect(await told(client)).toEqual(['stalled', 'flow.token-unused', 'app', 'token'])
+    world.house.advance(7_000)
+    expect(await world.status(tokens)).toBe(200)
+    expect(await told(client)).toEqual(['completed', 'flow.late', 'nobody', 'first-call'])
+    expect((await world.flowOf(client.id)).finding?.say).toBe(
+      'The first call came 22 s after the token, late by 7 s.',
+    )
+  })
+
+  it('tells why a step was refused, in the sentence of the refusal', async () => {
+    const client = await register(world.house)
+    const { code } = await allowed(client)
+    await redeem(world.house, client, code, 'v'.repeat(43))
+    expect(await told(client)).toEqual(['failed', 'pkce.verifier', 'app', 'token'])
+    const mismatch = await register(world.house)
+    await browserOf().go(
+      authorizeUrl(world.house, { ...mismatch, redirectUri: 'https://elsewhere.example/cb' }).url,
+    )
+    expect(await told(mismatch)).toEqual(['failed', 'redirect.mismatch', 'app', 'authorize'])
+    const { finding, steps } = await world.flowOf(mismatch.id)
+    expect(finding?.say).toBe(refusals['redirect.mismatch'].say)
+    expect(steps.at(-1)?.request).toMatchObject({ redirect_uri: 'https://elsewhere.example/cb' })
+  })
+
+  it('tells of a wrong password, of a user who denied, and of access that was ended', async () => {
+    const client = await register(world.house)
+    const browser = browserOf()
+    const { url } = authorizeUrl(world.house, client, { resource: resource() })
+    const page = await browser.go(url)
+    const again = await browser.submit(page, '/login', { username: 'ana', password: 'wrong' })
+    expect(await told(client)).toEqual(['waiting', 'sign-in.failed', 'user', 'sign-in'])
+    const consent = await browser.submit(again, '/login', credentials(ana))
+    await browser.submit(consent, '/oauth/consent', { decision: 'deny' })
+    expect(await told(client)).toEqual(['failed', 'consent.denied', 'user', 'consent'])
+
+    const had = await logIn(world.house)
+    await world.status(had.tokens)
+    const { grant } = await world.flowOf(had.client.id)
+    await world.admin.ask('DELETE', `/api/grants/${grant}`)
+    expect(await told(had.client)).toEqual(['failed', 'flow.revoked', 'user', 'revoke'])
+  })
+
+  it('begins a flow of its own for each further attempt of an app that has access', async () => {
+    const { client } = await logIn(world.house)
+    const first = await world.flowOf(client.id)
+    await allowed(client)
+    const { flows } = await world.list(`?client=${client.id}`)
+    expect(flows.map(({ id }) => id)).toEqual([expect.not.stringMatching(first.id), first.id])
+    expect(flows[0]?.steps[0]?.step).toBe('authorize')
+  })
+})

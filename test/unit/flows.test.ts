@@ -1,0 +1,276 @@
+// The flow record below the gateway: which steps are joined, what is kept and for how long, and what strangers can
+// make it hold.
+import { describe, expect, it } from 'vitest'
+import { createRecording } from '../../src/flows/observe.ts'
+import { createFlowRecorder, withSteps } from '../../src/flows/recorder.ts'
+import { storyOf } from '../../src/flows/story.ts'
+import { createKeyRing } from '../../src/kit/keyring.ts'
+import { digest } from '../../src/node/crypto.ts'
+import { createLimit } from '../../src/policy/rate-limit.ts'
+import type { FlowRecord, FlowStep } from '../../src/ports/modules.ts'
+import type { Timer } from '../../src/ports/runtime.ts'
+import { createMemoryStore } from '../../src/stores/memory.ts'
+import { createTestClock, noTimer } from '../runtimes/clock.ts'
+import { random } from './oauth-world.ts'
+
+const start = Date.UTC(2026, 0, 1)
+const dayMs = 86_400_000
+
+/** `timer`: in place of the clock's own. */
+const worldOf = async (timer?: Timer) => {
+  const clock = createTestClock({ start })
+  const store = createMemoryStore({ now: clock.now })
+  const lines: string[] = []
+  const runtime = {
+    now: clock.now,
+    timer: timer ?? clock.timer,
+    store,
+    random,
+    digest,
+    keys: await createKeyRing([new Uint8Array(32).fill(7)], random),
+    log: (_: unknown, event: string) => void lines.push(event),
+    defer: () => undefined,
+  }
+  const limit = createLimit({ now: clock.now, loopback: false })
+  const deps = { runtime, limit, retentionMs: 30 * dayMs }
+  const recorder = createFlowRecorder(deps)
+  return { clock, store, runtime, limit, deps, recorder, lines }
+}
+
+const step = (named: FlowStep['step'], at: number, more: Partial<FlowStep> = {}): FlowStep => ({
+  at,
+  step: named,
+  result: 'done',
+  request: {},
+  answer: {},
+  ip: '192.0.2.1',
+  ...more,
+})
+
+const all = async (recorder: ReturnType<typeof createFlowRecorder>): Promise<readonly FlowRecord[]> => {
+  const found: FlowRecord[] = []
+  for await (const page of recorder.pages()) found.push(...page)
+  return found
+}
+
+describe('joining', () => {
+  it('of 1,000 interleaved flows of one address and one browser joins none wrongly', async () => {
+    const { runtime } = await worldOf(noTimer)
+    const limit = Object.assign(() => Promise.resolve(), {
+      guess: () => Promise.resolve(),
+      guessed: () => Promise.resolve(),
+    })
+    const recording = createRecording({
+      config: { flows: { enabled: true, retention: 86_400 } },
+      runtime,
+      limit,
+      directory: { resolve: () => undefined },
+    })
+    // What the modules keep of a flow, by client, pending request and grant.
+    const registered = new Map<string, string | undefined>()
+    const granted = new Map<string, string | undefined>()
+    const pendings = new Map<string, { clientId: string; flow?: string }>()
+    const reads = recording.watchPending({
+      of: async (id: string, _browser: Request) => {
+        const { clientId, flow } = pendings.get(id) ?? { clientId: '' }
+        return {
+          pending: {
+            clientId,
+            client: { name: clientId },
+            resource: '',
+            ...(flow !== undefined && { flow }),
+          },
+        }
+      },
+      peek: () => Promise.resolve(undefined),
+    })
+    let ids = 0
+    const app = recording.watchApp(async (request, { requestId: request_id }) => {
+      const { pathname, searchParams } = new URL(request.url)
+      const n = searchParams.get('n') ?? ''
+      const id = `pending-request-${n}`.padEnd(32, '_')
+      if (pathname === '/oauth/register') {
+        registered.set(n, recording.beginFlow?.(request))
+        recording.record({ event: 'client.registered', client: `client-${n}`, request_id })
+        return new Response(null, { status: 201 })
+      }
+      if (pathname === '/oauth/authorize') {
+        const flow = recording.beginFlow?.(request, registered.get(n))
+        pendings.set(id, { clientId: `client-${n}`, ...(flow !== undefined && { flow }) })
+        return new Response(null, { status: 303, headers: { location: `/login?flow=${id}` } })
+      }
+      if (pathname === '/oauth/consent') {
+        await reads.of(id, request)
+        granted.set(n, pendings.get(id)?.flow)
+        recording.record({ event: 'consent.allowed', client: `client-${n}`, grant: `grant-${n}`, request_id })
+        return new Response(null, { status: 303, headers: { location: 'https://app.example/cb' } })
+      }
+      const flow = granted.get(n)
+      recording.record({ event: 'grant.issued', grant: `grant-${n}`, flow, request_id })
+      recording.met?.({ id: `grant-${n}`, ...(flow !== undefined && { flow }) })
+      return Response.json({})
+    })
+    const ask = (method: string, path: string, n: number) =>
+      app(new Request(`https://gw.test${path}?n=${n}`, { method }), {
+        requestId: `r${ids++}`,
+        ip: '192.0.2.1',
+      })
+    const steps = [
+      ['POST', '/oauth/register'],
+      ['GET', '/oauth/authorize'],
+      ['POST', '/oauth/consent'],
+      ['POST', '/oauth/token'],
+    ] as const
+    // Each is a few steps behind the one before it, so that all kinds of steps meet at every moment.
+    const lanes = Array.from({ length: 1000 }, (_, n) => n)
+    for (let round = 0; round < steps.length + 9; round++)
+      await Promise.all(
+        lanes.flatMap((n) => {
+          const [method, path] = steps[round - (n % 10)] ?? []
+          return method && path ? [ask(method, path, n)] : []
+        }),
+      )
+    for (const n of lanes)
+      recording.recordCall({ event: 'call', grant: `grant-${n}`, result: 'answered', status: 200 })
+    const { flows } = (await recording.flowAdmin?.list({}, 2000)) ?? { flows: [] }
+    expect(flows).toHaveLength(1000)
+    for (const flow of flows) {
+      const n = flow.client?.slice('client-'.length)
+      expect([flow.grant, flow.state]).toEqual([`grant-${n}`, 'completed'])
+      expect(flow.steps.map(({ step }) => step)).toEqual([
+        'register',
+        'authorize',
+        'consent',
+        'token',
+        'first-call',
+      ])
+    }
+  })
+})
+
+describe('what is kept', () => {
+  it('survives a restart between the token and the time at which its first call is missed', async () => {
+    const { recorder, deps, clock } = await worldOf()
+    const id = recorder.newId()
+    recorder.note(id, step('authorize', start), { client: 'c' })
+    recorder.note(id, step('token', start))
+    await recorder.flush()
+    clock.advance(15_000)
+    const [flow] = await all(createFlowRecorder(deps))
+    expect(storyOf(flow as FlowRecord, clock.now())).toMatchObject({
+      state: 'stalled',
+      finding: { code: 'flow.token-unused' },
+    })
+  })
+
+  it('is written a quarter of a second later, the steps of two processes in their order', async () => {
+    const { recorder, deps, clock } = await worldOf()
+    const other = createFlowRecorder(deps)
+    const id = recorder.newId()
+    recorder.note(id, step('authorize', start), { client: 'c' })
+    other.note(id, step('sign-in', start + 2), { person: 'local:ana' })
+    recorder.note(id, step('sign-in', start + 1, { result: 'asked' }))
+    expect(await recorder.read(id)).toBeUndefined()
+    clock.advance(250)
+    await Promise.all([recorder.flush(), other.flush()])
+    const flow = await recorder.read(id)
+    expect(flow?.steps.map(({ at }) => at - start)).toEqual([0, 1, 2])
+    expect(flow).toMatchObject({ client: 'c', person: 'local:ana' })
+  })
+
+  it('is one first call, some refreshes, and no more steps than are of use', () => {
+    const empty: FlowRecord = { id: 'f', at: 0, steps: [], person: 'local:ana' }
+    const of = (flow: FlowRecord, named: FlowStep['step'], n: number, more: Partial<FlowStep> = {}) =>
+      withSteps(
+        flow,
+        Array.from({ length: n }, (_, i) => step(named, i, more)),
+        {},
+      )
+    expect(of(empty, 'first-call', 5).steps).toHaveLength(1)
+    expect(of(empty, 'first-call', 5, { result: 'refused' }).steps).toHaveLength(3)
+    expect(of(empty, 'refresh', 60).steps).toHaveLength(50)
+    expect(of(of(empty, 'refresh', 60), 'refresh', 5)).toEqual(of(empty, 'refresh', 60))
+    const full = of(empty, 'sign-in', 300)
+    expect([full.steps.length, full.cut]).toEqual([200, true])
+    expect(of(full, 'sign-in', 1)).toBe(full)
+    expect(of({ id: 'f', at: 0, steps: [] }, 'authorize', 300).steps).toHaveLength(40)
+  })
+
+  it('is gone after the retention, and after a day where nobody signed in', async () => {
+    const { recorder, clock } = await worldOf()
+    const [stranger, ana] = [recorder.newId(), recorder.newId()]
+    recorder.note(stranger, step('authorize', start))
+    recorder.note(ana, step('authorize', start), { person: 'local:ana' })
+    await recorder.flush()
+    clock.advance(dayMs - 1)
+    expect(await all(recorder)).toHaveLength(2)
+    clock.advance(1)
+    expect((await all(recorder)).map(({ id }) => id)).toEqual([ana])
+    // A later step does not make it last longer.
+    clock.advance(28 * dayMs)
+    recorder.note(ana, step('refresh', clock.now()))
+    await recorder.flush()
+    clock.advance(dayMs)
+    expect(await all(recorder)).toEqual([])
+    // What is gone does not come back by a refresh.
+    recorder.note(ana, step('refresh', clock.now()))
+    await recorder.flush()
+    expect(await all(recorder)).toEqual([])
+  })
+
+  it('is sealed, the newest first, and an ID is never taken for an option', async () => {
+    const { recorder, store, clock } = await worldOf()
+    const ids: string[] = []
+    for (let i = 0; i < 3; i++) {
+      const id = recorder.newId()
+      ids.unshift(id)
+      recorder.note(id, step('authorize', clock.now()), { client: 'a-client', person: 'local:ana' })
+      await recorder.flush()
+      clock.advance(1)
+    }
+    expect((await all(recorder)).map(({ id }) => id)).toEqual(ids)
+    expect((await recorder.ofPerson('local:ana')).map(({ id }) => id)).toEqual(ids)
+    for (const { value } of await store.list('flow:')) expect(value).toMatch(/^s1\./)
+    for (const id of ids) expect(id).toMatch(/^[0-9a-z]{21}$/)
+  })
+})
+
+describe('what strangers can make it hold', () => {
+  it('is twenty flows a minute of one network, and keeps nobody out who has signed in', async () => {
+    const { recorder, clock } = await worldOf(noTimer)
+    for (let i = 0; i < 1000; i++)
+      recorder.note(recorder.newId(), step('authorize', start, { ip: `2001:db8::${i % 100}` }))
+    await recorder.flush()
+    expect(await all(recorder)).toHaveLength(20)
+    const mine = recorder.newId()
+    recorder.note(mine, step('consent', start, { ip: '2001:db8::1' }), { person: 'local:ana' })
+    await recorder.flush()
+    expect(await recorder.read(mine)).toMatchObject({ person: 'local:ana' })
+    clock.advance(60_000)
+    recorder.note(recorder.newId(), step('authorize', clock.now(), { ip: '2001:db8::1' }))
+    await recorder.flush()
+    expect(await all(recorder)).toHaveLength(22)
+  })
+
+  it('is fifty flows of each person, whose oldest goes', async () => {
+    const { recorder, clock } = await worldOf()
+    const ids: string[] = []
+    for (let i = 0; i < 60; i++) {
+      const id = recorder.newId()
+      ids.unshift(id)
+      recorder.note(id, step('authorize', clock.now()), { person: i === 0 ? 'local:ben' : 'local:ana' })
+      await recorder.flush()
+      clock.advance(10_000)
+    }
+    const kept = (await all(recorder)).map(({ id }) => id)
+    expect(kept).toEqual([...ids.slice(0, 50), ids.at(-1)])
+  })
+
+  it('never stops a login: a store that fails costs the record alone', async () => {
+    const { recorder, store, lines } = await worldOf()
+    store.put = () => Promise.reject(new Error('gone'))
+    recorder.note(recorder.newId(), step('authorize', start))
+    await recorder.flush()
+    expect(lines).toEqual(['flow.lost'])
+  })
+})
