@@ -133,6 +133,7 @@ const createPlatform = ({
       now: () => runtime.now(),
       loopback: isLoopback(issuer),
       shared: runtime.counters,
+      runtime,
     }),
     cors: createCors({ cors: config.cors, origins, debug: config.debug }),
     pages: createPages({ issuer, version: runtime.about.version }),

@@ -8,7 +8,6 @@ import type { Log, Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import type { Counters } from '../ports/store.ts'
 import { type Glob, foldedName, globOf, matches } from './globs.ts'
-import { perSite } from './rate-limit.ts'
 
 type RateConfig = NonNullable<ServiceConfig['rate_limits']>[number]
 
@@ -35,7 +34,7 @@ interface Counts {
   use(caller: Caller, cost: number): void
 }
 
-interface CountsDeps {
+export interface CountsDeps {
   readonly now: () => number
   /** Absent: this process counts alone. */
   readonly shared: Pick<Counters, 'hit'> | undefined
@@ -43,6 +42,9 @@ interface CountsDeps {
   readonly log: Log
   readonly singleFlight: SingleFlight
 }
+
+/** A /48 has 65,536 networks and is what one subscriber may have; many subscribers may sit in one, too. */
+export const perSite = 16
 
 /** Keys counted at a time for one limit; whoever invents more displaces the oldest, never the memory. */
 const mostKeys = 50_000
@@ -63,10 +65,14 @@ interface Window {
   left: number
 }
 
-/** Fixed windows. All of a limit are equally long, so those that are over stand first in order of making. */
-const createWindows = (
+/**
+ * Fixed windows. All of a limit are equally long, so those that are over stand first in order of making. `free`: a
+ * process takes nothing of a shared count before it has counted as much as it takes at a time.
+ */
+export const createWindows = (
   { now, shared, digest, log, singleFlight }: CountsDeps,
   { id, calls, windowMs }: Pace,
+  free = false,
 ) => {
   const windows = new Map<string, Window>()
   const forgetOver = (at: number): void => {
@@ -81,7 +87,7 @@ const createWindows = (
     if (known && known.until > at) return known
     windows.delete(key)
     forgetOver(at)
-    const [quota, left] = shared ? [0, limit] : [limit, 0]
+    const [quota, left] = shared ? [free ? Math.ceil(limit / partOfLimit) : 0, limit] : [limit, 0]
     const made = { used: 0, quota, left, until: at + windowMs }
     windows.set(key, made)
     return made

@@ -1,8 +1,11 @@
 // How often somebody may ask, in one table: what is counted, per what, and how many in how long.
 import { networkOf, siteOf } from '../kit/addresses.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Counted, Guess, Limit, PaceKind } from '../ports/modules.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { CountAction, CounterSteps, Counters, CountTable } from '../ports/store.ts'
+import { createWindows as createTakenWindows, perSite } from './call-rates.ts'
 
 /**
  * Keys counted at a time for one kind; a stranger who invents more displaces the oldest, never the memory.
@@ -125,9 +128,6 @@ export const paces = {
   'kept-strangers-flows': { points: 10_000, seconds: 86_400, always: true, shared: true },
 } as const satisfies Record<PaceKind, Pace>
 
-/** A /48 has 65,536 networks and is what one subscriber may have; many subscribers may sit in one, too. */
-export const perSite = 16
-
 /** Counts in fixed windows. */
 const createWindows = (now: () => number, table: CountTable) => ({
   /**
@@ -185,6 +185,8 @@ export interface LimitDeps {
   readonly loopback: boolean
   /** Counts that all processes of this gateway share, beside those of this one. */
   readonly shared?: Counters | undefined
+  /** For what is taken of them a part at a time. */
+  readonly runtime?: Pick<Runtime, 'digest' | 'log' | 'defer'>
 }
 
 const tooMany = (why: string, waitMs: number): Refusal =>
@@ -285,11 +287,42 @@ const guessedActions = (guess: Guess, right: boolean): readonly CountAction[] =>
 }
 
 /**
+ * Requests of an address, which all processes count together without a question for each: what is far below the
+ * pace is counted here alone, and beyond that a process takes a part of the pace at a time. Resolves with the
+ * milliseconds to wait. Where the counts cannot be had, each process counts alone.
+ */
+const createTakenPaces = ({ now, loopback, shared, runtime }: LimitDeps) => {
+  if (loopback || !shared || !runtime) return undefined
+  const { digest, log, defer } = runtime
+  const deps = { now, shared, digest, log, singleFlight: createSingleFlight({ now, defer }) }
+  const made = new Map<PaceKind, ReturnType<typeof createTakenWindows>>()
+  const windowsOf = (kind: PaceKind) => {
+    const { points, seconds } = paces[kind]
+    const windows =
+      made.get(kind) ?? createTakenWindows(deps, { id: kind, calls: points, windowMs: seconds * 1000 }, true)
+    made.set(kind, windows)
+    return windows
+  }
+  return async (kind: PaceKind, who: Counted, cost: number): Promise<number> => {
+    const windows = windowsOf(kind)
+    for (const [key, times] of keysOf(who)) {
+      const limit = paces[kind].points * times
+      let wait = windows.wait(key, cost, limit)
+      for (; typeof wait !== 'number'; wait = windows.wait(key, cost, limit)) await wait
+      if (wait > 0) return wait
+      windows.use(key, cost, limit)
+    }
+    return 0
+  }
+}
+
+/**
  * Counts in this process and then, for the kinds that need it, in those that all processes share: who is
  * refused here costs nobody else anything. Throws `rate.limited` with `Retry-After` (RFC 9110 §10.2.3) when
  * the pace is exceeded.
  */
-export const createLimit = ({ now, loopback, shared }: LimitDeps): Limit => {
+export const createLimit = (deps: LimitDeps): Limit => {
+  const { now, loopback, shared } = deps
   const here = createCounterSteps({ now, loopback })
   // Who waits for an account waits by one count alone: with two of them the owner would be new to one after
   // the other.
@@ -297,9 +330,12 @@ export const createLimit = ({ now, loopback, shared }: LimitDeps): Limit => {
     shared ? actions.filter((action) => action.do !== 'guess' && action.do !== 'wrong') : actions
   const everywhere = async (actions: readonly CountAction[]): Promise<number> =>
     here.act(own(actions)) || (shared && actions.length > 0 ? shared.act(actions) : 0)
+  const taken = createTakenPaces(deps)
   const count = async (kind: PaceKind, who: Counted, cost = 1): Promise<void> => {
     const actions = [{ do: 'use', kind, who, cost }] as const
-    const wait = isShared(kind) ? await everywhere(actions) : here.act(actions)
+    const wait = isShared(kind)
+      ? await everywhere(actions)
+      : here.act(actions) || ((await taken?.(kind, who, cost)) ?? 0)
     if (wait > 0) throw tooMany(`${kind} by ${said(who)}`, wait)
   }
   return Object.assign(count, {

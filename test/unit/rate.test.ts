@@ -242,3 +242,62 @@ describe('counts that are written down', () => {
     expect(asked).toEqual([...Array.from({ length: 10 }, () => ['use', 'guess', 'use']), ['wrong']])
   })
 })
+
+describe('requests of an address', () => {
+  const { points } = paces.authorize
+  /** So many processes with one table of counts, which are asked in turn. */
+  const processes = (count: number, hits: string[] = [], broken = (): boolean => false) => {
+    const steps = createCounterSteps({ now, loopback: false })
+    const shared = {
+      act: () => Promise.resolve(0),
+      hit: (key: string, hit: Parameters<typeof steps.hit>[1]) =>
+        broken()
+          ? Promise.reject(new TypeError('away'))
+          : (hits.push(key), Promise.resolve(steps.hit(key, hit))),
+    }
+    const runtime = { digest: (text: string) => text, log: () => undefined, defer: () => undefined }
+    return Array.from({ length: count }, () => createLimit({ now, loopback: false, shared, runtime }))
+  }
+  /** How many of these are counted, of requests that go to the processes in turn. */
+  const counted = async (limits: readonly ReturnType<typeof createLimit>[], many: number, ip: string) => {
+    let passed = 0
+    for (let i = 0; i < many; i++)
+      if (
+        (await refused((limits[i % limits.length] as (typeof limits)[number])('authorize', { ip }))) ===
+        'counted'
+      )
+        passed++
+    return passed
+  }
+
+  it('are counted by all processes together, with few questions to the counts that all share [H-R8]', async () => {
+    const hits: string[] = []
+    const four = processes(4, hits)
+    const free = 4 * (points / 20)
+    const passed = await counted(four, 4 * points, '192.0.2.1')
+    expect([passed >= points, passed <= points + free]).toEqual([true, true])
+    expect(hits.length).toBeLessThanOrEqual(28)
+    await expect((four[0] as (typeof four)[number])('authorize', { ip: '192.0.2.1' })).rejects.toMatchObject({
+      code: 'rate.limited',
+      detail: { headers: { 'retry-after': '60' } },
+    })
+    expect(await counted(four, 40, '192.0.2.2')).toBe(40)
+    time += 60_000
+    expect(await counted(four, 400, '192.0.2.1')).toBe(400)
+  })
+
+  it('far below the pace cost no question, and those of a /64 are one address at every process', async () => {
+    const hits: string[] = []
+    const two = processes(2, hits)
+    expect(await counted(two, 2 * (points / 20), '2001:db8:7:1::1')).toBe(points / 10)
+    expect(hits).toEqual([])
+    const passed = await counted(two, 4 * points, '2001:db8:7:1::2')
+    expect(passed).toBeLessThanOrEqual(points)
+    expect(await counted(two, 20, '2001:db8:7:2::1')).toBe(20)
+  })
+
+  it('are counted by each process alone where the shared counts cannot be had', async () => {
+    const two = processes(2, [], () => true)
+    expect(await counted(two, 4 * points, '192.0.2.7')).toBe(2 * points)
+  })
+})
