@@ -3,14 +3,15 @@ import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { createUpstreams, createWriteBatch } from '../../src/node/proxy/http-exchange.ts'
+import { createWriteBatch } from '../../src/node/proxy/forward.ts'
+import { createUpstreams } from '../../src/node/proxy/http-exchange.ts'
 import type { Admission, ResponseSink } from '../../src/ports/call.ts'
 
 const writers = (calls: number) => {
   const batch = createWriteBatch()
   batch.calls = calls
   const written: number[] = []
-  const add = (n: number): void => batch.add({ flush: () => void written.push(n) }, 100)
+  const add = (n: number): void => batch.gather({ flush: () => void written.push(n) }, 100)
   return { batch, written, add }
 }
 
@@ -39,7 +40,7 @@ describe('the writes of one turn', () => {
 
   it('include what is added while they are made only in the next turn', async () => {
     const { batch, written, add } = writers(2)
-    batch.add({ flush: () => add(2) }, 100)
+    batch.gather({ flush: () => add(2) }, 100)
     add(1)
     await turn()
     expect(written).toEqual([1])
@@ -49,8 +50,8 @@ describe('the writes of one turn', () => {
 
   it('include none of a body over 16 KiB', () => {
     const { batch, written } = writers(2)
-    batch.add({ flush: () => void written.push(1) }, 16_385)
-    batch.add({ flush: () => void written.push(2) }, 16_384)
+    batch.gather({ flush: () => void written.push(1) }, 16_385)
+    batch.gather({ flush: () => void written.push(2) }, 16_384)
     expect(written).toEqual([1])
   })
 
@@ -71,7 +72,7 @@ describe('a request that waits to be written', () => {
     await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
     const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
     const { batch } = writers(2)
-    const upstreams = createUpstreams({ batch, now: Date.now })
+    const upstreams = createUpstreams({ gather: batch.gather, now: Date.now })
     const ended = Promise.withResolvers<void>()
     const send = (path: string): ResponseSink => {
       const upstream = { kind: 'http', origin: `http://${host}`, host, path }

@@ -20,7 +20,7 @@ import type { LocatedAddress } from '../../ports/services.ts'
 import type { ForwardProxies } from '../forward-proxy.ts'
 import type { Lookup } from '../outbound.ts'
 import { proceed } from '../request-guard.ts'
-import { type SocketWriter, type WriteBatch, createUpstreams, createWriteBatch } from './http-exchange.ts'
+import { type GatherWrite, type SocketWriter, createUpstreams } from './http-exchange.ts'
 
 export interface ForwardDeps extends ProxiedCalls {
   readonly refuse: Refuse
@@ -109,6 +109,50 @@ const readBody = (
     })
     proceed(request, response)
   })
+
+// Writes to sockets. Each wakes the process that reads it, and waking one that sleeps costs the writer more
+// than the rest of the write.
+
+/** More are not kept waiting for one another: their readers work while the next ones come. */
+const mostGathered = 16
+/** A larger one (bytes) is cheapest while its bytes are in the processor's cache. */
+const largestGathered = 16_384
+
+/** The writes of one turn of the event loop, which are made one after another at its end. */
+export interface WriteBatch {
+  /** Calls in progress. The write of one that is alone is made at once: no other would join it. */
+  calls: number
+  readonly gather: GatherWrite
+}
+
+export const createWriteBatch = (): WriteBatch => {
+  let gathered: SocketWriter[] = []
+  let scheduled = false
+  const flush = (): void => {
+    const writers = gathered
+    gathered = []
+    for (const writer of writers) writer.flush()
+  }
+  const turned = (): void => {
+    scheduled = false
+    flush()
+  }
+  const batch: WriteBatch = {
+    calls: 0,
+    gather(writer, bytes) {
+      if (batch.calls < 2 || bytes > largestGathered) {
+        writer.flush()
+        return
+      }
+      if (gathered.push(writer) === mostGathered) flush()
+      else if (!scheduled) {
+        scheduled = true
+        setImmediate(turned)
+      }
+    },
+  }
+  return batch
+}
 
 // Where an answer goes: the response of the socket, as one write when it is there at once, unbuffered
 // otherwise, with back-pressure and an honest end.
@@ -248,7 +292,7 @@ class NodeOutput implements ResponseOutput, SocketWriter {
       this.body =
         typeof body === 'string' ? body : body.length <= smallPiece ? latin1(body) : Buffer.from(body)
     }
-    this.batch.add(this, this.bytes)
+    this.batch.gather(this, this.bytes)
   }
 
   flush(): void {
@@ -326,7 +370,7 @@ export const createForward = ({
   proxies,
 }: ForwardDeps): Forward => {
   const batch = createWriteBatch()
-  const upstreams = createUpstreams({ batch, now, lookup, proxies })
+  const upstreams = createUpstreams({ gather: batch.gather, now, lookup, proxies })
   const deadlines = createTimeoutWheel(now, timer)
   const streams = new Set<{ conclude(): void }>()
   return {

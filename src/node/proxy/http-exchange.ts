@@ -19,54 +19,14 @@ import {
 } from '../http-client/pool.ts'
 import type { Lookup } from '../outbound.ts'
 
-// Writes to sockets. Each wakes the process that reads it, and waking one that sleeps costs the writer more
-// than the rest of the write.
-
-/** More are not kept waiting for one another: their readers work while the next ones come. */
-const mostGathered = 16
-/** A larger one (bytes) is cheapest while its bytes are in the processor's cache. */
-const largestGathered = 16_384
-
+/** Something that has a write to make. */
 export interface SocketWriter {
   /** Writes what is ready, where it is still wanted. */
   flush(): void
 }
 
-/** The writes of one turn of the event loop, which are made one after another at its end. */
-export interface WriteBatch {
-  /** Calls in progress. The write of one that is alone is made at once: no other would join it. */
-  calls: number
-  /** `bytes`: the size of the body that it writes. */
-  add(writer: SocketWriter, bytes: number): void
-}
-
-export const createWriteBatch = (): WriteBatch => {
-  let gathered: SocketWriter[] = []
-  let scheduled = false
-  const flush = (): void => {
-    const writers = gathered
-    gathered = []
-    for (const writer of writers) writer.flush()
-  }
-  const turned = (): void => {
-    scheduled = false
-    flush()
-  }
-  return {
-    calls: 0,
-    add(writer, bytes) {
-      if (this.calls < 2 || bytes > largestGathered) {
-        writer.flush()
-        return
-      }
-      if (gathered.push(writer) === mostGathered) flush()
-      else if (!scheduled) {
-        scheduled = true
-        setImmediate(turned)
-      }
-    },
-  }
-}
+/** Makes a write at once, or together with others. `bytes`: the size of the body that it writes. */
+export type GatherWrite = (writer: SocketWriter, bytes: number) => void
 
 /** Calls and streams have connections of their own: a call never waits behind streams. */
 interface Lane {
@@ -181,7 +141,7 @@ export interface Upstreams {
 }
 
 export interface UpstreamsDeps {
-  readonly batch: WriteBatch
+  readonly gather: GatherWrite
   readonly now: () => number
   /** Resolver for origins that may be on public addresses alone; default: the system's. */
   readonly lookup?: Lookup | undefined
@@ -189,7 +149,7 @@ export interface UpstreamsDeps {
   readonly proxies?: ForwardProxies | undefined
 }
 
-export const createUpstreams = ({ batch, now, lookup, proxies = noProxies }: UpstreamsDeps): Upstreams => {
+export const createUpstreams = ({ gather, now, lookup, proxies = noProxies }: UpstreamsDeps): Upstreams => {
   const requestHead = createRequestHead()
   const lanes = new Map<string, Lane>()
   const onlyPublic = publicLookup(lookup)
@@ -222,7 +182,7 @@ export const createUpstreams = ({ batch, now, lookup, proxies = noProxies }: Ups
       const text = requestHead(call, upstream)
       const { proxy, tls } = lane.pool
       exchange.text = proxy && !tls ? absoluteHead(text, upstream.origin, proxy.authorization) : text
-      batch.add(exchange, body?.byteLength ?? 0)
+      gather(exchange, body?.byteLength ?? 0)
     },
     close() {
       for (const { pool } of lanes.values()) closePool(pool)
