@@ -129,12 +129,7 @@ const createPlatform = ({
     trim,
     blocks: createBlocks(runtime),
     closures: createClosures(runtime),
-    limit: createLimit({
-      now: () => runtime.now(),
-      loopback: isLoopback(issuer),
-      shared: runtime.counters,
-      runtime,
-    }),
+    limit: createLimit({ now: runtime.now, loopback: isLoopback(issuer), shared: runtime.counters, runtime }),
     cors: createCors({ cors: config.cors, origins, debug: config.debug }),
     pages: createPages({ issuer, version: runtime.about.version }),
   }
