@@ -7,7 +7,7 @@ import type { ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
 import { type AuditKey, createSignatureCheck } from '../stores/audit-signatures.ts'
 import { createChainCheck, removedIn } from '../stores/audit-chain.ts'
 import { createVerify } from './audit-keys.ts'
-import { digest } from './audit-file.ts'
+import { digest } from './audit-database.ts'
 
 export interface ExportCheck {
   readonly fault?: ChainFault | undefined

@@ -1,23 +1,23 @@
 // The audit trail in a file of its own on node:sqlite. Rows lie in segments, one table each: the open one has
 // few indexes, so that writing is cheap, and a full one gets those that searches use. A segment is removed as a
 // whole. Any number of processes share the file; each writes a chain of its own.
-import { hash } from 'node:crypto'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import type { AuditRow, ChainHead } from '../ports/store.ts'
 import { columns, nextInChain, storedValues } from '../stores/audit-chain.ts'
-import {
-  columnList,
-  migratedSegment,
-  namesSchema,
-  searchIndexes,
-  segmentSchema,
-  trailSchema,
-} from '../stores/audit.ts'
+import { columnList, migratedSegment, namesSchema, searchIndexes, segmentSchema } from '../stores/audit.ts'
 import { type AuditSigner, signedDetail, signedHead } from '../stores/audit-signatures.ts'
+import {
+  type Segment,
+  type Statements,
+  columnsOf,
+  createStatements,
+  digest,
+  inTransaction,
+  openFile,
+  segmentsOf,
+  startsOf,
+} from './audit-database.ts'
 import type { StoredKey } from './audit-keys.ts'
-import { closeToOthers } from './file-modes.ts'
 
 /** A segment is full with so many rows, or on another day. */
 const rowsOfSegment = 125_000
@@ -25,78 +25,14 @@ const dayMs = 86_400_000
 /** The ends of all chains are signed after so many rows, or so much time with some. */
 const anchorRows = 10_000
 const anchorMs = 60_000
-/** Processes wait this long for one another's commits. */
-export const lockWaitMs = 5000
-
-export const digest = (text: string): string => hash('sha256', text, 'base64url')
-
-export interface Segment {
-  readonly n: number
-  readonly day: number
-  readonly first_at: number
-  readonly last_at: number
-  readonly rows: number
-  readonly sealed: number
-}
-
-export const columnsOf = (db: DatabaseSync, table: string): ReadonlySet<string> =>
-  new Set(
-    db
-      .prepare(`PRAGMA table_info(${table})`)
-      .all()
-      .map(({ name }) => String(name)),
-  )
-
-/** Only the owner may read it, whatever the umask; SQLite gives its journals the same mode. */
-const openFile = (path: string): DatabaseSync => {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  closeSync(openSync(path, 'a', 0o600))
-  closeToOthers([path, `${path}-wal`, `${path}-shm`])
-  const db = new DatabaseSync(path, { timeout: lockWaitMs })
-  try {
-    db.exec(
-      'PRAGMA journal_mode = WAL; PRAGMA synchronous = normal; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF',
-    )
-    db.exec(trailSchema)
-    // A file that an earlier version began.
-    if (!columnsOf(db, 'head').has('sig'))
-      db.exec('ALTER TABLE head ADD COLUMN kid TEXT; ALTER TABLE head ADD COLUMN sig TEXT')
-    return db
-  } catch (error) {
-    db.close()
-    throw error
-  }
-}
-
-const inTransaction = <T>(db: DatabaseSync, work: () => T): T => {
-  db.exec('BEGIN IMMEDIATE')
-  try {
-    const result = work()
-    db.exec('COMMIT')
-    return result
-  } catch (error) {
-    // SQLite has ended the transaction itself after some errors.
-    if (db.isTransaction) db.exec('ROLLBACK')
-    throw error
-  }
-}
-
-export const createStatements = (db: DatabaseSync) => {
-  const made = new Map<string, StatementSync>()
-  return (sql: string): StatementSync => {
-    const known = made.get(sql)
-    if (known) return known
-    const statement = db.prepare(sql)
-    made.set(sql, statement)
-    return statement
-  }
-}
-export type Statements = ReturnType<typeof createStatements>
-
-export const segmentsOf = (prepare: Statements): readonly Segment[] =>
-  prepare('SELECT * FROM segment ORDER BY n').all() as object as readonly Segment[]
-
 // Writing.
+
+/** A row that the trail writes about itself. It is signed, so it is made when its place in the chain is known. */
+export interface OwnRow {
+  readonly kind: string
+  readonly at: number
+  readonly facts: object
+}
 
 export interface AuditWriter {
   /**
@@ -108,15 +44,12 @@ export interface AuditWriter {
   anchor(now: number): boolean
   /** Work for idle moments, some 100 ms at a time; true when there was some. */
   tidy(now: number): boolean
+  /** Writes a row of the trail's own. */
+  note(row: OwnRow): void
   /** Writes the last row of the chain. */
+  end(now: number): void
+  /** The same where it was not, and closes the file. */
   close(now: number): void
-}
-
-/** A row that the trail writes about itself. It is signed, so it is made when its place in the chain is known. */
-interface OwnRow {
-  readonly kind: string
-  readonly at: number
-  readonly facts: object
 }
 
 const ownRow = (row: OwnRow, before: ChainHead, signer: AuditSigner | undefined): AuditRow => ({
@@ -235,10 +168,6 @@ const lastOfChains = (prepare: Statements, n: number): readonly ChainHead[] =>
     `SELECT chain, seq, hash FROM event_${n} WHERE id IN (SELECT max(id) FROM event_${n} GROUP BY chain)`,
   ).all() as object as readonly ChainHead[]
 
-/** Where chains go on whose first rows were removed. */
-export const startsOf = (prepare: Statements): readonly ChainHead[] =>
-  prepare('SELECT chain, seq, hash FROM start').all() as object as readonly ChainHead[]
-
 /** So many chains are named in one row of the trail. */
 const chainsOfRow = 24
 
@@ -318,6 +247,43 @@ const createWrite =
     return last
   }
 
+/** How many rows were written, and when the ends of all chains are signed. */
+const createAnchorTimes = (begun: number) => {
+  let all = 0
+  let rows = 0
+  let last = begun
+  return {
+    all: () => all,
+    add(more: number) {
+      all += more
+      rows += more
+    },
+    /** How many rows there are to be signed; 0 while it is not time to. */
+    due: (at: number): number => (rows >= anchorRows || at - last >= anchorMs ? rows : 0),
+    done(at: number) {
+      rows = 0
+      last = at
+    },
+  }
+}
+
+/** Runs transactions in which the chain goes on, from its end; true when it did. */
+const createAdvance = (db: DatabaseSync, chain: string) => {
+  let head: ChainHead = { chain, seq: 0, hash: '' }
+  return (work: (head: ChainHead) => ChainHead | undefined): boolean => {
+    const next = inTransaction(db, () => work(head))
+    if (next) head = next
+    return next !== undefined
+  }
+}
+
+const migrate = (db: DatabaseSync, prepare: Statements): void => {
+  for (const { n } of segmentsOf(prepare)) db.exec(migratedSegment(n, columnsOf(db, `event_${n}`)))
+}
+
+const keepKey = (prepare: Statements, { kid, jwk, sealed }: StoredKey): void =>
+  void prepare('INSERT OR IGNORE INTO key (kid, jwk, sealed) VALUES (?, ?, ?)').run(kid, jwk, sealed)
+
 interface WriterOptions {
   readonly now: number
   readonly version: string
@@ -326,6 +292,8 @@ interface WriterOptions {
   /** 8 random bytes in hexadecimal digits. */
   readonly id: string
   /** What signs, and the key of it as it is kept. Absent: nothing is signed. */
+  /** Called within the transaction that begins the chain, before its first row. */
+  readonly begun?: (db: DatabaseSync, prepare: Statements, chain: string) => void
   readonly signing?: { readonly signer: AuditSigner; readonly key: StoredKey } | undefined
 }
 
@@ -335,45 +303,42 @@ interface WriterOptions {
  */
 export const openAuditWriter = (
   path: string,
-  { now, version, retentionMs, id, signing }: WriterOptions,
+  { now, version, retentionMs, id, signing, begun }: WriterOptions,
 ): AuditWriter => {
   const db = openFile(path)
   const prepare = createStatements(db)
   const signer = signing?.signer
   const chain = `${now.toString(36)}-${id}`
-  let head: ChainHead = { chain, seq: 0, hash: '' }
-  let own = 0
-  let sinceAnchor = 0
-  let anchoredAt = now
+  const advance = createAdvance(db, chain)
+  const anchors = createAnchorTimes(now)
 
   const write = createWrite(prepare, createInsert(db, prepare, signer), { chain, signer })
   const commit = (rows: readonly (AuditRow | OwnRow)[], more: Parameters<typeof write>[2] = {}): void => {
-    head = inTransaction(db, () => write(rows, head, more))
-    own += rows.length
-    sinceAnchor += rows.length
+    advance((head) => write(rows, head, more))
+    anchors.add(rows.length)
   }
 
-  const removeOldest = (at: number): boolean => {
-    const next = inTransaction(db, () => {
+  const removeOldest = (at: number): boolean =>
+    advance((head) => {
       const segment = outdatedSegment(prepare, at - retentionMs)
       return segment && write(cutSegment(db, prepare, segment, at), head)
     })
-    if (next) head = next
-    return next !== undefined
-  }
 
-  const begin = (): ChainHead => {
-    for (const { n } of segmentsOf(prepare)) db.exec(migratedSegment(n, columnsOf(db, `event_${n}`)))
-    if (signing) {
-      const { kid, jwk, sealed } = signing.key
-      prepare('INSERT OR IGNORE INTO key (kid, jwk, sealed) VALUES (?, ?, ?)').run(kid, jwk, sealed)
-    }
+  const begin = (head: ChainHead): ChainHead => {
+    migrate(db, prepare)
+    if (signing) keepKey(prepare, signing.key)
+    begun?.(db, prepare, chain)
     const rows = headRows(prepare, chain, { kind: 'audit.opened', at: now, facts: { version } })
     prepare("INSERT INTO head (chain, seq, hash) VALUES (?, 0, '')").run(chain)
     return write(rows, head)
   }
+  let ended = false
+  const end = (at: number): void => {
+    commit([{ kind: 'audit.closed', at, facts: { rows: anchors.all() } }], { ended: 1 })
+    ended = true
+  }
   try {
-    head = inTransaction(db, begin)
+    advance(begin)
   } catch (error) {
     db.close()
     throw error
@@ -381,16 +346,20 @@ export const openAuditWriter = (
   return {
     append: (rows, subjects = new Map()) => commit(rows, { subjects }),
     anchor(at) {
-      if (sinceAnchor === 0 || (sinceAnchor < anchorRows && at - anchoredAt < anchorMs)) return false
-      const own = { kind: 'audit.anchor', at, facts: { rows: sinceAnchor } }
-      head = inTransaction(db, () => write(headRows(prepare, chain, own), head))
-      sinceAnchor = 0
-      anchoredAt = at
-      return true
+      const rows = anchors.due(at)
+      if (rows === 0) return false
+      const row = { kind: 'audit.anchor', at, facts: { rows } }
+      const done = advance((head) => write(headRows(prepare, chain, row), head))
+      anchors.done(at)
+      return done
     },
     tidy: (at) => removeOldest(at) || sealNext(db, prepare),
+    note(row) {
+      if (!ended) commit([row])
+    },
+    end,
     close(at) {
-      commit([{ kind: 'audit.closed', at, facts: { rows: own } }], { ended: 1 })
+      if (!ended) end(at)
       db.close()
     },
   }

@@ -15,7 +15,7 @@ import {
   lockWaitMs,
   segmentsOf,
   startsOf,
-} from './audit-file.ts'
+} from './audit-database.ts'
 
 export interface AuditCheck {
   readonly fault?: ChainFault

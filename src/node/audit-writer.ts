@@ -1,49 +1,16 @@
 // The audit trail of a process: events are gathered here and written by a thread of its own, so that no call
 // waits for a hash or a disk.
-import { createHmac, hash, randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
-import {
-  type EventBatch,
-  type WrittenBatch,
-  createAuditRows,
-  createSnapshots,
-} from '../stores/audit-events.ts'
+import { type EventBatch, createSnapshots } from '../stores/audit-events.ts'
 import type { KeyRing } from '../kit/keyring.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
 import type { Principal } from '../ports/people.ts'
-import type { AuditRow } from '../ports/store.ts'
 import type { Log, Trail } from '../ports/runtime.ts'
 import { createAuditLog } from '../stores/audit-log.ts'
-import { type AuditWriter, openAuditWriter } from './audit-file.ts'
-import { type TrailKey, createSigner, publicKeyOf, readStoredKeys, trailKey } from './audit-keys.ts'
-
-const dayMs = 86_400_000
-const dayOf = (at: number): number => Math.floor(at / dayMs)
-
-// What the two threads say to each other.
-
-interface WriterStart {
-  readonly audit: true
-  readonly path: string
-  readonly version: string
-  readonly retentionMs: number
-  readonly key: TrailKey
-}
-
-interface DayKey {
-  readonly day: number
-  readonly key: Uint8Array
-}
-type ToWriter = EventBatch | DayKey | 'close'
-
-type FromWriter =
-  | 'open'
-  | 'closed'
-  /** So many events are in the file. */
-  | number
-  /** They could not be written, which will be tried again. */
-  | { readonly failed: string }
+import { publicKeyOf, readStoredKeys, trailKey } from './audit-keys.ts'
+import type { SinkPlan } from './audit-targets.ts'
+import { type FromWriter, type ToWriter, type WriterStart, dayOf, runWriter } from './audit-thread.ts'
 
 // The process's own thread.
 
@@ -73,6 +40,7 @@ export interface AuditTrailOptions {
   readonly path: string
   readonly version: string
   readonly retentionMs: number
+  readonly sinks: readonly SinkPlan[]
   readonly keys: Pick<KeyRing, 'mac' | 'open' | 'seal'>
   readonly now: () => number
   readonly log: Log
@@ -223,6 +191,11 @@ const createQueue = (options: AuditTrailOptions) => {
   }
 }
 
+const reportSink = (log: Log, { sink, why }: { sink: string; why: string | undefined }): void =>
+  why === undefined
+    ? log('info', 'audit.sink-works', { sink })
+    : log('warn', 'audit.sink-failed', { sink, message: `Audit events are not sent to ${sink}: ${why}` })
+
 /** Of all processes that write the file; read again now and then, because others may begin to write it. */
 const createPublicKeys = (path: string, now: () => number) => {
   let read: { readonly at: number; readonly keys: readonly AuditKey[] } | undefined
@@ -244,11 +217,12 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
   const key = await trailKey(path, options.keys)
 
   const begin = async (): Promise<void> => {
-    const worker = await startWriter({ audit: true, path, version, retentionMs, key })
+    const worker = await startWriter({ audit: true, path, version, retentionMs, key, sinks: options.sinks })
     current = worker
     worker.on('message', (said: FromWriter) => {
       if (typeof said === 'number') queue.written(said)
       else if (said === 'closed') ended.resolve(true)
+      else if (typeof said === 'object' && 'sink' in said) reportSink(log, said)
       else if (typeof said === 'object') queue.failed(said.failed)
     })
     const lost = (why: string): void => {
@@ -286,112 +260,6 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
       return whole
     },
   }
-}
-
-// The writer's thread.
-
-/** Rows are committed when so many wait, or one has waited so long. */
-const commitRows = 500
-const commitMs = 100
-const longestRetryMs = 5000
-const tidyMs = 200
-const restMs = 60_000
-
-const parsedBody = (text: string): unknown => {
-  try {
-    return JSON.parse(Buffer.from(text, 'latin1').toString('utf8'))
-  } catch {
-    return undefined
-  }
-}
-
-/** 128 bits. */
-const macWith = (key: Uint8Array, text: string): string =>
-  createHmac('sha256', key).update(text).digest().subarray(0, 16).toString('base64url')
-
-const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void) => {
-  let rows: AuditRow[] = []
-  let subjects = new Map<string, string>()
-  let events = 0
-  let timer: NodeJS.Timeout | undefined
-  let retryMs = commitMs
-  const commit = (): boolean => {
-    clearTimeout(timer)
-    timer = undefined
-    if (events === 0) return true
-    try {
-      writer.append(rows, subjects)
-      writer.anchor(Date.now())
-    } catch (error) {
-      // Another chain has to be begun for an end that is not ours.
-      if ((error as { readonly code?: string }).code !== 'ERR_SQLITE_ERROR') throw error
-      say({ failed: (error as Error).message })
-      timer = setTimeout(commit, retryMs)
-      retryMs = Math.min(retryMs * 2, longestRetryMs)
-      return false
-    }
-    say(events)
-    rows = []
-    subjects = new Map()
-    events = 0
-    retryMs = commitMs
-    return true
-  }
-  return {
-    commit,
-    add(more: WrittenBatch, count: number) {
-      rows.push(...more.rows)
-      for (const [subject, snapshot] of more.subjects) subjects.set(subject, snapshot)
-      events += count
-      if (rows.length >= commitRows && retryMs === commitMs) commit()
-      else timer ??= setTimeout(commit, commitMs)
-    },
-  }
-}
-
-const runWriter = (
-  { path, version, retentionMs, key }: WriterStart,
-  port: NonNullable<typeof parentPort>,
-): void => {
-  const say = (said: FromWriter): void => port.postMessage(said)
-  const writer = openAuditWriter(path, {
-    now: Date.now(),
-    version,
-    retentionMs,
-    id: randomBytes(8).toString('hex'),
-    signing: { signer: createSigner(key), key },
-  })
-  const keys = new Map<number, Uint8Array>()
-  const commits = createCommits(writer, say)
-  const rowsOf = createAuditRows({
-    digest: (text) => hash('sha256', text, 'base64url'),
-    parse: parsedBody,
-    mac(at, text) {
-      const key = keys.get(dayOf(at))
-      return key && macWith(key, text)
-    },
-  })
-  const tidy = (): void => {
-    let more = false
-    try {
-      writer.anchor(Date.now())
-      more = writer.tidy(Date.now())
-    } catch (error) {
-      // What cannot be tidied now is tidied later; rows that cannot be written are told of elsewhere.
-      if ((error as { readonly code?: string }).code !== 'ERR_SQLITE_ERROR') throw error
-    }
-    setTimeout(tidy, more ? tidyMs : restMs).unref()
-  }
-  tidy()
-  port.on('message', (said: ToWriter) => {
-    if (said === 'close') {
-      if (commits.commit()) writer.close(Date.now())
-      say('closed')
-      port.close()
-    } else if ('key' in said) keys.set(said.day, said.key)
-    else commits.add(rowsOf(said), said.times.length)
-  })
-  say('open')
 }
 
 const started = workerData as Partial<WriterStart> | undefined

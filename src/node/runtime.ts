@@ -71,7 +71,11 @@ const openTrail = async ({
   if (!config.audit?.enabled) return undefined
   const path = trailFile(stateDir)
   try {
-    return await openAuditTrail({ ...options, path, retentionMs: config.audit.retention * 1000 })
+    const { retention, sinks } = config.audit
+    const plans = Object.entries(sinks).map(([name, { url, headers, syslog_id: syslogId }]) => ({
+      ...{ name, url, headers, syslogId },
+    }))
+    return await openAuditTrail({ ...options, path, retentionMs: retention * 1000, sinks: plans })
   } catch (error) {
     throw new Refusal('storage.unavailable', `${path}: ${(error as Error).message}`)
   }

@@ -73,6 +73,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'audit.opened': done('version', 'heads'),
   'audit.anchor': done('rows', 'heads'),
   'audit.closed': done('rows'),
+  'audit.dropped': failed('sink', 'rows'),
   'audit.lost': failed('rows', 'from', 'to'),
   'audit.cut': done('segment', 'from', 'to', 'chains', 'reason'),
 }

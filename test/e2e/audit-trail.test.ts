@@ -25,7 +25,10 @@ beforeAll(async () => {
   gateway = await startProcess({
     config: {
       local_users: [person],
-      audit: { retention: '30d' },
+      audit: {
+        retention: '30d',
+        sinks: { archive: { url: `file://${join(state.dir, 'archive.jsonl')}` } },
+      },
       mcp_services: {
         echo: {
           url: upstream.url,
@@ -198,6 +201,9 @@ describe('postern audit', () => {
     expect(await audit('verify', '--strict')).toMatchObject({ code: 0 })
     const [last, before] = await query('kind:audit.closed,gateway.stopped')
     expect([last?.['kind'], before?.['kind']]).toEqual(['audit.closed', 'gateway.stopped'])
+    // What was sent elsewhere is what the trail has, to the last row.
+    const exported = (await audit('export')).out.trim().split('\n').slice(1, -1)
+    expect(readFileSync(join(state.dir, 'archive.jsonl'), 'utf8').trim().split('\n')).toEqual(exported)
   })
 
   it('is what a service waits for that must not run without it; others go on', async () => {

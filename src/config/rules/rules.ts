@@ -97,6 +97,19 @@ const workers: Rule = (draft, report) => {
     if (draft.has(key) || draft.keys(key).length > 0) report.warn([key], `has no effect on Workers: ${why}`)
 }
 
+/** Keys that only one kind of sink has. */
+const sinks: Rule = (draft, report) => {
+  for (const id of draft.keys('audit', 'sinks')) {
+    const url = draft.text('audit', 'sinks', id, 'url')
+    if (url === undefined) continue
+    const [headers, syslogId] = ['headers', 'syslog_id'].map((key): Path => ['audit', 'sinks', id, key])
+    if (headers && draft.has(...headers) && !/^https?:/.test(url))
+      report.fault(headers, 'has no effect here: only an OpenTelemetry collector gets headers')
+    if (syslogId && draft.has(...syslogId) && !url.startsWith('syslog'))
+      report.fault(syslogId, 'has no effect here: only syslog has structured data')
+  }
+}
+
 /** Whoever asks for a trail must not believe to have one. */
 const trail: Rule = (draft, report) => {
   if (draft.workers && draft.has('audit'))
@@ -119,7 +132,7 @@ const requiredTrail: Rule = (draft, report) => {
       )
 }
 
-export const workersRules: readonly Rule[] = [workers, trail, requiredTrail]
+export const workersRules: readonly Rule[] = [workers, trail, sinks, requiredTrail]
 
 export const rules: readonly Rule[] = [
   ...addressRules,

@@ -1,0 +1,83 @@
+// The file of the audit trail as SQLite has it: opened, and read by whoever writes, searches or sends it.
+import { hash } from 'node:crypto'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { ChainHead } from '../ports/store.ts'
+import { trailSchema } from '../stores/audit.ts'
+import { closeToOthers } from './file-modes.ts'
+
+/** Processes wait this long for one another's commits. */
+export const lockWaitMs = 5000
+
+export const digest = (text: string): string => hash('sha256', text, 'base64url')
+
+export interface Segment {
+  readonly n: number
+  readonly day: number
+  readonly first_at: number
+  readonly last_at: number
+  readonly rows: number
+  readonly sealed: number
+}
+
+export const columnsOf = (db: DatabaseSync, table: string): ReadonlySet<string> =>
+  new Set(
+    db
+      .prepare(`PRAGMA table_info(${table})`)
+      .all()
+      .map(({ name }) => String(name)),
+  )
+
+/** Only the owner may read it, whatever the umask; SQLite gives its journals the same mode. */
+export const openFile = (path: string): DatabaseSync => {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  closeSync(openSync(path, 'a', 0o600))
+  closeToOthers([path, `${path}-wal`, `${path}-shm`])
+  const db = new DatabaseSync(path, { timeout: lockWaitMs })
+  try {
+    db.exec(
+      'PRAGMA journal_mode = WAL; PRAGMA synchronous = normal; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF',
+    )
+    db.exec(trailSchema)
+    // A file that an earlier version began.
+    if (!columnsOf(db, 'head').has('sig'))
+      db.exec('ALTER TABLE head ADD COLUMN kid TEXT; ALTER TABLE head ADD COLUMN sig TEXT')
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+export const inTransaction = <T>(db: DatabaseSync, work: () => T): T => {
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    const result = work()
+    db.exec('COMMIT')
+    return result
+  } catch (error) {
+    // SQLite has ended the transaction itself after some errors.
+    if (db.isTransaction) db.exec('ROLLBACK')
+    throw error
+  }
+}
+
+export const createStatements = (db: DatabaseSync) => {
+  const made = new Map<string, StatementSync>()
+  return (sql: string): StatementSync => {
+    const known = made.get(sql)
+    if (known) return known
+    const statement = db.prepare(sql)
+    made.set(sql, statement)
+    return statement
+  }
+}
+export type Statements = ReturnType<typeof createStatements>
+
+export const segmentsOf = (prepare: Statements): readonly Segment[] =>
+  prepare('SELECT * FROM segment ORDER BY n').all() as object as readonly Segment[]
+
+/** Where chains go on whose first rows were removed. */
+export const startsOf = (prepare: Statements): readonly ChainHead[] =>
+  prepare('SELECT chain, seq, hash FROM start').all() as object as readonly ChainHead[]

@@ -1,0 +1,207 @@
+// The thread that writes the audit trail of a process, and sends it elsewhere: hashes, signatures, disks and networks
+// keep no call waiting here.
+import { createHmac, hash, randomBytes } from 'node:crypto'
+import type { parentPort } from 'node:worker_threads'
+import type { AuditRow } from '../ports/store.ts'
+import { type EventBatch, type WrittenBatch, createAuditRows } from '../stores/audit-events.ts'
+import { type AuditWriter, openAuditWriter } from './audit-file.ts'
+import { type TrailKey, createSigner } from './audit-keys.ts'
+import { type AuditSink, type SinkPositions, createPositions, createSink } from './audit-sinks.ts'
+import { type SinkPlan, createTarget } from './audit-targets.ts'
+
+const dayMs = 86_400_000
+/** Keys of digests are of a day. */
+export const dayOf = (at: number): number => Math.floor(at / dayMs)
+
+// What the two threads say to each other.
+
+export interface WriterStart {
+  readonly audit: true
+  readonly path: string
+  readonly version: string
+  readonly retentionMs: number
+  readonly key: TrailKey
+  readonly sinks: readonly SinkPlan[]
+}
+
+export interface DayKey {
+  readonly day: number
+  readonly key: Uint8Array
+}
+export type ToWriter = EventBatch | DayKey | 'close'
+
+export type FromWriter =
+  | 'open'
+  | 'closed'
+  /** So many events are in the file. */
+  | number
+  /** They could not be written, which will be tried again. */
+  | { readonly failed: string }
+  /** A sink does not work, or does again. */
+  | { readonly sink: string; readonly why: string | undefined }
+
+// The thread.
+
+/** Rows are committed when so many wait, or one has waited so long. */
+const commitRows = 500
+const commitMs = 100
+const longestRetryMs = 5000
+const tidyMs = 200
+const restMs = 60_000
+/** How long a process that ends goes on sending. */
+const lastSendMs = 1_500
+
+const parsedBody = (text: string): unknown => {
+  try {
+    return JSON.parse(Buffer.from(text, 'latin1').toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** 128 bits. */
+const macWith = (key: Uint8Array, text: string): string =>
+  createHmac('sha256', key).update(text).digest().subarray(0, 16).toString('base64url')
+
+/** Whether it is SQLite's; after any other another chain has to be begun. */
+const isSqlite = (error: unknown): boolean =>
+  (error as { readonly code?: string }).code === 'ERR_SQLITE_ERROR'
+
+/** `keys`: of digests, by day. */
+const createRowsBy = (keys: ReadonlyMap<number, Uint8Array>) =>
+  createAuditRows({
+    digest: (text) => hash('sha256', text, 'base64url'),
+    parse: parsedBody,
+    mac(at, text) {
+      const key = keys.get(dayOf(at))
+      return key && macWith(key, text)
+    },
+  })
+
+const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, written: () => void) => {
+  let rows: AuditRow[] = []
+  let subjects = new Map<string, string>()
+  let events = 0
+  let timer: NodeJS.Timeout | undefined
+  let retryMs = commitMs
+  const commit = (): boolean => {
+    clearTimeout(timer)
+    timer = undefined
+    if (events === 0) return true
+    try {
+      writer.append(rows, subjects)
+    } catch (error) {
+      if (!isSqlite(error)) throw error
+      say({ failed: (error as Error).message })
+      timer = setTimeout(commit, retryMs)
+      retryMs = Math.min(retryMs * 2, longestRetryMs)
+      return false
+    }
+    say(events)
+    rows = []
+    subjects = new Map()
+    events = 0
+    retryMs = commitMs
+    written()
+    return true
+  }
+  return {
+    commit,
+    add(more: WrittenBatch, count: number) {
+      rows.push(...more.rows)
+      for (const [subject, snapshot] of more.subjects) subjects.set(subject, snapshot)
+      events += count
+      if (rows.length >= commitRows && retryMs === commitMs) commit()
+      else timer ??= setTimeout(commit, commitMs)
+    },
+  }
+}
+
+/** Sends the rows elsewhere, and tells when that does not work. */
+const createSinks = (
+  plans: readonly SinkPlan[],
+  {
+    writer,
+    positions,
+    version,
+    say,
+  }: {
+    readonly writer: AuditWriter
+    readonly positions: SinkPositions
+    readonly version: string
+    readonly say: (said: FromWriter) => void
+  },
+): readonly AuditSink[] =>
+  plans.map((plan) =>
+    createSink({
+      name: plan.name,
+      positions,
+      target: createTarget(plan, { version }),
+      now: Date.now,
+      events: {
+        failed: (sink, why) => say({ sink, why }),
+        works: (sink) => say({ sink, why: undefined }),
+        dropped: (sink, rows) =>
+          writer.note({ kind: 'audit.dropped', at: Date.now(), facts: { sink, rows } }),
+      },
+    }),
+  )
+
+export const runWriter = (
+  { path, version, retentionMs, key, sinks: plans }: WriterStart,
+  port: NonNullable<typeof parentPort>,
+): void => {
+  const say = (said: FromWriter): void => port.postMessage(said)
+  let positions: SinkPositions | undefined
+  const writer = openAuditWriter(path, {
+    begun(db, prepare, chain) {
+      if (plans.length === 0) return
+      positions = createPositions(db, prepare, chain)
+      for (const { name } of plans) positions.begin(name)
+    },
+    now: Date.now(),
+    version,
+    retentionMs,
+    id: randomBytes(8).toString('hex'),
+    signing: { signer: createSigner(key), key },
+  })
+  const keys = new Map<number, Uint8Array>()
+  const sinks = positions ? createSinks(plans, { writer, positions, version, say }) : []
+  const later = (work: () => void): void => {
+    try {
+      work()
+    } catch (error) {
+      // What cannot be done now is done later; rows that cannot be written are told of elsewhere.
+      if (!isSqlite(error)) throw error
+    }
+  }
+  const commits = createCommits(writer, say, () => {
+    later(() => writer.anchor(Date.now()))
+    for (const sink of sinks) sink.nudge()
+  })
+  const rowsOf = createRowsBy(keys)
+  let tidying: NodeJS.Timeout | undefined
+  const tidy = (): void => {
+    let more = false
+    later(() => {
+      writer.anchor(Date.now())
+      more = writer.tidy(Date.now())
+    })
+    tidying = setTimeout(tidy, more ? tidyMs : restMs).unref()
+  }
+  tidy()
+  const close = async (): Promise<void> => {
+    clearTimeout(tidying)
+    if (commits.commit()) later(() => writer.end(Date.now()))
+    await Promise.all(sinks.map((sink) => sink.end(Date.now() + lastSendMs)))
+    writer.close(Date.now())
+    say('closed')
+    port.close()
+  }
+  port.on('message', (said: ToWriter) => {
+    if (said === 'close') close().catch((error: unknown) => say({ failed: String(error) }))
+    else if ('key' in said) keys.set(said.day, said.key)
+    else commits.add(rowsOf(said), said.times.length)
+  })
+  say('open')
+}
