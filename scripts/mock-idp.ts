@@ -86,7 +86,10 @@ const configuration = async () => {
       profile: ['name', 'preferred_username', 'picture', 'groups'],
     },
     scopes: ['openid', 'email', 'profile'],
-    features: { devInteractions: { enabled: false } },
+    features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
+    // The package sends nothing to this computer, where the gateways of its users are; its dispatcher says so.
+    fetch: (url: string, { dispatcher: _, ...options }: RequestInit & { readonly dispatcher?: unknown }) =>
+      fetch(url, options),
     pkce: { required: () => true },
     issueRefreshToken: () => true,
     ttl: {
@@ -166,7 +169,20 @@ const interact = async (request: IncomingMessage, response: ServerResponse): Pro
   return provider.interactionFinished(request, response, { login: { accountId: subject } })
 }
 
+/** Tells a gateway at the URL of the body that a person signed out: what the provider does when a session ends. */
+const logOut = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  const form = await readForm(request)
+  const known = await provider.Client.find(client.client_id)
+  if (known) known.backchannelLogoutUri = form.get('uri') ?? ''
+  await known?.backchannelLogout(form.get('sub') ?? '', form.get('sid') ?? undefined)
+  response.end()
+}
+
 const serve = (request: IncomingMessage, response: ServerResponse): void => {
+  if (request.url === '/sign-out' && request.method === 'POST')
+    return void logOut(request, response).catch((error: unknown) =>
+      response.writeHead(502, { 'content-type': 'text/plain; charset=utf-8' }).end(String(error)),
+    )
   if (request.url === '/healthz') return void response.end('ok')
   if (!request.url?.startsWith('/interaction/')) return answer(request, response)
   interact(request, response).catch((error: unknown) => {

@@ -24,6 +24,15 @@ declare module 'oidc-provider' {
 
   export class Provider {
     constructor(issuer: string, configuration: object)
+    readonly Client: {
+      find(id: string): Promise<
+        | {
+            backchannelLogoutUri?: string
+            backchannelLogout(subject: string, session: string | undefined): Promise<void>
+          }
+        | undefined
+      >
+    }
     readonly Grant: new (of: { readonly clientId: string; readonly accountId: string }) => Grant
     callback(): (request: IncomingMessage, response: ServerResponse) => void
     interactionDetails(request: IncomingMessage, response: ServerResponse): Promise<Interaction>

@@ -1,12 +1,24 @@
 // What becomes of the access of people after they signed in: their grants, and what their identity provider says of
 // them later. Built here of parts of several modules, as in gateway.ts.
 import type { Config } from './config/schema.ts'
+import { createBackChannelLogout } from './identity/back-channel-logout.ts'
 import { type ProfileRefresh, createProfileRefresh } from './identity/profile-refresh.ts'
+import type { SignedIn } from './identity/provider-callback.ts'
 import type { IdentityProvider } from './identity/providers/provider.ts'
 import { personKey } from './kit/records.ts'
-import { type AppAccess, createAppAccess } from './oauth/connected-apps.ts'
+import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
-import type { Audit, FlowGrant, MayStillSignIn, RenewProviderTokens } from './ports/modules.ts'
+import type {
+  Audit,
+  ConfirmPerson,
+  EndedBy,
+  FlowGrant,
+  GrantAdmin,
+  Handler,
+  Limit,
+  MayStillSignIn,
+  RenewProviderTokens,
+} from './ports/modules.ts'
 import type { Person } from './ports/people.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Directory, FindAddress } from './ports/services.ts'
@@ -20,43 +32,67 @@ interface AfterSignInDeps {
   readonly mayStillSignIn: MayStillSignIn
   readonly sessions: { endOfPerson(key: string): Promise<number> }
   readonly connections: { readonly renewTokens: RenewProviderTokens }
+  readonly limit: Limit
   readonly record: Audit
   readonly met?: ((grant: FlowGrant) => void) | undefined
 }
 
-/** `confirm` and `inUse` only where a provider is asked again. */
-export interface AfterSignIn
-  extends Pick<ProfileRefresh, 'signedIn'>, Partial<Omit<ProfileRefresh, 'signedIn'>> {
+export interface AfterSignIn {
   readonly grants: Grants
   readonly access: AppAccess
+  readonly grantAdmin: GrantAdmin
+  readonly signedIn: SignedIn
+  /** Only where a provider is asked again. */
+  readonly confirm?: ConfirmPerson
+  readonly backChannelLogout: Handler
 }
 
-/** Ends the grants and the browser sessions of a person, at once. */
+interface GrantsInUse {
+  readonly grants: Grants
+  readonly access: AppAccess
+  readonly profiles?: ProfileRefresh
+}
+
+/** Ends the grants and the browser sessions of a person, at once, and answers how many grants there were. */
 const createEndPerson =
   ({ sessions }: Pick<AfterSignInDeps, 'sessions'>, access: AppAccess) =>
-  async (person: Person, reason: string): Promise<void> => {
-    const key = personKey(person)
+  async (key: string, why: EndedBy): Promise<number> => {
     await sessions.endOfPerson(key)
-    await access.end(await access.ofPerson(key), { reason, by: person.provider })
+    return access.end(await access.ofPerson(key), why)
   }
 
-const withProfileRefresh = (deps: AfterSignInDeps): AfterSignIn => {
+const createGrantsInUse = (deps: AfterSignInDeps): GrantsInUse => {
+  if (!Object.values(deps.config.oauth_providers).some(({ profile_refresh: every }) => every > 0)) {
+    const grants = createGrants(deps)
+    return { grants, access: createAppAccess({ ...deps, grants }) }
+  }
   // Made of the grants, whose use it follows.
   const inUse = (person: Person): void => profiles.inUse(person)
   const grants = createGrants({ ...deps, inUse })
   const access = createAppAccess({ ...deps, grants })
+  const end = createEndPerson(deps, access)
   const profiles = createProfileRefresh({
     ...deps,
     renew: deps.connections.renewTokens,
     describe: (person) => access.describe(person),
-    end: createEndPerson(deps, access),
+    end: (person, reason) => end(personKey(person), { reason, by: person.provider }),
   })
-  return { ...profiles, grants, access }
+  return { grants, access, profiles }
 }
 
 export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
-  if (Object.values(deps.config.oauth_providers).some(({ profile_refresh: every }) => every > 0))
-    return withProfileRefresh(deps)
-  const grants = createGrants(deps)
-  return { signedIn: () => Promise.resolve(), grants, access: createAppAccess({ ...deps, grants }) }
+  const { grants, access, profiles } = createGrantsInUse(deps)
+  const endPerson = createEndPerson(deps, access)
+  const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
+  return {
+    grants,
+    access,
+    grantAdmin: createGrantAdmin(access),
+    async signedIn(person, session) {
+      await profiles?.signedIn(person)
+      if (session !== undefined) await remember(person, session)
+    },
+    ...(profiles && { confirm: profiles.confirm }),
+    backChannelLogout: logout,
+  }
 }

@@ -28,7 +28,7 @@ import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
 import { createClientDocuments } from './oauth/client-id-document.ts'
 import { createClients } from './oauth/clients.ts'
-import { createConnectedApps, createGrantAdmin } from './oauth/connected-apps.ts'
+import { createConnectedApps } from './oauth/connected-apps.ts'
 import { createConsent } from './oauth/consent.ts'
 import { createIssuedTokens } from './oauth/issued-tokens.ts'
 import { type OAuthEndpoint, createMetadata, endpoints } from './oauth/metadata.ts'
@@ -204,17 +204,16 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
   })
   const documents = createClientDocuments({ runtime, directory })
   const afterSignIn = createAfterSignIn(parts)
-  const { grants, access } = afterSignIn
   return {
     ...parts,
     ...afterSignIn,
     signer,
-    accessAdmin: createAccessAdmin({ ...parts, grants: createGrantAdmin(access), now: runtime.now }),
+    accessAdmin: createAccessAdmin({ ...parts, grants: afterSignIn.grantAdmin, now: runtime.now }),
     rules: createRulesAdmin(parts),
     clients: known.clients(createClients({ runtime, config, documents, directory })),
     tokens: createTokens({ runtime, config, signer }),
     pendingRequests: known.pendingRequests(parts.watchPending(createPendingRequests({ runtime }))),
-    authenticate: createAuthenticateBearer({ runtime, directory, signer, grants }),
+    authenticate: createAuthenticateBearer({ runtime, directory, signer, ...afterSignIn }),
   }
 }
 type Parts = ReturnType<typeof withAuthorizationServer>
@@ -304,6 +303,7 @@ const createOAuthHandlers = (parts: Parts) => ({
   authorize: createAuthorize(parts),
   token: createToken(parts),
   apps: createConnectedApps(parts),
+  backChannelLogout: parts.backChannelLogout,
   ...createIssuedTokens(parts),
 })
 

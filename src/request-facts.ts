@@ -18,7 +18,7 @@ export interface KnownFacts {
 }
 
 const serviceIn = /^\/(?:connect|services|api\/services)\/([^/]+)$/
-const providerIn = /^\/(?:login|oauth\/callback)\/([^/]+)$/
+const providerIn = /^\/(?:login|oauth\/(?:callback|backchannel-logout))\/([^/]+)$/
 /** A value that does not have the form of our IDs may be anything, and is not logged. */
 const flowShape = /^[\w-]{32}$/
 const clientIn = /^\/(?:oauth\/)?register\/([^/]+)$/

@@ -20,6 +20,7 @@ export interface Handlers extends AdminHandlers, FlowHandlers {
   readonly revoke: Handler
   readonly introspect: Handler
   readonly signIn: SignIn
+  readonly backChannelLogout: Handler
   readonly status: Status
   readonly servicesList: ServicesList
   readonly encode: Handler
@@ -207,6 +208,13 @@ const signInRoutes = (h: Handlers): readonly Route[] => [
     surface: 'page',
     cors: false,
     methods: { POST: h.signIn.begin },
+  },
+  {
+    paths: ['/oauth/backchannel-logout/:provider'],
+    description: 'For identity providers: a user signed out there (OpenID Connect Back-Channel Logout 1.0)',
+    surface: 'oauth',
+    cors: false,
+    methods: { POST: h.backChannelLogout },
   },
   {
     paths: ['/logout'],

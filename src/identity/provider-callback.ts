@@ -73,6 +73,9 @@ export const createRoundTrips = (
   take: async (state) => (await runtime.store.take(keyOf(runtime, state))) !== undefined,
 })
 
+/** A provider has just described the person. `session`: of the person there (`sid`). */
+export type SignedIn = (person: Person, session: string | undefined) => Promise<void>
+
 export interface ProviderSignInDeps {
   readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log' | 'digest'>
   readonly providers: ReadonlyMap<string, IdentityProvider>
@@ -80,8 +83,7 @@ export interface ProviderSignInDeps {
   readonly csrf: LoginCsrf
   readonly completeSignIn: CompleteSignIn
   readonly keepTokens: SaveProviderTokens
-  /** The provider has just described the person. */
-  readonly signedIn: (person: Person) => Promise<void>
+  readonly signedIn: SignedIn
   readonly describeFlow: DescribeFlow
   readonly limit: Limit
   readonly record: Audit
@@ -142,7 +144,7 @@ const refuseOtherBrowser = (
 const admit = async (
   deps: ProviderSignInDeps,
   { id }: IdentityProvider,
-  { person, denied, tokens }: Omit<AuthenticatedPerson, 'tokens'> & Partial<AuthenticatedPerson>,
+  { person, session, denied, tokens }: Omit<AuthenticatedPerson, 'tokens'> & Partial<AuthenticatedPerson>,
   way: { readonly target: ReturnTarget; readonly request: Request; readonly context: RequestContext },
 ): Promise<Response> => {
   const { target, request } = way
@@ -152,7 +154,7 @@ const admit = async (
   }
   if (tokens) {
     await deps.keepTokens({ ...tokens, person })
-    await deps.signedIn(person)
+    await deps.signedIn(person, session)
   }
   return deps.completeSignIn({ person, ...way })
 }
@@ -201,7 +203,7 @@ const createCallback =
       throw new Refusal('login.state-unknown', 'state already used', { page: signInAgain({}) })
     const { target, secrets } = kept
     const about = { provider: provider.id, flow: target.flow }
-    const { person, tokens, denied } = await provider
+    const authenticated = await provider
       .finish({ params, state, secrets, retry: loginPath(target) })
       .catch(async (error: unknown) => {
         const refusal = aboutRequest(error, about)
@@ -209,7 +211,7 @@ const createCallback =
           ? await withReturn(deps, refusal, target.flow, request)
           : refusal
       })
-    return admit(deps, provider, { person, denied, tokens }, { target, request, context })
+    return admit(deps, provider, authenticated, { target, request, context })
   }
 
 export const createProviderSignIn = (

@@ -6,10 +6,9 @@ import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Blocks, DescribeFlow, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
-import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type LocalPeople, type LoginLinks, owner } from './local-users.ts'
-import { createProviderSignIn } from './provider-callback.ts'
+import { type SignedIn, createProviderSignIn } from './provider-callback.ts'
 import type { IdentityProvider } from './providers/provider.ts'
 import {
   type BrowserSessions,
@@ -42,8 +41,7 @@ export interface SignInDeps {
   readonly pages: Pages
   readonly describeFlow: DescribeFlow
   readonly keepTokens: SaveProviderTokens
-  /** A provider has just described the person. */
-  readonly signedIn: (person: Person) => Promise<void>
+  readonly signedIn: SignedIn
   readonly limit: Limit
   readonly record: Audit
   /** Origins that are this gateway. */

@@ -46,6 +46,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'grant.refreshed': done('resource', 'scopes', 'generation'),
   'grant.revoked': done('resource', 'reason'),
   'access.ended': done('grants', 'reason', 'by'),
+  'backchannel.logout': done('provider', 'grants'),
   'person.changed': done('provider', 'groups_added', 'groups_removed'),
   'person.removed': done('provider', 'reason'),
   'access.blocked': done('blocked_user', 'blocked_client', 'blocked_domain', 'by'),

@@ -1,12 +1,10 @@
 // People sign in with well-known providers, each with its quirks: one contract for all, and what is particular to each.
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { later, laterTests } from '../providers/later.ts'
 import { asJson, codeOf, leave, signedIn } from '../providers/leaving.ts'
 import { straightBack } from '../providers/openid-provider.ts'
 import { type RunningProvider, runProvider } from '../providers/process.ts'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
-import { type Client, type Tokens, authorizeUrl, redeem, refresh, register } from '../runtimes/login.ts'
-import { callerOf } from '../runtimes/people.ts'
-import { call, until } from '../runtimes/proxied.ts'
 import { runtimes, type TestGateway } from '../runtimes/runtimes.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -121,19 +119,6 @@ const untrusted: Readonly<Record<string, Case>> = {
   hs256: ['hs256', 'ana', {}],
 }
 
-/** People who come back later: what is asked of the provider then. Each is signed in by a provider of the same name. */
-const later: Readonly<Record<string, object>> = {
-  'moves-groups': {},
-  'is-removed': {},
-  'loses-list': { allowed_groups: ['staff'] },
-  'is-away': {},
-  'sends-no-token': {},
-  'lies-later': {},
-  'forgets-gateway': {},
-  'is-not-asked': { scopes: ['openid', 'email', 'profile'] },
-}
-const minutes = 60_000
-
 describe.each(runtimes)('%s', (_, open) => {
   let house: TestGateway
   let browser: Browser
@@ -224,130 +209,5 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(heard.graph).toBe(0)
   })
 
-  describe('later', () => {
-    const says = async (person: string, said: object): Promise<unknown> =>
-      (
-        await fetch(
-          `${provider.url}/offline/set?${new URLSearchParams({ person, later: JSON.stringify(said) })}`,
-        )
-      ).text()
-    interface Visitor {
-      readonly id: string
-      readonly client: Client
-      tokens: Tokens
-    }
-    const visit = async (id: string): Promise<Visitor> => {
-      await says(id, {})
-      browser = createBrowser(house.fetch, house.origin)
-      const client = await register(house)
-      const asking = authorizeUrl(house, client, { resource: `${house.origin}/ruled/mcp` })
-      const consent = await browser.go(await straightBack(await leave(browser, id, asking.url)))
-      const back = new URL((await browser.submit(consent, '/oauth/consent', { decision: 'allow' })).url)
-      const answer = await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)
-      return { id, client, tokens: (await answer.json()) as Tokens }
-    }
-    /** `allowed`, `denied` by a rule, or the status. */
-    const called = async ({ tokens }: Visitor): Promise<unknown> => {
-      const answer = await callerOf(house, `${house.origin}/ruled/mcp`, tokens.access_token).post(call())
-      if (answer.status !== 200) return answer.status
-      return (await answer.text()).includes('"error"') ? 'denied' : 'allowed'
-    }
-    const refreshed = async (visitor: Visitor): Promise<unknown> => {
-      const answer = await refresh(house, visitor.client, visitor.tokens.refresh_token)
-      const body = (await answer.json()) as Tokens & { readonly code?: string }
-      if (answer.status === 200) visitor.tokens = body
-      return answer.status === 200 ? 200 : `${answer.status} ${body.code}`
-    }
-    const home = async (): Promise<boolean> => !(await browser.go('/')).url.includes('/login')
-
-    test('a group reaches an access rule, and its loss and its return take effect in use', async () => {
-      const visitor = await visit('moves-groups')
-      expect(await called(visitor)).toBe('allowed')
-      await says('moves-groups', { claims: { groups: ['dev'] } })
-      expect(await called(visitor)).toBe('allowed')
-      house.advance(16 * minutes)
-      await until(async () => (await called(visitor)) === 'denied', 'the lost group')
-      await says('moves-groups', {})
-      expect(await refreshed(visitor)).toBe(200)
-      expect(await called(visitor)).toBe('denied')
-      house.advance(16 * minutes)
-      expect(await refreshed(visitor)).toBe(200)
-      await until(async () => (await called(visitor)) === 'allowed', 'the group')
-      expect(house.log.findLast(({ event }) => event === 'person.changed')?.fields).toMatchObject({
-        person: 'moves-groups:moves-groups',
-        groups_added: ['staff'],
-        groups_removed: ['dev'],
-      })
-    })
-
-    test.each([
-      ['is-removed', { mode: 'refused' }],
-      ['loses-list', { claims: { groups: [] } }],
-    ] as const)('never keeps access for who %s [H-D22]', async (id, said) => {
-      const visitor = await visit(id)
-      await says(id, said)
-      expect([await refreshed(visitor), await home()]).toEqual([200, true])
-      house.advance(16 * minutes)
-      expect(await refreshed(visitor)).toBe('400 person.removed')
-      await until(async () => (await called(visitor)) === 401, 'the end of access')
-      expect([await refreshed(visitor), await home()]).toEqual(['400 refresh.unknown', false])
-      expect(house.log.findLast(({ event }) => event === 'person.removed')?.fields['person']).toBe(
-        `${id}:${id}`,
-      )
-      const again = await visit(id)
-      expect([await called(again), await refreshed(again)]).toEqual(['allowed', 200])
-    })
-
-    test('a provider that is away leaves access as it is for a day, then there is none until it is back', async () => {
-      const visitor = await visit('is-away')
-      await says('is-away', { mode: 'down' })
-      house.advance(16 * minutes)
-      expect([await refreshed(visitor), await called(visitor)]).toEqual([200, 'allowed'])
-      house.advance(24 * 60 * minutes)
-      expect(await refreshed(visitor)).toBe('503 provider.unreachable')
-      expect(await refreshed(visitor)).toBe('503 provider.unreachable')
-      await says('is-away', {})
-      house.advance(2 * minutes)
-      expect([await refreshed(visitor), await called(visitor)]).toEqual([200, 'allowed'])
-    })
-
-    test('without a new ID token, groups come from userinfo', async () => {
-      const visitor = await visit('sends-no-token')
-      await says('sends-no-token', { mode: 'no-id-token', claims: { groups: ['dev'] } })
-      house.advance(16 * minutes)
-      expect(await refreshed(visitor)).toBe(200)
-      await until(async () => (await called(visitor)) === 'denied', 'the lost group')
-    })
-
-    test.each(['other-person', 'other-key'] as const)(
-      'never believes a later ID token of %s [H-F5]',
-      async (mode) => {
-        const visitor = await visit('lies-later')
-        await says('lies-later', { mode, claims: { groups: ['dev'] } })
-        house.advance(16 * minutes)
-        expect([await refreshed(visitor), await called(visitor)]).toEqual([200, 'allowed'])
-        expect(house.log.findLast(({ event }) => event === 'profile.not-refreshed')?.fields['person']).toBe(
-          'lies-later:lies-later',
-        )
-      },
-    )
-
-    test('a provider that does not know the gateway any more says nothing of the person', async () => {
-      const visitor = await visit('forgets-gateway')
-      await says('forgets-gateway', { mode: 'unknown-client' })
-      house.advance(16 * minutes)
-      expect([await refreshed(visitor), await called(visitor)]).toEqual([200, 'allowed'])
-      await says('forgets-gateway', { claims: { groups: [] } })
-      house.advance(2 * minutes)
-      expect(await refreshed(visitor)).toBe(200)
-      await until(async () => (await called(visitor)) === 'denied', 'the lost group')
-    })
-
-    test('a provider that was not asked for offline access is not asked again', async () => {
-      const visitor = await visit('is-not-asked')
-      await says('is-not-asked', { mode: 'refused', claims: { groups: [] } })
-      house.advance(16 * minutes)
-      expect([await refreshed(visitor), await called(visitor)]).toEqual([200, 'allowed'])
-    })
-  })
+  laterTests({ house: () => house, provider: () => provider })
 })

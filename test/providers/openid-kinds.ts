@@ -198,6 +198,7 @@ const offlineToken = async (
     ...(nonce && { nonce }),
     iat: now,
     exp: now + 300,
+    sid: `session-${person}`,
     ...laterClaims(person),
     ...(mode === 'other-person' && { sub: 'somebody-else' }),
   }).setProtectedHeader({ alg: 'RS256', kid: 'key' })
@@ -242,6 +243,36 @@ const endpoints: Readonly<Record<string, Answer>> = {
           token_type: 'Bearer',
           id_token: await idToken(path, issuer, form['code'] ?? ''),
         }),
+  // A logout token as §2.4 has it, with the claims and the header that the query adds, sets to another value or (null)
+  // leaves out.
+  '/logout-token': async (path, _issuer, { query }, response) => {
+    const now = Math.floor((Date.now() + Number(query['ahead'] ?? 0)) / 1000)
+    const { header, ...more } = JSON.parse(query['change'] ?? '{}') as Claims & { header?: { alg?: string } }
+    const claims = {
+      iss: `${base}/${path}`,
+      aud: client.id,
+      iat: now,
+      exp: now + 120,
+      jti: `logout-${refreshes++}`,
+      events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+      ...more,
+    }
+    const signed = new SignJWT(
+      Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== null)),
+    ).setProtectedHeader({ alg: 'RS256', kid: 'key', typ: 'logout+jwt', ...header })
+    const secret = new TextEncoder().encode(client.secret)
+    const text =
+      header?.alg === 'none'
+        ? `${Buffer.from('{"alg":"none"}').toString('base64url')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.`
+        : await signed.sign(
+            header?.alg === 'HS256'
+              ? secret
+              : query['key'] === 'other'
+                ? stranger.privateKey
+                : pair.privateKey,
+          )
+    response.writeHead(200).end(text)
+  },
   '/set': (_path, _issuer, { query }, response) => {
     laters.set(query['person'] ?? '', JSON.parse(query['later'] ?? '{}') as Later)
     json(response, {})

@@ -188,8 +188,18 @@ export const tenantIssuer = async (
     .clone()
     .json()
     .catch(() => undefined)
-  const tenant = isObject(answer) ? tenantIn(answer['id_token']) : undefined
-  if (tenant === undefined) throw new Refusal('provider.untrusted', 'the ID token names no tenant (tid)')
+  return issuerFor(issuer, isObject(answer) ? tenantIn(answer['id_token']) : undefined, { type })
+}
+
+/** The same for a token whose tenant is known. Throws `provider.untrusted` where it names none. */
+export const issuerFor = (
+  issuer: string,
+  tenant: unknown,
+  { type }: Pick<ProviderConfig, 'type'>,
+): string => {
+  if (type !== 'entra' || !issuer.includes(template)) return issuer
+  if (typeof tenant !== 'string' || !tenantId.test(tenant))
+    throw new Refusal('provider.untrusted', 'the token names no tenant (tid)')
   return issuer.replace(template, tenant)
 }
 

@@ -1,5 +1,6 @@
 // Requests to an OpenID provider: over the guarded outbound function, what the provider says of itself believed for
 // an hour, and what can go wrong told with all that is known of it.
+import { type JSONWebKeySet, type JWTPayload, createLocalJWKSet, errors, jwtVerify } from 'jose'
 import * as oauth from 'oauth4webapi'
 import type { ProviderConfig } from '../../config/schema.ts'
 import { asFetch } from '../../kit/http.ts'
@@ -7,13 +8,14 @@ import { type RefusalCode, Refusal } from '../../kit/refusal.ts'
 import { type Normalizing, normalized } from '../../kit/token-response.ts'
 import { sameIssuer } from '../../kit/urls.ts'
 import type { Outbound } from '../../ports/runtime.ts'
-import { isTenantOf } from './openid-person.ts'
+import { issuerFor, isTenantOf } from './openid-person.ts'
 
 const freshMs = 3_600_000
 /** A person waits for all requests of one step together. */
 const stepMs = 9_000
 const requestMs = 5_000
 const refetchMs = 30_000
+const keysMs = 300_000
 
 interface LibraryRequest {
   readonly method: string
@@ -68,6 +70,87 @@ export interface ProviderMetadata {
   get(guarded: ProviderRequestOptions): Promise<oauth.AuthorizationServer>
   /** Checks the signature of the ID token in `response` with the provider's published keys. */
   verify(as: oauth.AuthorizationServer, response: Response, guarded: ProviderRequestOptions): Promise<void>
+  /** The claims of a JWT that is signed with one of those keys. Throws what jose throws. */
+  claims(jwt: string, wanted: WantedJwt, guarded: ProviderRequestOptions): Promise<JWTPayload>
+}
+
+interface WantedJwt {
+  readonly audience: string
+  /** Media types of the header, in lower case; one without a type counts as `jwt`. */
+  readonly types: readonly string[]
+  readonly toleranceSeconds: number
+}
+
+/** Keys that only the provider has: `none` and signatures with the client secret are never believed (RFC 8725 §3.1). */
+const algorithms = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+]
+
+/** A JWT signed with a key of the set. */
+const verifiedJwt = async (
+  jwt: string,
+  keys: JSONWebKeySet,
+  { audience, types, toleranceSeconds }: WantedJwt,
+  nowMs: number,
+): Promise<JWTPayload> => {
+  const { payload, protectedHeader } = await jwtVerify(jwt, createLocalJWKSet(keys), {
+    algorithms,
+    audience,
+    clockTolerance: toleranceSeconds,
+    currentDate: new Date(nowMs),
+    requiredClaims: ['iss', 'aud', 'iat', 'exp'],
+  })
+  const type = (protectedHeader.typ ?? 'jwt').toLowerCase().replace(/^application\//, '')
+  if (!types.includes(type)) throw new Refusal('provider.untrusted', `typ ${type.slice(0, 40)}`)
+  if ((payload.iat ?? Infinity) * 1000 > nowMs + toleranceSeconds * 1000)
+    throw new Refusal('provider.clock', skewText('iat', (payload.iat ?? 0) - nowMs / 1000))
+  return payload
+}
+
+const isKeySet = (value: unknown): value is JSONWebKeySet => isObject(value) && Array.isArray(value['keys'])
+
+/** The provider's published keys, kept for five minutes, and read anew for a key that is not among them. */
+const createPublishedKeys = (now: () => number) => {
+  let kept: { readonly keys: JSONWebKeySet; readonly at: number } | undefined
+  const read = async (
+    { jwks_uri: url }: oauth.AuthorizationServer,
+    guarded: ProviderRequestOptions,
+  ): Promise<JSONWebKeySet> => {
+    if (url === undefined) throw new Refusal('provider.untrusted', 'the provider publishes no keys')
+    const response = await guarded[oauth.customFetch](url, {
+      method: 'GET',
+      headers: { accept: 'application/json' },
+    })
+    const keys: unknown = response.status === 200 ? await response.json().catch(() => undefined) : undefined
+    if (!isKeySet(keys))
+      throw new Refusal('provider.unreachable', `${url} answered ${response.status}, expected keys`)
+    kept = { keys, at: now() }
+    return keys
+  }
+  return async <T>(
+    as: oauth.AuthorizationServer,
+    guarded: ProviderRequestOptions,
+    use: (keys: JSONWebKeySet) => Promise<T>,
+  ): Promise<T> => {
+    const former = kept && now() < kept.at + keysMs ? kept : undefined
+    try {
+      return await use(former?.keys ?? (await read(as, guarded)))
+    } catch (thrown) {
+      if (!(thrown instanceof errors.JWKSNoMatchingKey) || !former || now() < former.at + refetchMs)
+        throw thrown
+      return use(await read(as, guarded))
+    }
+  }
 }
 
 type Configured = Pick<ProviderConfig, 'issuer' | 'type'>
@@ -99,6 +182,7 @@ const publishedIssuer = async (response: Response, { issuer, type }: Configured)
 export const createProviderMetadata = (settings: Configured, now: () => number): ProviderMetadata => {
   let kept: { readonly as: oauth.AuthorizationServer; readonly at: number } | undefined
   let refetchedAt = -Infinity
+  const withKeys = createPublishedKeys(now)
 
   const read = async (guarded: ProviderRequestOptions): Promise<oauth.AuthorizationServer> => {
     const response = await oauth.discoveryRequest(new URL(settings.issuer), { ...guarded, algorithm: 'oidc' })
@@ -117,15 +201,23 @@ export const createProviderMetadata = (settings: Configured, now: () => number):
     return copy
   }
 
+  const get: ProviderMetadata['get'] = async (guarded) => {
+    const former = kept
+    if (former && now() < former.at + freshMs) return former.as
+    return read(guarded).catch((failure: unknown) => {
+      // A provider that is down for discovery may still sign people in.
+      if (former) return former.as
+      throw failure
+    })
+  }
+
   return {
-    async get(guarded) {
-      const former = kept
-      if (former && now() < former.at + freshMs) return former.as
-      return read(guarded).catch((failure: unknown) => {
-        // A provider that is down for discovery may still sign people in.
-        if (former) return former.as
-        throw failure
-      })
+    get,
+    async claims(jwt, wanted, guarded) {
+      const as = await get(guarded)
+      const claims = await withKeys(as, guarded, (keys) => verifiedJwt(jwt, keys, wanted, now()))
+      if (claims.iss === issuerFor(as.issuer, claims['tid'], settings)) return claims
+      throw new Refusal('provider.untrusted', `iss is ${textOf(claims.iss)}, expected ${as.issuer}`)
     },
     async verify(as, response, guarded) {
       try {

@@ -221,8 +221,10 @@ const createFinish =
       const answer = { claims, accessToken: tokens.access_token }
       const sent = await completed(as, client, answer, settings, guarded)
       const { person, unverified } = personFrom(sent, id, settings)
+      const { sid } = claims
       return {
         person,
+        session: typeof sid === 'string' ? sid : undefined,
         tokens: tokensOf(deps, as, method, tokens),
         denied: denialOf(person, settings, unverified && unverifiedWords(unverified, id)),
       }
@@ -306,6 +308,14 @@ export const createOpenIdProvider = (deps: ProviderDeps): IdentityProvider => {
     begin: createBegin(deps, metadata, guard),
     finish: createFinish(deps, metadata, guard),
     profile: createProfile(deps, metadata, guard),
+    async verify(jwt, types) {
+      try {
+        const wanted = { audience: settings.client_id, types, toleranceSeconds }
+        return await metadata.claims(jwt, wanted, guard())
+      } catch (thrown) {
+        throw providerRefusal(thrown, { provider: id, step: 'keys', retry: '/login' })
+      }
+    },
     denied: (person) => denialOf(person, settings),
   }
 }

@@ -24,6 +24,8 @@ export interface DeniedReason {
 /** Who signed in, and the tokens that the provider issued for them. */
 export interface AuthenticatedPerson {
   readonly person: Person
+  /** The session at the provider (`sid`), which a logout token may name alone. */
+  readonly session?: string | undefined
   readonly tokens: Omit<ProviderTokens, 'person'>
   /** Why the person may not come in, with what the provider said of them. */
   readonly denied?: DeniedReason | undefined
@@ -85,6 +87,11 @@ export interface IdentityProvider {
    * asked.
    */
   profile?(tokens: LaterTokens, former: Person): Promise<Person | undefined>
+  /**
+   * The claims of a JWT for this gateway that the provider signed and that has not expired. Throws `provider.*`.
+   * Absent where the provider signs none.
+   */
+  verify?(jwt: string, types: readonly string[]): Promise<Claims>
   /** Access tokens are good until they are revoked: one that is refused means that the user is gone. */
   readonly tokensLast?: true
   /** The person whom the form on the sign-in page names, where there is no server to go to. */
