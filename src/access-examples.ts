@@ -4,7 +4,7 @@ import type { Config } from './config/schema.ts'
 import { personKey } from './kit/records.ts'
 import { holds } from './policy/conditions.ts'
 import { coversSubject, decide, deniesSubject, isClientDenied, namedOf, needOf } from './policy/decide.ts'
-import { type AccessRule, type PolicyCaller, type ServiceRules, rulesOf } from './policy/rules.ts'
+import { type AccessRule, type PolicyCaller, type ServiceRules, isRuling, rulesOf } from './policy/rules.ts'
 import type { Person } from './ports/people.ts'
 import type { Arguments, Subject, Verdict } from './ports/policy.ts'
 
@@ -128,7 +128,7 @@ const callerOf = (config: Config, call: ExampleCall): PolicyCaller => {
 
 /** Whether any rules are written. */
 export const hasAccessRules = ({ access, mcp_services: services }: Config): boolean =>
-  access !== undefined || Object.values(services).some((service) => service.access !== undefined)
+  access !== undefined || Object.values(services).some((service) => isRuling(service.access))
 
 /** Undefined where the configuration has no such service. */
 export const explainCall = (config: Config, call: ExampleCall): ExplainedCall | undefined => {

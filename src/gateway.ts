@@ -164,9 +164,9 @@ const withServices = (platform: Platform) => {
     endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   })
   const stored = createStoredRules(runtime, registry.config)
-  const policy = createPolicy({ config: registry.config, services: serviceOf, stored })
-  const rates = createCallRates({ runtime, config: registry.config, services: serviceOf })
   const events = createRecording({ config, runtime, limit: platform.limit, directory })
+  const policy = createPolicy({ runtime, ...events, config: registry.config, services: serviceOf, stored })
+  const rates = createCallRates({ runtime, config: registry.config, services: serviceOf })
   const made = { bridges, directory, registry, refresh, find: refresh.find, stored, policy, rates }
   return { ...platform, ...events, ...made }
 }

@@ -9,6 +9,13 @@ import type { ServiceRegistry } from '../services/registry.ts'
 import { type Administrators, type Closures, type ClosuresRecord, leaveNoAdministrator } from './blocks.ts'
 import { type RulesAdmin, invalidRule, recordKeys, recordOf } from './stored-rules.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
+import {
+  type ToolsAdmin,
+  type ToolsAdminDeps,
+  type ToolsApi,
+  createToolsAdmin,
+  createToolsApi,
+} from './tools-api.ts'
 
 // What administrators do, wherever they say it.
 
@@ -42,13 +49,14 @@ export interface AccessAdmin {
   open(service: string | undefined, by: string): Promise<boolean>
   /** Ends the browser sessions of a user and resolves with how many there were. */
   signOut(user: string, by: string): Promise<number>
+  readonly tools: ToolsAdmin
 }
 
-export interface AccessAdminDeps {
+export interface AccessAdminDeps extends ToolsAdminDeps {
   readonly grants: GrantAdmin
   readonly blocks: Blocks
   readonly closures: Pick<Closures, 'list' | 'close' | 'open' | 'refresh'>
-  readonly directory: Pick<Directory, 'service'>
+  readonly directory: Pick<Directory, 'service' | 'services'>
   readonly registry: Pick<ServiceRegistry, 'config'>
   readonly people: { all(): Administrators['people'] }
   /** While there is one. */
@@ -150,6 +158,7 @@ export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
   }
   return {
     signOut,
+    tools: createToolsAdmin(deps),
     ...createBlocking(deps, signOut),
     ...createClosing(deps),
     async list(filter) {
@@ -177,7 +186,7 @@ export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
 
 // The API.
 
-export interface AccessApi {
+export interface AccessApi extends ToolsApi {
   /** GET /api/grants?user=&client=&service=, /api/grants/:id */
   readonly grants: Handler
   /** DELETE /api/grants?user=&client=&service=&dry_run=1, /api/grants/:id */
@@ -339,6 +348,7 @@ export const createAccessApi = (
   const { requireAdmin, requireCsrfToken } = authorization
   const byOf = createByOf(authorization)
   return {
+    ...createToolsApi(admin.tools, authorization),
     ...createClosingApi(admin, authorization),
     async grants(request) {
       await requireAdmin(request)

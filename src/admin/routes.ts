@@ -113,6 +113,18 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
   },
 ]
 
+/** What tools say of themselves. */
+const toolRoutes = (h: AdminHandlers): readonly Route[] => [
+  {
+    paths: ['/api/tools'],
+    description:
+      'For administrators: list pinned tools and prompts (?service=, ?state=), show one with its definitions (?tool=, ?prompt=), approve or block one',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.access.tools, POST: h.access.decide },
+  },
+]
+
 const flowRoutes = ({ flows }: FlowHandlers): readonly Route[] => [
   {
     paths: ['/api/flows', '/api/flows/:id'],
@@ -128,4 +140,5 @@ export const adminRoutes = (h: AdminHandlers & FlowHandlers): readonly Route[] =
   ...serviceRoutes(h),
   ...accessRoutes(h),
   ...flowRoutes(h),
+  ...toolRoutes(h),
 ]

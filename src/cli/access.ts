@@ -20,7 +20,7 @@ export interface GrantOptions {
 const by = 'cli'
 
 /** A refusal becomes a `StartError`. */
-const withAccess = async (
+export const withAccess = async (
   target: AdminTarget,
   work: (access: AccessAdmin, rules: RulesAdmin) => Promise<void>,
 ): Promise<void> => {

@@ -121,12 +121,19 @@ const durationNode = ({ type, minimum, maximum, 'x-unit': _, ...notes }: Node): 
   anyOf: [{ type, minimum, maximum }, { type: 'string', pattern: durationPattern }, variable],
 })
 
+/** A mapping with a short form of one word. */
+const shortNode = ({ description, 'x-words': words, ...mapping }: Node): Node => ({
+  description,
+  anyOf: [{ type: 'string', enum: words }, variable, mapping],
+})
+
 const constrained = ['enum', 'pattern', 'format'] as const
 
 /** A value that only some texts or numbers satisfy may also be a variable. */
 const withVariable = (node: Node): Node => {
   const type = node['type']
   if ('x-unit' in node) return durationNode(node)
+  if ('x-words' in node) return shortNode(node)
   const simpleList = type === 'array' && (node['items'] as Node | undefined)?.['type'] === 'string'
   const strict =
     simpleList ||
@@ -150,7 +157,7 @@ const walk = (value: unknown, isKey = false): unknown => {
       [key, key === 'propertyNames' || key === 'default' ? part : walk(part, key === 'properties')] as const,
   )
   const node = Object.fromEntries(
-    entries.filter(([key]) => isKey || key === 'x-unit' || !key.startsWith('x-')),
+    entries.filter(([key]) => isKey || key === 'x-unit' || key === 'x-words' || !key.startsWith('x-')),
   )
   return isKey ? node : withVariable(node)
 }

@@ -23,6 +23,7 @@ import {
   addAuditVerbs,
   addFlowVerbs,
   addServiceVerbs,
+  addToolVerbs,
   group,
   noVerb,
   showHelp,
@@ -274,6 +275,7 @@ export const createProgram = (): Command => {
     group(program, 'clients', 'See which apps have access: ls, show.'),
     group(program, 'people', 'See which users have access: ls, show.'),
   )
+  addToolVerbs(group(program, 'tools', 'See and approve changes of tools: ls, show, approve, block.'))
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {
     const [word] = command.args

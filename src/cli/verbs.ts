@@ -1,6 +1,7 @@
 // What all commands are made of, and the commands that work on the state directory of a gateway, whether it runs or
-// not: services, grants, clients, people, blocks, lock, audit.
+// not: services, grants, clients, people, blocks, lock, tools, audit.
 import { type Command, Option } from 'commander'
+import type { ToolFilter } from '../admin/tools-api.ts'
 import type { Flags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
 import type { BlockOptions, GrantOptions, RecordOptions, RuleOptions } from './access.ts'
@@ -10,6 +11,7 @@ import type { ConfigurationRequest } from './configuration.ts'
 import type { FlowListOptions } from './flow-record.ts'
 import { UsageError, exitCodes } from './output.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
+import type { ToolOptions } from './tools.ts'
 
 export interface Given {
   readonly config?: string
@@ -264,6 +266,41 @@ export const addFlowVerbs = (flows: Command): void => {
   verb(flows, 'show', 'Tell a flow step by step: where it stopped, and who must act.')
     .argument('<id>', 'ID of the flow, or a request ID, grant ID or client_id that it contains.')
     .action(async (id: string, _, command: Command) => (await load()).showFlow(await targetOf(command), id))
+}
+
+export const addToolVerbs = (tools: Command): void => {
+  const load = () => import('./tools.ts')
+  verb(tools, 'ls', 'List pinned tools and prompts, and whether their definitions are approved.')
+    .option('--service <id>', 'Only of this service.')
+    .addOption(
+      new Option('--state <state>', 'Only in this state.').choices(['approved', 'new', 'changed', 'blocked']),
+    )
+    .action(async (options: ToolFilter, command: Command) =>
+      (await load()).listTools(await targetOf(command), options),
+    )
+  const named = (name: string, about: string): Command =>
+    verb(tools, name, about)
+      .argument('<service>', 'Service ID.')
+      .argument('<name>', 'Name of the tool.')
+      .option('--prompt', 'The name is that of a prompt.')
+  named('show', 'Show what changed in a definition since it was approved.').action(
+    async (service: string, name: string, options: ToolOptions, command: Command) => {
+      const { namedTool, showTool } = await load()
+      await showTool(await targetOf(command), namedTool(service, name, options))
+    },
+  )
+  named('approve', 'Approve the definition with this digest.')
+    .argument('<digest>', 'The digest that ls and show print.')
+    .action(async (service: string, name: string, digest: string, options: ToolOptions, command: Command) => {
+      const { approveTool, namedTool } = await load()
+      await approveTool(await targetOf(command), namedTool(service, name, options), digest)
+    })
+  named('block', 'Hide a tool and refuse its calls, whatever its definition.').action(
+    async (service: string, name: string, options: ToolOptions, command: Command) => {
+      const { blockTool, namedTool } = await load()
+      await blockTool(await targetOf(command), namedTool(service, name, options))
+    },
+  )
 }
 
 export const addAuditVerbs = (audit: Command): void => {

@@ -107,6 +107,35 @@ const onlyAndNot = (what: string) =>
     .optional()
     .describe(`${what[0]?.toUpperCase()}${what.slice(1)} that can be used, whatever the rules grant.`)
 
+/** What becomes of a tool whose definition nobody approved. */
+const pinModes = ['allow', 'warn', 'quarantine'] as const
+
+const pinning = z
+  .preprocess(
+    (value) => (typeof value === 'string' ? { changed: value, new: value } : value),
+    z.strictObject({
+      changed: z
+        .enum(pinModes)
+        .default('warn')
+        .describe('Tools and prompts whose definition is another one than the approved one.'),
+      new: z
+        .enum(pinModes)
+        .default('warn')
+        .describe('Tools and prompts that were added since the first list.'),
+      first: z
+        .enum(['trust', 'hold'])
+        .default('trust')
+        .describe(
+          'The first list: `trust` approves what is on it, `hold` keeps it back until it is approved.',
+        ),
+    }),
+  )
+  .optional()
+  .describe(
+    'Pinning: the gateway remembers the definition of each tool and prompt (name, description, schemas, annotations) and notices when the server changes it. `allow` only records the change, `warn` also logs a warning, `quarantine` hides the tool and refuses its calls until it is approved with `postern tools approve`. One of these words here sets both `changed` and `new`.',
+  )
+  .meta({ 'x-words': pinModes })
+
 export const serviceAccessKeys = z
   .strictObject({
     ...whoKeys,
@@ -148,6 +177,7 @@ export const serviceAccessKeys = z
       .describe(
         'Request methods beyond those of MCP that the server accepts, for callers with the permission `execute`.',
       ),
+    pinning,
   })
   .optional()
   .describe(

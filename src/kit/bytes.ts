@@ -71,3 +71,26 @@ export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => {
 
 /** Text equality in time that depends on the lengths alone. */
 export const sameText = (a: string, b: string): boolean => sameBytes(utf8(a), utf8(b))
+
+// The text of JSON that is the same for equal values (RFC 8785, JSON Canonicalization Scheme).
+
+/** Undefined for what has no such text: a lone surrogate, or no JSON value. */
+export const canonicalJson = (value: unknown): string | undefined => {
+  if (typeof value === 'string') return value.isWellFormed() ? JSON.stringify(value) : undefined
+  if (value === null || typeof value === 'boolean') return JSON.stringify(value)
+  if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : undefined
+  if (typeof value !== 'object') return undefined
+  if (Array.isArray(value)) {
+    const items = value.map((item) => canonicalJson(item))
+    return items.includes(undefined) ? undefined : `[${items.join(',')}]`
+  }
+  const members: string[] = []
+  // By UTF-16 code units, as sort does.
+  for (const name of Object.keys(value).sort()) {
+    const key = canonicalJson(name)
+    const text = canonicalJson((value as Readonly<Record<string, unknown>>)[name])
+    if (key === undefined || text === undefined) return undefined
+    members.push(`${key}:${text}`)
+  }
+  return `{${members.join(',')}}`
+}

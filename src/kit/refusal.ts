@@ -24,6 +24,8 @@ export interface RefusalDetail {
   readonly rpcId?: string | number | null
   readonly rpcData?: Readonly<Record<string, unknown>>
   readonly about?: RequestFacts
+  /** The code that its caller is told, where the own one would say too much. */
+  readonly shownAs?: RefusalCode
   /** The access rule that denied, for the trail. */
   readonly rule?: string
   /**
@@ -95,7 +97,7 @@ export class Refusal extends Error {
 export const rpcError = ({ code, row, say, detail }: Refusal, requestId: string) => ({
   code: row.rpc,
   message: say,
-  data: { ...detail.rpcData, code, request_id: requestId },
+  data: { ...detail.rpcData, code: detail.shownAs ?? code, request_id: requestId },
 })
 
 /** The error that a refusal is to one JSON-RPC request. */

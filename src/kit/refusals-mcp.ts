@@ -61,6 +61,13 @@ export const mcpRefusals = {
   'policy.unlisted': row(200, 'invalid_request', -32602, 'Unknown tool.'),
   'policy.method': row(200, 'invalid_request', -32601, 'Method not found.'),
   'policy.notification': row(202, 'invalid_request', 1403, 'The notification is not passed on.'),
+  'policy.pinned': row(200, 'access_denied', 1403, 'Access denied: you may not use this tool.'),
+  'pin.refresh': row(
+    503,
+    'temporarily_unavailable',
+    1503,
+    'The tools of this server could not be checked for changes. Try again in a moment.',
+  ),
   'policy.batch': row(
     200,
     'access_denied',
@@ -302,6 +309,18 @@ export const mcpRefusals = {
   'rule.unknown': row(404, 'invalid_request', 1404, 'There is no stored access rule with that ID.'),
   'rule.invalid': row(400, 'invalid_request', 1400, 'The access rule is invalid.'),
   'admin.last': row(409, 'invalid_request', 1409, 'This would block the last administrator.'),
+  'pin.unknown': row(
+    404,
+    'invalid_request',
+    1404,
+    'No tool or prompt of that name was listed since pinning is on.',
+  ),
+  'pin.moved': row(
+    409,
+    'invalid_request',
+    1409,
+    'The definition has changed since it was shown. Show it again, and approve that one.',
+  ),
   'admin.form': row(
     403,
     'access_denied',

@@ -2,7 +2,7 @@
 // it may use. Pages are trimmed one by one, and cursors stay as they are.
 import { isRecord } from '../mcp/json-rpc.ts'
 import type { Trim } from '../ports/call.ts'
-import type { LearnTools, Subject, ToolHint } from '../ports/policy.ts'
+import type { LearnTools, PinnedItem, Subject, ToolHint } from '../ports/policy.ts'
 
 type Item = Readonly<Record<string, unknown>>
 
@@ -21,11 +21,11 @@ interface ListKind {
   readonly member: string
   /** The member of an item that names it. */
   readonly key: string
-  subject(name: string, item: Item): Subject
+  subject(name: string, hint: ToolHint): Subject
 }
 
 const kinds: readonly ListKind[] = [
-  { member: 'tools', key: 'name', subject: (name, item) => ({ kind: 'tool', name, hint: hintOf(item) }) },
+  { member: 'tools', key: 'name', subject: (name, hint) => ({ kind: 'tool', name, hint }) },
   { member: 'prompts', key: 'name', subject: (name) => ({ kind: 'prompt', name }) },
   { member: 'resources', key: 'uri', subject: (uri) => ({ kind: 'resource', uri }) },
   {
@@ -84,17 +84,29 @@ const cacheable = (result: Item): Item => {
   }
 }
 
+/** Looks at a list for definitions that are pinned; undefined for a list of something else. */
+export type LookAtList = (
+  member: string,
+  list: readonly unknown[],
+  ttlMs: unknown,
+) => ReadonlyMap<string, PinnedItem> | undefined
+
 export const createTrim =
-  (isShown: (subject: Subject) => boolean, learn: LearnTools): Trim =>
+  (isShown: (subject: Subject) => boolean, learn: LearnTools, look?: LookAtList): Trim =>
   (result) => {
     const shown: Record<string, unknown> = {}
     for (const { member, key, subject } of kinds) {
       const list = result[member]
       if (!Array.isArray(list)) continue
+      const pins = look?.(member, list, result['ttlMs'])
       const items = distinct(list as readonly unknown[], key)
-      if (member === 'tools')
-        learn(items.map((item) => ({ name: item['name'] as string, hint: hintOf(item) })))
-      const kept = items.filter((item) => isShown(subject(item[key] as string, item)))
+      const nameOf = (item: Item): string => item[key] as string
+      const hint = (item: Item): ToolHint => (pins ? pins.get(nameOf(item))?.hint : hintOf(item))
+      if (member === 'tools') learn(items.map((item) => ({ name: nameOf(item), hint: hint(item) })))
+      const kept = items.filter(
+        (item) =>
+          (!pins || pins.get(nameOf(item))?.held === false) && isShown(subject(nameOf(item), hint(item))),
+      )
       shown[member] = member === 'tools' ? kept.map((item) => withoutHiddenUi(item, isShown)) : kept
     }
     return Object.keys(shown).length === 0 ? result : cacheable({ ...result, ...shown })

@@ -1,6 +1,8 @@
 // The access rules of the whole gateway: which messages ask for what, and what the rules of their service say.
 import type { Config } from '../config/schema.ts'
+import { createSingleFlight } from '../kit/single-flight.ts'
 import { isRecord } from '../mcp/json-rpc.ts'
+import type { Audit } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type {
   Arguments,
@@ -15,7 +17,7 @@ import type {
   Subject,
   Verdict,
 } from '../ports/policy.ts'
-import type { Service } from '../ports/services.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import {
   bestOf,
   coversSubject,
@@ -32,12 +34,15 @@ import {
   verdictOf,
 } from './decide.ts'
 import { createTrim } from './lists.ts'
+import { createPinRecords } from './pin-records.ts'
+import { type Pins, createPins, judgeByPins } from './pins.ts'
 import {
   type AccessRule,
   type PolicyCaller,
   type ServiceAccess,
   type ServiceRules,
   isAbout,
+  isRuling,
   ladder,
   rulesOf,
 } from './rules.ts'
@@ -274,34 +279,44 @@ const askedBy = (
   return one({ kind: 'method', name: method ?? '' })
 }
 
-const createServicePolicy = (rules: ServiceRules): ServicePolicy => {
-  const decide: Decide = createDecide(rules)
+const open: Verdict = { allowed: true, rule: 'access' }
+
+/** `rules`: undefined where none are written, and definitions are pinned all the same. */
+const createServicePolicy = (rules: ServiceRules | undefined, pins: Pins | undefined): ServicePolicy => {
+  const decided = rules && createDecide(rules)
+  const decide: Decide | (() => Verdict) = decided ?? (() => open)
+  const byRules: ServicePolicy['judge'] = (principal, message, facts) => {
+    // Who may do nothing here is told that, and no list is read for it.
+    const entered = decide(principal, service, noArguments)
+    if (!entered.allowed || !rules) return entered
+    const asked = askedBy(message, facts, rules)
+    if ('allowed' in asked) return asked
+    let verdict: Verdict = entered
+    for (const subject of asked.subjects) {
+      verdict = decide(principal, subject, asked.args)
+      if (!verdict.allowed) return verdict
+    }
+    return verdict
+  }
   return {
-    judge(principal, message, facts) {
-      // Who may do nothing here is told that, and no list is read for it.
-      const entered = decide(principal, service, noArguments)
-      if (!entered.allowed) return entered
-      const asked = askedBy(message, facts, rules)
-      if ('allowed' in asked) return asked
-      let verdict: Verdict = entered
-      for (const subject of asked.subjects) {
-        verdict = decide(principal, subject, asked.args)
-        if (!verdict.allowed) return verdict
-      }
-      return verdict
-    },
+    pins,
+    judge: pins ? judgeByPins(pins, byRules) : byRules,
     judgeConnection: (principal) => decide(principal, service, noArguments),
-    permissions: decide.permissions,
+    permissions: (principal) => decided?.permissions(principal),
     trim: (principal: Principal | undefined, learn) =>
-      createTrim((subject) => decide(principal, subject, anyArguments).allowed, learn),
+      createTrim((subject) => decide(principal, subject, anyArguments).allowed, learn, pins?.look(principal)),
   }
 }
 
 const noRules: readonly StoredRule[] = []
 
+type PolicyService = Parameters<Policy['of']>[0]
+
 export interface PolicyDeps {
   /** Absent: none beside those of the configuration. */
   readonly stored?: StoredRules
+  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest' | 'now' | 'defer'>
+  readonly record: Audit
   /** As it is now: a configuration may be read again while the gateway runs. */
   readonly config: () => Config
   readonly services: Policy['services'] & {
@@ -310,24 +325,32 @@ export interface PolicyDeps {
   }
 }
 
-export const createPolicy = ({ config: written, services, stored }: PolicyDeps): Policy => {
-  interface Made {
-    readonly config: Config
-    readonly section: ServiceAccess
-    readonly policy: ServicePolicy | undefined
-  }
-  const made = new Map<string, Made>()
+/** With the stored rules. */
+const joinedConfig = (written: () => Config, stored: StoredRules | undefined): (() => Config) => {
   let joined:
     | { readonly written: Config; readonly rules: readonly StoredRule[]; readonly config: Config }
     | undefined
-  /** With the stored rules. */
-  const config = (): Config => {
+  return () => {
     const [now, rules] = [written(), stored?.now() ?? noRules]
     if (rules.length === 0) return now
     if (joined?.written !== now || joined.rules !== rules)
       joined = { written: now, rules, config: withStored(now, rules) }
     return joined.config
   }
+}
+
+export const createPolicy = ({ runtime, record, config: written, services, stored }: PolicyDeps): Policy => {
+  interface Made {
+    readonly config: Config
+    readonly section: ServiceAccess
+    readonly generation: string | undefined
+    readonly pins: Pins | undefined
+    readonly policy: ServicePolicy | undefined
+  }
+  const made = new Map<string, Made>()
+  const records = createPinRecords({ runtime, record })
+  const pinning = { runtime, records, audit: record, singleFlight: createSingleFlight(runtime) }
+  const config = joinedConfig(written, stored)
   /** Whether any rule is written, by the configuration that was asked last. */
   let looked: { readonly config: Config; readonly ruled: boolean } | undefined
   const isRuled = (now: Config): boolean => {
@@ -335,21 +358,37 @@ export const createPolicy = ({ config: written, services, stored }: PolicyDeps):
       looked = {
         config: now,
         ruled:
-          now.access !== undefined ||
-          Object.values(now.mcp_services).some(({ access }) => access !== undefined),
+          now.access !== undefined || Object.values(now.mcp_services).some(({ access }) => isRuling(access)),
       }
     return looked.ruled
   }
+  /** What is known of definitions stays known when other rules change. */
+  const pinsOf = (
+    service: PolicyService,
+    generation: string | undefined,
+    section: ServiceAccess,
+    before: Made | undefined,
+  ): Pins | undefined => {
+    if (before?.section === section && before?.generation === generation) return before?.pins
+    return section?.pinning && createPins(service, section.pinning, pinning)
+  }
   return {
     services,
-    of({ id }: Pick<Service, 'id'>) {
+    pins: records.admin,
+    of(service) {
+      const { id } = service
       const now = config()
       const section = services.accessOf(id)
       if (section === undefined && !isRuled(written())) return undefined
       const before = made.get(id)
-      if (before && before.config === now && before.section === section) return before.policy
-      const policy = createServicePolicy(rulesOf(now, id, section))
-      made.set(id, { config: now, section, policy })
+      // Some ask by the ID alone.
+      const generation = service.generation ?? before?.generation
+      if (before?.config === now && before.section === section && before.generation === generation)
+        return before.policy
+      const pins = pinsOf(service, generation, section, before)
+      const rules = isRuling(section) || isRuled(written()) ? rulesOf(now, id, section) : undefined
+      const policy = rules || pins ? createServicePolicy(rules, pins) : undefined
+      made.set(id, { config: now, section, generation, pins, policy })
       return policy
     },
     fresh: () => stored?.fresh(),

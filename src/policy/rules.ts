@@ -63,6 +63,20 @@ export interface ServiceRules {
 export type AccessConfig = Pick<Config, 'access' | 'clients' | 'oauth_providers' | 'local_users'>
 type Access = NonNullable<Config['access']>
 export type ServiceAccess = ServiceConfig['access']
+
+/** A section that only pins definitions says nothing about who may do what. */
+export const isRuling = (section: ServiceAccess): section is NonNullable<ServiceAccess> => {
+  if (!section) return false
+  const { pinning, allow, deny, tools, methods, unmarked, unlisted, ...others } = section
+  return (
+    pinning === undefined ||
+    [allow, deny, methods, Object.keys(tools)].some((list) => list.length > 0) ||
+    unmarked !== 'execute' ||
+    unlisted !== 'refuse' ||
+    Object.values(others).some((value) => value !== undefined)
+  )
+}
+
 type WrittenRule = Access['allow'][number] & Access['deny'][number]
 
 // Who.
@@ -251,8 +265,9 @@ const grantsOf = (
   return [...top, ruleOf(config, everyone, 'access.default')]
 }
 
-/** `section`: `access` of the service. */
-export const rulesOf = (config: AccessConfig, service: string, section: ServiceAccess): ServiceRules => {
+/** `written`: `access` of the service. */
+export const rulesOf = (config: AccessConfig, service: string, written: ServiceAccess): ServiceRules => {
+  const section = isRuling(written) ? written : undefined
   const path = `services.${service}.access`
   const { allow, deny } = config.access?.clients ?? {}
   const { unmarked = 'execute', unlisted = 'refuse', resources, prompts, methods } = section ?? {}

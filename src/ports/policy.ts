@@ -36,6 +36,7 @@ export type DenialCode =
   | 'policy.method'
   | 'policy.notification'
   | 'policy.unlisted'
+  | 'policy.pinned'
 
 export interface Allowed {
   readonly allowed: true
@@ -76,14 +77,91 @@ export interface MessageFacts {
 /** Keeps the tools of a list as the server said it, before it is trimmed. */
 export type LearnTools = (tools: readonly { readonly name: string; readonly hint: ToolHint }[]) => void
 
+// Pinned definitions (policy/pins.ts).
+
+export type PinKind = 'tool' | 'prompt'
+
+/** A tool or a prompt as it was listed last. */
+export interface PinnedItem {
+  /** It is neither listed nor called. */
+  readonly held: boolean
+  /** By what is approved of it. */
+  readonly hint: ToolHint
+}
+
+export interface ApprovedDefinition {
+  readonly digest: string
+  /** Key of a person, `cli`, `first list` or `configuration`. */
+  readonly by: string
+  /** Epoch ms. */
+  readonly at: number
+  readonly hint?: Permission
+}
+
+/** What is kept of one tool or prompt. */
+export interface Pin {
+  /** The newest last. */
+  readonly approved: readonly ApprovedDefinition[]
+  /** Of the definition that was listed last; absent for one that cannot be pinned. */
+  readonly digest?: string
+  readonly hint?: Permission
+  /** Epoch ms at which that one was first seen. */
+  readonly seenAt: number
+  /** It was on the first list. */
+  readonly first?: true
+  readonly blocked?: { readonly by: string; readonly at: number }
+}
+
+export type PinState = 'approved' | 'new' | 'changed' | 'blocked'
+
+/** What is approved of the tools and prompts of one service. */
+export interface ServicePins {
+  /** What is not known of is not called. */
+  readonly strict: boolean
+  /**
+   * Reads what is kept; undefined where it was read a moment ago. Rejects while the storage is away and nobody
+   * may be called on a guess.
+   */
+  load(principal: Principal | undefined): Promise<void> | undefined
+  find(principal: Principal | undefined, kind: PinKind, name: string): PinnedItem | undefined
+  /** Whether the server is to be asked for its list first. `listing`: the caller asks for it anyway. */
+  isDue(principal: Principal | undefined, kind: PinKind, listing: boolean): boolean
+  /** `walk`: reads the whole list. Rejects with `pin.refresh` where nothing may be called without it. */
+  refresh(principal: Principal | undefined, kind: PinKind, walk: () => Promise<void>): Promise<void>
+  /** The server says that its lists have changed. */
+  changed(): void
+}
+
+/** A pin as administrators see it. */
+export interface ListedPin extends Pin {
+  readonly kind: PinKind
+  readonly name: string
+  /** Key of the user, where each has an account of their own. */
+  readonly account?: string
+  readonly state: PinState
+}
+
+/** What administrators do with pins. Each rejects with `pin.unknown` for what was never listed. */
+export interface PinAdmin {
+  list(service: Service): Promise<readonly ListedPin[]>
+  /** The definition with that digest, as canonical JSON; undefined where it is no longer kept. */
+  text(service: Service, pin: ListedPin, digest: string): Promise<string | undefined>
+  /** For all accounts. Rejects with `pin.moved` where that is not the definition that was listed last. */
+  approve(service: Service, pin: Pick<ListedPin, 'kind' | 'name'>, digest: string, by: string): Promise<void>
+  /** Whatever its definition is, until one is approved. */
+  block(service: Service, pin: Pick<ListedPin, 'kind' | 'name'>, by: string): Promise<void>
+}
+
 /** The rules of one service. */
 export interface ServicePolicy {
+  /** Absent: its definitions are not pinned. */
+  readonly pins?: ServicePins | undefined
   /** `policy.unlisted`: nobody knows such a tool; asked again after its list was read, it may be another one. */
   judge(principal: Principal | undefined, message: JudgedMessage, facts: MessageFacts): Verdict
   /** The same for a request without a message: a stream is opened, or a session ended. */
   judgeConnection(principal: Principal | undefined): Verdict
   /** What the caller may do with everything here, whatever it is named and called with. */
-  permissions(principal: Principal): readonly Permission[]
+  permissions(principal: Principal): readonly Permission[] | undefined
   /** What the caller is shown of lists. */
   trim(principal: Principal | undefined, learn: LearnTools): Trim
 }
@@ -92,9 +170,10 @@ export interface Policy {
   /** Asked first, because most gateways have no rules. Never again false once it was true. */
   readonly services: { readonly ruled: boolean }
   /** Undefined: no rules are configured, and every caller may use everything. */
-  of(service: Pick<Service, 'id'>): ServicePolicy | undefined
+  of(service: Pick<Service, 'id' | 'generation' | 'auth'>): ServicePolicy | undefined
   /** What has to be waited for before `of` is asked (`StoredRules`). */
   fresh(): Promise<void> | undefined
+  readonly pins: PinAdmin
   /** Whether a denial names the rule. */
   readonly disclosesRules: boolean
 }

@@ -1,33 +1,27 @@
 // The step of the access rules: each message of a call is judged, and what is denied is answered here.
-import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { SingleFlight } from '../kit/single-flight.ts'
-import { isEventStream, readEvents } from '../kit/sse.ts'
 import { type Message, type RpcId, rpcIdOf } from '../mcp/envelope.ts'
-import { type Rpc, isRecord, messagesOf, parseWithoutRepeats } from '../mcp/json-rpc.ts'
-import { isModern, metaKeys } from '../mcp/revisions.ts'
-import type { Head } from '../ports/call.ts'
+import { isRecord, parseWithoutRepeats } from '../mcp/json-rpc.ts'
+import { isModern } from '../mcp/revisions.ts'
 import type { Principal } from '../ports/people.ts'
-import type { Denied, MessageFacts, Policy, ServicePolicy, ToolHint, Verdict } from '../ports/policy.ts'
+import type {
+  Denied,
+  MessageFacts,
+  PinKind,
+  Policy,
+  ServicePins,
+  ServicePolicy,
+  ToolHint,
+  Verdict,
+} from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
 import type { CallMessage, PermittedCall, ReadCall, Step, StepResult } from './admitted-call.ts'
+import { type AskServer, readList } from './own-lists.ts'
+import { type EndForConsentDeps, endForConsent } from './upstream-credential.ts'
 
 // The tools that servers have said they have: what is on no list is not called, so that no spelling of a name
 // can mean one tool to the access rules and another one to the server.
-
-/** A call of the gateway's own in the name of a caller, which passes all steps. */
-type AskServer = (
-  by: { readonly head: Head; readonly path: string },
-  call: {
-    readonly method: 'POST'
-    readonly session: string | undefined
-    readonly version: string | undefined
-    readonly body: string
-    readonly message: Rpc
-    readonly uncounted: true
-    readonly signal: AbortSignal
-  },
-) => Promise<Response>
 
 interface KnownTool {
   readonly hint: ToolHint
@@ -48,6 +42,8 @@ export interface ToolCatalog {
   forget(service: Service): void
   /** Asks the server for its list, as this caller would; at most every so often. Never rejects. */
   refresh(call: ReadCall): Promise<void>
+  /** Asks for the whole of one list. Rejects where the server did not say it in time. */
+  walk(call: ReadCall, kind: PinKind): Promise<void>
 }
 
 /** Servers may show each person other tools, so each has a list of their own. */
@@ -56,10 +52,7 @@ const mostTools = 5_000
 const longestName = 256
 const refreshEveryMs = 30_000
 const refreshTimeoutMs = 5_000
-/** Longest page that is read. */
-const mostBytes = 8_388_608
-/** A list of more pages has no end. */
-const mostPages = 20
+const walkTimeoutMs = 2_000
 
 interface PersonsTools {
   readonly tools: Map<string, KnownTool>
@@ -71,70 +64,11 @@ export interface ToolCatalogDeps {
   readonly ask: AskServer
   readonly now: () => number
   readonly singleFlight: SingleFlight
+  /** The server says that its lists have changed. */
+  readonly changed: (service: Service) => void
 }
 
-/** A request that no client sends: its id names the request that it is for. */
-const listRequest = ({ envelope, head }: ReadCall, page: number, cursor: string | undefined): Rpc => {
-  const meta = envelope?.messages[0]?.meta
-  const kept = Object.fromEntries(
-    Object.values(metaKeys).flatMap((key) => (meta?.[key] === undefined ? [] : [[key, meta[key]]])),
-  )
-  return {
-    jsonrpc: '2.0',
-    id: `postern-tools-${head.requestId}-${page}`,
-    method: 'tools/list',
-    params: {
-      ...(cursor === undefined ? {} : { cursor }),
-      ...(Object.keys(kept).length > 0 ? { _meta: kept } : {}),
-    },
-  }
-}
-
-const cursorIn = (text: string, id: unknown): string | undefined => {
-  const answer = messagesOf(text).find(({ message }) => message['id'] === id)?.message
-  const result = answer?.['result']
-  const cursor = isRecord(result) ? result['nextCursor'] : undefined
-  return typeof cursor === 'string' ? cursor : undefined
-}
-
-/** Reads the whole answer, from which the response sink learns, and returns where the list goes on. */
-const readCursor = async (response: Response, id: unknown): Promise<string | undefined> => {
-  if (response.body && isEventStream(response.headers.get('content-type') ?? undefined)) {
-    let cursor: string | undefined
-    await readEvents(response.body, mostBytes, ({ data }) => {
-      cursor ??= cursorIn(data, id)
-    })
-    return cursor
-  }
-  return cursorIn(new TextDecoder().decode(await readBounded(response.body, mostBytes)), id)
-}
-
-/** Asks for one page, and resolves with where the list goes on. */
-type AskPage = (request: Rpc) => Promise<string | undefined>
-
-const askPageBy = ({ head, session, inbound, askServer }: ReadCall, ask: AskServer): AskPage => {
-  if (askServer) return async (message) => cursorIn(await askServer(message), message['id'])
-  const signal = AbortSignal.timeout(refreshTimeoutMs)
-  return async (message) => {
-    const version = inbound.versions[0]
-    const body = JSON.stringify(message)
-    const call = { method: 'POST', session, version, body, message, uncounted: true, signal } as const
-    return readCursor(await ask({ head, path: head.target }, call), message['id'])
-  }
-}
-
-const readList = async (call: ReadCall, ask: AskServer): Promise<void> => {
-  const askPage = askPageBy(call, ask)
-  const seen = new Set<string>()
-  let cursor: string | undefined
-  for (let page = 0; page < mostPages; page++) {
-    cursor = await askPage(listRequest(call, page, cursor))
-    if (cursor === undefined || seen.has(cursor)) return
-    seen.add(cursor)
-  }
-}
-
-export const createToolCatalog = ({ ask, now, singleFlight }: ToolCatalogDeps): ToolCatalog => {
+export const createToolCatalog = ({ ask, now, singleFlight, changed }: ToolCatalogDeps): ToolCatalog => {
   const known = new WeakMap<Service, Map<string, PersonsTools>>()
   const toolsOf = (service: Service, principal: Principal | undefined): PersonsTools => {
     const people = known.get(service) ?? new Map<string, PersonsTools>()
@@ -158,7 +92,10 @@ export const createToolCatalog = ({ ask, now, singleFlight }: ToolCatalogDeps): 
         if (name.length <= longestName && (tools.size < mostTools || tools.has(name)))
           tools.set(name, { hint })
     },
-    forget: (service) => void known.delete(service),
+    forget(service) {
+      known.delete(service)
+      changed(service)
+    },
     async refresh(call) {
       const { service } = call.address
       const person = toolsOf(service, call.principal)
@@ -167,13 +104,14 @@ export const createToolCatalog = ({ ask, now, singleFlight }: ToolCatalogDeps): 
         if (now() - person.refreshedAt < refreshEveryMs) return
         person.refreshedAt = now()
         // Whatever goes wrong, the tool stays unknown.
-        await readList(call, ask).catch(() => undefined)
+        await readList(call, 'tool', ask, refreshTimeoutMs).catch(() => undefined)
       })
     },
+    walk: (call, kind) => readList(call, kind, ask, walkTimeoutMs),
   }
 }
 
-export interface AccessDeps {
+export interface AccessDeps extends EndForConsentDeps {
   /** Absent: no rules. */
   readonly policy?: Policy | undefined
   readonly catalog: ToolCatalog
@@ -188,6 +126,10 @@ const mostPrinted = 80
 const printable = (name: string | undefined): string =>
   (name ?? '').slice(0, mostPrinted).replaceAll(/[^\x20-\x7e]/g, '?')
 
+/** What is held back looks like what a rule hides. */
+const shownAs = ({ code }: Denied, method: string | undefined): Denied['code'] =>
+  code !== 'policy.pinned' ? code : method === 'tools/call' ? 'policy.tool' : 'policy.prompt'
+
 const kindNames: Readonly<Partial<Record<Denied['code'], string>>> = {
   'policy.tool': 'use the tool',
   'policy.prompt': 'use the prompt',
@@ -196,13 +138,15 @@ const kindNames: Readonly<Partial<Record<Denied['code'], string>>> = {
 
 /** Undefined: the sentence of the table. */
 const sentence = (
-  { code, need, have, reason }: Denied,
+  denied: Denied,
   { name, method }: Pick<Message, 'name' | 'method'>,
   service: string,
 ): string | undefined => {
-  const what = kindNames[code]
-  if (what !== undefined)
-    return name === undefined ? undefined : `Access denied: you may not ${what} ${printable(name)}.`
+  const { need, have, reason } = denied
+  const code = shownAs(denied, method)
+  const act = kindNames[code]
+  if (act !== undefined)
+    return name === undefined ? undefined : `Access denied: you may not ${act} ${printable(name)}.`
   if (code === 'policy.service') return `Access denied: You don't have access to server '${service}'`
   if (code === 'policy.client') return `Access denied: this app may not use server '${service}'`
   if (code === 'policy.unlisted') return `Unknown tool: ${printable(name)}`
@@ -210,8 +154,8 @@ const sentence = (
   if (code === 'policy.permission')
     return `Access denied: ${printable(name ?? method)} needs ${String(need)}; you have ${String(have)}.`
   if (code !== 'policy.denied') return undefined
-  const denied = name === undefined ? `access to server '${service}'` : printable(name)
-  return reason ?? `Access denied: a rule denies ${denied}.`
+  const what = name === undefined ? `access to server '${service}'` : printable(name)
+  return reason ?? `Access denied: a rule denies ${what}.`
 }
 
 interface About {
@@ -235,6 +179,7 @@ const createDenial =
       rpcId,
       rpcData: data,
       ...(rule === undefined ? {} : { rule }),
+      ...(code === 'policy.pinned' && { shownAs: shownAs(denied, message.method) }),
       ...(say === undefined ? {} : { say }),
       ...(status === undefined ? {} : { status }),
     })
@@ -327,24 +272,87 @@ const check = (
   throw call.envelope?.batch ? batchDenial(denial, call, verdicts) : messageDenial(denial, call, denied)
 }
 
-const createCheck = ({ policy, catalog }: AccessDeps) => {
+const pinnedLists: Readonly<Partial<Record<string, readonly [kind: PinKind, listing: boolean]>>> = {
+  'tools/list': ['tool', true],
+  'tools/call': ['tool', false],
+  'prompts/list': ['prompt', true],
+  'prompts/get': ['prompt', false],
+  'completion/complete': ['prompt', false],
+}
+
+/** The lists that the server is to be asked for before this call may go. */
+const dueLists = (pins: ServicePins, { envelope, principal, head }: ReadCall): readonly PinKind[] => {
+  // What the gateway asks for itself.
+  if (head.within === 'uncounted') return []
+  const due: PinKind[] = []
+  for (const { method } of envelope?.messages ?? []) {
+    const [kind, listing] = pinnedLists[method ?? ''] ?? []
+    if (kind && !due.includes(kind) && pins.isDue(principal, kind, listing === true)) due.push(kind)
+  }
+  return due
+}
+
+/** A server that wants an account of the caller first says nothing of its tools. */
+const askToConnect = async (deps: AccessDeps, call: ReadCall): Promise<StepResult> => {
+  // On a connection it has been shown one.
+  if (call.askServer) return undefined
+  try {
+    await call.context.credential(call.principal)
+    return undefined
+  } catch (error) {
+    return endForConsent(deps, call, error)
+  }
+}
+
+/** Undefined where all is known that this call is judged by. */
+const readPins = (pins: ServicePins, call: ReadCall, deps: AccessDeps): Promise<StepResult> | undefined => {
+  const { principal } = call
+  const { catalog } = deps
+  const loading = pins.load(principal)
+  if (!loading && dueLists(pins, call).length === 0) return undefined
+  const ask = async (): Promise<StepResult> => {
+    await loading
+    for (const kind of dueLists(pins, call)) {
+      const read = () => pins.refresh(principal, kind, () => catalog.walk(call, kind))
+      const end =
+        (await askToConnect(deps, call)) ??
+        (await read().catch(async (error: unknown) => {
+          // The server may have said only now that it wants an account.
+          const asked = await askToConnect(deps, call)
+          if (asked) return asked
+          throw error
+        }))
+      if (end) return end
+    }
+    return undefined
+  }
+  return ask()
+}
+
+const createCheck = (deps: AccessDeps) => {
+  const { policy, catalog } = deps
   if (!policy) return (): StepResult => undefined
   const denial = createDenial(policy)
+  const judgeBy = (rules: ServicePolicy, call: ReadCall): StepResult | Promise<StepResult> => {
+    const verdicts = judgeMessages(rules, call, catalog)
+    if (!verdicts.some(isUnlisted)) return check(denial, call, verdicts)
+    return catalog.refresh(call).then(() => check(denial, call, judgeMessages(rules, call, catalog)))
+  }
   const judge = (call: ReadCall): StepResult | Promise<StepResult> => {
     const { address, principal, envelope } = call
     const rules = policy.of(address.service)
     if (!rules) return undefined
     if (!envelope) {
       const verdict = rules.judgeConnection(principal)
-      if (verdict.allowed) return undefined
+      // What a stream brings is looked at too.
+      if (verdict.allowed) return rules.pins?.load(principal)?.then(() => undefined)
       const message = { name: undefined, method: undefined }
       throw denial(verdict, { service: address.service.id, message, rpcId: null, status: 403 })
     }
     // What a client of HTTP+SSE posts becomes a call of its own, which passes here.
     if (address.transport === 'sse') return undefined
-    const verdicts = judgeMessages(rules, call, catalog)
-    if (!verdicts.some(isUnlisted)) return check(denial, call, verdicts)
-    return catalog.refresh(call).then(() => check(denial, call, judgeMessages(rules, call, catalog)))
+    const reading = rules.pins && readPins(rules.pins, call, deps)
+    return reading ? reading.then((end) => end ?? judgeBy(rules, call)) : judgeBy(rules, call)
   }
   return (call: ReadCall): StepResult | Promise<StepResult> => {
     if (!policy.services.ruled) return undefined
@@ -353,7 +361,7 @@ const createCheck = ({ policy, catalog }: AccessDeps) => {
   }
 }
 
-/** Throws `policy.*`. */
+/** Throws `policy.*`, `pin.refresh`, and `storage.unavailable` where definitions are pinned. */
 export const checkAccess: Step<AccessDeps, ReadCall, ReadCall> = {
   name: 'policy',
   make: createCheck,

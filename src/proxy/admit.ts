@@ -27,9 +27,9 @@ import { type AccessDeps, checkAccess } from './access.ts'
 import { type RatesDeps, checkRates } from './call-rates.ts'
 import { type BodyBudget, type TakePermit, type McpSessions, callerKey, isGatewaySession } from './callers.ts'
 import { checkAgreement, readRpcId, receive } from './inbound-request.ts'
-import { type Finish, awayOf, refusedOutcome, refusedCall, factsOf } from './outcome.ts'
+import { type Finish, awayOf, refusedCall, factsOf } from './outcome.ts'
 import { type ResolveDeps, checkHost, checkOpen, checkPage, findService, sessionOf } from './resolve.ts'
-import type { CredentialRecovery } from './upstream-credential.ts'
+import { type CredentialRecovery, endForConsent } from './upstream-credential.ts'
 
 /**
  * Where a call goes that its server does not take as it is; undefined for every other call. Throws what an
@@ -275,12 +275,8 @@ const checkServer: Step<AdmitDeps, ReadCall, ReadCall> = {
 /** Throws `upstream.consent`, where the person cannot be asked in this call, and `connection.*`. */
 const findCredential: Step<AdmitDeps, IdentifiedCall, CredentialedCall> = {
   name: 'credential',
-  make({ recovery, finish }) {
-    const ask = async (call: IdentifiedCall, error: unknown): Promise<Answer> => {
-      const answer = await recovery.refuse(call, error)
-      finish(call, { ...refusedOutcome(error), status: answer.status })
-      return answer
-    }
+  make: (deps) => {
+    const ask = (call: IdentifiedCall, error: unknown): Promise<Answer> => endForConsent(deps, call, error)
     return (call) => {
       // A client of HTTP+SSE asks nothing of the server itself: each of its messages becomes a call that
       // does.

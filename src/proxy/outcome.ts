@@ -13,13 +13,7 @@ import { type Envelope, rpcIdOf } from '../mcp/envelope.ts'
 import type { Admission, Head, Outcome, Refuse, RefusedCall, UpstreamFault } from '../ports/call.ts'
 import type { Audit, AuditEvent } from '../ports/modules.ts'
 import type { Log } from '../ports/runtime.ts'
-import type {
-  AdmittedCall,
-  AuthenticatedCall,
-  CallMessage,
-  IdentifiedCall,
-  ReadCall,
-} from './admitted-call.ts'
+import type { AdmittedCall, AuthenticatedCall, CallMessage, ReadCall } from './admitted-call.ts'
 import type { Cors } from './resolve.ts'
 
 // How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its
@@ -349,13 +343,13 @@ export const refusedOutcome = (error: unknown): Outcome => {
  * A message taken for a line is written down as the call that is made of it; the line's own listening and its
  * farewell are nobody's calls.
  */
-const isHalf = ({ head, address }: IdentifiedCall, { status }: Outcome): boolean =>
+const isHalf = ({ head, address }: ReadCall, { status }: Outcome): boolean =>
   head.within
     ? head.method !== 'POST'
     : address.transport === 'sse' && head.method === 'POST' && status === 202
 
 /** Frees the caller's place and writes the record; once for a call. */
-export type Finish = (call: IdentifiedCall, outcome: Outcome) => void
+export type Finish = (call: ReadCall, outcome: Outcome) => void
 
 export const createFinish =
   ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>

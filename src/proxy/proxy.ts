@@ -128,7 +128,12 @@ const createListAccess = (
   { runtime, policy, trim, record }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim' | 'record'>,
   ask: MakeInternalCall,
 ): ListAccess => {
-  const catalog = createToolCatalog({ ask, now: runtime.now, singleFlight: createSingleFlight(runtime) })
+  const catalog = createToolCatalog({
+    ask,
+    now: runtime.now,
+    singleFlight: createSingleFlight(runtime),
+    changed: (service) => policy?.of(service)?.pins?.changed(),
+  })
   const byRules = policy && createPolicyTrim(policy, catalog, record)
   return { catalog, trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim) }
 }

@@ -9,7 +9,8 @@ import type { Answer } from '../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { AdmittedCall, AuthenticatedCall, IdentifiedCall } from './admitted-call.ts'
+import type { AdmittedCall, AuthenticatedCall, ReadCall } from './admitted-call.ts'
+import { type Finish, refusedOutcome } from './outcome.ts'
 import type { Cors } from './resolve.ts'
 
 // The gateway's own `requestState` (2026-07-28, multi-round-trip requests): sealed for the person and the
@@ -117,7 +118,7 @@ export const createRequestStates = ({
 // client to log in to us again.
 
 /** A call with a message, by a person. */
-interface UnansweredCall extends IdentifiedCall {
+interface UnansweredCall extends ReadCall {
   readonly principal: Principal
   readonly envelope: Envelope
   readonly body: Uint8Array
@@ -150,7 +151,7 @@ const takesUrls = ({ meta }: Message): boolean => {
 }
 
 /** The revision that a request belongs to: its own word, the header's, or what it opens a session for. */
-const revisionOf = (message: Message, raw: Json, call: IdentifiedCall): string => {
+const revisionOf = (message: Message, raw: Json, call: ReadCall): string => {
   const own = message.meta?.[metaKeys.version]
   if (typeof own === 'string') return own
   const params = raw['params']
@@ -260,7 +261,7 @@ export interface CredentialRecovery {
    * The answer to a call that cannot be made before the person has done something; rejects with the refusal
    * where none can be given.
    */
-  refuse(call: IdentifiedCall, error: unknown): Promise<Answer>
+  refuse(call: ReadCall, error: unknown): Promise<Answer>
 }
 
 const challenges = (rawHeaders: readonly string[]): string[] => {
@@ -270,7 +271,7 @@ const challenges = (rawHeaders: readonly string[]): string[] => {
   return found
 }
 
-const isUnanswered = (call: IdentifiedCall): call is UnansweredCall =>
+const isUnanswered = (call: ReadCall): call is UnansweredCall =>
   call.principal !== undefined && call.envelope !== undefined && call.body !== undefined
 
 export const createCredentialRecovery = ({
@@ -305,4 +306,20 @@ export const createCredentialRecovery = ({
       throw error
     },
   }
+}
+
+export interface EndForConsentDeps {
+  readonly recovery: Pick<CredentialRecovery, 'refuse'>
+  readonly finish: Finish
+}
+
+/** Ends a call that cannot be made before the person has done something. */
+export const endForConsent = async (
+  { recovery, finish }: EndForConsentDeps,
+  call: ReadCall,
+  error: unknown,
+): Promise<Answer> => {
+  const answer = await recovery.refuse(call, error)
+  finish(call, { ...refusedOutcome(error), status: answer.status })
+  return answer
 }

@@ -1,6 +1,7 @@
 // What the audit trail keeps of each event: one row with the fields that are searched, and a few more by an
 // allow-list. What has no place in the table is not kept, so a secret that a caller passes by mistake is not
 // kept either.
+import { canonicalJson } from '../kit/bytes.ts'
 import { isSecretName, logText } from '../kit/log.ts'
 import type { Principal } from '../ports/people.ts'
 import type { ArgumentsDigest, AuditOutcome, AuditRow, AuditSubject, RecordedEvent } from '../ports/store.ts'
@@ -56,6 +57,12 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'service.disabled': done('by'),
   'service.enabled': done('by'),
   'access.changed': done('before', 'after', 'by'),
+  'pin.new': done('item', 'digest', 'definitions'),
+  'pin.changed': done('item', 'digest', 'before', 'definitions'),
+  'pin.reverted': done('item', 'digest', 'before'),
+  'pin.approved': done('item', 'digest', 'how', 'definitions', 'by'),
+  'pin.blocked': done('item', 'by'),
+  'pin.refresh-failed': failed('item', 'why'),
   'code.replayed': denied('resource', 'sent_by'),
   'refresh.reuse': denied('resource', 'reason', 'generation', 'latest'),
   'refresh.repeated': done('resource', 'reason', 'generation', 'latest'),
@@ -224,29 +231,6 @@ export const createRows = (digest: (text: string) => string) => {
       return withDigest(rowOf(one, kind, at, subject), index, argumentsOf)
     })
   }
-}
-
-// The text of JSON that is the same for equal values (RFC 8785, JSON Canonicalization Scheme).
-
-/** Undefined for what has no such text: a lone surrogate, or no JSON value. */
-export const canonicalJson = (value: unknown): string | undefined => {
-  if (typeof value === 'string') return value.isWellFormed() ? JSON.stringify(value) : undefined
-  if (value === null || typeof value === 'boolean') return JSON.stringify(value)
-  if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : undefined
-  if (typeof value !== 'object') return undefined
-  if (Array.isArray(value)) {
-    const items = value.map((item) => canonicalJson(item))
-    return items.includes(undefined) ? undefined : `[${items.join(',')}]`
-  }
-  const members: string[] = []
-  // By UTF-16 code units, as sort does.
-  for (const name of Object.keys(value).sort()) {
-    const key = canonicalJson(name)
-    const text = canonicalJson((value as Readonly<Record<string, unknown>>)[name])
-    if (key === undefined || text === undefined) return undefined
-    members.push(`${key}:${text}`)
-  }
-  return `{${members.join(',')}}`
 }
 
 /** `params.arguments` of one message of a body; undefined where there is none. */

@@ -1,7 +1,8 @@
 // What the audit trail keeps of an event, and what it never keeps.
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { canonicalJson, cleanText, createRows, kinds, triedName } from '../../src/stores/audit-events.ts'
+import { canonicalJson } from '../../src/kit/bytes.ts'
+import { cleanText, createRows, kinds, triedName } from '../../src/stores/audit-events.ts'
 import { loggedKinds } from '../../src/stores/audit-log.ts'
 import { csvCell, searchFields } from '../../src/stores/audit.ts'
 import { codeOf, readRoot, sourcesIn } from '../structure/sources.ts'
@@ -13,7 +14,9 @@ const rowsOf = createRows(digest)
 const recorded = (): string[] => {
   const named = sourcesIn('src', '.ts')
     .filter(({ path }) =>
-      /^src\/(?:oauth|identity|connections|proxy|admin|cli\/serve|gateway|status|node\/audit)/.test(path),
+      /^src\/(?:oauth|identity|connections|proxy|policy|admin|cli\/serve|gateway|status|node\/audit)/.test(
+        path,
+      ),
     )
     .flatMap(({ text }) => [...text.matchAll(/\bevent: '([\w.-]+)'|\bkind: '(audit\.[\w.-]+)'/g)])
     .map(([, event, own]) => event ?? own ?? '')

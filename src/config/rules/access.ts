@@ -24,8 +24,14 @@ const rulesIn = (draft: RawConfig, section: Path, service: string | undefined): 
     draft.positions(...section, effect).map((i) => ({ path: [...section, effect, i], effect, service })),
   )
 
+/** A section that only pins definitions says nothing about who may do what. */
+const isRuledService = (draft: RawConfig, id: string): boolean => {
+  const keys = draft.keys(...sectionOf(id))
+  return draft.has(...sectionOf(id)) && (keys.length === 0 || keys.some((key) => key !== 'pinning'))
+}
+
 const ruledServices = (draft: RawConfig): readonly string[] =>
-  draft.keys('mcp_services').filter((id) => draft.has(...sectionOf(id)))
+  draft.keys('mcp_services').filter((id) => isRuledService(draft, id))
 
 const allRules = (draft: RawConfig): readonly StatedRule[] => [
   ...rulesIn(draft, ['access'], undefined),
@@ -267,7 +273,7 @@ const unnamed: Rule = (draft, report) => {
   const toEveryone = draft.text('access', 'default') === 'everyone'
   const none = draft
     .keys('mcp_services')
-    .filter((id) => !draft.has(...sectionOf(id)) && !draft.lost('mcp_services', id))
+    .filter((id) => !isRuledService(draft, id) && !draft.lost('mcp_services', id))
     .filter((id) => !toEveryone || isPublic(draft, id))
   if (none.length === 0) return
   const cure = toEveryone
