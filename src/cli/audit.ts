@@ -24,7 +24,7 @@ const isSqlite = (error: unknown): boolean =>
   error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_SQLITE_ERROR'
 
 /** Throws `StartError`. */
-const withReader = async <T>(
+export const withReader = async <T>(
   { stateDir }: AuditTarget,
   work: (reader: AuditReader) => T | Promise<T>,
 ): Promise<T> => {
@@ -57,7 +57,7 @@ const withReader = async <T>(
 }
 
 /** Throws `UsageError`. */
-const searchOf = (terms: readonly string[]): Search => {
+export const searchOf = (terms: readonly string[]): Search => {
   try {
     return readSearch(terms, Date.now())
   } catch (error) {

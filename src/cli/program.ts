@@ -13,6 +13,7 @@ import {
   programName,
 } from './output.ts'
 import type { ExplainOptions } from './policy.ts'
+import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
 import {
   type Given,
@@ -195,6 +196,25 @@ const addPolicyVerbs = (policy: Command): void => {
     const passed = await (await load()).testPolicy(wantedOf(given), process.env, given.json === true)
     if (!passed) process.exitCode = exitCodes.failed
   })
+  verb(policy, 'replay', 'Print which calls of the audit trail other rules would have refused or allowed.')
+    .argument('<config>', 'A configuration file with the changed rules.')
+    .option('--since <time>', 'How far back: 24h, 7d, or a date.', '24h')
+    .addOption(
+      new Option('--groups <when>', 'Groups of users: as they were, or as local_users has them now.')
+        .choices(['then', 'now'])
+        .default('then'),
+    )
+    .addOption(
+      new Option(
+        '--fail-on <change>',
+        'Exit with 1 if a call would be refused, or allowed, that was not.',
+      ).choices(['refused', 'granted']),
+    )
+    .action(async (file: string, options: ReplayOptions, command: Command) => {
+      const { replayPolicy } = await import('./replay.ts')
+      const failed = await replayPolicy(file, options, await targetOf(command))
+      if (failed) process.exitCode = exitCodes.failed
+    })
 }
 
 const addHashPassword = (program: Command): void => {
@@ -251,7 +271,7 @@ export const createProgram = (): Command => {
   addWrap(program)
   addValidate(program)
   addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))
-  addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test.'))
+  addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test, replay.'))
   addAuditVerbs(group(program, 'audit', 'Read the audit trail: query, export, verify.'))
   addFlowVerbs(group(program, 'flows', 'See how apps got access, and where they stopped: ls, show.'))
   addHashPassword(program)

@@ -1,7 +1,7 @@
 // Reads the audit trail in its file: searches, exports and verifies it, whether or not a gateway is writing.
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import type { AuditSubject, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
+import type { AuditCombination, AuditSubject, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
 import { type AuditKey, type RecordedHead, createSignatureCheck } from '../stores/audit-signatures.ts'
 import { createChainCheck } from '../stores/audit-chain.ts'
 import { type Search, columnList, segmentRows } from '../stores/audit.ts'
@@ -33,6 +33,8 @@ export interface AuditReader {
   search(search: Search, limit: number): readonly ChainedRow[]
   /** The oldest first, one after the other. */
   all(search: Search): Iterable<ChainedRow>
+  /** Calls that are alike, with how many there are; some of them may come again. */
+  combinations(search: Search): Iterable<AuditCombination>
   /** What was known of the callers, by the hash that rows name. */
   subject(hash: string): AuditSubject | undefined
   /** What is wrong with the trail, or how much was found in order. */
@@ -162,6 +164,15 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
           `SELECT ${columnList} FROM ${tableOf(segment)} WHERE ${conditionOf(search, segment)} ORDER BY id`,
         ).iterate(...values))
           yield row as object as ChainedRow
+    },
+    *combinations(search) {
+      const values = valuesOf(search)
+      const alike = 'person, client, service, method, name, subject, decision, code'
+      for (const segment of within(prepare, search))
+        for (const row of prepare(
+          `SELECT ${alike}, count(*) AS calls, max(id), request FROM ${tableOf(segment)} WHERE kind = 'call' AND ${conditionOf(search, segment)} GROUP BY ${alike}`,
+        ).iterate(...values))
+          yield row as object as AuditCombination
     },
     subject(hash) {
       if (!hasSubjects(prepare)) return undefined

@@ -189,7 +189,7 @@ export const createDecide = (rules: ServiceRules): Decide => {
 }
 
 /** What everybody with any right at a service may ask. */
-const general: ReadonlySet<string | undefined> = new Set([
+export const general: ReadonlySet<string | undefined> = new Set([
   'initialize',
   'server/discover',
   'ping',
@@ -205,14 +205,14 @@ const general: ReadonlySet<string | undefined> = new Set([
   'tasks/result',
 ])
 
-const generalNotifications: ReadonlySet<string | undefined> = new Set([
+export const generalNotifications: ReadonlySet<string | undefined> = new Set([
   'notifications/initialized',
   'notifications/cancelled',
   'notifications/progress',
   'notifications/roots/list_changed',
 ])
 
-const aboutResources: ReadonlySet<string | undefined> = new Set([
+export const aboutResources: ReadonlySet<string | undefined> = new Set([
   'resources/read',
   'resources/subscribe',
   'resources/unsubscribe',

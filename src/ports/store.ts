@@ -216,6 +216,16 @@ export interface AuditSubject {
   readonly scopes: readonly string[]
 }
 
+/** Calls of the trail that are alike. */
+export interface AuditCombination extends Pick<
+  AuditRow,
+  'person' | 'client' | 'service' | 'method' | 'name' | 'subject' | 'decision' | 'code'
+> {
+  readonly calls: number
+  /** Of the newest of them. */
+  readonly request: string | null
+}
+
 /** The keyed digest of the arguments of one message of a call. */
 export type ArgumentsDigest = (index: number, person: string, tool: string) => string | null
 
