@@ -21,7 +21,6 @@ export const whereOffered: readonly HostileId[] = [
  * entry that has a test.
  */
 export const later: Readonly<Partial<Record<HostileId, string>>> = {
-  'H-J15': 'lists that are trimmed for a person',
   'H-Q4': 'tools made from other HTTP interfaces',
   'H-S5': 'storage in Redis',
   'H-S9': 'storage in Redis',

@@ -62,6 +62,8 @@ const readable: Readonly<Record<string, Said>> = {
   'a list as the answer to another request': json(message.replace('"id":7', '"id":8')),
   'text that calls itself plain': json(message, { type: 'text/plain' }),
   'a status of 500': json(message, { status: 500 }),
+  'a status of 201': json(message, { status: 201 }),
+  'a media type in capitals': json(message, { type: 'Application/JSON ;charset=utf-8' }),
   'two results': json(message.replace('"result"', `"result":${JSON.stringify(listed.result)},"result"`)),
   'two lists': json(message.replace('"tools"', '"tools":[{"name":"hidden_first"}],"tools"')),
   gzip: coded('gzip', gzipSync(message)),
@@ -69,6 +71,9 @@ const readable: Readonly<Record<string, Said>> = {
   brotli: coded('br', brotliCompressSync(message)),
   zstd: coded('zstd', zstdCompressSync(message)),
   'an event': events(event(message)),
+  'an event without a space': events(`data:${message}\n\n`, { type: 'Text/Event-Stream ;charset=utf-8' }),
+  'an event with a status of 201': events(event(message), { status: 201 }),
+  'an event with a field that is none': events(`hidden_tool\ndata: ${message}\n\n`),
   'an event behind another': events(event(progress) + event(message)),
   'two events': events(event(message) + event(message)),
   'an event a byte at a time': events(`\ufeff${event(message)}`, { step: 1 }),
@@ -91,6 +96,10 @@ const unreadable: Readonly<Record<string, Said>> = {
   'no JSON': json('hidden_tool'),
   'a page with a status of 500': json('<p>hidden_tool</p>', { type: 'text/html', status: 500 }),
   'an event in JSON’s clothes': json(event(message)),
+  'a next line around JSON': json(`\u0085${message}\u0085`),
+  'a next line around the JSON of an event': events(event(`\u0085${message}`)),
+  'a next line as the end of an event’s line': events(`data: ${message}\u0085\u0085`),
+  'a broken line beside a result': events(event(`${message}\ndata: hidden_tool`)),
   'an event without JSON': events('data: hidden_tool\n\n'),
   'JSON in an event’s clothes': events(message),
   'a coding that it is not in': coded('gzip', Buffer.from(message)),
@@ -159,7 +168,7 @@ describe.each(runtimes)('%s', (where, openGateway) => {
     ])
   })
 
-  it.each(Object.entries(readable))('never shows what is hidden in %s', async (form, answer) => {
+  it.each(Object.entries(readable))('[H-J15] never shows what is hidden in %s', async (form, answer) => {
     said = answer
     const response = await at('/trimmed-http/mcp').post(ask, { 'accept-encoding': 'gzip, br' })
     const text = await response.text()

@@ -1,215 +1,15 @@
 // A tool that a caller may not use is not called, however its name is written and wherever the call stands.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Caller, ana, callerOf, tokenOf } from '../runtimes/people.ts'
+import { asked, disguises, disguisesOf, harmless, hidden, named } from '../runtimes/disguises.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { until } from '../runtimes/proxied.ts'
+import { beginLegacy } from '../runtimes/revisions.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
-import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
-
-/** Needs `execute`, which nobody here has. */
-const hidden = 'delete_all'
-
-interface Disguise {
-  readonly what: string
-  readonly body: string
-  readonly headers?: Readonly<Record<string, string>>
-}
-
-const letters = hidden.split('')
-const each = (change: (letter: string, i: number) => string): string[] =>
-  letters.map((_, at) => letters.map((letter, i) => (i === at ? change(letter, i) : letter)).join(''))
-
-const upper = (letter: string): string => letter.toUpperCase()
-const wide = (letter: string): string => String.fromCodePoint((letter.codePointAt(0) ?? 0) + 0xfee0)
-const mathematical = (letter: string): string =>
-  letter === '_' ? '\uff3f' : String.fromCodePoint(0x1d41a + (letter.codePointAt(0) ?? 0) - 97)
-const similar: Readonly<Record<string, string>> = {
-  a: '\u0430',
-  e: '\u0435',
-  l: '\u217c',
-  d: '\u217e',
-  t: '\u03c4',
-}
-const unseen = [
-  '\u200b',
-  '\u200d',
-  '\u2060',
-  '\ufeff',
-  '\u00ad',
-  '\u200e',
-  '\u202e',
-  '\u0000',
-  '\t',
-  '\n',
-  ' ',
-  '\u00a0',
-  '\u0301',
-  '/',
-  '.',
-]
-
-/** Spellings that a careless server may take for the name. */
-const spellings: readonly string[] = [
-  ...each(upper),
-  ...each(wide),
-  ...each(mathematical),
-  ...each((letter) => similar[letter] ?? `${letter}\u0332`),
-  ...unseen.flatMap((mark) => [
-    ...letters.map((_, at) => hidden.slice(0, at) + mark + hidden.slice(at)),
-    hidden + mark,
-  ]),
-  hidden.toUpperCase(),
-  'Delete_All',
-  'deleteAll',
-  'delete-all',
-  'delete all',
-  'delete__all',
-  'ruled:delete_all',
-  'ruled__delete_all',
-  'tools/delete_all',
-  `search\u0000${hidden}`,
-  `search,${hidden}`,
-  encodeURIComponent(hidden).replaceAll('_', '%5F'),
-  'delete%5Fall',
-  '\\u0064elete_all',
-  `"${hidden}"`,
-  `{"name":"${hidden}"}`,
-  'search/../delete_all',
-  `${hidden}${' '.repeat(300)}`,
-]
-
-const asked = (params: string, id = '1', method = '"tools/call"'): string =>
-  `{"jsonrpc":"2.0","id":${id},"method":${method},"params":${params}}`
-const named = (name: string): string => `{"name":${name},"arguments":{}}`
-const plainCall = asked(named(`"${hidden}"`))
-const harmless = asked(named('"search"'), '2')
-
-/** The name with each of its letters as an escape, by itself and all together; JSON reads the same name. */
-const escaped = (letter: string): string => `\\u${(letter.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`
-const escapes = [
-  ...each(escaped),
-  letters.map(escaped).join(''),
-  letters.map((one) => escaped(one).replace('\\u00', '\\u00')).join(''),
-]
-
-const modern =
-  '"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}'
-const modernHeaders = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call' }
-
-const bodies: readonly (readonly [what: string, body: string, headers?: Readonly<Record<string, string>>])[] =
-  [
-    ...escapes.map((name, i) => [`escape ${i}`, asked(named(`"${name}"`))] as const),
-    ...[
-      '\\u0074ools/call',
-      'tools\\/call',
-      'TOOLS/CALL',
-      'tools/Call',
-      ' tools/call',
-      'tools/call ',
-      'tools//call',
-      'tools/call\\u0000',
-    ].map((method) => [`method ${method}`, asked(named(`"${hidden}"`), '1', `"${method}"`)] as const),
-    ...['1', '"1"', '0', '-1', '1.5', '1e3', 'null', '""', 'true', '{}', '[]', '12345678901234567890'].map(
-      (id) => [`id ${id}`, asked(named(`"${hidden}"`), id)] as const,
-    ),
-    ['no id', plainCall.replace('"id":1,', '')],
-    ['two names, the first', asked(`{"name":"${hidden}","name":"search","arguments":{}}`)],
-    ['two names, the last', asked(`{"name":"search","name":"${hidden}","arguments":{}}`)],
-    ['a name in capitals beside it', asked(`{"name":"search","Name":"${hidden}","arguments":{}}`)],
-    ['a name with a long s beside it', asked(`{"name":"search","param\u017f":"x","NAME":"${hidden}"}`)],
-    ['two params', plainCall.replace('"params"', `"params":${named('"search"')},"params"`)],
-    ['params in capitals', harmless.replace('"params"', `"Params":${named(`"${hidden}"`)},"params"`)],
-    ['two methods', plainCall.replace('"method"', '"method":"ping","method"')],
-    [
-      'another method first',
-      plainCall
-        .replace('"method"', '"Method":"tools/call","method"')
-        .replace('"tools/call","params"', '"ping","params"'),
-    ],
-    ['a name that is a list', asked(named(`["${hidden}"]`))],
-    ['a name that is an object', asked(named(`{"toString":"${hidden}"}`))],
-    ['a list of params', asked(`["${hidden}"]`)],
-    ['a result beside it', plainCall.replace('"params"', '"result":{},"params"')],
-    ['an error beside it', plainCall.replace('"params"', '"error":{"code":1,"message":""},"params"')],
-    ['white space around', ` \n\t${plainCall}\r\n `],
-    ['a byte order mark', `\ufeff${plainCall}`],
-    ['a second message behind it', `${harmless}\n${plainCall}`],
-    ['a comment', `/* */${plainCall}`],
-    ['a trailing comma', plainCall.replace('}}', '},}')],
-    ['single quotes', plainCall.replaceAll('"', "'")],
-    ['a batch of one', `[${plainCall}]`],
-    ['a batch behind a harmless call', `[${harmless},${plainCall}]`],
-    ['a batch before a harmless call', `[${plainCall},${harmless}]`],
-    ['a batch in a batch', `[[${plainCall}]]`],
-    [
-      'a batch behind a notification',
-      `[{"jsonrpc":"2.0","method":"notifications/initialized"},${plainCall}]`,
-    ],
-    ['a batch of many', `[${Array.from({ length: 50 }, () => harmless).join(',')},${plainCall}]`],
-    ...[
-      'text/plain',
-      'application/JSON',
-      'application/json; charset=utf-8',
-      'application/json;charset=utf-16',
-      'application/json-rpc',
-      'application/x-www-form-urlencoded',
-      'multipart/form-data',
-      'text/event-stream',
-      'application/json, text/plain',
-      '',
-    ].map((type) => [`type ${type}`, plainCall, { 'content-type': type }] as const),
-    ...['identity', 'gzip', 'GZIP', 'deflate', 'br', 'utf-8'].map(
-      (coding) => [`coding ${coding}`, plainCall, { 'content-encoding': coding }] as const,
-    ),
-    ...['search', hidden, '=?base64?c2VhcmNo?=', ''].flatMap((name) => [
-      [`Mcp-Name ${name}`, plainCall, { 'mcp-name': name, 'mcp-method': 'tools/call' }] as const,
-      [
-        `modern Mcp-Name ${name}`,
-        asked(`{"name":"${hidden}","arguments":{},${modern}}`),
-        { ...modernHeaders, 'mcp-name': name },
-      ] as const,
-      [
-        `lying Mcp-Method ${name}`,
-        asked(`{"name":"${hidden}","arguments":{},${modern}}`),
-        { ...modernHeaders, 'mcp-method': 'tools/list', 'mcp-name': name },
-      ] as const,
-    ]),
-    ...['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', '2026-07-28', '1999-01-01', 'x'].flatMap(
-      (version) => [
-        [`revision ${version}`, plainCall, { 'mcp-protocol-version': version }] as const,
-        [
-          `a batch in revision ${version}`,
-          `[${harmless},${plainCall}]`,
-          { 'mcp-protocol-version': version },
-        ] as const,
-      ],
-    ),
-    ...['x-http-method-override', 'x-original-url', 'x-forwarded-uri', 'x-mcp-tool', 'mcp-param-name'].map(
-      (name) => [`header ${name}`, plainCall, { [name]: 'search' }] as const,
-    ),
-    ['a task', asked(`{"name":"${hidden}","arguments":{},"task":{"ttl":1000}}`)],
-    ['a round trip', asked(`{"name":"${hidden}","arguments":{},"requestState":"x","inputResponses":{}}`)],
-  ]
-
-/** Each spelling as it is, as a modern call, and in a batch; and everything else that a call can hide behind. */
-const disguises: readonly Disguise[] = [
-  ...spellings.flatMap((name): readonly Disguise[] => {
-    const text = JSON.stringify(name)
-    const what = `the name ${text}`
-    return [
-      { what, body: asked(named(text)) },
-      {
-        what: `${what}, modern`,
-        body: asked(`{"name":${text},"arguments":{},${modern}}`),
-        headers: { ...modernHeaders, 'mcp-name': `=?base64?${Buffer.from(name).toString('base64')}?=` },
-      },
-      {
-        what: `${what}, in a batch`,
-        body: `[${harmless},${asked(named(text))}]`,
-        headers: { 'mcp-protocol-version': '2025-03-26' },
-      },
-    ]
-  }),
-  ...bodies.map(([what, body, headers = {}]) => ({ what, body, headers })),
-]
+import { type RuntimeGateway, openInWorkerd, runtimes } from '../runtimes/runtimes.ts'
+import { type Spoken, dialSocket } from '../runtimes/socket-client.ts'
+import { type SocketUpstream, openSocketUpstream } from '../runtimes/socket-upstream.ts'
+import { serverScript } from '../stdio/world.ts'
 
 interface Asked {
   readonly method: string
@@ -217,13 +17,34 @@ interface Asked {
 }
 const harmlessMethods = new Set(['tools/list', 'ping', 'notifications/initialized'])
 
-describe.each(runtimes)('%s', (_where, open) => {
+/** What a server was told beside calls that are allowed. */
+const leaks = (texts: readonly string[], allowed: string): readonly unknown[] =>
+  texts
+    .flatMap((text) => [JSON.parse(text) as Asked].flat())
+    .filter(
+      ({ method, params }) =>
+        !['initialize', 'server/discover', ...harmlessMethods].includes(method) &&
+        !(method === 'tools/call' && params?.name === allowed),
+    )
+
+describe.each(runtimes)('%s', (where, open) => {
   let upstream: RuledUpstream
-  let gateway: TestGateway
+  let socket: SocketUpstream
+  let legacy: LegacyUpstream
+  let gateway: RuntimeGateway
   const callers: Caller[] = []
 
   beforeAll(async () => {
-    upstream = await openRuledUpstream()
+    ;[upstream, socket, legacy] = await Promise.all([
+      openRuledUpstream(),
+      openSocketUpstream(),
+      openLegacyUpstream(),
+    ])
+    const denying = (tool: string) => ({
+      everyone: true as const,
+      permissions: ['admin' as const],
+      deny: [{ tools: [tool] }],
+    })
     const rules = [
       { everyone: true as const, permissions: ['write' as const] },
       {
@@ -244,9 +65,19 @@ describe.each(runtimes)('%s', (_where, open) => {
       upstream: upstream.url,
       config: {
         local_users: [ana],
-        mcp_services: Object.fromEntries(
-          rules.map((access, i) => [`ruled${i}`, { url: upstream.url, access }]),
-        ),
+        mcp_services: {
+          ...Object.fromEntries(rules.map((access, i) => [`ruled${i}`, { url: upstream.url, access }])),
+          socketed: { url: socket.url, access: denying('hidden_tool') },
+          streamed: { url: legacy.url, transport: 'sse' as const, access: denying('never') },
+          ...(open !== openInWorkerd && {
+            command: {
+              command: process.execPath,
+              args: [serverScript],
+              sandbox: 'none' as const,
+              access: denying('environment'),
+            },
+          }),
+        },
       },
     })
     for (const i of rules.keys()) {
@@ -256,7 +87,7 @@ describe.each(runtimes)('%s', (_where, open) => {
   }, 60_000)
   afterAll(async () => {
     await gateway?.close()
-    await upstream?.close()
+    await Promise.all([upstream?.close(), socket?.close(), legacy?.close()])
   })
 
   it('never reaches the server in 1,000 disguises', async () => {
@@ -274,6 +105,96 @@ describe.each(runtimes)('%s', (_where, open) => {
         upstream.heard.length = 0
       }
   }, 120_000)
+
+  it('never reaches the server in disguises that nobody thought of', async () => {
+    upstream.heard.length = 0
+    const [caller] = callers
+    for (const { what, body } of disguisesOf(7, 250, hidden, 'search')) {
+      await (await caller?.post(body))?.text()
+      expect([
+        what,
+        leaks(
+          upstream.heard.map((one) => one.body),
+          'search',
+        ),
+      ]).toEqual([what, []])
+      upstream.heard.length = 0
+    }
+  }, 60_000)
+
+  it('never reaches a server on a WebSocket from a client on one', async () => {
+    // In process there are no sockets to upgrade.
+    if (where === 'in process') return
+    const url = `${gateway.origin}/socketed/mcp`
+    const headers = { authorization: `Bearer ${await tokenOf(gateway, ana, url)}` }
+    const dial = async (): Promise<Spoken> => {
+      const client = await dialSocket(
+        url.replace(gateway.origin, gateway.listens ?? gateway.origin).replace('http', 'ws'),
+        { headers },
+      )
+      const clientInfo = { name: 'a', version: '1' }
+      const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo }
+      client.socket.send(JSON.stringify({ jsonrpc: '2.0', id: 'begin', method: 'initialize', params }))
+      await until(() => client.said.length > 0, 'the session')
+      return client
+    }
+    let client = await dial()
+    for (const [i, { what, body }] of disguisesOf(11, 100, 'hidden_tool', 'open_tool').entries()) {
+      if (client.socket.readyState !== client.socket.OPEN) client = await dial()
+      client.socket.send(body)
+      client.socket.send(JSON.stringify({ jsonrpc: '2.0', id: `after ${i}`, method: 'ping' }))
+      await until(
+        () =>
+          client.socket.readyState !== client.socket.OPEN ||
+          client.said.some(({ id }) => id === `after ${i}`),
+        what,
+      )
+      expect([what, leaks(socket.said, 'open_tool')]).toEqual([what, []])
+      socket.said.length = 0
+    }
+    client.socket.close()
+  }, 60_000)
+
+  it('never reaches a server of HTTP+SSE from a client of it', async () => {
+    const url = `${gateway.origin}/streamed/sse`
+    const token = await tokenOf(gateway, ana, url)
+    const stream = await callerOf(gateway, url, token).get()
+    const reader = (stream.body as ReadableStream<Uint8Array>)
+      .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
+      .getReader()
+    let heard = ''
+    const hear = async (what: string): Promise<void> => {
+      while (!heard.includes(what)) heard += (await reader.read()).value ?? ''
+    }
+    await hear('\n\n')
+    const endpoint = callerOf(gateway, `${gateway.origin}${/data: (\S+)/.exec(heard)?.[1] ?? ''}`, token)
+    const clientInfo = { name: 'a', version: '1' }
+    const params = { protocolVersion: '2024-11-05', capabilities: {}, clientInfo }
+    await endpoint.post({ jsonrpc: '2.0', id: 'begin', method: 'initialize', params })
+    await hear('"begin"')
+    await endpoint.post({ jsonrpc: '2.0', method: 'notifications/initialized' })
+    await endpoint.post({ jsonrpc: '2.0', id: 'list', method: 'tools/list' })
+    await hear('"list"')
+    for (const { body } of disguisesOf(13, 100, 'never', 'whoami')) await (await endpoint.post(body)).text()
+    await endpoint.post(asked(named('"whoami"'), '"the end"'))
+    await hear('"the end"')
+    await reader.cancel()
+    expect([leaks(legacy.said, 'whoami'), legacy.waiting]).toEqual([[], []])
+    expect(legacy.said.at(-1)).toContain('"whoami"')
+  }, 60_000)
+
+  it('never reaches a command', async () => {
+    if (where === 'in workerd') return
+    const url = `${gateway.origin}/command/mcp`
+    const caller = callerOf(gateway, url, await tokenOf(gateway, ana, url))
+    const { session } = await beginLegacy(caller)
+    for (const { what, body } of disguisesOf(17, 150, 'environment', 'where')) {
+      const text = await (await caller.post(body, session)).text()
+      expect([what, text.includes('"PATH')]).toEqual([what, false])
+    }
+    const allowed = await caller.post(asked(named('"where"')), session)
+    expect(await allowed.text()).toContain('cwd')
+  }, 60_000)
 
   it.each([
     ['an argument in capitals beside it', '{"sql":"select 1","SQL":"DROP x"}'],

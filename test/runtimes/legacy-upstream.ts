@@ -11,6 +11,8 @@ export interface LegacyUpstream {
   readonly streams: Map<string, ServerResponse>
   /** Heads of all requests so far. */
   readonly heard: { readonly method: string; readonly url: string; readonly headers: IncomingHttpHeaders }[]
+  /** Every message, as it came. */
+  readonly said: string[]
   /** Calls of `never` so far. */
   readonly waiting: unknown[]
   close(): Promise<void>
@@ -38,6 +40,7 @@ export const openLegacyUpstream = async (
   const streams = new Map<string, ServerResponse>()
   const heard: LegacyUpstream['heard'] = []
   const waiting: unknown[] = []
+  const said: string[] = []
   const asking = new Map<unknown, unknown>()
   let asked = 0
   const tools = ['whoami', 'ask', 'count', 'never'].map((name) => ({ name, inputSchema: { type: 'object' } }))
@@ -73,6 +76,7 @@ export const openLegacyUpstream = async (
         void stream.write(
           `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', ...(message as object) })}\n\n`,
         )
+      said.push(body)
       const { id, method, params, result } = JSON.parse(body) as Message
       if (method === 'initialize')
         say({
@@ -110,6 +114,7 @@ export const openLegacyUpstream = async (
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/sse`,
     streams,
     heard,
+    said,
     waiting,
     close: () =>
       new Promise((resolve) => {
