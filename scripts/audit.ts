@@ -11,6 +11,7 @@ import { openAuditReader } from '../src/node/audit-reader.ts'
 import { readSearch } from '../src/stores/audit.ts'
 import { startProcess, temporaryState } from '../test/runtimes/process.ts'
 import { openUpstream } from '../test/runtimes/upstream.ts'
+import { proveSinks } from './audit-sinks.ts'
 import { createVerdicts } from './harness/verdict.ts'
 
 const million = Number(process.env['ROWS'] ?? 1_000_000)
@@ -223,4 +224,10 @@ verdicts.claim(
 verdicts.claim(broken === 0, 'the chains are whole after each of them', `${kills - broken} of ${kills}`)
 await upstream.close()
 state.remove()
+
+// Sent elsewhere.
+
+const sent = mkdtempSync(join(tmpdir(), 'postern-rsyslog-'))
+await proveSinks(verdicts, sent)
+rmSync(sent, { recursive: true })
 verdicts.end()

@@ -176,6 +176,13 @@ const stateOf = (
     : (contextOf(service).health?.state ?? 'unknown')
 }
 
+/** A trail that cannot be written is told, and is no reason to restart the gateway. */
+const withTrail = ({ trail }: Pick<Runtime, 'trail'>, status: ServiceState) => {
+  if (!trail) return { status }
+  const healthy = trail.available()
+  return { status: healthy ? status : ('degraded' as const), audit: { healthy } }
+}
+
 const createHealthOf =
   (
     { runtime, directory, sessions, bridges, contextOf }: StatusOptions,
@@ -187,10 +194,10 @@ const createHealthOf =
     // A failing server does not make the gateway unhealthy: an orchestrator must not restart it because of
     // one caller.
     const state = about && !about.alone ? stateOf(about.service, { bridges, contextOf }) : 'healthy'
-    const status = stored ? state : 'degraded'
+    const sound = stored ? state : 'degraded'
     const session = about && stored ? await sessions.of(request) : undefined
     const body = {
-      status,
+      ...withTrail(runtime, sound),
       timestamp: new Date(runtime.now()).toISOString(),
       version: runtime.about.version,
       storage: { healthy: stored, backend_type: runtime.about.storage },
@@ -203,7 +210,7 @@ const createHealthOf =
           }),
       ...(about && { serverId: about.service.id, userId: session?.person.subject ?? null }),
     }
-    return json(body, status === 'degraded' ? 503 : 200)
+    return json(body, sound === 'degraded' ? 503 : 200)
   }
 
 const createAuditKeys =

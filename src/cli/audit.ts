@@ -5,14 +5,19 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { printable } from '../config/tree.ts'
+import { createKeyRing } from '../kit/keyring.ts'
 import { createVerify } from '../node/audit-keys.ts'
 import { type AuditReader, openAuditReader } from '../node/audit-reader.ts'
 import { checkExport, exportFormat } from '../node/audit-exported.ts'
+import { dayOf, macWith } from '../node/audit-thread.ts'
+import { createRandomBytes, rootSecrets } from '../node/crypto.ts'
 import { trailFile } from '../node/runtime.ts'
+import { canonicalJson } from '../kit/bytes.ts'
 import type { ChainedRow } from '../ports/store.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
 import { columns } from '../stores/audit-chain.ts'
 import { type Search, csvCell, readSearch } from '../stores/audit.ts'
+import type { AdminTarget } from './admin.ts'
 import { StartError, UsageError, count, print, printJson } from './output.ts'
 
 export interface AuditTarget {
@@ -25,7 +30,7 @@ const isSqlite = (error: unknown): boolean =>
 
 /** Throws `StartError`. */
 export const withReader = async <T>(
-  { stateDir }: AuditTarget,
+  { stateDir }: Pick<AuditTarget, 'stateDir'>,
   work: (reader: AuditReader) => T | Promise<T>,
 ): Promise<T> => {
   const path = trailFile(stateDir)
@@ -136,6 +141,66 @@ export const queryAudit = (
     else if (rows.length === 0) print('No events match.')
     else for (const row of rows) print(tableLine(row))
   })
+
+// `postern audit match`: calls of a tool with exactly these arguments, which only whoever has the root secret can find.
+
+export interface MatchOptions {
+  readonly tool: string
+  readonly arguments: string
+  readonly since: string
+  readonly limit: string
+}
+
+/** Throws `UsageError`. */
+const canonicalOf = (text: string): string => {
+  try {
+    const canonical = canonicalJson(JSON.parse(text))
+    if (canonical !== undefined) return canonical
+  } catch {
+    // Said below.
+  }
+  throw new UsageError('--arguments must be the arguments of the call as JSON, for example {"id":42}.')
+}
+
+/** Digests of a call, by each root secret that is known. */
+const createDigests = async ({ config, stateDir }: AdminTarget) => {
+  const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, false)
+  const random = createRandomBytes()
+  const rings = await Promise.all(secrets.map((secret) => createKeyRing([secret], random)))
+  const known = new Map<number, Promise<readonly Uint8Array[]>>()
+  const keysOf = (day: number): Promise<readonly Uint8Array[]> => {
+    const made =
+      known.get(day) ??
+      Promise.all(rings.map((ring) => ring.mac('audit/arguments', String(day)))).then((keys) =>
+        keys.filter((key) => key !== undefined),
+      )
+    known.set(day, made)
+    return made
+  }
+  return async (at: number, text: string): Promise<readonly string[]> =>
+    (await keysOf(dayOf(at))).map((key) => macWith(key, text))
+}
+
+/** Prints the calls, the newest first. */
+export const matchAudit = async (
+  { tool, arguments: args, since, limit }: MatchOptions,
+  target: AdminTarget,
+): Promise<void> => {
+  const [canonical, most] = [canonicalOf(args), limitOf(limit)]
+  const digestsOf = await createDigests(target)
+  await withReader(target, async (reader) => {
+    const found: ChainedRow[] = []
+    for (const row of reader.all(searchOf(['method:tools/call', 'digest:*', `since:${since}`]))) {
+      if (row.name !== tool || row.digest === null) continue
+      const digests = await digestsOf(row.at, `${row.person ?? ''}\0${tool}\0${canonical}`)
+      if (digests.includes(row.digest)) found.push(row)
+    }
+    const rows = found.toReversed().slice(0, most)
+    if (target.json) for (const row of rows) printJson(objectOf(row))
+    else if (rows.length === 0) print('No call matches.')
+    else for (const row of rows) print(tableLine(row))
+  })
+}
 
 // `postern audit export`.
 

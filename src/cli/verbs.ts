@@ -6,7 +6,7 @@ import type { Flags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
 import type { BlockOptions, GrantOptions, RecordOptions, RuleOptions } from './access.ts'
 import type { AddOptions, AdminTarget } from './admin.ts'
-import type { AuditTarget, ExportOptions, QueryOptions, VerifyOptions } from './audit.ts'
+import type { AuditTarget, ExportOptions, MatchOptions, QueryOptions, VerifyOptions } from './audit.ts'
 import type { ConfigurationRequest } from './configuration.ts'
 import type { FlowListOptions } from './flow-record.ts'
 import { UsageError, exitCodes } from './output.ts'
@@ -318,6 +318,14 @@ export const addAuditVerbs = (audit: Command): void => {
     .addOption(new Option('-o, --output <form>', 'Output format.').choices(['table', 'json', 'csv']))
     .action(async (terms: string[], options: QueryOptions, command: Command) =>
       (await load()).queryAudit(terms, options, await target(command)),
+    )
+  verb(audit, 'match', 'Find calls of a tool with exactly these arguments, by their digest.')
+    .requiredOption('--tool <name>', 'Name of the tool.')
+    .requiredOption('--arguments <json>', 'The arguments, for example {"id":42}.')
+    .option('--since <time>', 'How far back: 24h, 7d, or a date.', '7d')
+    .option('--limit <n>', 'Maximum number of events.', '50')
+    .action(async (options: MatchOptions, command: Command) =>
+      (await load()).matchAudit(options, await targetOf(command)),
     )
   verb(audit, 'export', 'Print all matching events with their hashes, oldest first.')
     .argument('[terms...]', 'As for query. Default: every event.')

@@ -59,8 +59,8 @@ const parsedBody = (text: string): unknown => {
   }
 }
 
-/** 128 bits. */
-const macWith = (key: Uint8Array, text: string): string =>
+/** 128 bits. `key`: of the day. */
+export const macWith = (key: Uint8Array, text: string): string =>
   createHmac('sha256', key).update(text).digest().subarray(0, 16).toString('base64url')
 
 /** Whether it is SQLite's; after any other another chain has to be begun. */
@@ -193,7 +193,9 @@ export const runWriter = (
   const close = async (): Promise<void> => {
     clearTimeout(tidying)
     if (commits.commit()) later(() => writer.end(Date.now()))
-    await Promise.all(sinks.map((sink) => sink.end(Date.now() + lastSendMs)))
+    // A sink that does not respond keeps nobody waiting: what it has not got yet it gets from the next process.
+    const sent = sinks.map((sink) => sink.end(Date.now() + lastSendMs).catch(() => undefined))
+    await Promise.race([Promise.all(sent), new Promise((resolve) => setTimeout(resolve, lastSendMs))])
     writer.close(Date.now())
     say('closed')
     port.close()

@@ -110,6 +110,14 @@ describe('postern audit', () => {
     expect(first?.['digest']).toMatch(/^[\w-]{22}$/)
     expect(second?.['digest']).toBe(first?.['digest'])
     expect(other?.['digest']).not.toBe(first?.['digest'])
+    const match = (args: string) => audit('match', '--tool', 'search', '--arguments', args, '--json')
+    const matched = (await match(`{"n":1, "q":"${hidden}"}`)).out.trim().split('\n')
+    expect(matched.map((line) => (JSON.parse(line) as Row)['request'])).toEqual([
+      second?.['request'],
+      first?.['request'],
+    ])
+    expect(await match(`{"n":2,"q":"${hidden}"}`)).toMatchObject({ code: 0, out: '' })
+    expect(errorOf(await match('{n}'))['message']).toMatch(/^--arguments must be/)
   })
 
   it('finds the rule of an allowed call, whether the tool failed, what was known of its caller, and its list', async () => {
@@ -234,6 +242,11 @@ describe('postern audit', () => {
     expect(upstream.heard.length).toBe(heard)
     const free = await ping('free', 2)
     expect(free.status).toBe(200)
+    const health = await house.fetch(`${house.origin}/health`)
+    expect([health.status, await health.json()]).toMatchObject([
+      200,
+      { status: 'degraded', audit: { healthy: false }, storage: { healthy: true } },
+    ])
     lock.exec('ROLLBACK')
     lock.close()
     await settles(200)
