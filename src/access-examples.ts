@@ -3,10 +3,18 @@
 import type { Config } from './config/schema.ts'
 import { personKey } from './kit/records.ts'
 import { holds } from './policy/conditions.ts'
-import { coversSubject, decide, deniesSubject, isClientDenied, namedOf, needOf } from './policy/decide.ts'
+import {
+  coversSubject,
+  decide,
+  deniesSubject,
+  isClientDenied,
+  namedOf,
+  needOf,
+  withinConsent,
+} from './policy/decide.ts'
 import { type AccessRule, type PolicyCaller, type ServiceRules, isRuling, rulesOf } from './policy/rules.ts'
 import type { Person } from './ports/people.ts'
-import type { Arguments, Subject, Verdict } from './ports/policy.ts'
+import type { Arguments, Permission, Subject, Verdict } from './ports/policy.ts'
 
 // Why a decision is what it is: each rule in its order, and what makes it count or not.
 
@@ -83,6 +91,8 @@ export interface ExampleCall {
   /** `service:tool`. */
   readonly tool: string
   readonly arguments?: Readonly<Record<string, unknown>> | undefined
+  /** What the user let the app do; undefined: everything. */
+  readonly consent?: Permission | undefined
 }
 
 export interface ExplainedCall {
@@ -123,7 +133,8 @@ const callerOf = (config: Config, call: ExampleCall): PolicyCaller => {
   if (call.as === anonymous) return undefined
   const known = localPerson(config, call.as)
   const person = known ? { ...known, groups: call.groups ?? known.groups } : personOf(config, call)
-  return { person, personKey: personKey(person), clientId: call.client ?? someApp }
+  const consented = { level: call.consent ?? 'admin', excluded: [] } as const
+  return { person, personKey: personKey(person), clientId: call.client ?? someApp, consented }
 }
 
 /** Whether any rules are written. */
@@ -137,7 +148,7 @@ export const explainCall = (config: Config, call: ExampleCall): ExplainedCall | 
   const service = Object.hasOwn(config.mcp_services, id) ? config.mcp_services[id] : undefined
   if (!service) return undefined
   if (!hasAccessRules(config))
-    return { open: true, rules: [], need: undefined, verdict: { allowed: true, rule: 'none' } }
+    return { open: true, rules: [], need: undefined, verdict: { allowed: true, rule: 'none', need: 'read' } }
   const rules = rulesOf(config, id, service.access)
   const subject: Subject = { kind: 'tool', name, hint: undefined }
   const args: Arguments = call.arguments
@@ -146,7 +157,7 @@ export const explainCall = (config: Config, call: ExampleCall): ExplainedCall | 
     open: false,
     rules: explainRules(rules, caller, subject, args),
     need: needOf(rules, namedOf(subject)),
-    verdict: decide(rules, caller, subject, args),
+    verdict: withinConsent(decide(rules, caller, subject, args), caller, subject, args),
   }
 }
 

@@ -7,6 +7,7 @@ import { createIsAdmin } from './admin/services-api.ts'
 import { type RulesAdmin, createRulesAdmin, createStoredRules } from './admin/stored-rules.ts'
 import { createAfterSignIn } from './after-sign-in.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
+import { createServiceChoices, createToolMemory } from './consent-choices.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
 import { createRecording } from './flows/observe.ts'
@@ -21,8 +22,7 @@ import {
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
-import { requestUrl, transportSecurity } from './kit/http.ts'
-import { Refusal } from './kit/refusal.ts'
+import { transportSecurity } from './kit/http.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
@@ -35,6 +35,7 @@ import { type OAuthEndpoint, createMetadata, endpoints } from './oauth/metadata.
 import { authorizationResponse } from './oauth/parameters.ts'
 import { createClientConfiguration, createRegister } from './oauth/registration.ts'
 import { createSigner } from './oauth/signing-keys.ts'
+import { createStepUps } from './oauth/step-up.ts'
 import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
@@ -48,22 +49,17 @@ import type { Principal } from './ports/people.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import type { CounterSteps, CountTable } from './ports/store.ts'
-import { callStdio, createFetchProxy, headOf } from './proxy/fetch.ts'
+import { callStdio, createFetchProxy } from './proxy/fetch.ts'
 import { createRefuse } from './proxy/outcome.ts'
 import { callerContext } from './proxy/identity-headers.ts'
-import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
+import { type ProxyDeps, createProxy, createSessionGateway } from './proxy/proxy.ts'
 import { createCors, createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
 import { createEndpoints } from './proxy/upstream-endpoint.ts'
 import { createKnownFacts } from './request-facts.ts'
 import { createDirectory } from './services/directory.ts'
 import { createEncode } from './services/encode.ts'
 import { createDryRun, createServiceMaker, servicePlanOf } from './services/from-config.ts'
-import {
-  type ServiceRegistry,
-  type ServicesRefresh,
-  createServiceRegistry,
-  createServicesRefresh,
-} from './services/registry.ts'
+import { type ServiceRegistry, createServiceRegistry, createServicesRefresh } from './services/registry.ts'
 import { createServicesList, createStatus, isLoopback } from './status.ts'
 import { type Bridges, createBridges } from './stdio/bridge.ts'
 
@@ -129,6 +125,7 @@ const createPlatform = ({
     trim,
     blocks: createBlocks(runtime),
     closures: createClosures(runtime),
+    knownTools: createToolMemory(),
     limit: createLimit({ now: runtime.now, loopback: isLoopback(issuer), shared: runtime.counters, runtime }),
     cors: createCors({ cors: config.cors, origins, debug: config.debug }),
     pages: createPages({ issuer, version: runtime.about.version }),
@@ -210,6 +207,7 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
     signer,
     accessAdmin: createAccessAdmin({ ...parts, grants: afterSignIn.grantAdmin, now: runtime.now }),
     rules: createRulesAdmin(parts),
+    stepUps: createStepUps(parts),
     clients: known.clients(createClients({ runtime, config, documents, directory })),
     tokens: createTokens({ runtime, config, signer }),
     pendingRequests: known.pendingRequests(parts.watchPending(createPendingRequests({ runtime }))),
@@ -221,7 +219,8 @@ type Parts = ReturnType<typeof withAuthorizationServer>
 /** Everything that a person sees between a client's request and its token. */
 const createLogin = (parts: Parts) => {
   const { connections } = parts
-  const consent = createConsent({ ...parts, upstream: connections.step })
+  const choices = createServiceChoices(parts, connections.step.standing)
+  const consent = createConsent({ ...parts, choices, upstream: connections.step })
   const signIn = createSignIn({
     ...parts,
     describeFlow: parts.known.describeFlow(consent.describeFlow),
@@ -230,34 +229,6 @@ const createLogin = (parts: Parts) => {
   return { connections, consent, signIn }
 }
 type Login = ReturnType<typeof createLogin>
-
-interface SessionGatewayDeps extends ProxyDeps {
-  readonly directory: Directory
-  readonly refuse: Refuse
-  readonly refresh: ServicesRefresh
-}
-
-/** The gateway inside one session object: it serves the calls of that session alone. `id`: of the session. */
-const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLocation => {
-  const { runtime, directory, refuse, refresh } = deps
-  const { sessionLocations: _, ...transports } = runtime.transports
-  const proxy = createProxy({ ...deps, runtime: { ...runtime, transports }, sessionId: id })
-  const client = createFetchProxy({ makeCall: proxy.makeCall, refuse })
-  return {
-    async client(request, context) {
-      const at = requestUrl(request.url)
-      await refresh.request(at.path, at.host)
-      return client(request, headOf(request, context, at), transports.fetch)
-    },
-    async server(request, about) {
-      // The sender already knows the service.
-      await refresh.request(`/${about.service}/mcp`)
-      const service = directory.service(about.service)
-      if (!service) throw new Refusal('session.unknown', `no service ${about.service}`)
-      return proxy.server(service, request, about)
-    },
-  }
-}
 
 const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
   const { config, runtime, issuer, recordCall: record, cors, trim, policy, rates, closures } = parts
@@ -282,6 +253,8 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
     always: transportSecurity(issuer),
     trim,
     rates,
+    knownTools: parts.knownTools,
+    askForMore: parts.stepUps.askForMore,
   }
   const { admit, respond, makeCall, admitSocket, moved } = createProxy(proxyDeps)
   return {

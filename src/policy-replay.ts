@@ -109,7 +109,7 @@ const createRulesFor = (config: Config): RulesFor => {
   }
 }
 
-const open: Verdict = { allowed: true, rule: 'none' }
+const open: Verdict = { allowed: true, rule: 'none', need: 'read' }
 
 /** What happened: by the rules, as far as the trail tells. Undefined where it did not come to the rules. */
 const recordedOf = ({ decision, code }: AuditCombination): boolean | undefined => {

@@ -3,6 +3,8 @@ import { styleText } from 'node:util'
 import { type ExplainedCall, explainCall, hasAccessRules, runAccessTests } from '../access-examples.ts'
 import type { Environment } from '../config/environment-names.ts'
 import type { Config } from '../config/schema.ts'
+import { ladder } from '../kit/levels.ts'
+import type { Permission } from '../ports/policy.ts'
 import { didYouMean } from '../config/shape.ts'
 import { type Fault, printable } from '../config/tree.ts'
 import { type ConfigurationRequest, loadOrThrow } from './configuration.ts'
@@ -14,6 +16,7 @@ export interface ExplainOptions {
   readonly client?: string
   readonly tool: string
   readonly arguments?: string
+  readonly consent?: string
 }
 
 const argumentsOf = (text: string | undefined): Readonly<Record<string, unknown>> | undefined => {
@@ -34,6 +37,12 @@ const listOf = (text: string | undefined): readonly string[] | undefined =>
     .map((part) => part.trim())
     .filter(Boolean)
 
+const levelOf = (text: string | undefined): Permission | undefined => {
+  const level = ladder.find((one) => one === text)
+  if (text === undefined || level) return level
+  throw new UsageError(`--consent must be one of ${ladder.join(', ')}.`)
+}
+
 const unknownService = (config: Config, tool: string): UsageError => {
   if (!tool.includes(':'))
     return new UsageError('--tool needs service:tool, for example --tool jira:create_issue.')
@@ -44,6 +53,10 @@ const unknownService = (config: Config, tool: string): UsageError => {
 
 const verdictLines = ({ verdict, need }: ExplainedCall): readonly string[] => {
   if (verdict.allowed) return [`${styleText('green', 'Allowed')} by ${verdict.rule}.`]
+  if (verdict.code === 'consent.level')
+    return [
+      `${styleText('yellow', 'Allowed with more consent')}: ${String(verdict.rule)} allows it, but the app needs the user’s consent to ${String(verdict.need)}.`,
+    ]
   const rule = verdict.rule === undefined ? '' : ` by ${verdict.rule}`
   const why =
     verdict.code === 'policy.permission'
@@ -80,6 +93,7 @@ export const explainPolicy = async (
     client: options.client,
     tool: options.tool,
     arguments: argumentsOf(options.arguments),
+    consent: levelOf(options.consent),
   })
   if (!explained) throw unknownService(config, options.tool)
   if (json) printJson(explained)

@@ -187,6 +187,7 @@ const addPolicyVerbs = (policy: Command): void => {
     .option('--groups <names>', 'Groups of the user, separated by commas. Default: those of the local user.')
     .option('--client <id>', 'client_id of the app. Default: an app that registered itself.')
     .option('--arguments <json>', 'Arguments of the call, as a JSON object.')
+    .option('--consent <level>', 'What the user let the app do: read, write, execute or admin (the default).')
     .action(async (options: ExplainOptions, command: Command) => {
       const given = command.optsWithGlobals<Given>()
       await (await load()).explainPolicy(options, wantedOf(given), process.env, given.json === true)

@@ -74,6 +74,26 @@ export const mcpRefusals = {
     1403,
     'Not sent, because another message of the batch was denied. Send it on its own.',
   ),
+  'access.none': row(
+    403,
+    'access_denied',
+    1403,
+    'Your account has no access to this service. Ask your administrator.',
+  ),
+  // what the person let the app do (src/policy, src/oauth): the first is cured by a larger consent
+  'consent.level': row(
+    403,
+    'insufficient_scope',
+    1403,
+    'The user has not allowed this app to do that. It can ask for more access.',
+  ),
+  'consent.declined': row(
+    200,
+    'access_denied',
+    1403,
+    'Access denied: the user declined to give this app more access. Ask them before you try again.',
+  ),
+  'consent.tool': row(200, 'access_denied', 1403, 'Access denied: the user did not allow this tool.'),
   // sessions and transports (src/proxy, src/node)
   'session.missing': row(
     400,

@@ -86,7 +86,16 @@ export const readEnvelope = (body: Uint8Array): Envelope => envelopeOf(parseStri
 /** Reads a body that was parsed already (`readStrictJson`). Throws `mcp.invalid`. */
 export const envelopeOf = (value: unknown): Envelope => {
   if (!Array.isArray(value)) return { batch: false, messages: [readMessage(value)] }
-  return { batch: true, messages: value.map(readMessage) }
+  const messages = value.map(readMessage)
+  refuseEqualIds(messages)
+  return { batch: true, messages }
+}
+
+/** Nobody could tell to which of two requests with one id an answer belongs (JSON-RPC 2.0 §5, §6). */
+const refuseEqualIds = (messages: readonly Message[]): void => {
+  const ids = messages.flatMap(({ kind, id }) => (kind === 'request' && id !== undefined ? [id] : []))
+  // A number and a text are not equal, however they are written.
+  if (new Set(ids).size < ids.length) throw new Refusal('mcp.invalid', 'two requests of a batch have one id')
 }
 
 /** The id of an error about this body (JSON-RPC 2.0 §5). */

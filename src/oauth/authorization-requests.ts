@@ -5,7 +5,8 @@ import { createRecords, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutLoopbackPort } from '../kit/urls.ts'
 import type { ClientView } from '../ports/pages.ts'
-import type { Person } from '../ports/people.ts'
+import type { Consented, Person } from '../ports/people.ts'
+import type { Permission } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientSnapshot } from './client.ts'
 
@@ -26,6 +27,8 @@ export interface AuthorizationRequest {
   /** Canonical resource URL. */
   readonly resource: string
   readonly scopes: readonly string[]
+  /** The highest level that the client asked for; absent: it named none, and the person chooses. */
+  readonly level?: Permission
   /** prompt=consent: a remembered consent does not count. */
   readonly promptConsent: boolean
   /** prompt=none: nothing may be shown. */
@@ -52,6 +55,8 @@ export interface PendingRequest extends AuthorizationRequest {
    * they are not asked twice.
    */
   readonly allowed?: string
+  /** What they let the client do. */
+  readonly consented?: Consented
 }
 
 /** A pending request as it was read, with the version that a change must find. */
@@ -74,7 +79,11 @@ export interface PendingRequests {
    * Notes the consent of a person who has to connect an account before it counts; false when the request
    * changed since it was read.
    */
-  allow(read: StoredRequest, person: Person, generation?: string): Promise<boolean>
+  allow(
+    read: StoredRequest,
+    by: { readonly person: Person; readonly generation: string | undefined },
+    consented?: Consented,
+  ): Promise<boolean>
   /** Whether this person allowed it, for this generation of the service. */
   allowedBy(pending: PendingRequest, person: Person, generation?: string): boolean
   /** Marks the request answered; false when it changed since it was read. */
@@ -182,8 +191,11 @@ export const createPendingRequests = ({
       const found = await judge(id, browser)
       return found instanceof Refusal ? undefined : found.pending
     },
-    allow: ({ pending, mark }, person, generation) =>
-      replace({ ...pending, allowed: allowedText(person, generation) }, mark),
+    allow: ({ pending, mark }, { person, generation }, consented) =>
+      replace(
+        { ...pending, allowed: allowedText(person, generation), ...(consented && { consented }) },
+        mark,
+      ),
     allowedBy: ({ allowed }, person, generation) => allowed === allowedText(person, generation),
     spend: ({ pending, mark }) => replace({ ...pending, answered: true }, mark),
     forget: (id) => dropCookie(cookieName(id)),

@@ -3,9 +3,11 @@
 // be the client's, an error may only be shown to the person (RFC 6749 §4.1.2.1); afterwards it is sent to the
 // client.
 import { seeOther } from '../kit/http.ts'
+import { levelNamed } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { redirectMatches, withoutQuery } from '../kit/urls.ts'
 import type { BeginFlow, Handler, Limit, Sessions } from '../ports/modules.ts'
+import type { Permission } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory, FindAddress } from '../ports/services.ts'
 import type { AuthorizationRequest, PendingRequests } from './authorization-requests.ts'
@@ -60,6 +62,7 @@ interface AddressedRequest extends PromptedRequest {
 
 interface CheckedRequest extends AddressedRequest {
   readonly scopes: readonly string[]
+  readonly level?: Permission
 }
 
 const clientKnown = async (request: ReceivedRequest, clients: Clients): Promise<ClientRequest> => {
@@ -188,7 +191,13 @@ const scopeGranted = (request: AddressedRequest): CheckedRequest => {
   const { scopes: offered } = request.address.service
   const known = offered.filter((scope) => asked.has(scope))
   const scopes = known.length > 0 ? known : offered
-  return { ...request, scopes: asked.has('offline_access') ? [...scopes, 'offline_access'] : scopes }
+  // A level is no scope to grant yet: how far it goes is the person's to say, and the access rules' (consent.ts).
+  const level = levelNamed([...asked], offered)
+  return {
+    ...request,
+    scopes: asked.has('offline_access') ? [...scopes, 'offline_access'] : scopes,
+    ...(level === undefined ? {} : { level }),
+  }
 }
 
 /** The checks whose errors are sent to the client, in order. */
@@ -219,6 +228,7 @@ const requestOf = (
   challenge: request.challenge,
   resource: request.address.resource,
   scopes: request.scopes,
+  ...(request.level !== undefined && { level: request.level }),
   promptConsent: request.prompt.has('consent'),
   promptNone: request.prompt.has('none'),
   ...(request.signedInSince !== undefined && { signedInSince: request.signedInSince }),

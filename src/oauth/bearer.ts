@@ -1,9 +1,11 @@
 // The protected resource's side of a token (RFC 6750, RFC 9728 §5): one bearer token in, the principal at
 // that address out, or the challenge that tells the client what to do.
 import { decodeJwt } from 'jose'
+import { levelNamed, lowerOf } from '../kit/levels.ts'
 import { type RefusalCode, type RequestFacts, Refusal } from '../kit/refusal.ts'
 import type { AuthenticateBearer, Signer } from '../ports/modules.ts'
-import type { Principal } from '../ports/people.ts'
+import type { Consented, Principal } from '../ports/people.ts'
+
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory } from '../ports/services.ts'
 import type { Grant, Grants } from './grants.ts'
@@ -123,6 +125,12 @@ const grantedScopes = (scope: string, { address, origin }: TokenAttempt, grant: 
   return scopes
 }
 
+/** What the person let the app do, and of that what the token says: a refresh may ask for less. */
+const consentedBy = (consented: Consented, scopes: readonly string[], own: readonly string[]): Consented => {
+  const named = levelNamed(scopes, own)
+  return named === undefined ? consented : { ...consented, level: lowerOf(named, consented.level) }
+}
+
 /** Whether the token was issued for this grant as it is now. */
 const isOf = (grant: Grant, claims: AccessClaims): boolean =>
   grant.clientId === claims.client_id && grant.resource === claims.aud && subjectOf(grant) === claims.sub
@@ -198,6 +206,7 @@ export const createAuthenticateBearer = ({
       grantId: grant.id,
       ...(grant.flow !== undefined && { flow: grant.flow }),
       scopes,
+      ...(grant.consented && { consented: consentedBy(grant.consented, scopes, address.service.scopes) }),
       resource: grant.resource,
       expiresAt: claims.exp * 1000,
     }

@@ -1,16 +1,19 @@
 // The consent request: which client asks which person for what, and what that person allowed it before. It is
 // established anew for the page and for the answer.
+import { beforeRules, isEnough } from '../kit/levels.ts'
 import { createRecords, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri, redirectHost, redirectMatches, withoutLoopbackPort } from '../kit/urls.ts'
-import type { Blocks, BrowserSession, DescribeFlow, UpstreamStep } from '../ports/modules.ts'
+import type { Blocks, BrowserSession, DescribeFlow, ServiceChoices, UpstreamStep } from '../ports/modules.ts'
 import type { ConsentView } from '../ports/pages.ts'
-import type { Person } from '../ports/people.ts'
+import type { Consented, Person } from '../ports/people.ts'
+import type { ConsentChoices, Denied } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
 import { clientView } from './client.ts'
 import type { Clients, FoundClient } from './clients.ts'
+import { consentLevelsOf, ceilingOf } from './consented.ts'
 import type { Grant } from './grants.ts'
 import { tellClient } from './parameters.ts'
 
@@ -20,6 +23,8 @@ export interface ConsentRequest {
   readonly address: Address
   readonly session: BrowserSession
   readonly person: Person
+  /** Undefined: the service has no access rules, and the app may do what the person may. */
+  readonly choices: ConsentChoices | undefined
 }
 
 /**
@@ -39,19 +44,28 @@ export interface RememberedConsent {
   readonly scopes: readonly string[]
   /** The client says something else of itself than when it was allowed. */
   readonly changed: boolean
+  /** What they let it do; undefined: nothing, or nobody knows. */
+  readonly before: Consented | undefined
+  /** The same where they chose it: before there were rules, nobody did. */
+  readonly consented: Consented | undefined
   /** Whether the person need not be asked again for these scopes. */
   readonly settles: boolean
 }
 
 export interface RememberedConsents {
   recall(request: ConsentRequest): Promise<RememberedConsent>
-  /** Adds what was allowed now to what is remembered. */
-  keep(request: ConsentRequest, remembered: RememberedConsent): Promise<void>
+  /** Adds what was allowed now to what is remembered. `consented`: as of the grant. */
+  keep(
+    request: ConsentRequest,
+    remembered: RememberedConsent,
+    consented: Consented | undefined,
+  ): Promise<void>
 }
 
 interface ConsentRecord {
   readonly client: string
   readonly scopes: readonly string[]
+  readonly consented?: Consented
 }
 
 const rememberMs = 30 * 86_400_000
@@ -75,6 +89,13 @@ interface ConsentKey {
   readonly redirectUri: string
   readonly resource: string
   readonly generation: string | undefined
+}
+
+/** Whoever was asked before the service had rules has chosen nothing of what the page offers now. */
+const isLevelSettled = ({ choices, pending }: ConsentRequest, consented: Consented | undefined): boolean => {
+  if (!choices) return true
+  if (!consented) return false
+  return pending.level === undefined || isEnough(consented.level, ceilingOf(choices, pending))
 }
 
 // The redirect URI counts in full where the record stands for the person, port included. Elsewhere the port,
@@ -123,16 +144,25 @@ export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): R
       const proven = isProven(request)
       const kept = (await records.get(idOf(request, proven)))?.value
       const changed = kept !== undefined && kept.client !== client.digest
-      const scopes = kept && !changed ? kept.scopes : []
+      const stands = kept !== undefined && !changed
+      const scopes = stands ? kept.scopes : []
+      const consented = stands ? kept.consented : undefined
       return {
         scopes,
         changed,
-        settles: proven && asked.every((scope) => scopes.includes(scope)),
+        consented,
+        before: stands ? (consented ?? { level: beforeRules, excluded: [] }) : undefined,
+        settles:
+          proven && asked.every((scope) => scopes.includes(scope)) && isLevelSettled(request, consented),
       }
     },
-    async keep(request, remembered) {
+    async keep(request, remembered, consented) {
       const { client, scopes } = request.pending
-      const record = { client: client.digest, scopes: [...new Set([...remembered.scopes, ...scopes])] }
+      const record: ConsentRecord = {
+        client: client.digest,
+        scopes: [...new Set([...remembered.scopes, ...scopes])],
+        ...(consented && { consented }),
+      }
       await records.put(idOf(request, isProven(request)), record, { ttlMs: rememberMs })
     },
   }
@@ -158,17 +188,37 @@ const wrongProvider = ({ id }: PendingRequest, { service }: Address, person: Per
     },
   })
 
+/** The rules give this person nothing there: they are told who they are, and the client that access is denied. */
+const noAccess = (
+  { id, redirectUri: uri, state, promptNone, client }: PendingRequest,
+  { service }: Address,
+  { person, denied }: { readonly person: Person; readonly denied: Denied },
+): Refusal =>
+  new Refusal('access.none', `${denied.code} at ${service.id}`, {
+    ...(denied.code === 'policy.client' && { say: 'This app may not be used with this service.' }),
+    ...(denied.rule !== undefined && { rule: denied.rule }),
+    redirect: { uri, ...(state !== undefined && { state }), ...(!promptNone && { ask: client.name }) },
+    page: {
+      facts: [
+        { name: 'Signed in as', value: person.email ?? person.login ?? person.subject },
+        { name: 'Service', value: service.name },
+      ],
+      onward: { label: 'Use another account', href: loginPath(id, 'switch') },
+    },
+  })
+
 /**
  * What the person is shown. `remembered`: what they allowed before; `refreshMs`: how long the client stays
  * signed in unused.
  */
 export const consentView = (
-  { pending, address, person }: ConsentRequest,
+  consentRequest: ConsentRequest,
   remembered: RememberedConsent,
   csrf: string,
   refreshMs: number,
   upstream?: UpstreamStep,
 ): ConsentView => {
+  const { pending, address, person, choices } = consentRequest
   const { id, name, description } = address.service
   const kind = judgeRedirectUri(pending.redirectUri)
   return {
@@ -187,6 +237,7 @@ export const consentView = (
       : remembered.scopes.length > 0 && { again: 'same' as const }),
     ...(pending.client.refreshable && { staysMs: refreshMs }),
     ...(upstream && { upstream }),
+    ...(choices && { access: consentLevelsOf(choices, pending, remembered.before) }),
     flow: pending.id,
     csrf,
     switchAccount: loginPath(pending.id, 'switch'),
@@ -206,7 +257,15 @@ const addressOf = async (pending: PendingRequest, find: FindAddress): Promise<Ad
 export const consentRequestOf = async (
   read: StoredRequest,
   session: BrowserSession,
-  { find, blocks }: { readonly find: FindAddress; readonly blocks: Pick<Blocks, 'covers'> },
+  {
+    find,
+    blocks,
+    choices: choicesOf,
+  }: {
+    readonly find: FindAddress
+    readonly blocks: Pick<Blocks, 'covers'>
+    readonly choices: ServiceChoices
+  },
 ): Promise<ConsentRequest> => {
   const { pending } = read
   const { person } = session
@@ -217,7 +276,9 @@ export const consentRequestOf = async (
   if (blocked) throw tellClient(pending, 'access.blocked', `${personKey(person)} with ${pending.clientId}`)
   const { provider } = address.service
   if (provider !== undefined && provider !== person.provider) throw wrongProvider(pending, address, person)
-  return { read, pending, address, session, person }
+  const choices = await choicesOf(address.service, { person, clientId: pending.clientId })
+  if (choices && 'allowed' in choices) throw noAccess(pending, address, { person, denied: choices })
+  return { read, pending, address, session, person, choices }
 }
 
 /**

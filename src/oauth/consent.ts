@@ -12,9 +12,12 @@ import type {
   ConnectStep,
   DescribeFlow,
   Handler,
+  ServiceChoices,
   Sessions,
 } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
+
+import type { Consented } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
@@ -31,6 +34,14 @@ import {
   createRememberedConsents,
   loginPath,
 } from './consent-request.ts'
+import {
+  consentedIn,
+  isGiven,
+  mostConsentBytes,
+  mostConsentParameters,
+  scopesWith,
+  withinReach,
+} from './consented.ts'
 import type { Grants } from './grants.ts'
 import { endpoints } from './metadata.ts'
 import {
@@ -42,6 +53,7 @@ import {
   readQuery,
   tellClient,
 } from './parameters.ts'
+import type { StepUps } from './step-up.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 
 export interface ConsentDeps {
@@ -50,6 +62,8 @@ export interface ConsentDeps {
   readonly directory: Pick<Directory, 'issuer' | 'origins'>
   readonly find: FindAddress
   readonly blocks: Pick<Blocks, 'covers'>
+  readonly choices: ServiceChoices
+  readonly stepUps: Pick<StepUps, 'answered'>
   readonly clients: Clients
   readonly grants: Grants
   readonly tokens: Tokens
@@ -102,6 +116,8 @@ const factsOf = ({ pending, person }: ConsentRequest, { ip, requestId }: Request
 
 interface Allowed {
   readonly how: 'asked' | 'remembered'
+  /** What the person let the app do; undefined: there are no access rules. */
+  readonly consented: Consented | undefined
   /** What else is written with it. */
   readonly keep?: Promise<unknown>
 }
@@ -115,12 +131,13 @@ const issueCode = async (
   deps: ConsentDeps,
   confirmed: ConfirmedRequest,
   context: RequestContext,
-  { how, keep }: Allowed,
+  { how, consented, keep }: Allowed,
 ): Promise<Response> => {
   const { clients, grants, tokens, pendingRequests, record } = deps
   const { pending, client, session, person, read } = confirmed
   const { generation } = confirmed.address.service
-  const { redirectUri, redirectSent, resource, scopes, challenge } = pending
+  const { redirectUri, redirectSent, resource, challenge } = pending
+  const scopes = scopesWith(pending.scopes, consented)
   // Three records that say nothing of one another until the request is answered: written at once, because
   // each may be far away.
   const [{ grant, secret }] = await Promise.all([
@@ -133,6 +150,7 @@ const issueCode = async (
       resource,
       ...(generation !== undefined && { serviceGeneration: generation }),
       scopes,
+      ...(consented && { consented }),
       challenge,
       refreshable: mayRefresh(client, scopes),
       authTime: session.signedInAt,
@@ -145,8 +163,20 @@ const issueCode = async (
     await grants.discard(grant.id)
     throw new Refusal('flow.used', 'flow already answered')
   }
-  record({ event: 'consent.allowed', how, grant: grant.id, ...factsOf(confirmed, context) })
+  const excluded = consented && consented.excluded.length > 0 ? consented.excluded : undefined
+  record({ event: 'consent.allowed', how, grant: grant.id, ...factsOf(confirmed, context), scopes, excluded })
   return respond(deps, pending, { code: tokens.code(grant, secret) })
+}
+
+/** Who asked for a level, and did not get it, asks no more for a while. */
+const noteAnswer = async (
+  { stepUps }: ConsentDeps,
+  { pending, person, address, choices }: ConsentRequest,
+  consented: Consented | undefined,
+): Promise<void> => {
+  if (!choices || pending.level === undefined) return
+  const given = isGiven(consented, choices, pending)
+  await stepUps.answered({ person, clientId: pending.clientId, service: address.service.id }, given)
 }
 
 /** Throws `flow.used` when the request was answered meanwhile. */
@@ -157,6 +187,7 @@ const deny = async (
 ): Promise<Response> => {
   if (!(await deps.pendingRequests.spend(consentRequest.read)))
     throw new Refusal('flow.used', 'flow already answered')
+  await noteAnswer(deps, consentRequest, undefined)
   deps.record({ event: 'consent.denied', ...factsOf(consentRequest, context) })
   const { row, say } = new Refusal('consent.denied', 'denied on the consent page')
   return respond(deps, consentRequest.pending, { error: row.oauth, error_description: say })
@@ -170,24 +201,28 @@ const allow = async (
   deps: ConsentDeps,
   consents: RememberedConsents,
   consentRequest: ConsentRequest,
+  form: URLSearchParams,
   context: RequestContext,
 ): Promise<Response> => {
   const { clients, pendingRequests, upstream } = deps
-  const { read, pending, address, session } = consentRequest
+  const { read, pending, address, session, choices } = consentRequest
   const [confirmed, remembered, ahead] = await Promise.all([
     confirmClient(consentRequest, clients),
     consents.recall(consentRequest),
     upstream.ahead(address, session.person),
   ])
+  const consented = choices && consentedIn(form, choices, pending, remembered.before)
   const keep = Promise.all([
-    consents.keep(consentRequest, remembered),
+    consents.keep(consentRequest, remembered, consented),
     clients.approvals.keep(pending.client, pending.redirectUri),
+    noteAnswer(deps, consentRequest, consented),
   ])
-  if (!ahead) return issueCode(deps, confirmed, context, { how: 'asked', keep })
+  if (!ahead) return issueCode(deps, confirmed, context, { how: 'asked', consented, keep })
   await keep
   // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they allowed this
   // client.
-  if (!(await pendingRequests.allow(read, session.person, address.service.generation)))
+  const { generation } = address.service
+  if (!(await pendingRequests.allow(read, { person: session.person, generation }, consented)))
     throw new Refusal('flow.used', 'flow already answered')
   return upstream.begin({ address, session, returnTo: pathOf(pending), context })
 }
@@ -233,7 +268,10 @@ const askOrAnswer = async (
   const { pending, session, address } = consentRequest
   // Back from connecting an account: the answer was given, in this browser, by this person.
   if (pendingRequests.allowedBy(pending, session.person, address.service.generation))
-    return issueCode(deps, await confirmClient(consentRequest, clients), context, { how: 'asked' })
+    return issueCode(deps, await confirmClient(consentRequest, clients), context, {
+      how: 'asked',
+      consented: pending.consented,
+    })
   const [remembered, ahead] = await Promise.all([
     consents.recall(consentRequest),
     pending.promptNone ? undefined : upstream.ahead(address, session.person),
@@ -243,7 +281,10 @@ const askOrAnswer = async (
     const confirmed = await confirmClient(consentRequest, clients)
     // It must still describe itself as it did when the answer was given.
     if (confirmed.client.digest() === pending.client.digest)
-      return issueCode(deps, confirmed, context, { how: 'remembered' })
+      return issueCode(deps, confirmed, context, {
+        how: 'remembered',
+        consented: withinReach(remembered.consented, consentRequest),
+      })
   }
   if (pending.promptNone)
     throw tellClient(pending, 'consent.required', 'prompt=none without a remembered answer')
@@ -278,7 +319,7 @@ const decided = async (
     throw new Refusal('request.malformed', 'decision is neither allow nor deny', {
       say: 'decision must be allow or deny.',
     })
-  return allow(deps, consents, consentRequest, context)
+  return allow(deps, consents, consentRequest, form, context)
 }
 
 export const createConsent = (deps: ConsentDeps): Consent => {
@@ -300,7 +341,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
 
   const decide: Handler = async (request, context) => {
     fromOurPage(request, directory.origins)
-    const form = await readForm(request)
+    const form = await readForm(request, mostConsentBytes, mostConsentParameters)
     const both = await readBoth(deps, one(form, 'flow'), request)
     return clients.approvals.guard(
       () => decided(deps, consents, both, form, context),

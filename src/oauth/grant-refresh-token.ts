@@ -9,6 +9,7 @@
 import { networkOf } from '../kit/addresses.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
 import type { KeyRing } from '../kit/keyring.ts'
+import { levelScopes } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
@@ -211,7 +212,11 @@ const narrowed = (form: URLSearchParams, grant: Grant): readonly string[] => {
   const asked = (one(form, 'scope') ?? '').split(' ').filter(Boolean)
   const wider = asked.filter((scope) => !grant.scopes.includes(scope) && scope !== 'offline_access')
   if (wider.length > 0) throw new Refusal('scope.exceeded', wider.join(' ').slice(0, 500))
-  const kept = grant.scopes.filter((scope) => asked.includes(scope))
+  // Who names no level means the one there is, as in an authorization request.
+  const isKept = (scope: string): boolean =>
+    asked.includes(scope) ||
+    (levelScopes.includes(scope) && !asked.some((other) => levelScopes.includes(other)))
+  const kept = grant.scopes.some((scope) => asked.includes(scope)) ? grant.scopes.filter(isKept) : []
   return kept.length > 0 ? kept : grant.scopes
 }
 

@@ -6,7 +6,7 @@ import { encodeBase64url } from '../kit/bytes.ts'
 import { type Records, createRecords, personKey, takeAll } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Audit, AuditEvent, FlowGrant, MayStillSignIn } from '../ports/modules.ts'
-import type { Person } from '../ports/people.ts'
+import type { Consented, Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
 
@@ -56,6 +56,8 @@ export interface Grant extends Rotation {
    */
   readonly serviceGeneration?: string
   readonly scopes: readonly string[]
+  /** What the person let the app do; absent where the service had no access rules. */
+  readonly consented?: Consented
   /** PKCE S256 challenge. */
   readonly challenge: string
   readonly codeDigest: string
@@ -94,6 +96,7 @@ export type NewGrant = Pick<
   | 'resource'
   | 'serviceGeneration'
   | 'scopes'
+  | 'consented'
   | 'challenge'
   | 'refreshable'
   | 'authTime'
@@ -445,13 +448,12 @@ export const createGrants = (deps: GrantsDeps): Grants => {
     live,
     lately,
     async create(wanted) {
-      const made = newGrant(wanted, deps)
-      const { grant } = made
+      const { grant, secret } = newGrant(wanted, deps)
       await Promise.all([
         records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: 'absent' }),
         list.add(grant),
       ])
-      return made
+      return { grant, secret }
     },
     async redeem(found, ip) {
       const redeemed = ({ grant, mark }: ReadGrant): Promise<boolean> =>
@@ -465,9 +467,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       const [written] = await Promise.all([used(rotated, mark, ip), list.renew(rotated)])
       return written
     },
-    async discard(id) {
-      await records.take(id)
-    },
+    discard: async (id) => void (await records.take(id)),
     ofPerson: list.ofPerson,
     amend: list.amend,
     ...createRevocation(deps, { records, readKept, forget }),

@@ -2,9 +2,11 @@
 // public keys (RFC 7517). The endpoints are one table that both the metadata and the router use, so that what is
 // advertised is what is served.
 import type { Config } from '../config/schema.ts'
+import { levelScopes } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Signer } from '../ports/modules.ts'
-import type { Address, Directory, ServiceHost } from '../ports/services.ts'
+import type { Policy } from '../ports/policy.ts'
+import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
 import { assertionAlgorithms, authMethods, grantTypes } from './client.ts'
 
 export interface OAuthEndpoint {
@@ -61,7 +63,13 @@ export interface MetadataDeps {
   readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents'>
   readonly directory: Directory
   readonly signer: Signer
+  /** Access rules; their levels are scopes where there are any. */
+  readonly policy: Pick<Policy, 'of'>
 }
+
+/** What may be asked for at a service: what it requires, and where access rules are the levels of access. */
+const scopesOf = (service: Service, policy: MetadataDeps['policy']): readonly string[] =>
+  policy.of(service)?.choices ? [...new Set([...service.scopes, ...levelScopes])] : service.scopes
 
 const publish = (document: unknown): Response =>
   new Response(JSON.stringify(document), {
@@ -90,10 +98,13 @@ const byName = (a: string, b: string): number => (a < b ? -1 : Number(a > b))
 export const authorizationServerMetadata = ({
   config,
   directory,
-}: Pick<MetadataDeps, 'config' | 'directory'>): Readonly<Record<string, unknown>> => {
+  policy,
+}: Pick<MetadataDeps, 'config' | 'directory' | 'policy'>): Readonly<Record<string, unknown>> => {
   const { issuer } = directory
   const scopes = new Set(
-    directory.services.filter(({ authRequired }) => authRequired).flatMap((service) => service.scopes),
+    directory.services
+      .filter(({ authRequired }) => authRequired)
+      .flatMap((service) => scopesOf(service, policy)),
   )
   return {
     issuer,
@@ -165,7 +176,7 @@ const addressOfService = (directory: Directory, id: string): Address => {
 }
 
 const createProtectedResource =
-  (directory: Directory): Handler =>
+  ({ directory, policy }: Pick<MetadataDeps, 'directory' | 'policy'>): Handler =>
   async (request) => {
     const url = new URL(request.url)
     // Clients compare `resource` with the URL they were given, so it is on the origin they used, when that is
@@ -178,28 +189,35 @@ const createProtectedResource =
     if (serviceHost) {
       const { resource, service } =
         path === '' ? addressOfHost(directory, serviceHost) : addressAt(directory, path, host)
-      return publish(resourceMetadata(directory, resource, service.scopes, service.name))
+      return publish(resourceMetadata(directory, resource, scopesOf(service, policy), service.name))
     }
     const id = url.searchParams.get('service_id')
     const named = (): Address | undefined => (id === null ? directory.only : addressOfService(directory, id))
     const address = path === '' ? named() : addressAt(directory, path, host)
     if (address && isProtected(address))
       return publish(
-        resourceMetadata(directory, origin + address.path, address.service.scopes, address.service.name),
+        resourceMetadata(
+          directory,
+          origin + address.path,
+          scopesOf(address.service, policy),
+          address.service.name,
+        ),
       )
     if (address) throw notFound(directory)
-    const scopes = new Set(directory.addresses.filter(isProtected).flatMap(({ service }) => service.scopes))
+    const scopes = new Set(
+      directory.addresses.filter(isProtected).flatMap(({ service }) => scopesOf(service, policy)),
+    )
     return publish(resourceMetadata(directory, origin, [...scopes].toSorted(byName)))
   }
 
-export const createMetadata = ({ config, directory, signer }: MetadataDeps): MetadataHandlers => ({
+export const createMetadata = ({ config, directory, signer, policy }: MetadataDeps): MetadataHandlers => ({
   async authorizationServer(request) {
     const { pathname } = new URL(request.url)
     const host = hostOf(request)
     const path = subjectPath(pathname, [wellKnown.authorizationServer, wellKnown.openid])
     if (path === undefined) throw notFound(directory)
     if (path !== '') addressAt(directory, path, host)
-    const document = authorizationServerMetadata({ config, directory })
+    const document = authorizationServerMetadata({ config, directory, policy })
     const serviceHost = directory.host(host)
     // Only clients of MCP 2025-03-26 look for it at the host of a service; they know no `resource`, and this
     // endpoint adds it.
@@ -209,6 +227,6 @@ export const createMetadata = ({ config, directory, signer }: MetadataDeps): Met
         : document,
     )
   },
-  protectedResource: createProtectedResource(directory),
+  protectedResource: createProtectedResource({ directory, policy }),
   jwks: async () => publish(await signer.jwks()),
 })

@@ -26,8 +26,8 @@ export const mediaTypeOf = (header: string | null): { readonly type: string; rea
   return { type: media?.essence ?? '', charset }
 }
 
-const strict = (params: URLSearchParams): URLSearchParams => {
-  if (params.size > maxParameters) throw new Refusal('request.malformed', `${params.size} parameters`)
+const strict = (params: URLSearchParams, most = maxParameters): URLSearchParams => {
+  if (params.size > most) throw new Refusal('request.malformed', `${params.size} parameters`)
   // The decoder writes U+FFFD for bytes that are not UTF-8; such a value could not be echoed or compared as
   // it was sent.
   for (const [name, value] of params)
@@ -39,13 +39,17 @@ const strict = (params: URLSearchParams): URLSearchParams => {
 export const readQuery = (request: Request): URLSearchParams => strict(new URL(request.url).searchParams)
 
 /** The parameters of a form body; nothing is ever read from the query beside it. */
-export const readForm = async (request: Request, maxBytes = maxOAuthBody): Promise<URLSearchParams> => {
+export const readForm = async (
+  request: Request,
+  maxBytes = maxOAuthBody,
+  most = maxParameters,
+): Promise<URLSearchParams> => {
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   if (type !== 'application/x-www-form-urlencoded' || charset !== 'utf-8')
     throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, {
       say: 'Send application/x-www-form-urlencoded encoded as UTF-8.',
     })
-  return strict(new URLSearchParams(utf8Text(await readWhole(request, maxBytes))))
+  return strict(new URLSearchParams(utf8Text(await readWhole(request, maxBytes))), most)
 }
 
 /** The value of a parameter; undefined when absent or empty; a repeated one is refused. */

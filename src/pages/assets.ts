@@ -21,9 +21,19 @@ export const adminIcon = icon(
   '<circle cx="8" cy="5" r="2.8"/><path d="M2.5 14c.5-3 2.7-4.5 5.5-4.5s5 1.5 5.5 4.5"/>',
 )
 export const infoIcon = icon('<circle cx="8" cy="8" r="6.25"/><path d="M8 7.3v3.7M8 4.9v.1"/>')
-export const arrow = trusted(
-  '<svg width="32" height="12" viewBox="0 0 32 12" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d="M2 6h27m-5-4 5 4-5 4"/></svg>',
+export const lockIcon = icon(
+  '<rect x="3" y="7" width="10" height="6.8" rx="1.4"/><path d="M5.3 7V4.9a2.7 2.7 0 0 1 5.4 0V7"/>',
 )
+export const clockIcon = icon('<circle cx="8" cy="8" r="6.2"/><path d="M8 4.4V8l2.5 1.6"/>')
+export const backIcon = icon('<path d="M14 8H2.5M6.2 4.2 2.4 8l3.8 3.8"/>')
+export const onwardIcon = icon(
+  '<path d="M6.5 3H3.4A1.4 1.4 0 0 0 2 4.4v7.2A1.4 1.4 0 0 0 3.4 13h7.2a1.4 1.4 0 0 0 1.4-1.4V9.5M9.5 2H14v4.5M13.7 2.3 7.5 8.5"/>',
+)
+export const serviceIcon = icon(
+  '<rect x="2.2" y="2.2" width="11.6" height="11.6" rx="2.2"/><path d="m5.2 8.2 2 2 3.6-4"/>',
+)
+export const chevron = icon('<path d="m6 3.5 4.5 4.5L6 12.5"/>')
+export const arrowIcon = icon('<path d="M2 8h11.5M9.8 4.2 13.6 8l-3.8 3.8"/>')
 
 /** A gate standing ajar, in a box of 20 by 20. */
 export const gate =
@@ -128,6 +138,7 @@ bdi { unicode-bidi: isolate; overflow-wrap: anywhere; }
 code, pre { font-family: var(--mono); font-size: 13px; font-variant-ligatures: none; }
 small, .small { font-size: 13px; }
 .muted { color: var(--muted); }
+.vh { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 a { color: var(--primary); text-underline-offset: 2px; }
 a:hover { color: var(--primary-hover); }
 :focus-visible { outline: 2px solid var(--primary); outline-offset: 2px; border-radius: 6px; }
@@ -180,7 +191,34 @@ input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var
 .note.bad { background: var(--bad-bg); color: var(--bad); border: 1px solid currentColor; }
 .note.info { background: var(--sunk); color: var(--text); }
 
-/* the question of the consent page, and other labelled rows */
+/* consent */
+.consent { max-width: 536px; margin-inline: auto; padding: 24px 28px 22px; border-radius: 12px; }
+.consent h1 { font-size: 24px; line-height: 32px; letter-spacing: -0.02em; }
+.consent form > [type="hidden"] + .pair { margin-top: 0; }
+.consent .tile { width: 44px; height: 44px; border-radius: 11px; border: 1px solid var(--line); } .consent .tile .icon { width: 22px; height: 22px; }
+.by { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; margin-top: 6px; font-size: 14px; color: var(--muted); } .by strong { color: var(--text); overflow-wrap: anywhere; } .by .badge { font-size: 13px; line-height: 20px; padding: 0 6px; } .by .badge .icon { margin-top: 2px; }
+.consent .pair > .icon { color: var(--muted); } .consent .tile.service { background: var(--sunk); color: var(--primary); }
+.perms { margin-inline: 0; padding: 0; min-width: 0; border: 1px solid var(--line); border-radius: 10px; font-size: 14px; line-height: 20px; }
+.perms > .label { padding: 10px 12px 8px; font-weight: 600; }
+.seg { display: grid; grid-template-columns: repeat(3, 1fr); gap: 2px; margin: 0 12px 12px; padding: 3px; border-radius: 10px; background: var(--sunk); }
+.seg label { position: relative; display: grid; place-items: center; min-height: 36px; margin: 0; padding: 4px 6px; border: 1px solid transparent; border-radius: 7px; color: var(--muted); text-align: center; cursor: pointer; }
+.seg input { position: absolute; inset: 0; min-height: 0; height: 100%; opacity: 0; margin: 0; cursor: pointer; }
+.seg label:hover { color: var(--text); } .seg label:has(:checked) { background: var(--card); border-color: var(--line); color: var(--text); } .seg label:has(:focus-visible) { outline: 2px solid var(--primary); outline-offset: 1px; }
+.perm { border-top: 1px solid var(--line); }
+.perm > summary { display: grid; grid-template-columns: 18px minmax(0, 1fr) fit-content(42%) 16px; gap: 10px; overflow-wrap: anywhere; align-items: center; width: auto; margin: 0; padding: 10px 12px; color: var(--text); list-style: none; } .perm > summary::-webkit-details-marker { display: none; } .perm > summary:focus-visible { outline-offset: -2px; }
+.perm > summary > .icon { color: var(--muted); } .perm[open] > summary > .icon { transform: rotate(90deg); } .perm .what span, .perm.locked, .perm .tick label span { color: var(--muted); } .perm .on .icon { color: var(--ok); } .perm .off .icon, .perm .mark > .icon { color: var(--muted); }
+.perm .state { color: var(--muted); font-size: 13px; text-align: end; } .perm .off { display: none; }
+.consent:has([value="read"]:checked) :is(.perm.write, .perm.execute) .on, .consent:has([value="write"]:checked) .perm.execute .on { display: none; } .consent:has([value="read"]:checked) :is(.perm.write, .perm.execute) .off, .consent:has([value="write"]:checked) .perm.execute .off { display: inline; }
+.consent:has([value="read"]:checked) :is(.perm.write, .perm.execute) .check, .consent:has([value="write"]:checked) .perm.execute .check { visibility: hidden; }
+.perm p { padding: 0 12px 8px 40px; color: var(--muted); } .tools { list-style: none; padding: 0 12px 12px 40px; display: grid; gap: 8px; overflow-wrap: anywhere; } .tools li { display: grid; grid-template-columns: 16px minmax(0, 1fr); gap: 8px; } .tools label { margin: 0; font-weight: 400; overflow-wrap: anywhere; } .tools span { color: var(--muted); } .tools em { font-style: normal; } .tools .icon { margin-top: 2px; color: var(--muted); }
+.check { width: 16px; min-height: 16px; height: 16px; margin: 2px 0 0; padding: 0; accent-color: var(--primary); }
+.perm .tick { display: grid; grid-template-columns: 18px minmax(0, 1fr); gap: 10px; padding: 10px 104px 10px 12px; } .perm .tick label { margin: 0; font-weight: 400; } div.perm { position: relative; } div.perm summary { position: absolute; top: 10px; inset-inline-end: 12px; display: flex; gap: 10px; align-items: center; color: var(--muted); list-style: none; } div.perm summary::-webkit-details-marker { display: none; } div.perm [open] summary .icon { transform: rotate(90deg); }
+.perms > .scopes { padding: 4px 12px 10px; } .perms > details:not(.perm) { padding: 0 12px 10px; } .perms .also { padding: 10px 12px; border-top: 1px solid var(--line); } .perms .about { padding: 8px 12px; border-top: 1px solid var(--line); color: var(--muted); font-size: 13px; line-height: 18px; }
+.fact { display: grid; grid-template-columns: 18px minmax(0, 1fr); gap: 10px; font-size: 14px; line-height: 20px; } .fact > .icon { margin-top: 2px; color: var(--muted); } .fact > div > .note { margin-top: 8px; }
+.goes .host { font-size: 16px; line-height: 22px; font-weight: 600; overflow-wrap: anywhere; } .goes code, .fact code { color: var(--muted); font-size: 12px; overflow-wrap: anywhere; } .goes p, .goes details { margin-top: 2px; }
+.note.goes { color: var(--text); } .note.goes > .icon { color: var(--warn); }
+
+/* labelled rows */
 .pair { display: flex; align-items: center; gap: 8px; color: var(--violet); }
 .tile { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 8px; font-size: 16px; font-weight: 600; background: var(--violet-bg); color: var(--violet); }
 .tile.service { background: var(--primary); color: var(--on-primary); }
@@ -198,6 +236,7 @@ input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var
 .who { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; }
 .scopes { list-style: none; }
 .scopes li { display: flex; justify-content: space-between; align-items: flex-start; gap: 12px; }
+.scopes span { min-width: 0; overflow-wrap: anywhere; } .scopes .chip { flex: none; }
 .scopes li + li { margin-top: 4px; }
 .decision { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; }
 /* A click meant for another window must not land here (double-click jacking, RFC 9700 §4.16): pointers wait half a second. The script starts it again when the window comes to the front. */
@@ -269,6 +308,7 @@ time { white-space: nowrap; }
   .rows dt { line-height: 18px; }
   .decision { grid-template-columns: 1fr; gap: 8px; }
   .pair { display: none; }
+  .consent { padding: 16px 16px 14px; } .consent h1 { font-size: 20px; line-height: 28px; } .consent .pair + div { margin-top: 0; }
 }
 @media (prefers-reduced-motion: reduce) { button, .button { transition: none; } }
 @media (forced-colors: active) {

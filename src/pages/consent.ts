@@ -3,7 +3,8 @@
 // screen (MCP 2026-07-28, security considerations).
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { ConsentView } from '../ports/pages.ts'
-import { arrow } from './assets.ts'
+import { arrowIcon, backIcon, clockIcon, onwardIcon, serviceIcon, warnIcon } from './assets.ts'
+import { accessFields } from './consent-access.ts'
 import {
   type PageContext,
   account,
@@ -22,9 +23,6 @@ import {
   readText,
 } from './layout.ts'
 
-const row = (label: string, content: Drawable): Markup =>
-  html`<div><dt>${label}</dt><dd>${content}</dd></div>`
-
 /** Scopes that mean the same everywhere. The others are defined by the service and shown by name. */
 const known: Readonly<Record<string, string>> = {
   offline_access: 'Keep access when you’re not using it',
@@ -41,32 +39,24 @@ const address = (uri: string): Markup => {
   return html`<details><summary><code>${whole.slice(0, longestShown)}…</code> Show full address</summary><code>${whole}</code></details>`
 }
 
-const goesTo = ({ redirect, client }: ConsentView): Drawable => {
+/** Where Allow leads, and why that deserves a second look; undefined: it is where one would expect. */
+const goesTo = ({ redirect, client }: ConsentView): Markup => {
   const scheme = readAddress(redirect.uri.split(':', 1)[0] ?? '')
-  if (redirect.native)
-    return [
-      html`<strong class="host">${scheme}:</strong>${address(redirect.uri)}`,
-      caution(
-        html`This sends access to an app on this device that opens ${scheme}: links. Continue only if you just started it.`,
-      ),
-    ]
-  const host = readAddress(redirect.host)
-  const shown = html`<strong class="host${host.length > 40 ? ' long' : ''}">${host}</strong>${address(redirect.uri)}`
-  if (redirect.loopback)
-    return [
-      shown,
-      caution('This sends access to an app running on this computer. Continue only if you just started it.'),
-    ]
+  const host = redirect.native ? `${scheme}:` : readAddress(redirect.host)
   // A verified client may redirect to another domain than the one that was verified.
   const elsewhere =
     client.kind === 'document' &&
     client.host !== undefined &&
     client.host.toLowerCase() !== redirect.host.toLowerCase()
-  return [
-    shown,
-    elsewhere &&
-      caution(html`This sends access to ${named(host)}, not to ${named(readAddress(client.host))}.`),
-  ]
+  const warning = redirect.native
+    ? html`This sends access to an app on this device that opens ${scheme}: links. Continue only if you just started it.`
+    : redirect.loopback
+      ? 'This sends access to an app running on this computer. Continue only if you just started it.'
+      : elsewhere && html`This sends access to ${named(host)}, not to ${named(readAddress(client.host))}.`
+  const says = html`<div>Sends you back to <strong class="host">${host}</strong>${warning !== false && html`<p>${warning}</p>`}<div>${address(redirect.uri)}</div></div>`
+  return warning === false
+    ? html`<div class="fact goes">${backIcon}${says}</div>`
+    : html`<div class="note warn goes">${warnIcon}${says}</div>`
 }
 
 const meaning = (scope: string, service: string): Drawable =>
@@ -90,50 +80,74 @@ ${step && (scope.fresh ? html`<span class="chip new">New</span>` : html`<span cl
 }
 
 /** What has changed since the person allowed this client, in one sentence. */
-const since = ({ again, scopes }: ConsentView): string | undefined => {
+const since = ({ again, scopes, access }: ConsentView): string | undefined => {
   if (again === 'changed') return 'You allowed this app before, but its registration details have changed.'
-  if (again === undefined) return undefined
+  if (again === undefined || access?.more) return undefined
   return scopes.some(({ fresh }) => fresh)
     ? 'You allowed this app before. It now requests more permissions.'
     : 'You allowed this app before. Nothing has changed since.'
 }
 
-const duration = ({ staysMs, accessMs }: ConsentView): string => {
-  if (staysMs !== undefined) return `Until it goes unused for ${inWords(staysMs)}`
-  if (accessMs !== undefined) return `For ${inWords(accessMs)}, then the app has to ask again`
-  return 'For a short time, then the app has to ask again'
+const apps = html`<a href="/account/apps">Connected apps</a>`
+const duration = ({ staysMs, accessMs }: ConsentView): Markup => {
+  if (staysMs !== undefined)
+    return html`Access lasts until you revoke it in ${apps} or it goes unused for ${inWords(staysMs)}.`
+  const time = accessMs === undefined ? 'a short time' : inWords(accessMs)
+  return html`Access lasts for ${time}, then the app has to ask again. You can revoke it in ${apps}.`
 }
 
-const why = (
-  view: ConsentView,
-  client: string,
-  service: string,
-  gateway: PageContext,
-): Markup => html`<details class="tight"><summary>Why am I seeing this?</summary>
+const why = (view: ConsentView, client: string, service: string, gateway: PageContext): Markup => {
+  const description = readText(view.service.description, 140)
+  return html`<details class="tight"><summary>Why am I seeing this?</summary>
 <p>An app that calls itself “${named(client)}” asked ${URL.parse(gateway.issuer)?.host} for access to ${named(service)} on your behalf. No app gets access without your approval. You are asked again when the app, its redirect URI or its permissions change.</p>
 <p>Allow sends the app a single-use code, never your password. Cancel tells the app that you denied access. If you did not start this, choose Cancel.</p>
-<p class="muted">Client ID: <code>${readAddress(view.client.id).slice(0, 300)}</code></p></details>`
+<p class="muted">Client ID: <code>${readAddress(view.client.id).slice(0, 300)}</code></p>
+<p class="muted">Service: ${description !== '' && html`${named(description)} `}<code>${readAddress(view.service.resource).slice(0, 300)}</code></p></details>`
+}
+
+/** With access rules the tools say what the service's own scope means. */
+const abilities = (view: ConsentView, client: string, service: string): Markup => {
+  const { access, scopes } = view
+  const about = readText(view.service.description, 140)
+  const described = about !== '' && html`<p class="about">${named(about)}</p>`
+  if (!access)
+    return html`<fieldset class="perms"><legend class="vh">What the app can do</legend><p class="label">This app can</p>${permissions(scopes, service)}${described}</fieldset>`
+  const label = access.more
+    ? html`${named(client)} asked for more access`
+    : html`With ${named(service)}, ${named(client)} can`
+  const others = scopes.filter(({ name }) => name !== 'mcp')
+  const also = others.length > 0 && html`<div class="also">${permissions(others, service)}</div>`
+  return accessFields(access, label, also)
+}
+
+/** Who asks, and as whom. */
+const head = (view: ConsentView, client: string, question: Markup): Markup => {
+  const person = account(view.person)
+  return html`<div class="pair" aria-hidden="true"><span class="tile">${initial(client)}</span>${arrowIcon}<span class="tile service">${serviceIcon}</span></div>
+<div><h1 tabindex="-1" autofocus>${question}</h1>
+<div class="by">${badge(view.client)}<span>as <strong>${named(person.detail ?? person.name)}</strong></span><a href="${ownPath(view.switchAccount)}">Switch account</a></div></div>`
+}
 
 export const consentPage = (gateway: PageContext, view: ConsentView): Response => {
   const client = clientName(view.client)
   const service = readName(view.service.name, view.service.id).text
-  const description = readText(view.service.description, 140)
-  const person = account(view.person)
-  const body = html`<div class="card consent stack">
-<div class="head"><div class="pair" aria-hidden="true"><span class="tile">${initial(client.text)}</span>${arrow}<span class="tile service">${initial(service)}</span></div>${badge(view.client)}</div>
-<h1 tabindex="-1" autofocus>Allow ${named(client.text)} to use ${named(service)}?</h1>
+  const [ask, title] = view.access?.more
+    ? [
+        html`Give ${named(client.text)} more access to ${named(service)}?`,
+        `Give ${client.text} more access to ${service}?`,
+      ]
+    : [html`Allow ${named(client.text)} to use ${named(service)}?`, `Allow ${client.text} to use ${service}?`]
+  const form = html`${head(view, client.text, ask)}
 ${client.cautions.map(caution)}
 ${since(view) && html`<p class="muted">${since(view)}</p>`}
-<dl class="rows">
-${row('Signed in as', html`<div class="who"><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></div>`)}
-${row('Service', html`<strong>${named(service)}</strong>${description && html`<div>${named(description)}</div>`}<div>${address(view.service.resource)}</div>`)}
-${row('This app can', permissions(view.scopes, service))}
-${row('Access lasts', html`${duration(view)}. You can end it earlier under <a href="/account/apps">Connected apps</a>.`)}
-${row('Sends you back to', goesTo(view))}
-${view.upstream && row('Next', html`<strong>${named(readAddress(view.upstream.host))}</strong> will also ask for your approval, once.`)}
-</dl>
-${post('/oauth/consent', { flow: view.flow, csrf: view.csrf }, html`<button class="primary" name="decision" value="allow">Allow</button><button name="decision" value="deny">Cancel</button>`, 'decision')}
+${abilities(view, client.text, service)}
+${goesTo(view)}
+${view.upstream && html`<div class="fact">${onwardIcon}<p>Next, <strong>${named(readAddress(view.upstream.host))}</strong> will also ask for your approval, once.</p></div>`}
+<div class="fact">${clockIcon}<p>${duration(view)}</p></div>
+<div class="decision"><button class="primary" name="decision" value="allow">Allow</button><button name="decision" value="deny">Cancel</button></div>`
+  const body = html`<div class="card consent stack">
+${post('/oauth/consent', { flow: view.flow, csrf: view.csrf }, form, 'stack')}
 ${why(view, client.text, service, gateway)}
 </div>`
-  return page(gateway, { title: `Allow ${client.text} to use ${service}?`, width: 'middle', body })
+  return page(gateway, { title, width: 'middle', body })
 }

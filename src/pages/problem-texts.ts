@@ -221,6 +221,10 @@ export const problems = {
     'Contact your administrator.',
     'Administrator: `postern blocks ls` lists blocks, `postern blocks rm` lifts one.',
   ]),
+  'access.none': admin('No access to this service', [
+    'Ask your administrator for access, or use another account.',
+    'Administrator: `postern policy explain` shows which access rule is missing.',
+  ]),
   'account.form': you(
     'Nothing was changed',
     ['Open Connected apps again, then repeat the step.', 'If another site sent you here, close this page.'],

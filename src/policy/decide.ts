@@ -1,5 +1,6 @@
 // One decision about one caller, client, service and subject, rule by rule. Lists, calls and
 // `postern policy explain` ask the same; policy.ts answers it faster and says the same.
+import { beforeRules, isEnough } from '../kit/levels.ts'
 import type { Arguments, Denied, Permission, Subject, Verdict } from '../ports/policy.ts'
 import { holds } from './conditions.ts'
 import { type Glob, canMeet, coversTemplate, foldedName, matches, normalizedUri } from './globs.ts'
@@ -9,7 +10,6 @@ import {
   type AccessRule,
   type ServiceRules,
   isAbout,
-  isEnough,
   strictness,
 } from './rules.ts'
 
@@ -150,7 +150,7 @@ export const bestOf = (cover: readonly AccessRule[]): AccessRule | undefined => 
 export const verdictOf = (best: AccessRule | undefined, need: Permission, subject: Subject): Verdict => {
   if (!best) return notNamed(subject)
   return isEnough(best.permission, need)
-    ? { allowed: true, rule: best.id }
+    ? { allowed: true, rule: best.id, need }
     : { allowed: false, code: 'policy.permission', rule: best.id, need, have: best.permission }
 }
 
@@ -165,6 +165,26 @@ export const deniedBy = ({ id, reason }: AccessRule): Denied => ({
   reason,
 })
 
+/**
+ * What the consent of the person leaves of what the rules allow. In a list only what they unticked is missing: the
+ * rest can be had by a larger consent. Callers without a person consented to nothing, and nothing is asked of them.
+ */
+export const withinConsent = (
+  verdict: Verdict,
+  caller: PolicyCaller,
+  subject: Subject,
+  args: Arguments,
+): Verdict => {
+  if (!verdict.allowed || !caller) return verdict
+  const { consented } = caller
+  if (subject.kind === 'tool' && consented?.excluded.includes(subject.name))
+    return { allowed: false, code: 'consent.tool' }
+  const { need, rule } = verdict
+  if (args === 'list' || isEnough(consented?.level ?? beforeRules, need)) return verdict
+  return { allowed: false, code: 'consent.level', rule, need }
+}
+
+/** What the rules say; `withinConsent` says what the person's consent leaves of it. */
 export const decide = (
   rules: ServiceRules,
   caller: PolicyCaller,

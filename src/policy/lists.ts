@@ -2,7 +2,7 @@
 // it may use. Pages are trimmed one by one, and cursors stay as they are.
 import { isRecord } from '../mcp/json-rpc.ts'
 import type { Trim } from '../ports/call.ts'
-import type { LearnTools, PinnedItem, Subject, ToolHint } from '../ports/policy.ts'
+import type { LearnTools, PinnedItem, Subject, ToolHint, LearnedTool } from '../ports/policy.ts'
 
 type Item = Readonly<Record<string, unknown>>
 
@@ -22,6 +22,16 @@ interface ListKind {
   /** The member of an item that names it. */
   readonly key: string
   subject(name: string, hint: ToolHint): Subject
+}
+
+/** Longest that is remembered of what a tool does, characters. */
+const mostAbout = 120
+
+/** What a tool does, in the server's words: its title, or else how its description begins. */
+const aboutOf = ({ title, annotations, description }: Item): string | undefined => {
+  const named = [title, isRecord(annotations) ? annotations['title'] : undefined, description]
+  const text = named.find((one) => typeof one === 'string' && one.trim() !== '') as string | undefined
+  return text?.slice(0, mostAbout)
 }
 
 const kinds: readonly ListKind[] = [
@@ -102,11 +112,15 @@ export const createTrim =
       const items = distinct(list as readonly unknown[], key)
       const nameOf = (item: Item): string => item[key] as string
       const hint = (item: Item): ToolHint => (pins ? pins.get(nameOf(item))?.hint : hintOf(item))
-      if (member === 'tools') learn(items.map((item) => ({ name: nameOf(item), hint: hint(item) })))
-      const kept = items.filter(
-        (item) =>
-          (!pins || pins.get(nameOf(item))?.held === false) && isShown(subject(nameOf(item), hint(item))),
-      )
+      const isHeld = (item: Item): boolean => pins !== undefined && pins.get(nameOf(item))?.held !== false
+      // What is held says nothing to anybody.
+      const learned = (item: Item): LearnedTool => ({
+        name: nameOf(item),
+        hint: hint(item),
+        ...(isHeld(item) ? { held: true } : { about: aboutOf(item) }),
+      })
+      if (member === 'tools') learn(items.map(learned))
+      const kept = items.filter((item) => !isHeld(item) && isShown(subject(nameOf(item), hint(item))))
       shown[member] = member === 'tools' ? kept.map((item) => withoutHiddenUi(item, isShown)) : kept
     }
     return Object.keys(shown).length === 0 ? result : cacheable({ ...result, ...shown })

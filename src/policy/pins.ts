@@ -1,5 +1,6 @@
 // Pinned definitions: what a server says of its tools and prompts is compared with what was approved, in each list
 // that passes and before each call.
+import { ladder } from '../kit/levels.ts'
 import type { ServiceConfig } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { SingleFlight } from '../kit/single-flight.ts'
@@ -32,7 +33,6 @@ import {
   pinKey,
   pinStateOf,
 } from './pin-records.ts'
-import { ladder } from './rules.ts'
 
 export type Pinning = NonNullable<NonNullable<ServiceConfig['access']>['pinning']>
 

@@ -1,5 +1,6 @@
 // The access rules of the whole gateway: which messages ask for what, and what the rules of their service say.
 import type { Config } from '../config/schema.ts'
+import { levelsUpTo } from '../kit/levels.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import { isRecord } from '../mcp/json-rpc.ts'
 import type { Audit } from '../ports/modules.ts'
@@ -32,8 +33,10 @@ import {
   needOrDenial,
   notNamed,
   verdictOf,
+  withinConsent,
 } from './decide.ts'
 import { createTrim } from './lists.ts'
+import { choicesOf, consentedPermissions, judgeByConsent } from './choices.ts'
 import { createPinRecords } from './pin-records.ts'
 import { type Pins, createPins, judgeByPins } from './pins.ts'
 import {
@@ -43,7 +46,6 @@ import {
   type ServiceRules,
   isAbout,
   isRuling,
-  ladder,
   rulesOf,
 } from './rules.ts'
 import { withStored } from './stored-rules.ts'
@@ -132,9 +134,7 @@ const generalPermissions = (
 ): readonly Permission[] => {
   const isUnlimited = (rule: AccessRule): boolean => isGeneral(rule) && !rule.when
   const best = bestOf(grants.filter(isUnlimited))
-  return denied || !best || denies.some(isUnlimited)
-    ? []
-    : ladder.slice(0, ladder.indexOf(best.permission) + 1)
+  return denied || !best || denies.some(isUnlimited) ? [] : levelsUpTo(best.permission)
 }
 
 /** The same as `decide` of these rules, for callers who come again. */
@@ -279,7 +279,7 @@ const askedBy = (
   return one({ kind: 'method', name: method ?? '' })
 }
 
-const open: Verdict = { allowed: true, rule: 'access' }
+const open: Verdict = { allowed: true, rule: 'access', need: 'read' }
 
 /** `rules`: undefined where none are written, and definitions are pinned all the same. */
 const createServicePolicy = (rules: ServiceRules | undefined, pins: Pins | undefined): ServicePolicy => {
@@ -298,13 +298,20 @@ const createServicePolicy = (rules: ServiceRules | undefined, pins: Pins | undef
     }
     return verdict
   }
+  const known = pins ? judgeByPins(pins, byRules) : byRules
   return {
     pins,
-    judge: pins ? judgeByPins(pins, byRules) : byRules,
+    judge: rules ? judgeByConsent(known) : known,
     judgeConnection: (principal) => decide(principal, service, noArguments),
-    permissions: (principal) => decided?.permissions(principal),
-    trim: (principal: Principal | undefined, learn) =>
-      createTrim((subject) => decide(principal, subject, anyArguments).allowed, learn, pins?.look(principal)),
+    permissions: (principal) => consentedPermissions(principal, decided?.permissions(principal)),
+    ...(rules && { choices: (by, tools) => choicesOf(rules, by, tools) }),
+    trim: (principal: Principal | undefined, learn) => {
+      const isShown = (subject: Subject): boolean => {
+        const verdict = decide(principal, subject, anyArguments)
+        return rules ? withinConsent(verdict, principal, subject, 'list').allowed : verdict.allowed
+      }
+      return createTrim(isShown, learn, pins?.look(principal))
+    },
   }
 }
 

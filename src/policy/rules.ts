@@ -1,18 +1,14 @@
 // The access rules of one service, read from the configuration: which rules there are, in which order, and to
 // whom each applies.
 import type { Config, ServiceConfig } from '../config/schema.ts'
+import { higherOf, ladder } from '../kit/levels.ts'
 import { isClientOfDomain, isDocumentClient } from '../kit/urls.ts'
 import type { Person, Principal } from '../ports/people.ts'
 import type { Permission } from '../ports/policy.ts'
 import { type Condition, type ConditionInput, conditionsOf } from './conditions.ts'
 import { type Glob, globOf, isLiteral, matches } from './globs.ts'
 
-export const ladder: readonly Permission[] = ['read', 'write', 'execute', 'admin']
-const heightOf = (permission: Permission): number => ladder.indexOf(permission)
-
-export const isEnough = (have: Permission, need: Permission): boolean => heightOf(have) >= heightOf(need)
-const highestOf = (list: readonly Permission[] = ['read']): Permission =>
-  list.reduce((best, one) => (isEnough(best, one) ? best : one))
+const highestOf = (list: readonly Permission[] = ['read']): Permission => list.reduce(higherOf)
 
 /** What a tool needs; `deny`: nobody may call it. */
 export type Need = Permission | 'deny'
@@ -24,7 +20,7 @@ export const strictness: readonly Need[] = [...ladder, 'deny']
 type Test<Subject> = (subject: Subject) => boolean | undefined
 
 /** Who calls: nobody where a service asks for no login. */
-export type PolicyCaller = Pick<Principal, 'person' | 'personKey' | 'clientId'> | undefined
+export type PolicyCaller = Pick<Principal, 'person' | 'personKey' | 'clientId' | 'consented'> | undefined
 
 export interface AccessRule {
   readonly id: string

@@ -3,7 +3,9 @@
 import type { JSONWebKeySet, JWTPayload } from 'jose'
 import type { RefusalCode } from '../kit/refusal.ts'
 import type { ClientView, AccountStatus } from './pages.ts'
+import type { Refusal } from '../kit/refusal.ts'
 import type { Block, BlockedParty, GrantFilter, Impact, ListedGrant, Person, Principal } from './people.ts'
+import type { ConsentChoices, Denied, Permission } from './policy.ts'
 import type { RequestContext } from './runtime.ts'
 import type { Address, ClientAuthMethod, Service } from './services.ts'
 import type { Counted, PaceKind } from './store.ts'
@@ -103,6 +105,29 @@ export type AuthenticateBearer = (
   address: Address,
   origin?: string,
 ) => Principal | Promise<Principal>
+
+/** A call that the access rules allow and the person's consent does not. */
+export interface BeyondConsent {
+  readonly address: Address
+  readonly principal: Principal
+  /** The origin that the caller used, one of `directory.origins`; default: the issuer. */
+  readonly origin: string | undefined
+  readonly need: Permission
+  /** What was called, in printable characters. */
+  readonly what: string
+}
+
+/**
+ * The challenge that lets the client ask the person for more (RFC 6750 §3.1, MCP authorization, "Step-Up
+ * Authorization Flow"), or `consent.declined` where the person has said no lately.
+ */
+export type AskForMore = (call: BeyondConsent) => Promise<Refusal>
+
+/** What a person may let an app do at a service; undefined: the service has no access rules. */
+export type ServiceChoices = (
+  service: Service,
+  by: { readonly person: Person; readonly clientId: string },
+) => Promise<ConsentChoices | Denied | undefined>
 
 export type { Counted, PaceKind }
 

@@ -1,6 +1,7 @@
 // What the modules hand to the pages: plain data. Every text is untrusted; the pages escape it and bound its
 // length.
 import type { Block, GrantFilter, Impact, ListedGrant, Person } from './people.ts'
+import type { ConsentTool, Permission } from './policy.ts'
 
 /** How far a client's identity can be trusted, from most to least. */
 export type ClientKind = 'registered' | 'document' | 'dynamic'
@@ -42,12 +43,28 @@ export interface ConsentView {
   readonly staysMs?: number
   /** Lifetime of one access token, ms; said when the client will not be able to stay signed in. */
   readonly accessMs?: number
+  /** What the app may do; absent where the service has no access rules. */
+  readonly access?: ConsentLevels
   /** The upstream that will ask the person too, after Allow. */
   readonly upstream?: { readonly host: string }
   readonly flow: string
   readonly csrf: string
   /** Same-origin path (GET) to sign in as somebody else and come back to this question. */
   readonly switchAccount: string
+}
+
+/** What a person may let an app do at a service with access rules. */
+export interface ConsentLevels {
+  /** It asks for more than it was allowed before. */
+  readonly more: boolean
+  /** The most that this person can allow it now. */
+  readonly ceiling: Permission
+  /** Selected when the page opens. */
+  readonly chosen: Permission
+  /** What it was allowed before. */
+  readonly before?: Permission
+  /** `ticked`: the person is taken to allow it unless they say otherwise. */
+  readonly tools: readonly (ConsentTool & { readonly ticked: boolean })[]
 }
 
 export interface LoginView {

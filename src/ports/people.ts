@@ -1,4 +1,5 @@
 // Who is calling, and what they have allowed: the words that sign-in, grants, policy and the proxy share.
+import type { Permission } from '../kit/levels.ts'
 
 /**
  * A person as an identity provider described them. The key is `provider:subject`; e-mail is never a key (two
@@ -23,6 +24,13 @@ export interface Person {
   readonly groupsUnknown?: true
 }
 
+/** What a person let an app do. */
+export interface Consented {
+  readonly level: Permission
+  /** Tools that they unticked. */
+  readonly excluded: readonly string[]
+}
+
 /** What a valid access token stands for at one resource. */
 export interface Principal {
   readonly person: Person
@@ -35,6 +43,8 @@ export interface Principal {
   /** ID of the flow that the grant came of (ports/modules.ts). */
   readonly flow?: string
   readonly scopes: readonly string[]
+  /** What the person let the app do; absent of a grant that was made before the service had access rules. */
+  readonly consented?: Consented
   /** Canonical resource URL the token is bound to (RFC 8707). */
   readonly resource: string
   /** Epoch ms. */

@@ -1,10 +1,10 @@
 // What a caller may do with a service: the words that the access rules, the proxy and the command line share.
+import type { Permission } from '../kit/levels.ts'
 import type { Trim } from './call.ts'
-import type { Principal } from './people.ts'
+import type { Person, Principal } from './people.ts'
 import type { Service } from './services.ts'
 
-/** A ladder: each holds those before it. */
-export type Permission = 'read' | 'write' | 'execute' | 'admin'
+export type { Permission }
 
 /**
  * What a tool says of itself, as the permission that its calls need (MCP tool annotations); undefined: nothing.
@@ -37,11 +37,15 @@ export type DenialCode =
   | 'policy.notification'
   | 'policy.unlisted'
   | 'policy.pinned'
+  | 'consent.tool'
+  /** The rules allow it, and the person consented to less: a larger consent makes the same call succeed. */
+  | 'consent.level'
 
 export interface Allowed {
   readonly allowed: true
   /** Id of the rule that grants it. */
   readonly rule: string
+  readonly need: Permission
 }
 
 export interface Denied {
@@ -75,7 +79,31 @@ export interface MessageFacts {
 }
 
 /** Keeps the tools of a list as the server said it, before it is trimmed. */
-export type LearnTools = (tools: readonly { readonly name: string; readonly hint: ToolHint }[]) => void
+export type LearnTools = (tools: readonly LearnedTool[]) => void
+
+/** A tool that a server has said it has. */
+export interface LearnedTool {
+  readonly name: string
+  readonly hint: ToolHint
+  /** What it does, in a few words of the server's. */
+  readonly about?: string | undefined
+  /** Its definition is not approved (`ServicePins`). */
+  readonly held?: boolean
+}
+
+/** One tool on the consent page. */
+export interface ConsentTool extends Pick<LearnedTool, 'name' | 'about'> {
+  readonly need: Permission
+  /** Why this person may not use it. */
+  readonly locked?: Denied
+}
+
+/** What a person may let an app do at a service. */
+export interface ConsentChoices {
+  /** The highest permission that the rules grant this person with this app. */
+  readonly own: Permission
+  readonly tools: readonly ConsentTool[]
+}
 
 // Pinned definitions (policy/pins.ts).
 
@@ -162,6 +190,14 @@ export interface ServicePolicy {
   judgeConnection(principal: Principal | undefined): Verdict
   /** What the caller may do with everything here, whatever it is named and called with. */
   permissions(principal: Principal): readonly Permission[] | undefined
+  /**
+   * What the consent page offers; a denial where the person may do nothing here with this app. Absent where there
+   * are no rules: then nothing is asked.
+   */
+  readonly choices?: (
+    by: { readonly person: Person; readonly personKey: string; readonly clientId: string },
+    tools: readonly LearnedTool[],
+  ) => ConsentChoices | Denied
   /** What the caller is shown of lists. */
   trim(principal: Principal | undefined, learn: LearnTools): Trim
 }

@@ -1,18 +1,21 @@
 // The step of the access rules: each message of a call is judged, and what is denied is answered here.
+import { isEnough } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { SingleFlight } from '../kit/single-flight.ts'
 import { type Message, type RpcId, rpcIdOf } from '../mcp/envelope.ts'
 import { isRecord, parseWithoutRepeats } from '../mcp/json-rpc.ts'
 import { isModern } from '../mcp/revisions.ts'
 import type { Principal } from '../ports/people.ts'
+import type { AskForMore, BeyondConsent } from '../ports/modules.ts'
 import type {
   Denied,
+  LearnedTool,
   MessageFacts,
+  Permission,
   PinKind,
   Policy,
   ServicePins,
   ServicePolicy,
-  ToolHint,
   Verdict,
 } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
@@ -23,9 +26,7 @@ import { type EndForConsentDeps, endForConsent } from './upstream-credential.ts'
 // The tools that servers have said they have: what is on no list is not called, so that no spelling of a name
 // can mean one tool to the access rules and another one to the server.
 
-interface KnownTool {
-  readonly hint: ToolHint
-}
+type KnownTool = Omit<LearnedTool, 'name'>
 
 export interface ToolCatalog {
   find(service: Service, principal: Principal | undefined, name: string): KnownTool | undefined
@@ -33,11 +34,7 @@ export interface ToolCatalog {
    * Adds to what is known, because a list may have further pages. A tool that is on the list no more is the
    * server's to refuse.
    */
-  learn(
-    service: Service,
-    principal: Principal | undefined,
-    tools: readonly { readonly name: string; readonly hint: ToolHint }[],
-  ): void
+  learn(service: Service, principal: Principal | undefined, tools: readonly LearnedTool[]): void
   /** The server says that its tools have changed. */
   forget(service: Service): void
   /** Asks the server for its list, as this caller would; at most every so often. Never rejects. */
@@ -60,16 +57,43 @@ interface PersonsTools {
   refreshedAt: number
 }
 
+/** What each person was shown of the tools of a service, the most recent last. */
+export type KnownTools = WeakMap<Service, Map<string, PersonsTools>>
+
+/** The tools that a person was shown, or else (unless only `own` ones count) those that anybody was shown last. */
+export const listedTools = (
+  known: KnownTools,
+  service: Service,
+  person: string,
+  own: boolean,
+): readonly LearnedTool[] => {
+  const people = known.get(service)
+  const shown = (key: string): PersonsTools['tools'] | undefined => {
+    const tools = people?.get(key)?.tools
+    return tools && tools.size > 0 ? tools : undefined
+  }
+  const others = own ? [] : [...(people?.keys() ?? [])].reverse()
+  const key = [person, ...others].find((one) => shown(one))
+  const tools = key === undefined ? undefined : shown(key)
+  return [...(tools ?? [])].map(([name, tool]) => ({ name, ...tool }))
+}
+
 export interface ToolCatalogDeps {
   readonly ask: AskServer
   readonly now: () => number
   readonly singleFlight: SingleFlight
   /** The server says that its lists have changed. */
   readonly changed: (service: Service) => void
+  readonly known: KnownTools
 }
 
-export const createToolCatalog = ({ ask, now, singleFlight, changed }: ToolCatalogDeps): ToolCatalog => {
-  const known = new WeakMap<Service, Map<string, PersonsTools>>()
+export const createToolCatalog = ({
+  ask,
+  now,
+  singleFlight,
+  changed,
+  known,
+}: ToolCatalogDeps): ToolCatalog => {
   const toolsOf = (service: Service, principal: Principal | undefined): PersonsTools => {
     const people = known.get(service) ?? new Map<string, PersonsTools>()
     known.set(service, people)
@@ -88,9 +112,8 @@ export const createToolCatalog = ({ ask, now, singleFlight, changed }: ToolCatal
         ?.tools.get(name),
     learn(service, principal, list) {
       const { tools } = toolsOf(service, principal)
-      for (const { name, hint } of list)
-        if (name.length <= longestName && (tools.size < mostTools || tools.has(name)))
-          tools.set(name, { hint })
+      for (const { name, ...tool } of list)
+        if (name.length <= longestName && (tools.size < mostTools || tools.has(name))) tools.set(name, tool)
     },
     forget(service) {
       known.delete(service)
@@ -115,6 +138,7 @@ export interface AccessDeps extends EndForConsentDeps {
   /** Absent: no rules. */
   readonly policy?: Policy | undefined
   readonly catalog: ToolCatalog
+  readonly askForMore: AskForMore
 }
 
 type JudgedCall = PermittedCall & CallMessage
@@ -151,6 +175,8 @@ const sentence = (
   if (code === 'policy.client') return `Access denied: this app may not use server '${service}'`
   if (code === 'policy.unlisted') return `Unknown tool: ${printable(name)}`
   if (code === 'policy.method') return `Method not found: ${printable(method)}`
+  if (code === 'consent.tool')
+    return `Access denied: the user did not allow this app to use ${printable(name)}.`
   if (code === 'policy.permission')
     return `Access denied: ${printable(name ?? method)} needs ${String(need)}; you have ${String(have)}.`
   if (code !== 'policy.denied') return undefined
@@ -222,14 +248,15 @@ const batchDenial = (
   denial: ReturnType<typeof createDenial>,
   call: JudgedCall,
   verdicts: readonly Verdict[],
+  declined?: Refusal,
 ): Refusal => {
   const service = call.address.service.id
   const messages = call.envelope?.messages ?? []
   const refusals = verdicts.map((verdict, i) => {
+    if (verdict.allowed) return new Refusal('policy.batch')
+    if (declined && verdict.code === 'consent.level') return declined
     const message = messages[i] as Message
-    return verdict.allowed
-      ? new Refusal('policy.batch')
-      : denial(verdict, { service, message, rpcId: message.id ?? null })
+    return denial(verdict, { service, message, rpcId: message.id ?? null })
   })
   const first = refusals.find(({ code }) => code !== 'policy.batch') ?? new Refusal('policy.batch')
   const answers = messages.flatMap(({ kind, id }, i) =>
@@ -260,16 +287,45 @@ const messageDenial = (
   return denial(denied, { service, message, rpcId: rpcIdOf(call.envelope), status })
 }
 
-/** Throws what is denied. */
-const check = (
-  denial: ReturnType<typeof createDenial>,
-  call: JudgedCall,
-  verdicts: readonly Verdict[],
-): undefined => {
-  call.rules = verdicts.map(({ rule }) => rule)
-  const denied = verdicts.find((verdict) => !verdict.allowed)
-  if (!denied) return undefined
-  throw call.envelope?.batch ? batchDenial(denial, call, verdicts) : messageDenial(denial, call, denied)
+/**
+ * What the rules allow and the person's consent does not: one challenge for all of it, and nothing is sent on. Of a
+ * batch none is, because no challenge fits into the answer to one message.
+ */
+const beyondConsent = (call: JudgedCall, verdicts: readonly Verdict[]): BeyondConsent | undefined => {
+  const { principal, address, origin, envelope } = call
+  let most: Permission | undefined
+  let what: Message | undefined
+  verdicts.forEach((verdict, i) => {
+    if (verdict.allowed || verdict.code !== 'consent.level' || !verdict.need) return
+    if (most !== undefined && isEnough(most, verdict.need)) return
+    most = verdict.need
+    what = envelope?.messages[i]
+  })
+  if (most === undefined || !principal) return undefined
+  return { principal, address, origin, need: most, what: printable(what?.name ?? what?.method) }
+}
+
+/** Throws what is denied, and rejects with what the person has to be asked for. */
+const createEnforcement = (policy: Policy, askForMore: AskForMore) => {
+  const denial = createDenial(policy)
+  const ask = async (
+    call: JudgedCall,
+    beyond: BeyondConsent,
+    verdicts: readonly Verdict[],
+  ): Promise<never> => {
+    const refusal = await askForMore(beyond)
+    if (call.envelope?.batch && refusal.code === 'consent.declined')
+      throw batchDenial(denial, call, verdicts, refusal)
+    throw new Refusal(refusal.code, refusal.why, { ...refusal.detail, rpcId: rpcIdOf(call.envelope) })
+  }
+  return (call: JudgedCall, verdicts: readonly Verdict[]): StepResult | Promise<StepResult> => {
+    call.rules = verdicts.map(({ rule }) => rule)
+    const denied = verdicts.find((verdict) => !verdict.allowed)
+    if (!denied) return undefined
+    const beyond = beyondConsent(call, verdicts)
+    if (beyond) return ask(call, beyond, verdicts)
+    throw call.envelope?.batch ? batchDenial(denial, call, verdicts) : messageDenial(denial, call, denied)
+  }
 }
 
 const pinnedLists: Readonly<Partial<Record<string, readonly [kind: PinKind, listing: boolean]>>> = {
@@ -330,13 +386,14 @@ const readPins = (pins: ServicePins, call: ReadCall, deps: AccessDeps): Promise<
 }
 
 const createCheck = (deps: AccessDeps) => {
-  const { policy, catalog } = deps
+  const { policy, catalog, askForMore } = deps
   if (!policy) return (): StepResult => undefined
   const denial = createDenial(policy)
+  const check = createEnforcement(policy, askForMore)
   const judgeBy = (rules: ServicePolicy, call: ReadCall): StepResult | Promise<StepResult> => {
     const verdicts = judgeMessages(rules, call, catalog)
-    if (!verdicts.some(isUnlisted)) return check(denial, call, verdicts)
-    return catalog.refresh(call).then(() => check(denial, call, judgeMessages(rules, call, catalog)))
+    if (!verdicts.some(isUnlisted)) return check(call, verdicts)
+    return catalog.refresh(call).then(() => check(call, judgeMessages(rules, call, catalog)))
   }
   const judge = (call: ReadCall): StepResult | Promise<StepResult> => {
     const { address, principal, envelope } = call

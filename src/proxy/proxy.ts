@@ -1,18 +1,19 @@
 // Every way to a service: a call over HTTP, a WebSocket, an event stream of HTTP+SSE, each judged by the
 // steps of admit.ts; here, or in the object of one session.
 import { encodeBase64url } from '../kit/bytes.ts'
+import { requestUrl } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
-import type { ProxiedCalls } from '../ports/call.ts'
-import type { Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
+import type { ProxiedCalls, Refuse } from '../ports/call.ts'
+import type { AskForMore, Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
 import type { CallRates } from '../ports/policy.ts'
-import type { Runtime, LocatedCall } from '../ports/runtime.ts'
-import type { Service } from '../ports/services.ts'
+import type { Runtime, LocatedCall, SessionLocation } from '../ports/runtime.ts'
+import type { Directory, Service } from '../ports/services.ts'
 import { createAdmission } from './admission.ts'
 import { type AdmitDeps, type SelectUpstream, createAdmit } from './admit.ts'
 import { ownerOf, createBodyBudget, createConcurrencyLimit, createMcpSessions } from './callers.ts'
-import { type MakeCall, createMakeCall } from './fetch.ts'
+import { type MakeCall, createFetchProxy, createMakeCall, headOf } from './fetch.ts'
 import { type ListAccess, type TrimFor, createPolicyTrim, trimByBoth } from './lists.ts'
 import { createFinish, askedOf } from './outcome.ts'
 import type { ResolveDeps } from './resolve.ts'
@@ -31,7 +32,7 @@ import {
   type ServerAdapterDeps,
   createServerAdapter,
 } from './transports/server-adapter.ts'
-import { createToolCatalog } from './access.ts'
+import { type KnownTools, createToolCatalog } from './access.ts'
 import { createCredentialRecovery } from './upstream-credential.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
 
@@ -56,6 +57,10 @@ export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
   readonly sessionId?: string | undefined
   /** Besides the access rules; absent: lists are passed on as these leave them. */
   readonly trim?: TrimFor | undefined
+  /** How a person is asked for more than they let an app do. */
+  readonly askForMore: AskForMore
+  /** What servers have said of their tools; the consent page shows them too. */
+  readonly knownTools: KnownTools
   /** Absent: no rate limits of calls. */
   readonly rates?: CallRates | undefined
 }
@@ -125,13 +130,20 @@ const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>
 
 /** The tools that are known, and what callers see of lists. */
 const createListAccess = (
-  { runtime, policy, trim, record }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim' | 'record'>,
+  {
+    runtime,
+    policy,
+    trim,
+    record,
+    knownTools: known,
+  }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim' | 'record' | 'knownTools'>,
   ask: MakeInternalCall,
 ): ListAccess => {
   const catalog = createToolCatalog({
     ask,
     now: runtime.now,
     singleFlight: createSingleFlight(runtime),
+    known,
     changed: (service) => policy?.of(service)?.pins?.changed(),
   })
   const byRules = policy && createPolicyTrim(policy, catalog, record)
@@ -189,6 +201,35 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
       const adapter = adapterOf(service)
       if (!adapter) throw new Refusal('session.unknown', `${service.id} is no server elsewhere`)
       return adapter.server(request, about, sessionId)
+    },
+  }
+}
+
+interface SessionGatewayDeps extends ProxyDeps {
+  readonly directory: Directory
+  readonly refuse: Refuse
+  /** Makes sure that the services of a path and host are the newest. */
+  readonly refresh: { request(path: string, host?: string): unknown }
+}
+
+/** The gateway inside one session object: it serves the calls of that session alone. `id`: of the session. */
+export const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLocation => {
+  const { runtime, directory, refuse, refresh } = deps
+  const { sessionLocations: _, ...transports } = runtime.transports
+  const proxy = createProxy({ ...deps, runtime: { ...runtime, transports }, sessionId: id })
+  const client = createFetchProxy({ makeCall: proxy.makeCall, refuse })
+  return {
+    async client(request, context) {
+      const at = requestUrl(request.url)
+      await refresh.request(at.path, at.host)
+      return client(request, headOf(request, context, at), transports.fetch)
+    },
+    async server(request, about) {
+      // The sender already knows the service.
+      await refresh.request(`/${about.service}/mcp`)
+      const service = directory.service(about.service)
+      if (!service) throw new Refusal('session.unknown', `no service ${about.service}`)
+      return proxy.server(service, request, about)
     },
   }
 }

@@ -41,7 +41,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'client.refused': denied('count', 'why'),
   'client.updated': done('redirect_uris'),
   'client.deleted': done('grants'),
-  'consent.allowed': done('how', 'resource', 'scopes'),
+  'consent.allowed': done('how', 'resource', 'scopes', 'excluded'),
   'consent.denied': denied('resource', 'scopes'),
   'grant.issued': done('resource', 'scopes'),
   'grant.refreshed': done('resource', 'scopes', 'generation'),

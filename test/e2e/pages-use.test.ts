@@ -15,7 +15,9 @@ const phone = { width: 390, height: 844 }
 
 describeInBrowser('the consent page', () => {
   const ordinary = stateNames.filter((name) =>
-    /^consent-(document|loopback|dynamic|registered|step|short|elsewhere)/.test(name),
+    /^consent-(document|loopback|dynamic|registered|step|short|elsewhere|levels(?!-hostile|-more))/.test(
+      name,
+    ),
   )
 
   test.each([

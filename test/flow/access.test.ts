@@ -87,6 +87,8 @@ describe.each(runtimes)('access rules %s', (where, open) => {
           ruled: { url: plain.url, access },
           streamed: { url: stream.url, access: { ...access, deny: [] } },
           topmost: { url: plain.url },
+          // Nobody signs in, so that no page tells them before they call.
+          shut: { url: plain.url, auth_required: false },
           socketed: {
             url: socket.url,
             access: { groups: ['staff'], tools: { hidden_tool: 'deny', '*': 'read' } },
@@ -237,12 +239,12 @@ describe.each(runtimes)('access rules %s', (where, open) => {
   })
 
   it('close a service to those whom no rule names, streams and sessions too', async () => {
-    const caller = await at('topmost', yamada)
+    const caller = callerOf(gateway, `${gateway.origin}/shut/mcp`, '')
     plain.heard.length = 0
     const answer = await told(await caller.post(rpc('initialize', { protocolVersion: '2025-11-25' })))
     expect(answer.error).toMatchObject({
       code: 1403,
-      message: "Access denied: You don't have access to server 'topmost'",
+      message: "Access denied: You don't have access to server 'shut'",
       data: { code: 'policy.service' },
     })
     expect([(await caller.get()).status, (await caller.delete()).status]).toEqual([403, 403])
@@ -372,9 +374,8 @@ describe.each(runtimes)('access rules %s', (where, open) => {
         code: id === 'ruled' ? 'policy.permission' : 'policy.tool',
       })
       client.socket.close()
-      const other = { headers: { authorization: `Bearer ${(await at('topmost', yamada)).token}` } }
       await expect(
-        dialSocket(`${(gateway.listens ?? gateway.origin).replace('http', 'ws')}/topmost/mcp`, other),
+        dialSocket(`${(gateway.listens ?? gateway.origin).replace('http', 'ws')}/shut/mcp`, {}),
       ).rejects.toThrow('403')
     }
   })

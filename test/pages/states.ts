@@ -6,6 +6,7 @@ import type {
   ClientView,
   ConnectUpstreamView,
   ConnectedAppsView,
+  ConsentLevels,
   ConsentView,
   HomeView,
   LoginView,
@@ -72,6 +73,52 @@ const native = {
   host: 'cursor:',
   loopback: false,
   native: true,
+}
+
+const jiraTools = [
+  ['search_issues', 'Find issues with JQL', 'read'],
+  ['get_issue', 'Read one issue with its comments', 'read'],
+  ['list_projects', 'List the projects you can see', 'read'],
+  ['list_boards', 'List boards', 'read'],
+  ['create_issue', 'Create an issue', 'write'],
+  ['update_issue', 'Change fields of an issue', 'write'],
+  ['transition_issue', 'Move an issue to another status', 'write'],
+  ['add_comment', 'Comment as you', 'write'],
+  ['delete_issue', 'Delete an issue for good', 'execute'],
+  ['delete_comment', 'Delete a comment for good', 'execute'],
+] as const
+
+/** Of a person who may write. */
+export const writer: ConsentLevels = {
+  more: false,
+  ceiling: 'write',
+  chosen: 'write',
+  tools: jiraTools.map(([name, about, need]) => ({
+    name,
+    about,
+    need,
+    ticked: need !== 'execute',
+    ...(need === 'execute' && {
+      locked: { allowed: false, code: 'policy.permission', need, have: 'write' } as const,
+    }),
+  })),
+}
+
+/** Of a person who may everything. */
+export const administrator: ConsentLevels = {
+  more: false,
+  ceiling: 'admin',
+  chosen: 'write',
+  tools: [
+    ...jiraTools.map(([name, about, need]) => ({ name, about, need, ticked: need !== 'execute' })),
+    { name: 'purge_project', about: 'Remove a project and all of its issues', need: 'admin', ticked: false },
+    {
+      name: 'export_all',
+      need: 'read',
+      ticked: false,
+      locked: { allowed: false, code: 'policy.denied', reason: 'Nobody takes everything along.' },
+    },
+  ],
 }
 
 /** Names that would fool a reader, a parser or a layout. */
@@ -384,6 +431,63 @@ const consentStates = (pages: Pages) => {
     'consent-elsewhere': show({
       ...consent,
       redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false },
+    }),
+    'consent-levels': show({ ...consent, client: claude, redirect: loopback, access: writer }),
+    'consent-levels-admin': show({ ...consent, access: administrator }),
+    'consent-levels-reader': show({
+      ...consent,
+      access: {
+        ...writer,
+        ceiling: 'read',
+        chosen: 'read',
+        tools: writer.tools.map((tool) =>
+          tool.need === 'read'
+            ? tool
+            : { ...tool, ticked: false, locked: { allowed: false, code: 'policy.permission', have: 'read' } },
+        ),
+      },
+    }),
+    'consent-levels-unknown': show({
+      ...consent,
+      client: cursor,
+      redirect: native,
+      access: { ...writer, ceiling: 'execute', tools: [] },
+    }),
+    'consent-levels-more': show({
+      ...consent,
+      client: { ...cursor, name: 'Relay' },
+      redirect: {
+        ...consent.redirect,
+        uri: 'https://relay.example.org/oauth/callback',
+        host: 'relay.example.org',
+      },
+      scopes: [{ name: 'mcp', fresh: false }],
+      again: 'same',
+      access: {
+        ...writer,
+        more: true,
+        before: 'read',
+        tools: writer.tools.filter(({ need }) => need !== 'execute'),
+      },
+    }),
+    'consent-levels-more-destructive': show({
+      ...consent,
+      scopes: [{ name: 'mcp', fresh: false }],
+      again: 'same',
+      access: { ...administrator, more: true, before: 'write', chosen: 'execute', ceiling: 'execute' },
+    }),
+    'consent-levels-hostile': show({
+      ...hostile(hostileNames.override),
+      access: {
+        ...administrator,
+        tools: Object.values(hostileNames).map((name, i) => ({
+          name: name.slice(0, 250),
+          about: name,
+          need: (['read', 'write', 'execute', 'admin'] as const)[i % 4] ?? 'read',
+          ticked: false,
+          ...(i % 3 === 0 && { locked: { allowed: false, code: 'policy.denied', reason: name } as const }),
+        })),
+      },
     }),
     'consent-many-scopes': show({
       ...consent,

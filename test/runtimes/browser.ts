@@ -8,8 +8,12 @@ export interface Page {
   readonly status: number
   readonly headers: Headers
   readonly body: string
-  /** The form whose action path is the given one, with the fields it would send. */
-  form(actionPath: string): { readonly action: string; readonly fields: Record<string, string> }
+  /** The form whose action path is the given one, with the fields it would send; of several of a name the last. */
+  form(actionPath: string): {
+    readonly action: string
+    readonly fields: Record<string, string>
+    readonly pairs: readonly (readonly [string, string])[]
+  }
 }
 
 export interface Browser {
@@ -21,7 +25,12 @@ export interface Browser {
    * with status 0.
    */
   go(url: string, init?: RequestInit): Promise<Page>
-  submit(page: Page, actionPath: string, fields: Record<string, string>): Promise<Page>
+  /** A field that is given replaces all of its name; of one that is undefined nothing is sent. */
+  submit(
+    page: Page,
+    actionPath: string,
+    fields: Record<string, string | readonly string[] | undefined>,
+  ): Promise<Page>
 }
 
 const unescape = (text: string): string =>
@@ -42,13 +51,11 @@ const formOf = (body: string, base: string, actionPath: string) => {
   for (const [, open = '', inner = ''] of body.matchAll(/(<form\b[^>]*>)([\s\S]*?)<\/form>/gi)) {
     const action = new URL(attribute(open, 'action') ?? '', base)
     if (action.pathname !== actionPath) continue
-    const inputs = [...inner.matchAll(/<input\b[^>]*>/gi)].map(
-      ([tag]) => [attribute(tag, 'name'), attribute(tag, 'value') ?? ''] as const,
-    )
-    return {
-      action: action.href,
-      fields: Object.fromEntries(inputs.filter((pair): pair is [string, string] => pair[0] !== undefined)),
-    }
+    const pairs = [...inner.matchAll(/<input\b[^>]*>/gi)]
+      .filter(([tag]) => !/\stype="(?:radio|checkbox)"/i.test(tag) || /\schecked[\s>]/i.test(tag))
+      .map(([tag]) => [attribute(tag, 'name'), attribute(tag, 'value') ?? ''] as const)
+      .filter((pair): pair is readonly [string, string] => pair[0] !== undefined)
+    return { action: action.href, fields: Object.fromEntries(pairs), pairs }
   }
   throw new Error(`no form to ${actionPath} on ${base}:\n${body.slice(0, 2000)}`)
 }
@@ -109,8 +116,16 @@ export const createBrowser = (fetch: Fetch, origin: string, cookies = new Map<st
     session: sessionCookieOf(origin),
     go,
     submit(page, actionPath, fields) {
-      const { action, fields: hidden } = page.form(actionPath)
-      const body = new URLSearchParams({ ...hidden, ...fields }).toString()
+      const { action, pairs } = page.form(actionPath)
+      const given = Object.entries(fields).flatMap(([name, value]) =>
+        [value ?? []].flat().map((one): readonly [string, string] => [name, one]),
+      )
+      const body = new URLSearchParams(
+        [...pairs.filter(([name]) => !Object.hasOwn(fields, name)), ...given].map(([name, value]) => [
+          name,
+          value,
+        ]),
+      ).toString()
       return go(action, {
         method: 'POST',
         body,

@@ -84,15 +84,23 @@ export const authorizeUrl = (
   return { url: `${origin}/oauth/authorize?${query}`, verifier, state }
 }
 
+/** Everything that the page offers: without access rules it offers no choice. */
+const everything = { decision: 'allow', preset: 'execute', admin: 'on' }
+
 /**
  * Signs in where the login page is met, allows where the consent page is met; answers the URL of the client's
- * redirect.
+ * redirect. `choice`: fields of the consent form.
  */
-export const allow = async (browser: Browser, url: string, who = person): Promise<URL> => {
+export const allow = async (
+  browser: Browser,
+  url: string,
+  who = person,
+  choice: Parameters<Browser['submit']>[2] = everything,
+): Promise<URL> => {
   let page = await browser.go(url)
   if (page.status !== 0 && page.body.includes('name="password"'))
-    page = await browser.submit(page, '/login', who)
-  if (page.status !== 0) page = await browser.submit(page, '/oauth/consent', { decision: 'allow' })
+    page = await browser.submit(page, '/login', { username: who.username, password: who.password })
+  if (page.status !== 0) page = await browser.submit(page, '/oauth/consent', choice)
   if (page.status !== 0)
     throw new Error(`no redirect to the client: ${page.status} ${page.url}\n${page.body.slice(0, 2000)}`)
   return new URL(page.url)

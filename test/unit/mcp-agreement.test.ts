@@ -232,7 +232,7 @@ describe('an earlier request', () => {
     for (const version of [undefined, '2025-03-26', '2025-06-18', '2025-11-25']) {
       for (const body of [
         old,
-        [old, old],
+        [old, { ...old, id: '1' }],
         { jsonrpc: '2.0', id: 1, method: 'initialize', params: {} },
         { jsonrpc: '2.0', id: 1, result: {} },
       ]) {

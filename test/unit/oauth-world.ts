@@ -18,10 +18,12 @@ import { createMetadata } from '../../src/oauth/metadata.ts'
 import { createClientConfiguration, createRegister } from '../../src/oauth/registration.ts'
 import { createSigner } from '../../src/oauth/signing-keys.ts'
 import { createToken } from '../../src/oauth/token-endpoint.ts'
+import { createStepUps } from '../../src/oauth/step-up.ts'
 import { createTokens } from '../../src/oauth/tokens.ts'
 import { createPages } from '../../src/pages/views.ts'
 import type { Handler, Limit, BrowserSession } from '../../src/ports/modules.ts'
 import type { Person } from '../../src/ports/people.ts'
+import type { ConsentChoices, Denied, ServicePolicy } from '../../src/ports/policy.ts'
 import type { Outbound, Runtime } from '../../src/ports/runtime.ts'
 import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
@@ -70,6 +72,8 @@ export interface WorldOptions {
   readonly limit?: Limit
   /** Whether an administrator has blocked everybody. */
   readonly blocked?: () => boolean
+  /** What people may let apps do; absent: there are no access rules. */
+  readonly choices?: () => ConsentChoices | Denied
 }
 
 /** One page of the outer web: what a GET of its URL answers, or how it fails. */
@@ -136,6 +140,7 @@ export const createWorld = async ({
   origins = [origin],
   limit = noLimit,
   blocked = () => false,
+  choices,
 }: WorldOptions = {}) => {
   const config = parseConfig(input)
   const clock = { now: Date.UTC(2026, 0, 1) }
@@ -205,7 +210,11 @@ export const createWorld = async ({
     standing: () => Promise.resolve(undefined),
     begin: () => Promise.reject(new Refusal('connection.unknown')),
   }
+  const stepUps = createStepUps({ runtime, issuer: origin })
+  const ruled = { of: () => (choices ? ({} as ServicePolicy) : undefined) }
   const consent = createConsent({
+    choices: () => Promise.resolve(choices?.()),
+    stepUps,
     runtime,
     config,
     directory,
@@ -221,7 +230,7 @@ export const createWorld = async ({
     blocks,
   })
   const handlers = {
-    ...createMetadata({ config, directory, signer }),
+    ...createMetadata({ config, directory, signer, policy: ruled }),
     register: createRegister({ directory, clients, limit, record }),
     manage: createClientConfiguration({ runtime, directory, clients, grants, record }),
     authorize: createAuthorize({ runtime, directory, find, clients, pendingRequests, sessions, limit }),
@@ -259,6 +268,7 @@ export const createWorld = async ({
     tokens,
     pendingRequests,
     consent,
+    stepUps,
     handlers,
     guard,
   }

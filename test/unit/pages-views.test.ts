@@ -62,21 +62,20 @@ describe('the consent page', () => {
   test('shows who asks, as whom, for which service, with which permissions, for how long and where Allow leads, in that order [A7] [H-E1, H-C1]', async () => {
     const shown = await text()
     const order = [
-      'Verified domain',
       'Allow <bdi>ChatGPT</bdi> to use <bdi>Jira tools</bdi>?',
-      'Signed in as',
+      'Verified domain',
       'ana@example.com',
       'Switch account',
-      'Service',
-      'Jira tools',
       'This app can',
       'on your behalf',
-      '30 days',
+      'Issues, boards and comments of the team.',
       'Sends you back to',
       '>chatgpt.com<',
+      '30 days',
       'value="allow"',
       'value="deny"',
       'Why am I seeing this?',
+      'mcp.example.com',
     ]
     let at = shown.indexOf('<main')
     for (const part of order) {
@@ -153,8 +152,8 @@ describe('the consent page', () => {
     expect(shown).toContain('Show 35 more')
   })
 
-  test('promises no place to revoke, because there is none yet', async () => {
-    expect(await text()).not.toMatch(/revoke|dashboard|settings/i)
+  test('says where access is ended', async () => {
+    expect(await text()).toContain('until you revoke it in <a href="/account/apps">Connected apps</a>')
   })
 
   test.each(Object.entries(hostileNames))(
