@@ -53,19 +53,28 @@ type Action = (
   about: { readonly session: BrowserSession; readonly by: string; readonly filter: GrantFilter },
 ) => Promise<unknown>
 
+/** What another administrator, or a second click, ended meanwhile has ended as it was asked for. */
+const unlessGone = async (ended: Promise<void>): Promise<void> => {
+  try {
+    await ended
+  } catch (error) {
+    if (!(error instanceof Refusal) || !['grant.unknown', 'block.unknown'].includes(error.code)) throw error
+  }
+}
+
 const createActions = (admin: AccessAdmin): Readonly<Record<string, Action>> => {
   const field = (form: ReadonlyMap<string, string>, name: string) => form.get(name) || undefined
   const party = (form: ReadonlyMap<string, string>) =>
     partyOf({ user: field(form, 'user'), client: field(form, 'client'), domain: field(form, 'domain') })
   return {
-    'end': (form, { by }) => admin.revoke(form.get('grant') ?? '', by),
+    'end': (form, { by }) => unlessGone(admin.revoke(form.get('grant') ?? '', by)),
     'end-all': (_, { by, filter }) => admin.revokeAll(filter, by),
     async 'block'(form, { session, by }) {
       const blocked = party(form)
       requireOthers(session.person, blocked)
       await admin.block(blocked, by)
     },
-    'unblock': (form, { by }) => admin.unblock(party(form), by),
+    'unblock': (form, { by }) => unlessGone(admin.unblock(party(form), by)),
     async 'sign-out'(form, { by }) {
       const { user } = partyOf({ user: field(form, 'user') })
       if (user !== undefined) await admin.signOut(user, by)

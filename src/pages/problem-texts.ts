@@ -105,6 +105,10 @@ export const problems = {
     ['Administrator: add the user or group under `admins` in the configuration.'],
     { onward: services },
   ),
+  'admin.last': you('Last administrator', [
+    'Add another administrator under `admins` first.',
+    'To block the last one all the same, use `postern blocks add` with `--force`.',
+  ]),
   'route.unknown': you(
     'Page not found',
     ['Check the URL. MCP URLs end in `/mcp`. The home page lists them.'],

@@ -308,6 +308,8 @@ describe.each(runtimes)('%s', (_, open) => {
       expect((await act({ action: 'end', grant: grant?.id ?? '' }, '?user=local:ana')).url).toBe(
         `${house.origin}${path}?user=local%3Aana`,
       )
+      const again = await act({ action: 'end', grant: grant?.id ?? '' }, '?user=local:ana')
+      expect([again.status, again.url]).toEqual([200, `${house.origin}${path}?user=local%3Aana`])
       expect([await status(one.tokens.access_token), await status(two.tokens.access_token)]).toEqual([
         401, 200,
       ])

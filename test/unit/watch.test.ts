@@ -194,10 +194,10 @@ describe('where the storage tells of changes', () => {
     expect(log).toEqual(['given back'])
   })
 
-  it('asks nothing about a service that needs no token and that only a configuration changes', async () => {
+  it('asks nothing about a service that needs no token, but hears of a lock', async () => {
     const { watch, state, log, ends, end } = world(true)
     watch.caller({ ...holder, principal: undefined }, end)
     await pass(60_000)
-    expect([log, state.looks, ends]).toEqual([[], 0, []])
+    expect([log, state.looks, ends]).toEqual([['+closures'], 0, []])
   })
 })
