@@ -23,6 +23,8 @@ export interface Load {
   readonly seconds: number
   /** Bytes of the request body; about 250 when absent. */
   readonly bodyBytes?: number
+  /** tools/list in place of tools/call. */
+  readonly list?: boolean
   readonly folder: string
 }
 
@@ -40,6 +42,9 @@ export const body = (bytes = 0): string => {
   const small = of(message)
   return bytes <= small.length ? small : of(message + 'x'.repeat(bytes - small.length))
 }
+
+const bodyOf = ({ bodyBytes, list }: Pick<Load, 'bodyBytes' | 'list'>): string =>
+  list ? JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }) : body(bodyBytes)
 
 /** The middle one; of an even number the mean of the two in the middle. */
 export const median = (numbers: readonly number[]): number => {
@@ -60,7 +65,7 @@ const expectedOf = async (candidate: Candidate, load: Load): Promise<string> => 
   const response = await fetch(candidate.url(load.workload) ?? '', {
     method: 'POST',
     headers: headersOf(candidate.token(load.workload)),
-    body: body(load.bodyBytes),
+    body: bodyOf(load),
   })
   const text = await response.text()
   if (response.status !== 200 || !text.includes('"result"'))
@@ -174,7 +179,7 @@ export const measure = async (
   load: Load,
 ): Promise<Map<string, Measured[]>> => {
   const able = candidates.filter((candidate) => candidate.url(load.workload) !== undefined)
-  writeFileSync(join(load.folder, 'body'), body(load.bodyBytes))
+  writeFileSync(join(load.folder, 'body'), bodyOf(load))
   return turnByTurn(able, load.rounds, async (candidate, round) => {
     writeFileSync(join(load.folder, 'expected'), await expectedOf(candidate, load))
     return turn(candidate, load, round < 0 ? Math.min(2, load.seconds) : load.seconds)

@@ -11,7 +11,7 @@ import { type Build, startGateway, thisCheckout } from './gateway.ts'
 import { has, pause, type Running, start } from './machine.ts'
 
 /** What the upstream answers, by the path it is asked at. */
-export const workloads = ['json', 'sse', 'big', 'idle'] as const
+export const workloads = ['json', 'sse', 'big', 'idle', 'list'] as const
 export type Workload = (typeof workloads)[number]
 
 export interface Candidate {
@@ -52,14 +52,21 @@ export const startPostern = async (
   folder: string,
   origin: string,
   build: Build = thisCheckout,
+  {
+    access,
+    more = {},
+  }: { readonly access?: object; readonly more?: { readonly mcp_services?: object } } = {},
 ): Promise<Candidate> => {
   const services = Object.fromEntries(
-    workloads.map((workload) => [`up-${workload}`, { url: `${origin}/${workload}` }]),
+    workloads.map((workload) => [
+      `up-${workload}`,
+      { url: `${origin}/${workload}`, ...(access && { access }) },
+    ]),
   )
   const limits = { max_concurrent_calls: 100_000, max_open_streams: 100_000 }
   const gateway = await startGateway(
     folder,
-    { local_users: [person], ...limits, mcp_services: services },
+    { local_users: [person], ...limits, ...more, mcp_services: { ...services, ...more.mcp_services } },
     build,
   )
   const tokens = new Map<Workload, string>()

@@ -1,6 +1,7 @@
 /* The upstream of the benchmark: one thread, epoll, keep-alive. It answers every complete request at once:
  *   /json  a JSON-RPC result of about 200 bytes        /sse   the same result as one server-sent event, chunked
  *   /idle  the head of an event stream and one event, then silence        /big   a result of 64 kB
+ *   /list  a list of 100 tools
  * Fast enough that the gateway is what is measured. Usage: upstream PORT */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,8 +19,20 @@
 #define MOST (4 << 20)
 struct conn { int fd; size_t used, room; char *data; };
 
-static char *json, *sse, *idle, *big;
-static size_t json_len, sse_len, idle_len, big_len;
+static char *json, *sse, *idle, *big, *list;
+static size_t json_len, sse_len, idle_len, big_len, list_len;
+
+/* echo and tool-0 to tool-98, each with a description and a schema. */
+static char *tools(void) {
+  char *all = malloc(65536), *at = all;
+  at += sprintf(at, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"tools\":[");
+  for (int i = -1; i < 99; i++) {
+    at += sprintf(at, i < 0 ? "{\"name\":\"echo\"" : ",{\"name\":\"tool-%d\"", i);
+    at += sprintf(at, ",\"description\":\"Says what it was told, as the tools of a benchmark do.\",\"inputSchema\":{\"type\":\"object\",\"properties\":{\"message\":{\"type\":\"string\"}},\"required\":[\"message\"]},\"annotations\":{\"readOnlyHint\":true}}");
+  }
+  sprintf(at, "]}}");
+  return all;
+}
 
 static void prepare(void) {
   const char *result = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"The quick brown fox jumps over the lazy dog, and the gateway lets it.\"}],\"structuredContent\":{\"n\":42,\"ok\":true}}}";
@@ -34,6 +47,8 @@ static void prepare(void) {
   text[n] = 0;
   char *body;
   size_t body_len = asprintf(&body, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]}}", text);
+  char *listed = tools();
+  list_len = asprintf(&list, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", strlen(listed), listed);
   big_len = asprintf(&big, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", body_len, body);
 }
 
@@ -44,6 +59,7 @@ static void answer(int fd, const char *head) {
   if (path && !strncmp(path + 1, "/sse", 4)) { text = sse; left = sse_len; }
   if (path && !strncmp(path + 1, "/idle", 5)) { text = idle; left = idle_len; }
   if (path && !strncmp(path + 1, "/big", 4)) { text = big; left = big_len; }
+  if (path && !strncmp(path + 1, "/list", 5)) { text = list; left = list_len; }
   while (left > 0) {
     ssize_t n = send(fd, text, left, MSG_NOSIGNAL);
     if (n <= 0) {
