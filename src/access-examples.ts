@@ -88,6 +88,8 @@ export interface ExampleCall {
   readonly groups?: readonly string[] | undefined
   /** Undefined: an app that registered itself. */
   readonly client?: string | undefined
+  /** The https host that its code went to. */
+  readonly redirect?: string | undefined
   /** `service:tool`. */
   readonly tool: string
   readonly arguments?: Readonly<Record<string, unknown>> | undefined
@@ -133,8 +135,13 @@ const callerOf = (config: Config, call: ExampleCall): PolicyCaller => {
   if (call.as === anonymous) return undefined
   const known = localPerson(config, call.as)
   const person = known ? { ...known, groups: call.groups ?? known.groups } : personOf(config, call)
-  const consented = { level: call.consent ?? 'admin', excluded: [] } as const
-  return { person, personKey: personKey(person), clientId: call.client ?? someApp, consented }
+  return {
+    person,
+    personKey: personKey(person),
+    clientId: call.client ?? someApp,
+    redirectHost: call.redirect ?? '',
+    consented: { level: call.consent ?? 'admin', excluded: [] },
+  }
 }
 
 /** Whether any rules are written. */

@@ -225,8 +225,13 @@ const callerThen = (
     },
     personKey: person,
     clientId: client,
+    ...(snapshot.redirect !== undefined && { redirectHost: snapshot.redirect }),
   }
 }
+
+/** Whether rules ask where the code of an app went, which earlier versions did not keep. */
+const asksForRedirects = ({ access, mcp_services: services }: Config): boolean =>
+  JSON.stringify([access, Object.values(services).map((service) => service.access)]).includes('"redirect:')
 
 const callerNow = (
   caller: PolicyCaller | 'unknown',
@@ -236,8 +241,8 @@ const callerNow = (
   if (person === null || client === null || !person.startsWith('local:')) return caller
   const found = config.local_users.find(({ username }) => `local:${username}` === person)
   const groups = found?.groups ?? []
-  const known = caller === 'unknown' ? undefined : caller?.person
-  const { email = known?.email } = found ?? {}
+  const known = caller === 'unknown' ? undefined : caller
+  const { email = known?.person.email } = found ?? {}
   return {
     person: {
       provider: 'local',
@@ -247,6 +252,7 @@ const callerNow = (
     },
     personKey: person,
     clientId: client,
+    ...(known?.redirectHost !== undefined && { redirectHost: known.redirectHost }),
   }
 }
 
@@ -335,8 +341,9 @@ export const replay = ({
   groups,
 }: ReplayInput): Replayed => {
   const totals = createTotals()
-  const rulesBefore = createRulesFor(withStored(before, stored))
-  const rulesAfter = createRulesFor(withStored(after, stored))
+  const both = [withStored(before, stored), withStored(after, stored)] as const
+  const [rulesBefore, rulesAfter] = [createRulesFor(both[0]), createRulesFor(both[1])]
+  const redirects = both.some(asksForRedirects)
   const [callers, profiles, answers] = [
     createMemo<{ readonly caller: PolicyCaller | 'unknown' }>(),
     createMemo<string>(),
@@ -345,7 +352,10 @@ export const replay = ({
   const unsaid = (recorded: boolean): Compared => ({ before: recorded, after: undefined, drifted: false })
   const callerOf = (call: AuditCombination): PolicyCaller | 'unknown' => {
     const then = callerThen(call, call.subject === null ? undefined : subjectAt(call.subject))
-    return groups === 'now' ? callerNow(then, call, after) : then
+    const caller = groups === 'now' ? callerNow(then, call, after) : then
+    return redirects && caller !== 'unknown' && caller && caller.redirectHost === undefined
+      ? 'unknown'
+      : caller
   }
   const judge = (call: AuditCombination, recorded: boolean): Compared => {
     const { person, client, subject: hash, method, name } = call

@@ -14,6 +14,7 @@ export interface ExplainOptions {
   readonly as: string
   readonly groups?: string
   readonly client?: string
+  readonly redirect?: string
   readonly tool: string
   readonly arguments?: string
   readonly consent?: string
@@ -91,6 +92,7 @@ export const explainPolicy = async (
     as: options.as,
     groups: listOf(options.groups),
     client: options.client,
+    redirect: options.redirect,
     tool: options.tool,
     arguments: argumentsOf(options.arguments),
     consent: levelOf(options.consent),

@@ -186,6 +186,7 @@ const addPolicyVerbs = (policy: Command): void => {
     .requiredOption('--tool <service:tool>', 'The tool, e.g. jira:create_issue.')
     .option('--groups <names>', 'Groups of the user, separated by commas. Default: those of the local user.')
     .option('--client <id>', 'client_id of the app. Default: an app that registered itself.')
+    .option('--redirect <host>', 'https host that the authorization code of the app went to. Default: none.')
     .option('--arguments <json>', 'Arguments of the call, as a JSON object.')
     .option('--consent <level>', 'What the user let the app do: read, write, execute or admin (the default).')
     .action(async (options: ExplainOptions, command: Command) => {

@@ -104,6 +104,10 @@ export const redirectMatches = (registered: string, requested: string): boolean 
 export const withoutLoopbackPort = (redirectUri: string): string =>
   judgeRedirectUri(redirectUri) === 'loopback' ? redirectUri.replace(/:\d+(?=[/?]|$)/, '') : redirectUri
 
+/** The host (and port) of an https URL; empty for anything else. */
+export const httpsHost = (raw: string): string =>
+  raw.startsWith('https://') && URL.canParse(raw) ? new URL(raw).host : ''
+
 /**
  * What a person is shown of where the answer goes: host (and port), or `scheme:` of an app, whose authority
  * anybody could have chosen. Empty for a URI of no kind.

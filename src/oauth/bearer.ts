@@ -3,6 +3,7 @@
 import { decodeJwt } from 'jose'
 import { levelNamed, lowerOf } from '../kit/levels.ts'
 import { type RefusalCode, type RequestFacts, Refusal } from '../kit/refusal.ts'
+import { httpsHost } from '../kit/urls.ts'
 import type { AuthenticateBearer, Signer } from '../ports/modules.ts'
 import type { Consented, Principal } from '../ports/people.ts'
 
@@ -203,6 +204,7 @@ export const createAuthenticateBearer = ({
       personKey: subjectOf(grant),
       clientId: grant.clientId,
       clientName: grant.clientName,
+      redirectHost: httpsHost(grant.redirectUri),
       grantId: grant.id,
       ...(grant.flow !== undefined && { flow: grant.flow }),
       scopes,

@@ -20,7 +20,9 @@ export const strictness: readonly Need[] = [...ladder, 'deny']
 type Test<Subject> = (subject: Subject) => boolean | undefined
 
 /** Who calls: nobody where a service asks for no login. */
-export type PolicyCaller = Pick<Principal, 'person' | 'personKey' | 'clientId' | 'consented'> | undefined
+export type PolicyCaller =
+  | Pick<Principal, 'person' | 'personKey' | 'clientId' | 'redirectHost' | 'consented'>
+  | undefined
 
 export interface AccessRule {
   readonly id: string
@@ -146,7 +148,7 @@ const whoTest = (
 
 // Apps.
 
-const clientTest = (pattern: string, configured: ReadonlySet<string>): Test<string> => {
+const clientIdTest = (pattern: string, configured: ReadonlySet<string>): Test<string> => {
   if (pattern === 'configured') return (id) => configured.has(id)
   if (pattern === 'document') return (id) => !configured.has(id) && isDocumentClient(id)
   if (pattern === 'dynamic') return (id) => !configured.has(id) && !isDocumentClient(id)
@@ -159,6 +161,17 @@ const clientTest = (pattern: string, configured: ReadonlySet<string>): Test<stri
   return (id) => matches(glob, id, true)
 }
 
+type App = Pick<NonNullable<PolicyCaller>, 'clientId' | 'redirectHost'>
+
+const clientTest = (pattern: string, configured: ReadonlySet<string>): Test<App> => {
+  if (!pattern.startsWith('redirect:')) {
+    const test = clientIdTest(pattern, configured)
+    return ({ clientId }) => test(clientId)
+  }
+  const host = pattern.slice('redirect:'.length).toLowerCase()
+  return ({ redirectHost }) => redirectHost === host
+}
+
 /** Callers without login use no app that is known. */
 const clientsTest = (
   config: AccessConfig,
@@ -167,7 +180,7 @@ const clientsTest = (
   if (!patterns) return undefined
   const configured = new Set(Object.keys(config.clients))
   const tests = patterns.map((pattern) => clientTest(pattern, configured))
-  return (caller) => (caller ? either(tests, caller.clientId) : false)
+  return (caller) => (caller ? either(tests, caller) : false)
 }
 
 // Rules.

@@ -39,6 +39,8 @@ export interface Principal {
   readonly clientId: string
   /** The client's display name at the time of consent; untrusted text. */
   readonly clientName: string
+  /** The host that the code of the grant went to, where that was https; empty where it went elsewhere. */
+  readonly redirectHost?: string
   readonly grantId: string
   /** ID of the flow that the grant came of (ports/modules.ts). */
   readonly flow?: string

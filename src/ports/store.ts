@@ -213,6 +213,8 @@ export interface AuditSubject {
     readonly groupsUnknown?: true | undefined
   }
   readonly client: string
+  /** `Principal.redirectHost`. Earlier versions kept none. */
+  readonly redirect?: string | undefined
   readonly scopes: readonly string[]
 }
 

@@ -278,6 +278,7 @@ export const createSnapshots = () => {
     const snapshot: AuditSubject = {
       person: { provider, subject, login, email, tenant, groups, groupsUnknown },
       client: principal.clientId,
+      redirect: principal.redirectHost,
       scopes: principal.scopes,
     }
     const text = JSON.stringify(snapshot)

@@ -78,12 +78,17 @@ const rows: readonly Row[] = [
   [
     'the name of an app',
     service('{ everyone: true, clients: ["Claude"] }'),
-    'config.yaml:2:78 mcp_services.a.access.clients[0] – "Claude" is not a client: use configured, document, dynamic, "domain:example.com", a pattern of a metadata document’s URL, or a client_id. Names of apps cannot be used, because any app may call itself anything',
+    'config.yaml:2:78 mcp_services.a.access.clients[0] – "Claude" is not a client: use configured, document, dynamic, "domain:example.com", "redirect:app.example.com", a pattern of a metadata document’s URL, or a client_id. Names of apps cannot be used, because any app may call itself anything',
   ],
   [
     'a domain with a scheme',
     service('{ everyone: true, clients: ["domain:https://claude.ai"] }'),
     'config.yaml:2:78 mcp_services.a.access.clients[0] – "domain:https://claude.ai" is not a domain: write "domain:example.com", in lower case, without a scheme or path',
+  ],
+  [
+    'a host of redirects with a scheme',
+    service('{ everyone: true, clients: ["redirect:https://claude.ai"] }'),
+    'config.yaml:2:78 mcp_services.a.access.clients[0] – "redirect:https://claude.ai" is not a host: write "redirect:app.example.com", in lower case, without a scheme or path',
   ],
   [
     'services in a rule of one service',

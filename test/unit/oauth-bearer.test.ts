@@ -59,6 +59,7 @@ describe('a call', () => {
     for (const good of [`Bearer ${access}`, `bearer ${access}`, `BEARER ${access}`])
       await expect(world.guard([good], at(world))).resolves.toMatchObject({
         person: { provider: 'local', subject: 'ana' },
+        redirectHost: 'app.test',
       })
     const bad = [
       'Bearer garbage',

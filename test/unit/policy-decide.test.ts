@@ -1,6 +1,7 @@
 // What access rules say of one call, by the rules of an organisation and people in it.
 import { describe, expect, it } from 'vitest'
 import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
+import { httpsHost } from '../../src/kit/urls.ts'
 import type { Arguments, Subject } from '../../src/ports/policy.ts'
 import { createDecide } from '../../src/policy/policy.ts'
 import { rulesOf } from '../../src/policy/rules.ts'
@@ -299,4 +300,40 @@ describe('what a server is told that a caller may do', () => {
     const decide = createDecide(rulesOf(denied, 'jira', denied.mcp_services['jira']?.access))
     expect([decide.permissions(who('ben')), decide.permissions(who('ana'))]).toEqual([[], ['read']])
   })
+})
+
+describe('an app by where its code went', () => {
+  const config = parseConfig({
+    oauth_providers: { okta: { issuer: 'https://example.okta.com', client_id: 'postern' } },
+    mcp_services: {
+      a: {
+        url: 'https://a.example/mcp',
+        access: { everyone: true, clients: ['redirect:app.example', 'redirect:dev.example:8443'] },
+      },
+    },
+  })
+  const { ask } = createAsking(config)
+  it.each([
+    ['app.example', true],
+    ['dev.example:8443', true],
+    ['dev.example', false],
+    ['evil.app.example', false],
+    ['app.example.evil.example', false],
+    ['', false],
+    [undefined, false],
+  ])('%s', (redirectHost, allowed) => {
+    const caller = { ...who('ana'), ...(redirectHost !== undefined && { redirectHost }) }
+    expect(ask('a', caller, { kind: 'service' }).allowed).toBe(allowed)
+  })
+
+  it.each([
+    ['https://app.example/cb', 'app.example'],
+    ['https://app.example:443/cb?x=1', 'app.example'],
+    ['https://APP.example:8443/', 'app.example:8443'],
+    ['https://app.example@evil.example/', 'evil.example'],
+    ['http://app.example/', ''],
+    ['http://127.0.0.1:5000/cb', ''],
+    ['cursor://app.example/cb', ''],
+    ['https://', ''],
+  ])('%s went to %j', (uri, host) => expect(httpsHost(uri)).toBe(host))
 })

@@ -18,9 +18,9 @@ import { callerOf, createAsking, organisation, tool, who } from './policy-world.
 const subjects = new Map<string, AuditSubject>()
 
 const call = (caller: Principal, more: Partial<AuditCombination> = {}): AuditCombination => {
-  const { person, personKey, clientId, scopes } = caller
-  const subject = JSON.stringify([personKey, clientId, person])
-  subjects.set(subject, { person, client: clientId, scopes })
+  const { person, personKey, clientId, redirectHost: redirect, scopes } = caller
+  const subject = JSON.stringify([personKey, clientId, person, redirect])
+  subjects.set(subject, { person, client: clientId, redirect, scopes })
   return {
     person: personKey,
     client: clientId,
@@ -132,6 +132,15 @@ describe('a replay', () => {
     // Rules where there were none.
     const none = parseConfig({ mcp_services: { jira: { url: 'https://jira.example.com/mcp' } } })
     expect(replayed(none, before, [call(who('dan'))])).toMatchObject({ refused: 1, drifted: 0 })
+  })
+
+  it('does not say what depends on where the code of an app went, where that was not kept', () => {
+    const after = changed({
+      allow: [{ groups: ['staff'], clients: ['redirect:app.example'], permissions: ['write'] }],
+    })
+    expect(replayed(before, after, [call(who('ben'))])).toMatchObject({ refused: 0, unsaid: 1 })
+    const kept = { ...who('ben'), redirectHost: '' }
+    expect(replayed(before, after, [call(kept)])).toMatchObject({ refused: 1, unsaid: 0 })
   })
 
   it('takes local users with the groups of now, on request', () => {
