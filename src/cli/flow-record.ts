@@ -166,6 +166,7 @@ const showText = (flow: ListedFlow): readonly string[] => {
     ['Service', flow.service],
     ['User', flow.user],
     ['Grant', flow.grant],
+    ['Previous', flow.previous],
   ].filter((pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== '')
   return [
     `${styleText(colours[state], state)}  ${endings[state]}${finding ? ` ${finding.say}` : ''}`,

@@ -258,18 +258,21 @@ const createWatchedRequests = ({ runtime, serviceOf }: FlowRecordingDeps, record
   const byId = new Map<string, Watched>()
   const flowOfPending = createRecent<string>()
 
-  const flowOf = (watched: Watched, response: Response): string | undefined => {
+  /** The flow, as far as this process knows it, and the pending request that leads to it. */
+  const flowOf = (watched: Watched, response: Response) => {
     const said = watched.events.find(({ flow }) => flow !== undefined)?.['flow'] ?? watched.refused?.['flow']
     const named = typeof said === 'string' ? said : undefined
     const pending = pendingIn(response.headers.get('location')) ?? pendingIn(watched.url.search) ?? named
     const known = watched.flow ?? (named !== undefined && flowIdShape.test(named) ? named : undefined)
     if (known !== undefined && pending !== undefined) flowOfPending.set(pending, known)
-    return known ?? (pending === undefined ? undefined : flowOfPending.get(pending))
+    return { pending, flow: known ?? (pending === undefined ? undefined : flowOfPending.get(pending)) }
   }
 
   return {
     byRequest,
     byId,
+    /** How modules read pending requests. */
+    reads: {} as { peek?: PendingReads['peek'] },
     /** A request turned out to be about this pending one. */
     learn(request: Request, id: string, pending: Pending): void {
       const watched = byRequest.get(request)
@@ -283,37 +286,33 @@ const createWatchedRequests = ({ runtime, serviceOf }: FlowRecordingDeps, record
         ...defined({ service: serviceOf(pending.resource) }),
       }
     },
-    keep(watched: Watched, response: Response, { ip, requestId }: RequestContext): void {
+    /** `peek`: reads a pending request that another process has met. */
+    keep(watched: Watched, response: Response, { ip, requestId }: RequestContext, peek: PeekFlow): void {
       const came = cameTo(watched, response)
       if (came.length === 0) return
+      const at = now()
+      const note = (flow: string): void => {
+        const about = aboutOf(watched, serviceOf)
+        for (const { step, result, code, answer = {} } of came) {
+          const request = step === watched.step ? requestFacts(watched, digest) : {}
+          const { status } = response
+          const more = { ...(code !== undefined && { code }), status, request, answer, ip, requestId }
+          recorder.note(flow, { at, step, result, ...more }, about)
+        }
+      }
       const begins = watched.step === 'register' || watched.step === 'authorize'
-      const flow = flowOf(watched, response) ?? (begins ? recorder.newId() : undefined)
-      if (flow === undefined) return
-      const about = aboutOf(watched, serviceOf)
-      for (const { step, result, code, answer = {} } of came)
-        recorder.note(
-          flow,
-          {
-            at: now(),
-            step,
-            result,
-            ...(code !== undefined && { code }),
-            status: response.status,
-            request: step === watched.step ? requestFacts(watched, digest) : {},
-            answer,
-            ip,
-            requestId,
-          },
-          about,
-        )
+      const { flow = begins ? recorder.newId() : undefined, pending } = flowOf(watched, response)
+      if (flow !== undefined) note(flow)
+      else if (pending !== undefined) runtime.defer(peek(pending).then((id) => id !== undefined && note(id)))
     },
   }
 }
 
+type PeekFlow = (pending: string) => Promise<string | undefined>
 type WatchedRequests = ReturnType<typeof createWatchedRequests>
 
 const watchApp =
-  ({ byRequest, byId, keep }: WatchedRequests, app: App): App =>
+  ({ byRequest, byId, keep, reads }: WatchedRequests, app: App): App =>
   async (request, context) => {
     const url = new URL(request.url)
     const step = stepOf(request.method, url)
@@ -323,26 +322,29 @@ const watchApp =
     byId.set(context.requestId, watched)
     try {
       const response = await app(request, context)
-      keep(watched, response, context)
+      keep(watched, response, context, async (id) => (await reads.peek?.(id, request))?.flow)
       return response
     } finally {
       byId.delete(context.requestId)
     }
   }
 
-const watchPending = <T extends PendingReads>({ learn }: WatchedRequests, inner: T): T => ({
-  ...inner,
-  async of(id: string, browser: Request) {
-    const read = await inner.of(id, browser)
-    learn(browser, id, read.pending)
-    return read
-  },
-  async peek(id: string, browser: Request) {
-    const pending = await inner.peek(id, browser)
-    if (pending) learn(browser, id, pending)
-    return pending
-  },
-})
+const watchPending = <T extends PendingReads>({ learn, reads }: WatchedRequests, inner: T): T => {
+  reads.peek = inner.peek
+  return {
+    ...inner,
+    async of(id: string, browser: Request) {
+      const read = await inner.of(id, browser)
+      learn(browser, id, read.pending)
+      return read
+    },
+    async peek(id: string, browser: Request) {
+      const pending = await inner.peek(id, browser)
+      if (pending) learn(browser, id, pending)
+      return pending
+    },
+  }
+}
 
 export const createFlowRecording = (deps: FlowRecordingDeps): FlowRecording => {
   const { now } = deps.runtime

@@ -9,8 +9,13 @@ import type { Runtime } from '../ports/runtime.ts'
 // What is kept.
 
 const mostText = 256
-export const text = (value: unknown): string | undefined =>
-  typeof value === 'string' && value !== '' ? logText(value, mostText) : undefined
+/** Ids, hosts and URLs without a query, which need no cleaning: most of what is kept. */
+const clean = /^(?:https?:\/\/)?[\w./-]{1,100}(?::\d{1,5}[\w./-]{0,100})?$/
+
+export const text = (value: unknown): string | undefined => {
+  if (typeof value !== 'string' || value === '') return undefined
+  return clean.test(value) && !value.includes('eyJ') ? value : logText(value, mostText)
+}
 
 export const texts = (value: unknown): readonly string[] | undefined =>
   Array.isArray(value) ? value.slice(0, 10).flatMap((one) => text(one) ?? []) : undefined
@@ -74,8 +79,11 @@ const mostSteps = 200
 const mostStrangersSteps = 40
 const mostRefreshes = 50
 const mostFirstCalls = 3
-/** A person’s flows; the oldest goes. */
+/** A person’s flows; the oldest go, a few at a time. */
 const mostOfPerson = 50
+const trimEvery = 10
+/** A client that refreshes all the time is not written down each time, ms. */
+const refreshEveryMs = 600_000
 /** Flows of which nobody has signed in are kept no longer, ms. */
 const strangersMs = 86_400_000
 /** Each lost compare-and-set means that another process added a step. */
@@ -124,6 +132,7 @@ export const withSteps = (flow: FlowRecord, added: readonly FlowStep[], about: F
     ...flow,
     ...about,
     // Processes write when they come to it.
+    at: Math.min(flow.at, ...added.map(({ at }) => at)),
     steps: steps.toSorted((one, other) => one.at - other.at),
     ...(cut && { cut }),
   }
@@ -139,6 +148,7 @@ const beginning = new Set<FlowStep['step']>([
   'sign-in',
   'provider-callback',
   'consent',
+  'token',
 ])
 
 interface Gathered {
@@ -169,6 +179,7 @@ const isAdmitted = async (
 
 /** The list of each person: an empty record for each flow, the newest first. */
 const createPersonLists = ({ store, digest }: FlowRecorderDeps['runtime']) => {
+  const added = createRecent<number>()
   const prefixOf = (person: string): string => `flow-of:${digest(person)}:`
   const idsOf = async (person: string, limit: number): Promise<readonly string[]> => {
     const prefix = prefixOf(person)
@@ -178,13 +189,49 @@ const createPersonLists = ({ store, digest }: FlowRecorderDeps['runtime']) => {
     idsOf,
     async add(person: string, id: string, ttlMs: number): Promise<void> {
       await store.put(prefixOf(person) + id, '', { ttlMs })
-      const ids = await idsOf(person, mostOfPerson + 10)
+      const count = (added.get(person) ?? trimEvery - 1) + 1
+      added.set(person, count % trimEvery)
+      if (count < trimEvery) return
+      const ids = await idsOf(person, mostOfPerson + 2 * trimEvery)
       const old = ids.slice(mostOfPerson).flatMap((each) => [prefixOf(person) + each, `flow:${each}`])
       if (old.length > 0) await takeAll(store, old)
     },
   }
 }
 
+// What a person's flows say of one another.
+
+const attemptsMs = 600_000
+const registrationsMs = 3_600_000
+/** Flows of the person that are looked at. */
+const mostCompared = 5
+
+/** As the app described itself when it registered; undefined where that is not known. */
+const describedIn = ({ clientName, steps }: FlowRecord): string | undefined => {
+  const uris = steps.find(({ step }) => step === 'register')?.request['redirect_uris']
+  return uris === undefined ? undefined : JSON.stringify([clientName, uris])
+}
+
+/** `others`: of the same person, the newest first. */
+export const comparedWith = (flow: FlowRecord, others: readonly FlowRecord[]): FlowRecord => {
+  const within = (ms: number) => (other: FlowRecord) => flow.at - other.at < ms
+  const sameClient = others.filter(
+    ({ client, service }) => client === flow.client && service === flow.service,
+  )
+  const described = describedIn(flow)
+  const sameApp = others.filter((other) => described !== undefined && describedIn(other) === described)
+  const attempts = 1 + sameClient.filter(within(attemptsMs)).length
+  const registrations = 1 + sameApp.filter(within(registrationsMs)).length
+  const previous = (sameClient[0] ?? sameApp[0])?.id
+  return {
+    ...flow,
+    ...(previous !== undefined && { previous }),
+    ...(attempts > 1 && { attempts }),
+    ...(registrations > 1 && { registrations }),
+  }
+}
+
+type Recent<T> = ReturnType<typeof createRecent<T>>
 type Write = (id: string, gathered: Gathered) => Promise<void>
 
 /** Adds steps to the record of a flow, or begins it. */
@@ -192,26 +239,51 @@ const createWrite = (
   deps: FlowRecorderDeps,
   records: Records<FlowRecord>,
   lists: ReturnType<typeof createPersonLists>,
+  gone: Recent<string>,
 ): Write => {
   const { now } = deps.runtime
   const lifetimeOf = ({ at, person }: FlowRecord): number =>
     at + (person === undefined ? Math.min(strangersMs, deps.retentionMs) : deps.retentionMs) - now()
   const begun = async (id: string, { steps, about }: Gathered): Promise<FlowRecord | undefined> => {
     const first = steps.find(({ step }) => beginning.has(step))
-    if (!first || !(await isAdmitted(deps, about.person, first.ip))) return undefined
-    return { id, at: first.at, steps: [] }
+    if (first && (await isAdmitted(deps, about.person, first.ip))) return { id, at: first.at, steps: [] }
+    gone.set(id, about.person ?? '')
+    return undefined
+  }
+  const othersOf = async (person: string, id: string): Promise<readonly FlowRecord[]> => {
+    const ids = (await lists.idsOf(person, mostCompared + 1)).filter((other) => other > id)
+    const read = await Promise.all(ids.map((other) => records.get(other)))
+    return read.flatMap((found) => found?.value ?? [])
+  }
+  /** Somebody has signed in: the flow is theirs from now on. */
+  const owned = async (flow: FlowRecord, person: string): Promise<FlowRecord> => {
+    await lists.add(person, flow.id, Math.max(1, lifetimeOf(flow)))
+    return comparedWith(flow, await othersOf(person, flow.id))
   }
   return async (id, gathered) => {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const kept = await records.get(id)
       const before = kept?.value ?? (await begun(id, gathered))
-      const flow = before && withSteps(before, gathered.steps, gathered.about)
-      const ttlMs = flow ? lifetimeOf(flow) : 0
-      if (!flow || flow === before || ttlMs <= 0) return
-      if (!(await records.put(id, flow, { ttlMs, only: kept?.mark ?? 'absent' }))) continue
-      if (flow.person !== undefined && before?.person === undefined) await lists.add(flow.person, id, ttlMs)
-      return
+      const added = before && withSteps(before, gathered.steps, gathered.about)
+      if (!added || added === before) return
+      const isNew = added.person !== undefined && before?.person === undefined
+      const flow = isNew ? await owned(added, added.person) : added
+      const ttlMs = lifetimeOf(flow)
+      if (ttlMs <= 0) return
+      if (await records.put(id, flow, { ttlMs, only: kept?.mark ?? 'absent' })) return
     }
+  }
+}
+
+/** Whether nothing would be written of a step. */
+const createIsIdle = (gone: Recent<string>) => {
+  const refreshed = createRecent<number>()
+  return (flow: string, { step, result, at }: FlowStep, person = ''): boolean => {
+    if (gone.get(flow) === person) return true
+    if (step !== 'refresh' || result !== 'done') return false
+    const often = at - (refreshed.get(flow) ?? -Infinity) < refreshEveryMs
+    if (!often) refreshed.set(flow, at)
+    return often
   }
 }
 
@@ -220,7 +292,10 @@ export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
   const { now } = runtime
   const records = createRecords<FlowRecord>(runtime, 'flow:', { remembered: 512 })
   const lists = createPersonLists(runtime)
-  const write = createWrite(deps, records, lists)
+  /** Flows of which there is no record, and who had signed in then. */
+  const gone = createRecent<string>()
+  const write = createWrite(deps, records, lists, gone)
+  const isIdle = createIsIdle(gone)
   const gathered = new Map<string, Gathered>()
   const writing = new Set<Promise<void>>()
 
@@ -240,6 +315,7 @@ export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
     recent: (id) =>
       id !== undefined && flowIdShape.test(id) && now() - timeOf(id) < recentMs ? id : undefined,
     note(flow, step, about = {}) {
+      if (isIdle(flow, step, about.person)) return
       const known = gathered.get(flow) ?? { steps: [], about: {} }
       known.steps.push(step)
       known.about = { ...known.about, ...about }

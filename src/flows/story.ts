@@ -169,7 +169,28 @@ const revoked = ({ answer }: FlowStep): FlowFinding => ({
   fix: 'To use the app again, connect again in the app.',
 })
 
+/** An app that comes again and again, whatever became of this time. */
+const repeated = (flow: FlowRecord): FlowFinding | undefined => {
+  const { attempts = 1, registrations = 1 } = flow
+  if (registrations >= 3)
+    return {
+      code: 'flow.registers-again',
+      acts: 'app',
+      say: `${appOf(flow)} registered ${registrations} times within an hour.`,
+      fix: 'The app should keep its client_id. Report this to the app’s developer.',
+    }
+  if (attempts < 3) return undefined
+  return {
+    code: 'flow.login-repeated',
+    acts: 'app',
+    say: `${appOf(flow)} asked this user for access ${attempts} times within 10 minutes.`,
+    fix: 'The app loses its tokens or does not use them. Update or restart it; nothing has to change here.',
+  }
+}
+
 const completed = (flow: FlowRecord): FlowStory => {
+  const again = repeated(flow)
+  if (again) return { state: 'completed', finding: again }
   const late = lateness(flow)
   if (late === 0) return { state: 'completed' }
   const say = `The first call came ${seconds(late + silence.token)} after the token, late by ${seconds(late)}.`
@@ -190,7 +211,8 @@ export const storyOf = (flow: FlowRecord, now: number): FlowStory => {
   const quiet = silenceAfter(last)
   if (!quiet) return { state: 'open' }
   if (now - last.at >= quiet.after) return { state: quiet.state, finding: quiet.finding(flow, last) }
-  return { state: quiet.state === 'abandoned' ? 'waiting' : 'open' }
+  const again = repeated(flow)
+  return { state: quiet.state === 'abandoned' ? 'waiting' : 'open', ...(again && { finding: again }) }
 }
 
 // A flow as it is told.
@@ -202,7 +224,7 @@ const timeOf = (ms: number): string => new Date(ms).toISOString()
  * not where they ask from.
  */
 export const listedFlow = (flow: FlowRecord, now: number, own?: { readonly ip: string }): ListedFlow => {
-  const { id, at, client, clientName, service, person, grant, steps, cut } = flow
+  const { id, at, client, clientName, service, person, grant, steps, cut, previous } = flow
   return {
     id,
     at: timeOf(at),
@@ -212,6 +234,7 @@ export const listedFlow = (flow: FlowRecord, now: number, own?: { readonly ip: s
     ...(service !== undefined && { service }),
     ...(person !== undefined && { user: person }),
     ...(grant !== undefined && { grant }),
+    ...(previous !== undefined && { previous }),
     steps: steps.map(({ at: time, ip, requestId, answer, ...step }, i) => {
       const { why, ...told } = answer
       return {

@@ -238,6 +238,11 @@ export interface FlowRecord {
   readonly steps: readonly FlowStep[]
   /** There were more steps than are kept. */
   readonly cut?: true
+  /** The flow of the same app and person before this one. */
+  readonly previous?: string
+  /** How often the app sent this person within ten minutes, and registered anew within an hour; if more than once. */
+  readonly attempts?: number
+  readonly registrations?: number
 }
 
 /** Who has to act for it to go on. */
@@ -281,6 +286,7 @@ export interface ListedFlow extends FlowStory {
   readonly service?: string
   readonly user?: string
   readonly grant?: string
+  readonly previous?: string
   readonly steps: readonly ListedFlowStep[]
   readonly cut?: true
 }

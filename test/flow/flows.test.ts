@@ -2,9 +2,9 @@
 // attempts that stop.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { refusals } from '../../src/kit/refusal.ts'
-import type { ListedFlow } from '../../src/ports/modules.ts'
-import { type Administrator, signInAs } from '../runtimes/administrator.ts'
+import { signInAs } from '../runtimes/administrator.ts'
 import { createBrowser } from '../runtimes/browser.ts'
+import { type FlowWorld, credentials, openFlowWorld, stepsOf } from '../runtimes/flow-world.ts'
 import {
   type Client,
   type Tokens,
@@ -15,50 +15,13 @@ import {
   refresh,
   register,
 } from '../runtimes/login.ts'
-import { ana, callerOf, yamada } from '../runtimes/people.ts'
-import { call } from '../runtimes/proxied.ts'
+import { ana, yamada } from '../runtimes/people.ts'
 import { openInProcess, runtimes } from '../runtimes/runtimes.ts'
-import { openUpstream } from '../runtimes/upstream.ts'
-
-interface Found {
-  readonly flows: readonly ListedFlow[]
-  readonly truncated: boolean
-}
-
-const stepsOf = ({ steps }: ListedFlow) => steps.map(({ step, result }) => `${step} ${result}`)
-const credentials = ({ username, password }: typeof ana) => ({ username, password })
-
-const open = async (gatewayOf: (typeof runtimes)[number][1], config = {}) => {
-  const upstream = await openUpstream()
-  const house = await gatewayOf({
-    upstream: upstream.url,
-    config: { flows: {}, local_users: [ana, yamada], admins: ['ANA@example.com'], ...config },
-  })
-  const admin = await signInAs(house, ana)
-  const ask = async (path: string, who: Administrator = admin) => {
-    const { status, body } = await who.ask('GET', path)
-    return { status, body: JSON.parse(body) as unknown }
-  }
-  return {
-    house,
-    admin,
-    ask,
-    flowOf: async (id: string) => (await ask(`/api/flows/${encodeURIComponent(id)}`)).body as ListedFlow,
-    list: async (query = '', who = admin) => (await ask(`/api/flows${query}`, who)).body as Found,
-    status: async ({ access_token }: Tokens) =>
-      (await callerOf(house, `${house.origin}/echo/mcp`, access_token).post(call())).status,
-    async close() {
-      await house.close()
-      await upstream.close()
-    },
-  }
-}
-type World = Awaited<ReturnType<typeof open>>
 
 describe.each(runtimes)('%s', (_, gatewayOf) => {
-  let world: World
+  let world: FlowWorld
   beforeAll(async () => {
-    world = await open(gatewayOf)
+    world = await openFlowWorld(gatewayOf)
   }, 120_000)
   afterAll(() => world.close())
 
@@ -148,9 +111,9 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
 })
 
 describe('an attempt that stops', () => {
-  let world: World
+  let world: FlowWorld
   beforeAll(async () => {
-    world = await open(openInProcess)
+    world = await openFlowWorld(openInProcess)
   })
   afterAll(() => world.close())
 

