@@ -46,6 +46,7 @@ import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
 import type { Audit, FlowAdmin } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
+import type { Policy } from './ports/policy.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import type { CounterSteps, CountTable } from './ports/store.ts'
@@ -135,8 +136,10 @@ type Platform = ReturnType<typeof createPlatform>
 
 const withServices = (platform: Platform) => {
   const { config, runtime, issuer, origins, builtIn } = platform
+  // The policy is about services, whose processes are told what it grants.
+  const granted: { policy?: Policy } = {}
   const bridges = createBridges(runtime, config.heartbeat * 1000, (service) =>
-    callerContext(config, () => policy, service),
+    callerContext(config, granted, service),
   )
   const serviceOf = createServiceMaker({ bridges, digest: runtime.digest })
   const directory = createDirectory({
@@ -163,6 +166,7 @@ const withServices = (platform: Platform) => {
   const stored = createStoredRules(runtime, registry.config)
   const events = createRecording({ config, runtime, limit: platform.limit, directory })
   const policy = createPolicy({ runtime, ...events, config: registry.config, services: serviceOf, stored })
+  granted.policy = policy
   const rates = createCallRates({ runtime, config: registry.config, services: serviceOf })
   const made = { bridges, directory, registry, refresh, find: refresh.find, stored, policy, rates }
   return { ...platform, ...events, ...made }

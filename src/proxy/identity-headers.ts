@@ -199,9 +199,12 @@ export const isQualified = (
 
 /** What the access rules grant; the scopes where there are none. */
 export const permissionsAt =
-  (policyNow: () => Policy | undefined, service: Pick<Service, 'id'>): CallerContext['permissions'] =>
+  (
+    granted: { readonly policy?: Policy | undefined },
+    service: Pick<Service, 'id'>,
+  ): CallerContext['permissions'] =>
   (principal) => {
-    const policy = policyNow()
+    const { policy } = granted
     return (
       (policy?.services.ruled ? policy.of(service)?.permissions(principal) : undefined) ?? principal.scopes
     )
@@ -210,13 +213,13 @@ export const permissionsAt =
 /** The same facts for a server that is no HTTP server. */
 export const callerContext = (
   config: Pick<Config, 'oauth_providers' | 'local_users'>,
-  policyNow: () => Policy | undefined,
+  granted: { readonly policy?: Policy | undefined },
   service: Pick<Service, 'id' | 'provider'>,
 ): CallerContext => {
   const qualified = isQualified(config, service)
   return {
     userId: (principal) => boundedText(idOf(principal, qualified), mostId),
-    permissions: permissionsAt(policyNow, service),
+    permissions: permissionsAt(granted, service),
   }
 }
 

@@ -122,7 +122,7 @@ export const createServiceContexts = ({
       signer,
       fixed: written,
       qualified: isQualified(config, service),
-      permissions: permissionsAt(() => policy, service),
+      permissions: permissionsAt({ policy }, service),
       now,
     })
     const reserved = written.length === 0 ? identity.reserved : new Set([...identity.reserved, ...written])
