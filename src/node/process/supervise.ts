@@ -321,7 +321,10 @@ const endProcess = async (
 ): Promise<void> => {
   const gone = (): boolean => life.over && (pid === undefined || !anythingLeft(pid, mark))
   const within = async (ms: number): Promise<boolean> => {
-    for (let waited = 0; waited < ms && !gone(); waited += lookMs) await later(lookMs)
+    for (let waited = 0; waited < ms; waited += lookMs) {
+      if (gone()) return true
+      await later(lookMs)
+    }
     return gone()
   }
   input.end()
