@@ -4,6 +4,7 @@ import { foreignSender, readBounded, readMediaType } from '../kit/http.ts'
 import { isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, BrowserSession, Sessions } from '../ports/modules.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { Person } from '../ports/people.ts'
 import type { ServiceRegistry } from '../services/registry.ts'
 import type { Bridges } from '../stdio/bridge.ts'
@@ -28,6 +29,7 @@ export interface ServicesApiDeps {
   /** The gateway's own. */
   readonly origins: readonly string[]
   readonly record: Audit
+  readonly runtime: Pick<Runtime, 'trail'>
   readonly bridges: Pick<Bridges, 'all'>
 }
 
@@ -77,7 +79,8 @@ export const createAuthorization = ({
   sessions,
   isAdmin,
   origins,
-}: Pick<ServicesApiDeps, 'sessions' | 'isAdmin' | 'origins'>) => {
+  runtime: { trail },
+}: Pick<ServicesApiDeps, 'sessions' | 'isAdmin' | 'origins' | 'runtime'>) => {
   const requireAdmin = async (request: Request): Promise<BrowserSession> => {
     const foreign = foreignSender(request, origins)
     if (foreign !== undefined) throw new Refusal('admin.form', foreign)
@@ -91,6 +94,11 @@ export const createAuthorization = ({
     const session = await requireAdmin(request)
     if (!sameText(request.headers.get('x-csrf-token') ?? '', session.csrf))
       throw new Refusal('admin.form', 'X-CSRF-Token missing or wrong')
+    // What an administrator changes is written down, or not changed.
+    if (trail && !trail.available())
+      throw new Refusal('audit.unavailable', 'change by an administrator', {
+        say: 'The audit trail of this gateway cannot be written, and nothing is changed without it. Try again later.',
+      })
     return session
   }
   return { requireAdmin, requireCsrfToken }
@@ -126,8 +134,9 @@ export const createServicesApi = ({
   origins,
   record,
   bridges,
+  runtime,
 }: ServicesApiDeps): ServicesApi => {
-  const { requireAdmin, requireCsrfToken } = createAuthorization({ sessions, isAdmin, origins })
+  const { requireAdmin, requireCsrfToken } = createAuthorization({ sessions, isAdmin, origins, runtime })
   /** Without arguments and query, which may hold a key. */
   const find = async (id: string) => (await registry.list()).find((service) => service.id === id)
   return {
