@@ -117,6 +117,9 @@ describe('an attempt that stops', () => {
   })
   afterAll(() => world.close())
 
+  let apps = 0
+  /** Apps of one name that register one after the other are something to be told of. */
+  const another = () => register(world.house, { client_name: `App ${++apps}` })
   const browserOf = () => createBrowser(world.house.fetch, world.house.origin)
   const resource = () => `${world.house.origin}/echo/mcp`
   const told = async ({ id }: Client) => {
@@ -129,8 +132,15 @@ describe('an attempt that stops', () => {
     return { ...asking, code: back.searchParams.get('code') ?? '' }
   }
 
+  const loggedIn = async () => {
+    const client = await another()
+    const { code, verifier } = await allowed(client)
+    const tokens = (await (await redeem(world.house, client, code, verifier)).json()) as Tokens
+    return { client, tokens }
+  }
+
   it('tells of an app that registered and sent nobody', async () => {
-    const client = await register(world.house)
+    const client = await another()
     expect(await told(client)).toEqual(['open', undefined, undefined, 'register'])
     world.house.advance(120_000)
     expect(await told(client)).toEqual(['stalled', 'flow.registered-only', 'app', 'register'])
@@ -139,7 +149,7 @@ describe('an attempt that stops', () => {
   })
 
   it('tells of a page that the user left', async () => {
-    const client = await register(world.house)
+    const client = await another()
     await browserOf().go(authorizeUrl(world.house, client, { resource: resource() }).url)
     expect(await told(client)).toEqual(['waiting', undefined, undefined, 'sign-in'])
     world.house.advance(600_000)
@@ -147,7 +157,7 @@ describe('an attempt that stops', () => {
   })
 
   it('tells of a code that the app did not redeem, and why it cannot any more', async () => {
-    const client = await register(world.house)
+    const client = await another()
     const { code, verifier } = await allowed(client)
     world.house.advance(59_000)
     expect(await told(client)).toEqual(['open', undefined, undefined, 'consent'])
@@ -159,7 +169,7 @@ describe('an attempt that stops', () => {
   })
 
   it('tells of a token that the app has not used for 15 s, and how late it came', async () => {
-    const { client, tokens } = await logIn(world.house)
+    const { client, tokens } = await loggedIn()
     world.house.advance(14_000)
     expect(await told(client)).toEqual(['open', undefined, undefined, 'token'])
     world.house.advance(1_000)
@@ -173,11 +183,11 @@ describe('an attempt that stops', () => {
   })
 
   it('tells why a step was refused, in the sentence of the refusal', async () => {
-    const client = await register(world.house)
+    const client = await another()
     const { code } = await allowed(client)
     await redeem(world.house, client, code, 'v'.repeat(43))
     expect(await told(client)).toEqual(['failed', 'pkce.verifier', 'app', 'token'])
-    const mismatch = await register(world.house)
+    const mismatch = await another()
     await browserOf().go(
       authorizeUrl(world.house, { ...mismatch, redirectUri: 'https://elsewhere.example/cb' }).url,
     )
@@ -188,7 +198,7 @@ describe('an attempt that stops', () => {
   })
 
   it('tells of a wrong password, of a user who denied, and of access that was ended', async () => {
-    const client = await register(world.house)
+    const client = await another()
     const browser = browserOf()
     const { url } = authorizeUrl(world.house, client, { resource: resource() })
     const page = await browser.go(url)
@@ -198,7 +208,7 @@ describe('an attempt that stops', () => {
     await browser.submit(consent, '/oauth/consent', { decision: 'deny' })
     expect(await told(client)).toEqual(['failed', 'consent.denied', 'user', 'consent'])
 
-    const had = await logIn(world.house)
+    const had = await loggedIn()
     await world.status(had.tokens)
     const { grant } = await world.flowOf(had.client.id)
     await world.admin.ask('DELETE', `/api/grants/${grant}`)
@@ -206,7 +216,7 @@ describe('an attempt that stops', () => {
   })
 
   it('begins a flow of its own for each further attempt of an app that has access', async () => {
-    const { client } = await logIn(world.house)
+    const { client } = await loggedIn()
     const first = await world.flowOf(client.id)
     await allowed(client)
     const { flows } = await world.list(`?client=${client.id}`)
