@@ -162,7 +162,7 @@ export const recordOf = (body: Written): AccessRecord => {
 
 export interface ListedRule extends Pick<StoredRule, 'id' | 'record' | 'allow' | 'deny' | 'by'> {
   readonly at: string
-  /** `access.stored` lets it count. */
+  /** `access.stored` lets it count, and the configuration has rules at all. */
   readonly in_force: boolean
   /** What is wrong with it by the configuration of now. */
   readonly faults?: readonly string[]
@@ -197,9 +197,13 @@ const writtenIn = ({ record, allow, deny }: StoredRule): { effect: Effect; rule:
     ? { effect: 'deny', rule: deny }
     : { effect: 'allow', rule: allow ?? { people: [record?.userId ?? ''] } }
 
+const hasRules = ({ access, mcp_services: services }: Config): boolean =>
+  access !== undefined || Object.values(services).some((service) => service.access !== undefined)
+
 /** Where `access.stored` and the configuration let no such rule count. */
-const checkBound = ({ access, mcp_services: services }: Config, effect: Effect): void => {
-  if (access === undefined && !Object.values(services).some((service) => service.access !== undefined))
+const checkBound = (config: Config, effect: Effect): void => {
+  const { access } = config
+  if (!hasRules(config))
     throw invalidRule(
       'The configuration has no access rules, so every user may use every tool. Add an `access` section first.',
     )
@@ -293,7 +297,8 @@ export const createRulesAdmin = (deps: RulesAdminDeps): RulesAdmin => {
   const replace = createReplace(deps)
   const boundNow = () => registry.config().access?.stored ?? 'any'
   const listed = (rule: StoredRule, faults: readonly string[] = []): ListedRule => {
-    const inForce = boundNow() === 'any' || (boundNow() === 'deny' && rule.deny !== undefined)
+    const counts = boundNow() === 'any' || (boundNow() === 'deny' && rule.deny !== undefined)
+    const inForce = counts && hasRules(registry.config())
     return { ...rule, at: timeOf(rule.at), in_force: inForce, ...(faults.length > 0 && { faults }) }
   }
   const made = (by: string) => ({ id: encodeHex(runtime.random(6)), by, at: runtime.now() })

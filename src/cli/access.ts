@@ -267,9 +267,7 @@ export const listRules = (target: AdminTarget): Promise<void> =>
     ])
     const idle = found.rules.filter((rule) => !rule.in_force)
     if (idle.length > 0)
-      print(
-        `\`access.stored\` is ${found.stored}, so these have no effect: ${idle.map(({ id }) => id).join(', ')}`,
-      )
+      print(`No effect, by \`access\` in the configuration: ${idle.map(({ id }) => id).join(', ')}`)
     for (const { id, faults = [] } of found.rules)
       for (const fault of faults) print(`${id}: ${printable(fault, 400)}`)
   })

@@ -264,9 +264,9 @@ it('stored access rules hold in every process within a second', async () => {
 describe('postern access', () => {
   const dir = mkdtempSync(join(tmpdir(), 'postern-rules-'))
   afterAll(() => rmSync(dir, { recursive: true }))
+  let access: object | undefined = { groups: { crew: { members: ['local:ana'] } } }
   const run = async (...words: readonly string[]): Promise<string> => {
     const file = join(dir, 'postern.json')
-    const access = { groups: { crew: { members: ['local:ana'] } } }
     writeFileSync(
       file,
       JSON.stringify({ issuer: 'http://localhost:1', local_users: [ana], access, mcp_services: {} }),
@@ -297,6 +297,9 @@ describe('postern access', () => {
       '',
     ])
     expect(JSON.parse(await run('show', id ?? '', '--json'))).toMatchObject({ record: { groups: ['crew'] } })
+    access = undefined
+    expect(await run('ls')).toMatch(/\nNo effect, by `access` in the configuration: \w{12}, \w{12}\n/)
+    access = { groups: { crew: { members: ['local:ana'] } } }
     await run('revoke', id ?? '')
     await expect(run('revoke', '--user', 'local:ana')).rejects.toMatchObject({ code: 'rule.unknown' })
     await expect(run('grant', '--user', 'local:ana', '--service', 'x')).rejects.toThrow('no service "x"')
