@@ -93,6 +93,12 @@ export const mcpRefusals = {
     1403,
     'Access denied: the user declined to give this app more access. Ask them before you try again.',
   ),
+  'refresh.step-up': row(
+    503,
+    'server_error',
+    1503,
+    'The app just asked for more access, which a refresh cannot give. Start an authorization request.',
+  ),
   'consent.tool': row(200, 'access_denied', 1403, 'Access denied: the user did not allow this tool.'),
   // sessions and transports (src/proxy, src/node)
   'session.missing': row(

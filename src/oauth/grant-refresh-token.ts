@@ -328,6 +328,8 @@ export const createRefreshTokenGrant = (deps: GrantDeps): GrantHandler => {
       )
       const { grant } = read
       if (attempt === 0) await confirmPerson(deps, grant)
+      if (grant.consented && (await deps.stepUps.isAsking(grant.id)))
+        throw new Refusal('refresh.step-up', `grant ${grant.id}`, { headers: { 'retry-after': '30' } })
       const scopes = narrowed(request.form, grant)
       const successor = await rotate(deps, { read, claim, request })
       if (!successor) continue

@@ -10,6 +10,7 @@ import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Grant, Grants, ReadGrant } from './grants.ts'
+import type { StepUps } from './step-up.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 
 /** Largest body of an OAuth endpoint, bytes. */
@@ -143,6 +144,7 @@ export interface GrantDeps {
   readonly find: FindAddress
   readonly grants: Grants
   readonly blocks: Pick<Blocks, 'covers'>
+  readonly stepUps: Pick<StepUps, 'isAsking'>
   readonly tokens: Tokens
   readonly record: Audit
   /** Absent where no identity provider is asked again. */

@@ -19,6 +19,8 @@ export interface Asked {
 
 export interface StepUps {
   readonly askForMore: AskForMore
+  /** Whether this grant was answered with a challenge a moment ago. */
+  isAsking(grantId: string): Promise<boolean>
   /** The person was asked for more and did not give it, or gave it. */
   answered(asked: Asked, given: boolean): Promise<void>
 }
@@ -32,6 +34,12 @@ export interface StepUpDeps {
 /** So many refusals of a person within so long end the asking, until the oldest of them is as long ago. */
 const mostDeclined = 2
 const declinedForMs = 600_000
+
+/**
+ * SDKs of version 1 answer the challenge by refreshing, get a token of the same scopes, and give up. For so long after
+ * it a refresh is refused with `server_error`, at which they ask the person.
+ */
+const askingMs = 30_000
 
 /** When the person declined, epoch ms. */
 type Declined = readonly number[]
@@ -67,12 +75,16 @@ export const createStepUps = ({ runtime, issuer }: StepUpDeps): StepUps => {
     async askForMore(call) {
       const { principal, address, need, what } = call
       const id = idOf(principal.personKey, principal.clientId, address.service.id)
-      if (lately((await records.get(id))?.value).length < mostDeclined) return challengeOf(call, issuer)
+      if (lately((await records.get(id))?.value).length < mostDeclined) {
+        await runtime.store.put(`asking:${principal.grantId}`, '', { ttlMs: askingMs })
+        return challengeOf(call, issuer)
+      }
       return new Refusal('consent.declined', `needs ${need}`, {
         say: `Access denied: ${what} needs ${need} access, which the user declined. Ask them before you try again.`,
         rpcData: { need },
       })
     },
+    isAsking: async (grantId) => (await runtime.store.get(`asking:${grantId}`)) !== undefined,
     async answered({ person, clientId, service }, given) {
       const id = idOf(personKey(person), clientId, service)
       if (given) return void (await records.take(id))

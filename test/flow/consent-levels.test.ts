@@ -1,5 +1,12 @@
 // What a person lets an app do, within what the access rules allow: the consent page, the scopes of the token, and
 // the way to more.
+import {
+  type OAuthClientProvider,
+  type OAuthTokens,
+  Client as SdkClient,
+  StreamableHTTPClientTransport,
+  UnauthorizedError,
+} from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
 import {
@@ -149,6 +156,40 @@ describe.each(runtimes)('consent %s', (where, open) => {
     expect((await caller.post(call('create'))).status).toBe(403)
   })
 
+  it('an SDK client asks the person for more, and keeps the scopes there were', async () => {
+    const [app, browser] = [await register(gateway), browserOf()]
+    let tokens: Partial<Tokens> = await ask(app, browser, { scope: 'mcp offline_access' })
+    const kept = { verifier: '', asked: [] as URL[] }
+    const authProvider: OAuthClientProvider = {
+      redirectUrl: app.redirectUri,
+      clientMetadata: { redirect_uris: [app.redirectUri] },
+      clientInformation: () => ({ client_id: app.id }),
+      tokens: () => tokens as OAuthTokens,
+      saveTokens: (saved) => void (tokens = saved as Tokens),
+      redirectToAuthorization: (url) => void kept.asked.push(url),
+      saveCodeVerifier: (verifier) => void (kept.verifier = verifier),
+      codeVerifier: () => kept.verifier,
+    }
+    const transport = new StreamableHTTPClientTransport(new URL(resource()), {
+      authProvider,
+      fetch: gateway.fetch as typeof fetch,
+    })
+    const client = new SdkClient({ name: 'flow', version: '1' }, {})
+    await client.connect(transport)
+    await client.listTools()
+    const create = () => client.callTool({ name: 'create', arguments: {} })
+    await expect(create()).rejects.toThrow(UnauthorizedError)
+    const [url] = kept.asked as [URL]
+    expect(new Set(url.searchParams.get('scope')?.split(' '))).toEqual(
+      new Set(['mcp', 'offline_access', 'mcp:read', 'mcp:write']),
+    )
+    await transport.finishAuth((await allow(browser, url.href, ana, { decision: 'allow' })).searchParams)
+    expect(tokens.scope).toBe('mcp mcp:read mcp:write offline_access')
+    expect((await create()).content).toEqual([{ type: 'text', text: 'did tools/call create' }])
+    expect(kept.asked.length).toBe(1)
+    await client.close()
+  })
+
   it('who declined twice is not asked again', async () => {
     const [client, browser] = [await register(gateway), browserOf()]
     const { caller } = await ask(client, browser)
@@ -244,6 +285,11 @@ describe.each(runtimes)('consent %s', (where, open) => {
     expect(narrow.scope).toBe('mcp mcp:read')
     const caller = callerOf(gateway, resource(), narrow.access_token)
     expect((await caller.post(call('create'))).status).toBe(403)
+    // SDKs of version 1 refresh at a challenge, and ask the person at this error.
+    const early = await refresh(gateway, client, narrow.refresh_token)
+    expect([early.status, early.headers.get('retry-after')]).toEqual([503, '30'])
+    expect(await early.json()).toMatchObject({ error: 'server_error', code: 'refresh.step-up' })
+    gateway.advance(30_001)
     expect(await renew(narrow.refresh_token, 'mcp mcp:execute')).toMatchObject({ error: 'invalid_scope' })
     // Who names no level means the one there is.
     expect((await renew(narrow.refresh_token, 'mcp')).scope).toBe('mcp mcp:read mcp:write')

@@ -237,6 +237,7 @@ export const createWorld = async ({
     consentPage: consent.page,
     decide: consent.decide,
     token: createToken({
+      stepUps,
       runtime,
       config,
       directory,
