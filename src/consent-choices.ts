@@ -9,7 +9,7 @@ import type { Policy } from './ports/policy.ts'
 export const createToolMemory = (): KnownTools => new WeakMap()
 
 export interface ServiceChoicesDeps {
-  readonly policy: Pick<Policy, 'of' | 'fresh' | 'disclosesRules'>
+  readonly policy: Pick<Policy, 'of' | 'services' | 'fresh' | 'disclosesRules'>
   readonly knownTools: KnownTools
 }
 
@@ -20,6 +20,7 @@ export interface ServiceChoicesDeps {
 export const createServiceChoices =
   ({ policy, knownTools }: ServiceChoicesDeps, standing: ConnectStep['standing']): ServiceChoices =>
   async (service, { person, clientId }) => {
+    if (!policy.services.ruled) return undefined
     await policy.fresh()
     const rules = policy.of(service)
     if (!rules?.choices) return undefined
