@@ -124,6 +124,8 @@ export interface JsonRpcPeerDeps {
   readonly timer: StartTimer
   /** What a message was that belongs to nobody. */
   readonly unexpected: (what: string) => void
+  /** The server says that a list of its has changed, whoever is told so. */
+  readonly listChanged?: (() => void) | undefined
   /** It wrote what is no message, or none that can be read. `waited`: while calls were going. */
   readonly unreadable: (text: string, waited: boolean) => void
 }
@@ -257,6 +259,7 @@ const hearAnswer = (peer: Peer, message: Rpc, text: string): void => {
 }
 
 const hearNotification = (peer: Peer, message: Rpc, text: string): void => {
+  if (String(message['method']).endsWith('/list_changed')) peer.listChanged?.()
   if (message['method'] !== 'notifications/progress') return peer.events.notification(message, text)
   const found = peer.calls.get(numberOf(paramsOf(message)['progressToken']))
   if (found?.token === undefined) return peer.unexpected('progress of no call')

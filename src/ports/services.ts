@@ -217,6 +217,8 @@ export interface CallerContext {
   userId(principal: Principal): string | undefined
   /** As of now: the same array for as long as they stay as they are. */
   permissions(principal: Principal): readonly string[]
+  /** The server may list other tools from now on. */
+  listsChanged?(): void
 }
 
 export interface StdioCall {

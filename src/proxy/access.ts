@@ -14,14 +14,13 @@ import type {
   Permission,
   PinKind,
   Policy,
-  ServicePins,
   ServicePolicy,
   Verdict,
 } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
 import type { CallMessage, PermittedCall, ReadCall, Step, StepResult } from './admitted-call.ts'
-import { type AskServer, readList } from './own-lists.ts'
-import { type EndForConsentDeps, endForConsent } from './upstream-credential.ts'
+import { type AskServer, readList, readPins } from './own-lists.ts'
+import type { EndForConsentDeps } from './upstream-credential.ts'
 
 // The tools that servers have said they have: what is on no list is not called, so that no spelling of a name
 // can mean one tool to the access rules and another one to the server.
@@ -328,63 +327,6 @@ const createEnforcement = (policy: Policy, askForMore: AskForMore) => {
   }
 }
 
-const pinnedLists: Readonly<Partial<Record<string, readonly [kind: PinKind, listing: boolean]>>> = {
-  'tools/list': ['tool', true],
-  'tools/call': ['tool', false],
-  'prompts/list': ['prompt', true],
-  'prompts/get': ['prompt', false],
-  'completion/complete': ['prompt', false],
-}
-
-/** The lists that the server is to be asked for before this call may go. */
-const dueLists = (pins: ServicePins, { envelope, principal, head }: ReadCall): readonly PinKind[] => {
-  // What the gateway asks for itself.
-  if (head.within === 'uncounted') return []
-  const due: PinKind[] = []
-  for (const { method } of envelope?.messages ?? []) {
-    const [kind, listing] = pinnedLists[method ?? ''] ?? []
-    if (kind && !due.includes(kind) && pins.isDue(principal, kind, listing === true)) due.push(kind)
-  }
-  return due
-}
-
-/** A server that wants an account of the caller first says nothing of its tools. */
-const askToConnect = async (deps: AccessDeps, call: ReadCall): Promise<StepResult> => {
-  // On a connection it has been shown one.
-  if (call.askServer) return undefined
-  try {
-    await call.context.credential(call.principal)
-    return undefined
-  } catch (error) {
-    return endForConsent(deps, call, error)
-  }
-}
-
-/** Undefined where all is known that this call is judged by. */
-const readPins = (pins: ServicePins, call: ReadCall, deps: AccessDeps): Promise<StepResult> | undefined => {
-  const { principal } = call
-  const { catalog } = deps
-  const loading = pins.load(principal)
-  if (!loading && dueLists(pins, call).length === 0) return undefined
-  const ask = async (): Promise<StepResult> => {
-    await loading
-    for (const kind of dueLists(pins, call)) {
-      const read = () => pins.refresh(principal, kind, () => catalog.walk(call, kind))
-      const end =
-        (await askToConnect(deps, call)) ??
-        (await read().catch(async (error: unknown) => {
-          // The server may have said only now that it wants an account.
-          const asked = await askToConnect(deps, call)
-          if (asked) return asked
-          throw error
-        }))
-      if (end) return end
-    }
-    return undefined
-  }
-  return ask()
-}
-
 const createCheck = (deps: AccessDeps) => {
   const { policy, catalog, askForMore } = deps
   if (!policy) return (): StepResult => undefined
@@ -408,7 +350,7 @@ const createCheck = (deps: AccessDeps) => {
     }
     // What a client of HTTP+SSE posts becomes a call of its own, which passes here.
     if (address.transport === 'sse') return undefined
-    const reading = rules.pins && readPins(rules.pins, call, deps)
+    const reading = rules.pins && readPins(rules.pins, rules, call, deps)
     return reading ? reading.then((end) => end ?? judgeBy(rules, call)) : judgeBy(rules, call)
   }
   return (call: ReadCall): StepResult | Promise<StepResult> => {

@@ -220,6 +220,10 @@ export const callerContext = (
   return {
     userId: (principal) => boundedText(idOf(principal, qualified), mostId),
     permissions: permissionsAt(granted, service),
+    listsChanged() {
+      const { policy } = granted
+      if (policy?.services.ruled) policy.of(service)?.pins?.changed()
+    },
   }
 }
 

@@ -140,9 +140,11 @@ export const trimByBoth =
 export interface ListAccess {
   readonly catalog: ToolCatalog
   readonly trim: TrimFor | undefined
+  /** Whether it must be heard wherever the server says that its lists have changed. */
+  readonly isPinned: (service: Service) => boolean
 }
 
-export const createLists = ({ trim: trimFor, catalog }: ListAccess): Lists => {
+export const createLists = ({ trim: trimFor, catalog, isPinned }: ListAccess): Lists => {
   const tools = createRepeatableTools()
   /** For a stream of which nothing is trimmed: one for all streams of a service, because they may be many. */
   const heard = new WeakMap<Service, ListAnswers>()
@@ -168,10 +170,12 @@ export const createLists = ({ trim: trimFor, catalog }: ListAccess): Lists => {
       // resumability).
       const listens = call.head.method === 'GET' || call.inbound.resume !== undefined
       const trim = trimOf(call, listens, trimFor)
-      if (call.upstream.kind !== 'http') return trim && { trim, changed: changedOf(service) }
+      const hears = listens || isPinned(service)
+      if (call.upstream.kind !== 'http')
+        return trim || isPinned(service) ? { trim, changed: changedOf(service) } : undefined
       const first = firstMethod(call)
       const learn = first === 'tools/list' ? learnOf(call) : undefined
-      const changed = listens || first === 'subscriptions/listen' ? changedOf(service) : undefined
+      const changed = hears || first === 'subscriptions/listen' ? changedOf(service) : undefined
       if (changed && !trim && !learn) return heard.get(service)
       return trim || learn ? { trim, learn, changed } : undefined
     },

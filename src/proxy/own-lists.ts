@@ -6,8 +6,9 @@ import { isEventStream, readEvents } from '../kit/sse.ts'
 import { type Rpc, isRecord, messagesOf } from '../mcp/json-rpc.ts'
 import { metaKeys } from '../mcp/revisions.ts'
 import type { Head } from '../ports/call.ts'
-import type { PinKind } from '../ports/policy.ts'
-import type { ReadCall } from './admitted-call.ts'
+import type { PinKind, ServicePins, ServicePolicy } from '../ports/policy.ts'
+import type { ReadCall, StepResult } from './admitted-call.ts'
+import { type EndForConsentDeps, endForConsent } from './upstream-credential.ts'
 
 /** A call of the gateway's own in the name of a caller, which passes all steps. */
 export type AskServer = (
@@ -123,4 +124,74 @@ const within = async (signal: AbortSignal, work: Promise<void>): Promise<void> =
 export const readList = (call: ReadCall, kind: PinKind, ask: AskServer, timeoutMs: number): Promise<void> => {
   const signal = AbortSignal.timeout(timeoutMs)
   return within(signal, readPages(call, lists[kind], askPageBy(call, ask, signal)))
+}
+
+// What has to be known of pinned definitions before a call is judged.
+
+interface ReadPinsDeps extends EndForConsentDeps {
+  readonly catalog: { walk(call: ReadCall, kind: PinKind): Promise<void> }
+}
+
+const pinnedLists: Readonly<Partial<Record<string, readonly [kind: PinKind, listing: boolean]>>> = {
+  'tools/list': ['tool', true],
+  'tools/call': ['tool', false],
+  'prompts/list': ['prompt', true],
+  'prompts/get': ['prompt', false],
+  'completion/complete': ['prompt', false],
+}
+
+/** The lists that the server is to be asked for before this call may go. */
+const dueLists = (pins: ServicePins, { envelope, principal, head }: ReadCall): readonly PinKind[] => {
+  // What the gateway asks for itself.
+  if (head.within === 'uncounted') return []
+  const due: PinKind[] = []
+  for (const { method } of envelope?.messages ?? []) {
+    const [kind, listing] = pinnedLists[method ?? ''] ?? []
+    if (kind && !due.includes(kind) && pins.isDue(principal, kind, listing === true)) due.push(kind)
+  }
+  return due
+}
+
+/** A server that wants an account of the caller first says nothing of its tools. */
+const askToConnect = async (deps: ReadPinsDeps, call: ReadCall): Promise<StepResult> => {
+  // On a connection it has been shown one.
+  if (call.askServer) return undefined
+  try {
+    await call.context.credential(call.principal)
+    return undefined
+  } catch (error) {
+    return endForConsent(deps, call, error)
+  }
+}
+
+/** Undefined where all is known that this call is judged by. */
+export const readPins = (
+  pins: ServicePins,
+  rules: ServicePolicy,
+  call: ReadCall,
+  deps: ReadPinsDeps,
+): Promise<StepResult> | undefined => {
+  const { principal } = call
+  const { catalog } = deps
+  const loading = pins.load(principal)
+  if (!loading && dueLists(pins, call).length === 0) return undefined
+  // No list is read for who may do nothing here.
+  if (!rules.judgeConnection(principal).allowed) return undefined
+  const ask = async (): Promise<StepResult> => {
+    await loading
+    for (const kind of dueLists(pins, call)) {
+      const read = () => pins.refresh(principal, kind, () => catalog.walk(call, kind))
+      const end =
+        (await askToConnect(deps, call)) ??
+        (await read().catch(async (error: unknown) => {
+          // The server may have said only now that it wants an account.
+          const asked = await askToConnect(deps, call)
+          if (asked) return asked
+          throw error
+        }))
+      if (end) return end
+    }
+    return undefined
+  }
+  return ask()
 }

@@ -147,7 +147,11 @@ const createListAccess = (
     changed: (service) => policy?.of(service)?.pins?.changed(),
   })
   const byRules = policy && createPolicyTrim(policy, catalog, record)
-  return { catalog, trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim) }
+  return {
+    catalog,
+    trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim),
+    isPinned: (service) => policy?.services.ruled === true && policy.of(service)?.pins !== undefined,
+  }
 }
 
 export const createProxy = (deps: ProxyDeps): Proxy => {
@@ -166,7 +170,13 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
   const access = createListAccess(deps, ask)
   const most = config.max_concurrent_calls
   const shared = { runtime, ask, watch, record, keepAliveMs, most, budget: limits.budget }
-  const adapterOf = createServerAdapters({ ...deps, watch, most: config.max_open_streams, keepAliveMs })
+  const adapterOf = createServerAdapters({
+    ...deps,
+    watch,
+    most: config.max_open_streams,
+    keepAliveMs,
+    listsChanged: access.catalog.forget,
+  })
   const select = createSelection({
     ...shared,
     config,
@@ -185,6 +195,7 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
     admitSocket: createAdmitSocket({
       ...shared,
       trim: access.trim,
+      changed: access.catalog.forget,
       connections,
       credentials: deps.credentials,
       heartbeatMs: keepAliveMs,

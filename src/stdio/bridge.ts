@@ -245,7 +245,10 @@ export const createBridge = (options: BridgeOptions, deps: BridgeDeps): Bridge =
       total: options.maxProcesses,
       waitMs: options.startMs,
     },
-    tell: (level, event, facts) => log(level, event, { service: plan.service, ...facts }),
+    tell(level, event, facts) {
+      if (event === 'process.started' || event === 'process.list-changed') context.listsChanged?.()
+      log(level, event, { service: plan.service, ...facts })
+    },
   })
   const endpoints = createEndpoints(options, deps, pool)
   const ownerOf = createOwnerKeys(shared, digest, context)

@@ -33,7 +33,7 @@ export interface ReportedProcess {
 }
 
 /** What is heard of one process besides its messages. */
-export interface ProcessNoise extends Pick<JsonRpcPeerDeps, 'unexpected' | 'unreadable'> {
+export interface ProcessNoise extends Pick<JsonRpcPeerDeps, 'unexpected' | 'unreadable' | 'listChanged'> {
   /** What it wrote to standard error. */
   readonly complained: (text: string) => void
 }
@@ -76,6 +76,7 @@ export const createReports = (tell: ReportToOperator, now: () => number, timer: 
 
   return {
     of: (owner, peer) => ({
+      listChanged: () => tell('debug', 'process.list-changed', { owner, pid: peer().process.pid }),
       unexpected: (what) => tell('debug', 'process.stray', { owner, pid: peer().process.pid, what }),
       unreadable(text, waited) {
         const { pid, conceal } = peer().process

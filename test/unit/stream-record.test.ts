@@ -56,7 +56,7 @@ const admitted = (method: string, upstream: Upstream, asked?: string) => {
     keepAliveMs: 1000,
     always: [],
     recovery: {} as never,
-    access: { catalog: { forget: () => undefined } as never, trim: undefined },
+    access: { catalog: { forget: () => undefined } as never, trim: undefined, isPinned: () => false },
   })
   return { call, admission: admit(call), ends }
 }

@@ -39,6 +39,8 @@ export interface ServerAdapterDeps {
   readonly watch: Revalidation
   readonly most: number
   readonly keepAliveMs: number
+  /** The server says that a list of its has changed. */
+  readonly listsChanged: (service: Service) => void
 }
 
 /**
@@ -179,7 +181,7 @@ const createFind =
 
 /** Undefined for a service that is no server elsewhere. */
 export const createServerAdapter = (service: Service, deps: ServerAdapterDeps): ServerAdapter | undefined => {
-  const { runtime, watch, most, keepAliveMs } = deps
+  const { runtime, watch, most, keepAliveMs, listsChanged } = deps
   const { upstream, id } = service
   if (upstream.kind !== 'http') return undefined
   const { url, publicOnly, transport = 'auto' } = upstream
@@ -189,7 +191,7 @@ export const createServerAdapter = (service: Service, deps: ServerAdapterDeps): 
   const { sessionLocations } = transports
   const server = sessionLocations
     ? createRemoteServer(id, { sessionLocations, now, most })
-    : createSessionEndpoint({ runtime, service, connect, watch, keepAliveMs, most })
+    : createSessionEndpoint({ runtime, service, connect, watch, keepAliveMs, most, listsChanged })
   if (isSocketUrl(url)) return { ask: server, server, needed: () => true }
   const { speaks, learn, forget } = createTransportMemory(transport, deps.contextOf(service).route, now)
   const known = orForget(server, forget)

@@ -200,6 +200,8 @@ export interface UpstreamSocketDeps {
   readonly budget: ClientMessagesDeps['budget']
   /** Absent: every list is passed on as it came. */
   readonly trim?: TrimFor | undefined
+  /** The server says that its lists have changed. */
+  readonly changed: (service: Service) => void
 }
 
 /** A client's WebSocket whose handshake has passed its steps. */
@@ -225,9 +227,9 @@ export interface UpstreamSocketEvents {
 type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
 
 /** The message with its lists rewritten; undefined for one that cannot be read. */
-const trimmed = (message: string, trim: Trim): string | undefined => {
+const trimmed = (message: string, trim: Trim, changed: () => void): string | undefined => {
   try {
-    return rewriteLists(message, { trim }) ?? message
+    return rewriteLists(message, { trim, changed }) ?? message
   } catch {
     return undefined
   }
@@ -235,7 +237,7 @@ const trimmed = (message: string, trim: Trim): string | undefined => {
 
 const overSocket = async (
   { url, publicOnly }: HttpUpstream,
-  { transports, timer, heartbeatMs, trim: trimFor }: UpstreamSocketDeps,
+  { transports, timer, heartbeatMs, trim: trimFor, changed }: UpstreamSocketDeps,
   { address, principal, headers }: OpenedCall,
   events: UpstreamSocketEvents,
 ): Promise<UpstreamSocket> => {
@@ -255,7 +257,7 @@ const overSocket = async (
   )
   const text = (message: string): void => {
     if (beat.hear(message)) return
-    const shown = trim ? trimmed(message, trim) : message
+    const shown = trim ? trimmed(message, trim, () => changed(address.service)) : message
     if (shown !== undefined) holdBack(socket, events.tell(shown))
     else {
       // What cannot be read must not reach the caller.

@@ -19,6 +19,8 @@ export interface SessionEndpointDeps {
   readonly keepAliveMs: number
   /** Connections that one owner may hold open at once. */
   readonly most: number
+  /** The server says that a list of its has changed. */
+  readonly listsChanged: (service: Service) => void
 }
 
 /**
@@ -53,6 +55,7 @@ const createConnections = ({
   connect,
   watch,
   most,
+  listsChanged,
 }: SessionEndpointDeps): StreamableHttpOptions['connect'] => {
   const open = new Map<string, number>()
   const count = (owner: string, change: number): void => {
@@ -73,7 +76,14 @@ const createConnections = ({
       user.ended()
     }
     const peer = createJsonRpcPeer(
-      { name: service.id, now, timer, unexpected: () => undefined, unreadable: () => undefined },
+      {
+        name: service.id,
+        now,
+        timer,
+        unexpected: () => undefined,
+        unreadable: () => undefined,
+        listChanged: () => listsChanged(service),
+      },
       { request: user.request, notification: user.notification, ended },
     )
     const unwatch = watch.service(service, () => (over ? undefined : (user.leave(), ended())))
