@@ -1,5 +1,6 @@
 // The composition root: builds every module, passes each the functions it needs, and returns one gateway for
 // a runtime to serve.
+import { hasAccessRules } from './access-examples.ts'
 import { type AccessAdmin, createAccessAdmin } from './admin/access-api.ts'
 import { createBlocks, createClosures } from './admin/blocks.ts'
 import { createAdminHandlers } from './admin/routes.ts'
@@ -210,7 +211,7 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
     ...afterSignIn,
     signer,
     accessAdmin: createAccessAdmin({ ...parts, grants: afterSignIn.grantAdmin, now: runtime.now }),
-    rules: createRulesAdmin(parts),
+    rules: createRulesAdmin({ ...parts, isRuled: hasAccessRules }),
     stepUps: createStepUps(parts),
     clients: known.clients(createClients({ runtime, config, documents, directory })),
     tokens: createTokens({ runtime, config, signer }),

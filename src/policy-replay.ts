@@ -1,6 +1,7 @@
 // What other access rules would have said of the calls that the audit trail holds: for `postern policy replay`. The
 // trail knows who called what, and neither the arguments nor the annotations of tools; what depends on these
 // cannot be said, and is counted by itself.
+import { hasAccessRules } from './access-examples.ts'
 import type { Config } from './config/schema.ts'
 import {
   coversSubject,
@@ -95,14 +96,11 @@ const subjectOf = (method: string | undefined, name: string): Subject | undefine
 /** `undefined`: the configuration has no rules at all. */
 type RulesFor = (service: string) => RulesPair | 'open' | 'unknown'
 
-const hasRules = ({ access, mcp_services: services }: Config): boolean =>
-  access !== undefined || Object.values(services).some((service) => service.access !== undefined)
-
 const createRulesFor = (config: Config): RulesFor => {
   const made = new Map<string, RulesPair>()
   return (service) => {
     if (!Object.hasOwn(config.mcp_services, service)) return 'unknown'
-    if (!hasRules(config)) return 'open'
+    if (!hasAccessRules(config)) return 'open'
     const known = made.get(service) ?? pairOf(rulesOf(config, service, config.mcp_services[service]?.access))
     made.set(service, known)
     return known

@@ -188,6 +188,8 @@ export interface RulesAdminDeps {
   readonly registry: { config(): Config; list(): Promise<readonly { readonly id: string }[]> }
   readonly directory: { readonly issuer: string }
   readonly record: Audit
+  /** Whether the configuration says at all who may do what. */
+  readonly isRuled: (config: Config) => boolean
 }
 
 const factsOf = ({ record, allow, deny }: StoredRule) => record ?? (allow ? { allow } : { deny })
@@ -197,13 +199,9 @@ const writtenIn = ({ record, allow, deny }: StoredRule): { effect: Effect; rule:
     ? { effect: 'deny', rule: deny }
     : { effect: 'allow', rule: allow ?? { people: [record?.userId ?? ''] } }
 
-const hasRules = ({ access, mcp_services: services }: Config): boolean =>
-  access !== undefined || Object.values(services).some((service) => service.access !== undefined)
-
 /** Where `access.stored` and the configuration let no such rule count. */
-const checkBound = (config: Config, effect: Effect): void => {
-  const { access } = config
-  if (!hasRules(config))
+const checkBound = ({ access }: Config, effect: Effect, isRuled: boolean): void => {
+  if (!isRuled)
     throw invalidRule(
       'The configuration has no access rules, so every user may use every tool. Add an `access` section first.',
     )
@@ -214,11 +212,15 @@ const checkBound = (config: Config, effect: Effect): void => {
 }
 
 /** What of a record a rule can say, and what else it names. */
-const createChecks = ({ registry, directory }: Pick<RulesAdminDeps, 'registry' | 'directory'>) => {
+const createChecks = ({
+  registry,
+  directory,
+  isRuled,
+}: Pick<RulesAdminDeps, 'registry' | 'directory' | 'isRuled'>) => {
   const judge = (rules: readonly { readonly effect: Effect; readonly rule: Written }[]) =>
     judgeRules(registry.config(), directory.issuer, rules)
   const check = async (effect: Effect, rule: Written): Promise<void> => {
-    checkBound(registry.config(), effect)
+    checkBound(registry.config(), effect, isRuled(registry.config()))
     const [faults = []] = await judge([{ effect, rule }])
     if (faults.length > 0) throw invalidRule(faults.join(' '))
   }
@@ -292,13 +294,13 @@ const ofUser =
 const unknown = (what: string): Refusal => new Refusal('rule.unknown', what.slice(0, 80))
 
 export const createRulesAdmin = (deps: RulesAdminDeps): RulesAdmin => {
-  const { stored, runtime, registry } = deps
+  const { stored, runtime, registry, isRuled } = deps
   const { judge, check, checkRecord } = createChecks(deps)
   const replace = createReplace(deps)
   const boundNow = () => registry.config().access?.stored ?? 'any'
   const listed = (rule: StoredRule, faults: readonly string[] = []): ListedRule => {
     const counts = boundNow() === 'any' || (boundNow() === 'deny' && rule.deny !== undefined)
-    const inForce = counts && hasRules(registry.config())
+    const inForce = counts && isRuled(registry.config())
     return { ...rule, at: timeOf(rule.at), in_force: inForce, ...(faults.length > 0 && { faults }) }
   }
   const made = (by: string) => ({ id: encodeHex(runtime.random(6)), by, at: runtime.now() })

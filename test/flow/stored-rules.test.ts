@@ -217,19 +217,26 @@ describe('a stored access rule', () => {
     const open = { local_users: [ana], admins: ['local:ana'] }
     for (const [access, say] of [
       [undefined, 'The configuration has no access rules'],
+      // A section that only pins definitions says nothing about users.
+      ['pinned', 'The configuration has no access rules'],
       [{ stored: 'off' as const }, '`access.stored` is off'],
       [{ stored: 'deny' as const }, '`access.stored` is deny'],
     ] as const) {
       const bound = await openInProcess({
         upstream: 'http://localhost:1/mcp',
-        config: { ...open, ...(access && { access }) },
+        config: {
+          ...open,
+          ...(access === 'pinned'
+            ? { mcp_services: { held: { url: 'http://localhost:1/mcp', access: { pinning: 'quarantine' } } } }
+            : access && { access }),
+        },
       })
       onTestFinished(() => bound.close())
       const asking = await signInAs(bound, ana)
       const refused = await asking.ask('POST', '/api/access', { userId: 'local:ana', servers: ['echo'] })
       expect([refused.status, refused.body]).toEqual([400, expect.stringContaining(say)])
       const denied = await asking.ask('POST', '/api/access', { deny: { tools: ['x'] } })
-      expect(denied.status).toBe(access?.stored === 'deny' ? 201 : 400)
+      expect(denied.status).toBe(say.endsWith('is deny') ? 201 : 400)
     }
   })
 })
