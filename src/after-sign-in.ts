@@ -1,10 +1,13 @@
 // What becomes of the access of people after they signed in: their grants, and what their identity provider says of
 // them later. Built here of parts of several modules, as in gateway.ts.
 import type { Config } from './config/schema.ts'
+import type { Connections } from './connections/connections.ts'
 import { createBackChannelLogout } from './identity/back-channel-logout.ts'
 import { type ProfileRefresh, createProfileRefresh } from './identity/profile-refresh.ts'
 import type { SignedIn } from './identity/provider-callback.ts'
 import type { IdentityProvider } from './identity/providers/provider.ts'
+import { type EndPeople, type Scim, createScim } from './identity/scim.ts'
+import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
@@ -17,7 +20,6 @@ import type {
   Handler,
   Limit,
   MayStillSignIn,
-  RenewProviderTokens,
 } from './ports/modules.ts'
 import type { Person } from './ports/people.ts'
 import type { Runtime } from './ports/runtime.ts'
@@ -30,8 +32,9 @@ interface AfterSignInDeps {
   readonly find: FindAddress
   readonly providers: ReadonlyMap<string, IdentityProvider>
   readonly mayStillSignIn: MayStillSignIn
-  readonly sessions: { endOfPerson(key: string): Promise<number> }
-  readonly connections: { readonly renewTokens: RenewProviderTokens }
+  readonly issuer: string
+  readonly sessions: Pick<BrowserSessions, 'endOfPerson' | 'endOf'>
+  readonly connections: Pick<Connections, 'renewTokens' | 'disconnectAll'>
   readonly limit: Limit
   readonly record: Audit
   readonly met?: ((grant: FlowGrant) => void) | undefined
@@ -45,6 +48,7 @@ export interface AfterSignIn {
   /** Only where a provider is asked again. */
   readonly confirm?: ConfirmPerson
   readonly backChannelLogout: Handler
+  readonly scim: Scim
 }
 
 interface GrantsInUse {
@@ -80,6 +84,27 @@ const createGrantsInUse = (deps: AfterSignInDeps): GrantsInUse => {
   return { grants, access, profiles }
 }
 
+/** The same for people who are known by other names; what they connected is removed too. */
+const createEndPeople =
+  (
+    { sessions, connections }: Pick<AfterSignInDeps, 'sessions' | 'connections'>,
+    access: AppAccess,
+  ): EndPeople =>
+  async (provider, { matches, names }, reason) => {
+    const isMeant = (person: Person): boolean => person.provider === provider && matches(person)
+    // By a name that is the subject there may be accounts of somebody without session and grant.
+    const found = new Map(names.map((subject) => [subject, { provider, subject }]))
+    for (const person of await sessions.endOf(isMeant)) found.set(person.subject, person)
+    let count = 0
+    for await (const page of access.find({})) {
+      const ended = page.filter(({ person }) => isMeant(person))
+      for (const { person } of ended) found.set(person.subject, person)
+      count += await access.end(ended, { reason, by: `scim:${provider}` })
+    }
+    for (const person of found.values()) await connections.disconnectAll(person)
+    return count
+  }
+
 export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const { grants, access, profiles } = createGrantsInUse(deps)
   const endPerson = createEndPerson(deps, access)
@@ -94,5 +119,6 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
     },
     ...(profiles && { confirm: profiles.confirm }),
     backChannelLogout: logout,
+    scim: createScim({ ...deps, endPeople: createEndPeople(deps, access) }),
   }
 }

@@ -21,6 +21,7 @@ import {
   owner,
 } from './identity/local-users.ts'
 import { createProviders } from './identity/providers/configured.ts'
+import { withProvisioning } from './identity/scim-users.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
 import { transportSecurity } from './kit/http.ts'
@@ -125,7 +126,7 @@ const createPlatform = ({
     builtIn: services,
     draining,
     trim,
-    blocks: createBlocks(runtime),
+    blocks: withProvisioning(createBlocks(runtime), runtime, config.oauth_providers),
     closures: createClosures(runtime),
     knownTools: createToolMemory(),
     limit: createLimit({ now: runtime.now, loopback: isLoopback(issuer), shared: runtime.counters, runtime }),
@@ -282,6 +283,7 @@ const createOAuthHandlers = (parts: Parts) => ({
   token: createToken(parts),
   apps: createConnectedApps(parts),
   backChannelLogout: parts.backChannelLogout,
+  scim: parts.scim,
   ...createIssuedTokens(parts),
 })
 

@@ -1,6 +1,7 @@
 // The table of routes: every endpoint of the gateway that is not a proxied call, by path and method.
 import { type AdminHandlers, type FlowHandlers, adminRoutes } from './admin/routes.ts'
 import type { Connections } from './connections/connections.ts'
+import { type Scim, scimRoutes } from './identity/scim.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import type { ConnectedApps } from './oauth/connected-apps.ts'
 import type { Consent } from './oauth/consent.ts'
@@ -21,6 +22,7 @@ export interface Handlers extends AdminHandlers, FlowHandlers {
   readonly introspect: Handler
   readonly signIn: SignIn
   readonly backChannelLogout: Handler
+  readonly scim: Scim
   readonly status: Status
   readonly servicesList: ServicesList
   readonly encode: Handler
@@ -312,5 +314,6 @@ export const routeTable = ({
   ...accountRoutes(handlers),
   ...signInRoutes(handlers),
   ...statusRoutes(handlers),
+  ...scimRoutes(handlers.scim),
   ...adminRoutes(handlers),
 ]

@@ -139,6 +139,14 @@ export const providerKeys = z
       .min(1)
       .optional()
       .describe('Groups that may sign in. Users need at least one of them. `*` allows any. Default: any.'),
+    scim_token: z
+      .string()
+      .min(32, 'must be at least 32 characters')
+      .optional()
+      .describe(
+        'Bearer token with which the provider sends SCIM 2.0 requests, at least 32 characters. Users whom it deactivates lose access and cannot sign in.',
+      )
+      .meta({ writeOnly: true }),
     profile_refresh: optionalDuration(
       's',
       ['0s', '365d'],

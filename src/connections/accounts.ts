@@ -110,6 +110,10 @@ export interface AccountStore {
     id: string,
     change: (accounts: Accounts | undefined) => Promise<Accounts | undefined> | Accounts | undefined,
   ): Promise<void>
+  /** Removes all records of a person, and answers what was in them. */
+  takeAll(
+    person: Pick<Person, 'provider' | 'subject'>,
+  ): AsyncIterable<{ readonly id: string; readonly accounts: Accounts }>
   seal(id: string, account: Pick<Account, 'issuer' | 'name'>, secrets: Secrets): Promise<string>
   /** Undefined when the sealed text is not of this account. */
   open(id: string, account: Account): Promise<Secrets | undefined>
@@ -148,6 +152,14 @@ export const createAccountStore = ({
         if (changed === undefined || (await write(id, changed, kept?.mark ?? 'absent')) !== undefined) return
       }
       throw new Refusal('storage.unavailable', `connection record ${id} changes too often`)
+    },
+    async *takeAll(person) {
+      const prefix = 'connection:'
+      for (const { key } of await runtime.store.list(`${prefix}${runtime.digest(personKey(person))}:`)) {
+        const id = key.slice(prefix.length)
+        const taken = await records.take(id)
+        if (taken) yield { id, accounts: taken.value }
+      }
     },
     seal: (id, account, secrets) => runtime.keys.seal(JSON.stringify(secrets), contextOf(id, account)),
     async open(id, account) {

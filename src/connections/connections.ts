@@ -10,6 +10,7 @@ import type {
   UpstreamCredentials,
 } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
+import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type Discard, createAccessTokens, createRefreshes } from './access-tokens.ts'
@@ -18,6 +19,7 @@ import {
   createAccountActions,
   createConnectPage,
   createDisconnect,
+  createDisconnectAll,
 } from './account-page.ts'
 import {
   type ProviderSettings,
@@ -77,6 +79,7 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     refreshes,
     saveTokens,
     revoke,
+    discard,
     contextOf: createCredentialContexts(),
     needs: createAccountNeeds({ runtime, clientRegistrations }),
     signInGateway: createClientCredentials({ runtime, accounts, clientRegistrations }),
@@ -99,6 +102,8 @@ export interface Connections extends ConnectPage {
   readonly step: ConnectStep
   readonly keepTokens: SaveProviderTokens
   readonly renewTokens: RenewProviderTokens
+  /** Removes everything that a person connected, and revokes the tokens where that is possible. */
+  disconnectAll(person: Pick<Person, 'provider' | 'subject'>): Promise<void>
   /** GET /connect/callback/:id and /connect/callback */
   readonly callback: Handler
   /** Whether a callback that identity providers use as well carries a state of this module. */
@@ -126,6 +131,7 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
     }),
     keepTokens: createProviderTokens({ config: deps.config, directory, saveTokens }),
     renewTokens: createRenewProviderTokens(parts),
+    disconnectAll: createDisconnectAll(parts),
     credentials: createCredentials(parts),
     step,
     callback: authorization.callback,

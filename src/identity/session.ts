@@ -177,6 +177,8 @@ export interface BrowserSessions extends Sessions {
   end(request: Request): Promise<string>
   /** Ends all sessions of a person, by key or verified e-mail address, and answers how many there were. */
   endOfPerson(name: string): Promise<number>
+  /** Ends those of people who are meant, and answers whose they were. */
+  endOf(matches: (person: Person) => boolean): Promise<readonly Person[]>
 }
 
 export interface SessionsDeps {
@@ -208,13 +210,13 @@ const openSession = async (
 }
 
 const endSessionsOf =
-  (runtime: SessionsDeps['runtime']): BrowserSessions['endOfPerson'] =>
-  async (name) => {
-    let count = 0
+  (runtime: SessionsDeps['runtime']): BrowserSessions['endOf'] =>
+  async (matches) => {
+    const ended: Person[] = []
     for await (const found of createRecords<SessionRecord>(runtime, keyOf('')).pages(sessionsAtOnce))
       for (const { id, value } of found)
-        if (isNamed(value.person, name) && (await runtime.store.take(keyOf(id)))) count++
-    return count
+        if (matches(value.person) && (await runtime.store.take(keyOf(id)))) ended.push(value.person)
+    return ended
   }
 
 /**
@@ -285,6 +287,7 @@ export const createSessions = ({
       await forget(request)
       return dropCookie(cookie)
     },
-    endOfPerson: endSessionsOf(runtime),
+    endOf: endSessionsOf(runtime),
+    endOfPerson: async (name) => (await endSessionsOf(runtime)((person) => isNamed(person, name))).length,
   }
 }

@@ -445,7 +445,7 @@ export interface Route {
   readonly surface: Surface
   /** Browser clients of other origins may read the response; never pages. */
   readonly cors: boolean
-  readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
+  readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', Handler>>>
   /** A GET begins, continues or finishes something, so that HEAD and a prefetch must not reach it. */
   readonly changesState?: boolean
   /**

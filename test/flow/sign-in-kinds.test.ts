@@ -119,7 +119,7 @@ const untrusted: Readonly<Record<string, Case>> = {
   hs256: ['hs256', 'ana', {}],
 }
 
-describe.each(runtimes)('%s', (_, open) => {
+describe.each(runtimes)('%s', (where, open) => {
   let house: TestGateway
   let browser: Browser
 
@@ -209,5 +209,5 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(heard.graph).toBe(0)
   })
 
-  laterTests({ house: () => house, provider: () => provider })
+  laterTests({ house: () => house, provider: () => provider, whole: where === 'in process' })
 })

@@ -9,6 +9,7 @@ import type { TestGateway } from '../runtimes/runtimes.ts'
 import { leave } from './leaving.ts'
 import { straightBack } from './openid-provider.ts'
 import type { RunningProvider } from './process.ts'
+import { scimTests, scimToken } from './scim.ts'
 
 /** People who come back later: what is asked of the provider then. Each is signed in by a provider of the same name. */
 export const later: Readonly<Record<string, object>> = {
@@ -20,6 +21,7 @@ export const later: Readonly<Record<string, object>> = {
   'lies-later': {},
   'forgets-gateway': {},
   'signs-out': {},
+  'is-provisioned': { scim_token: scimToken },
   'is-not-asked': { scopes: ['openid', 'email', 'profile'] },
 }
 const minutes = 60_000
@@ -29,10 +31,13 @@ interface LaterScene {
   house(): TestGateway
   /** openid-kinds.ts */
   provider(): RunningProvider
+  /** Also what no runtime decides. */
+  readonly whole: boolean
 }
 
 export const laterTests = (scene: LaterScene): void => {
   describe('later', () => {
+    const wholeTest = test.runIf(scene.whole)
     let browser: Browser
     /** How far the gateway's clock is ahead of the provider's. */
     let ahead = 0
@@ -136,7 +141,7 @@ export const laterTests = (scene: LaterScene): void => {
       expect([await refreshed(visitor), await called(visitor)]).toEqual([200, 'allowed'])
     })
 
-    test('without a new ID token, groups come from userinfo', async () => {
+    wholeTest('without a new ID token, groups come from userinfo', async () => {
       const visitor = await visit('sends-no-token')
       await says('sends-no-token', { mode: 'no-id-token', claims: { groups: ['dev'] } })
       advance(16 * minutes)
@@ -144,7 +149,7 @@ export const laterTests = (scene: LaterScene): void => {
       await soon(visitor, 'denied')
     })
 
-    test.each(['other-person', 'other-key'] as const)(
+    wholeTest.each(['other-person', 'other-key'] as const)(
       'never believes a later ID token of %s [H-F5]',
       async (mode) => {
         const visitor = await visit('lies-later')
@@ -157,7 +162,7 @@ export const laterTests = (scene: LaterScene): void => {
       },
     )
 
-    test('a provider that does not know the gateway any more says nothing of the person', async () => {
+    wholeTest('a provider that does not know the gateway any more says nothing of the person', async () => {
       const visitor = await visit('forgets-gateway')
       await says('forgets-gateway', { mode: 'unknown-client' })
       advance(16 * minutes)
@@ -168,7 +173,7 @@ export const laterTests = (scene: LaterScene): void => {
       await soon(visitor, 'denied')
     })
 
-    test('a provider that was not asked for offline access is not asked again', async () => {
+    wholeTest('a provider that was not asked for offline access is not asked again', async () => {
       const visitor = await visit('is-not-asked')
       await says('is-not-asked', { mode: 'refused', claims: { groups: [] } })
       advance(16 * minutes)
@@ -222,7 +227,7 @@ export const laterTests = (scene: LaterScene): void => {
       expect([await called(again), await home()]).toEqual(['allowed', true])
     })
 
-    test.each<[string, object, object?]>([
+    wholeTest.each<[string, object, object?]>([
       ['without sub and sid', {}],
       ['with a nonce', { ...ana, nonce: 'n' }],
       ['without events', { ...ana, events: null }],
@@ -260,6 +265,29 @@ export const laterTests = (scene: LaterScene): void => {
       expect(
         (await scene.house().fetch(`${scene.house().origin}/oauth/backchannel-logout/signs-out`)).status,
       ).toBe(405)
+    })
+
+    let provisioned: Visitor | undefined
+    scimTests(scene.house, {
+      async signIn() {
+        provisioned = await visit('is-provisioned')
+      },
+      async isKeptOut() {
+        const other = createBrowser(scene.house().fetch, scene.house().origin)
+        const page = await other.go(await straightBack(await leave(other, 'is-provisioned')), {
+          headers: { accept: 'application/json' },
+        })
+        return page.status === 403 && page.body.includes('person.blocked')
+      },
+      async standing() {
+        if (!provisioned) throw new Error('nobody signed in')
+        return [await called(provisioned), await refreshed(provisioned), await home()]
+      },
+      advance,
+      async revoked() {
+        const heard = await (await fetch(`${scene.provider().url}/heard`)).json()
+        return (heard as { revoked: string[] }).revoked
+      },
     })
   })
 }

@@ -126,7 +126,11 @@ const issuers = (base: string): Readonly<Record<string, Issuer>> => ({
     metadata: { id_token_signing_alg_values_supported: ['HS256', 'RS256'] },
     people: { ana: { ...ana, email: 'ana@corp.test', email_verified: true } },
   },
-  offline: { people: {}, refreshes: true },
+  offline: {
+    people: {},
+    refreshes: true,
+    metadata: { revocation_endpoint: `${base}/offline/revoke` },
+  },
   // A foreign issuer below the same roof.
   'not-entra/v2.0': { published: `${base}/${home}/v2.0`, people: { ana: { ...ana } } },
 })
@@ -147,7 +151,11 @@ const client = { id: 'postern', secret: 'a-secret-of-the-client-with-32-bytes' }
 const pair = await generateKeyPair('RS256', { extractable: true })
 const stranger = await generateKeyPair('RS256')
 const codes = new Map<string, { readonly path: string; readonly person: string; readonly nonce: string }>()
-const heard: { authorize: Record<string, string>[]; graph: number } = { authorize: [], graph: 0 }
+const heard: { authorize: Record<string, string>[]; graph: number; revoked: string[] } = {
+  authorize: [],
+  graph: 0,
+  revoked: [],
+}
 let base = ''
 
 const json = (response: ServerResponse, value: unknown, status = 200): void =>
@@ -272,6 +280,10 @@ const endpoints: Readonly<Record<string, Answer>> = {
                 : pair.privateKey,
           )
     response.writeHead(200).end(text)
+  },
+  '/revoke': (_path, _issuer, { form }, response) => {
+    heard.revoked.push(form['token'] ?? '')
+    json(response, {})
   },
   '/set': (_path, _issuer, { query }, response) => {
     laters.set(query['person'] ?? '', JSON.parse(query['later'] ?? '{}') as Later)

@@ -86,7 +86,7 @@ const issuer = (draft: RawConfig, report: Report, id: string): void => {
 
 const oauth2Urls = ['authorization_url', 'token_url', 'userinfo_url']
 
-const refreshKeys = ['profile_refresh', 'profile_refresh_grace']
+const refreshKeys = ['profile_refresh', 'profile_refresh_grace', 'scim_token']
 const openIdKeys = ['issuer', 'groups_claim', 'email_verified', ...refreshKeys]
 
 /** Keys that mean something for one type of provider alone. */
