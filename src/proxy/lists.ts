@@ -136,6 +136,12 @@ export const trimByBoth =
     return before && after ? (result) => after(before(result)) : (before ?? after)
   }
 
+/** Whether definitions of this service are held to what they were: asked for every call, and so beside its lists. */
+export const isPinnedBy =
+  (policy: Policy | undefined) =>
+  (service: Service): boolean =>
+    policy?.services.ruled === true && policy.of(service)?.pins !== undefined
+
 /** The tools that are known, and what callers see of lists (absent: all of them). */
 export interface ListAccess {
   readonly catalog: ToolCatalog

@@ -14,7 +14,7 @@ import { createAdmission } from './admission.ts'
 import { type AdmitDeps, type SelectUpstream, createAdmit } from './admit.ts'
 import { ownerOf, createBodyBudget, createConcurrencyLimit, createMcpSessions } from './callers.ts'
 import { type MakeCall, createFetchProxy, createMakeCall, headOf } from './fetch.ts'
-import { type ListAccess, type TrimFor, createPolicyTrim, trimByBoth } from './lists.ts'
+import { type ListAccess, type TrimFor, createPolicyTrim, isPinnedBy, trimByBoth } from './lists.ts'
 import { createFinish, askedOf } from './outcome.ts'
 import type { ResolveDeps } from './resolve.ts'
 import { createRespond } from './response-sink.ts'
@@ -150,7 +150,7 @@ const createListAccess = (
   return {
     catalog,
     trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim),
-    isPinned: (service) => policy?.services.ruled === true && policy.of(service)?.pins !== undefined,
+    isPinned: isPinnedBy(policy),
   }
 }
 
