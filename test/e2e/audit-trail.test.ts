@@ -25,6 +25,7 @@ beforeAll(async () => {
   gateway = await startProcess({
     config: {
       local_users: [person],
+      flows: {},
       audit: {
         retention: '30d',
         sinks: { archive: { url: `file://${join(state.dir, 'archive.jsonl')}` } },
@@ -94,6 +95,10 @@ describe('postern audit', () => {
     expect(await query('kind:sign-in.failed')).toMatchObject([{ name: 'ana', decision: 'denied' }])
     const [granted] = await query('kind:grant.issued', 'user:ana')
     expect(await query(`grant:${String(granted?.['grant'])}`, 'kind:consent.allowed')).toHaveLength(1)
+    // The calls are part of the same login.
+    const [call] = await query('tool:search', `grant:${String(granted?.['grant'])}`)
+    expect(call?.['flow']).toBe(granted?.['flow'])
+    expect(call?.['flow']).toEqual(expect.any(String))
   })
 
   it('finds a call with its tool and a digest of its arguments, which are the same for the same arguments', async () => {
@@ -129,6 +134,7 @@ describe('postern audit', () => {
     expect(reader?.subject(String(found?.['subject']))).toEqual({
       person: expect.objectContaining({ provider: 'local', subject: 'ana', groups: [] }),
       client: found?.['client'],
+      redirect: '',
       scopes: expect.any(Array),
     })
     reader?.close()
