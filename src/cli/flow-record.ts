@@ -1,5 +1,6 @@
 // `postern flows`: how apps got access, or where they stopped. The commands read the state directory, whether or not
 // a gateway is running.
+import { setTimeout as pause } from 'node:timers/promises'
 import { styleText } from 'node:util'
 import { printable } from '../config/tree.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -9,10 +10,14 @@ import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { StartError, UsageError, print, printJson, printTable } from './output.ts'
 import { issuerOf } from './state.ts'
 
-export interface FlowListOptions {
+export interface FlowTailOptions {
   readonly user?: string
   readonly client?: string
   readonly service?: string
+  readonly lines?: string
+}
+
+export interface FlowListOptions extends Omit<FlowTailOptions, 'lines'> {
   readonly outcome?: string
   readonly since: string
   readonly limit: string
@@ -43,10 +48,10 @@ const withFlows = async (target: AdminTarget, work: (flows: FlowAdmin) => Promis
 
 const mostListed = 10_000
 
-const limitOf = (text: string): number => {
+const limitOf = (text: string, option = '--limit'): number => {
   const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (limit < 1 || limit > mostListed)
-    throw new UsageError(`--limit must be a number from 1 to ${mostListed}.`)
+    throw new UsageError(`${option} must be a number from 1 to ${mostListed}.`)
   return limit
 }
 
@@ -186,3 +191,71 @@ export const showFlow = (target: AdminTarget, id: string): Promise<void> =>
     if (target.json) return printJson(flow)
     for (const line of showText(flow)) print(line)
   })
+
+// `postern flows tail`: what happens from now on.
+
+const tailMs = 1000
+/** Flows that began within this time are followed, ms. */
+const followedMs = 3_600_000
+const mostFollowed = 1000
+
+/** A step, or what there is to say of a flow that stopped. */
+interface NewsItem {
+  readonly flow: ListedFlow
+  readonly step?: ListedFlowStep
+}
+
+/** What was told of each flow: its steps by request and kind, and its finding. */
+const createNews = () => {
+  let known = new Map<string, string>()
+  return (flows: readonly ListedFlow[]): readonly NewsItem[] => {
+    const before = known
+    known = new Map()
+    const news: (NewsItem & { readonly at: string })[] = []
+    const tell = (key: string, value: string, item: NewsItem, at: string): void => {
+      known.set(key, value)
+      if (before.get(key) !== value) news.push({ ...item, at })
+    }
+    for (const flow of flows) {
+      for (const step of flow.steps)
+        tell(`${flow.id} ${step.at} ${step.step} ${step.request_id}`, '', { flow, step }, step.at)
+      const stopped = flow.finding && flow.steps.at(-1)?.code === undefined ? flow.finding.code : ''
+      if (stopped !== '') tell(flow.id, stopped, { flow }, '~')
+    }
+    return news.toSorted((one, other) => (one.at < other.at ? -1 : 1))
+  }
+}
+
+const newsLine = ({ flow, step }: NewsItem): string => {
+  const who = [flow.id, short(flow.client_name ?? flow.client, 24), short(flow.user, 24)]
+    .filter(Boolean)
+    .join('  ')
+  if (!step) return `${styleText('yellow', '!')} ${flow.state.padEnd(17)} ${who}  ${flow.finding?.say ?? ''}`
+  const [colour, sign] = signs[step.result]
+  return `${styleText(colour, sign)} ${step.step.padEnd(17)} ${who}  ${step.code ?? ''}`.trimEnd()
+}
+
+const newsObject = ({ flow: { steps: _, ...flow }, step }: NewsItem): object => ({
+  ...flow,
+  ...(step && { step }),
+})
+
+/** Until it is ended, or so many lines are printed. */
+export const tailFlows = (target: AdminTarget, options: FlowTailOptions): Promise<void> => {
+  const { user, client, service, lines } = options
+  let left = lines === undefined ? Infinity : limitOf(lines, '--lines')
+  return withFlows(target, async (flows) => {
+    const news = createNews()
+    const look = async () =>
+      news((await flows.list({ user, client, service, since: Date.now() - followedMs }, mostFollowed)).flows)
+    await look()
+    while (left > 0) {
+      await pause(tailMs)
+      for (const item of (await look()).slice(0, left)) {
+        if (target.json) printJson(newsObject(item))
+        else print(newsLine(item))
+        left--
+      }
+    }
+  })
+}

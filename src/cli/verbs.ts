@@ -8,7 +8,7 @@ import type { BlockOptions, GrantOptions, RecordOptions, RuleOptions } from './a
 import type { AddOptions, AdminTarget } from './admin.ts'
 import type { AuditTarget, ExportOptions, MatchOptions, QueryOptions, VerifyOptions } from './audit.ts'
 import type { ConfigurationRequest } from './configuration.ts'
-import type { FlowListOptions } from './flow-record.ts'
+import type { FlowListOptions, FlowTailOptions } from './flow-record.ts'
 import { UsageError, exitCodes } from './output.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import type { ToolOptions } from './tools.ts'
@@ -266,6 +266,11 @@ export const addFlowVerbs = (flows: Command): void => {
   verb(flows, 'show', 'Tell a flow step by step: where it stopped, and who must act.')
     .argument('<id>', 'ID of the flow, or a request ID, grant ID or client_id that it contains.')
     .action(async (id: string, _, command: Command) => (await load()).showFlow(await targetOf(command), id))
+  addFilter(verb(flows, 'tail', 'Print each step as it happens, and each flow that stops, until Ctrl+C.'))
+    .option('--lines <n>', 'End after so many lines.')
+    .action(async (options: FlowTailOptions, command: Command) =>
+      (await load()).tailFlows(await targetOf(command), options),
+    )
 }
 
 export const addToolVerbs = (tools: Command): void => {
