@@ -102,7 +102,8 @@ export const consentedIn = (
 ): Consented => {
   const preset = one(form, 'preset') ?? recommended
   if (!presets.has(preset)) throw malformed('preset')
-  const chosen = one(form, 'admin') === 'on' ? 'admin' : (preset as Permission)
+  // Administration is the step above Everything: with less it would bring along what was left out.
+  const chosen = preset === 'execute' && one(form, 'admin') === 'on' ? 'admin' : (preset as Permission)
   const level = lowerOf(chosen, ceilingOf(choices, pending))
   const ticked = new Set(form.getAll('tool'))
   const shown = shownIn(form)

@@ -82,7 +82,7 @@ const stateOf = ({ open, shut, since }: Group): Drawable => {
 const hintOf = ({ need, open, shut }: Group, more: boolean): Drawable => {
   if (shut !== undefined || open.length === 0 || !isEnough(need, 'execute')) return undefined
   const all = need === 'admin' ? 'Administer' : more ? 'Allow' : 'Everything'
-  return html`<p class="on">${all} covers all of these. Tick tools to allow only those.</p>${need === 'execute' && html`<p class="off">Choose Everything to allow these.</p>`}`
+  return html`<p class="on">${all} covers all of these. Tick tools to allow only those.</p>${html`<p class="off">Choose Everything to allow these.</p>`}`
 }
 
 const listOf = (group: Group, more: boolean): Drawable => {
@@ -110,8 +110,11 @@ const detailsOf = (group: Group, { more }: ConsentLevels): Markup => {
 const adminOf = (group: Group, { before, more }: ConsentLevels): Markup => {
   const [name, what] = words.admin
   const ticked = before === 'admin'
-  const state = group.since === 'new' ? html`<span class="chip new">New</span>` : count(group.open)
-  return html`<div class="perm admin"><div class="tick"><input class="check" type="checkbox" id="admin" name="admin" value="on"${ticked && ' checked'}><label for="admin"><strong>${name}</strong> <span>${what}</span></label></div><details><summary><span class="vh">Restricted: </span><span class="state">${state}</span>${chevron}</summary>${listOf(group, more)}</details></div>`
+  const state =
+    group.since === 'new'
+      ? html`<span class="chip new">New</span>`
+      : html`<span class="on">${count(group.open)}</span><span class="off">Not included</span>`
+  return html`<div class="perm admin"><div class="tick"><span class="off">${failedIcon}</span><input class="check" type="checkbox" id="admin" name="admin" value="on"${ticked && ' checked'}><label for="admin"><strong>${name}</strong> <span>${what}</span></label></div><details><summary><span class="vh">Restricted: </span><span class="state">${state}</span>${chevron}</summary>${listOf(group, more)}</details></div>`
 }
 
 const presetsOf = ({ ceiling, chosen, more }: ConsentLevels): Drawable => {

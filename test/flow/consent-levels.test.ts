@@ -275,6 +275,40 @@ describe.each(runtimes)('consent %s', (where, open) => {
     expect((await other.caller.post(call('unmarked'))).status).toBe(403)
   })
 
+  it('administration is the step above everything, and no way around a smaller choice', async () => {
+    const choose = async (preset: string): Promise<string> => {
+      const choice = { decision: 'allow', preset, admin: 'on' }
+      return (await ask(await register(gateway), browserOf(), { choice })).scope
+    }
+    expect(await choose('read')).toBe('mcp mcp:read')
+    expect(await choose('execute')).toBe('mcp mcp:read mcp:write mcp:execute mcp:admin')
+    const malformed = await ask(await register(gateway), browserOf(), {
+      choice: { decision: 'allow', preset: 'root' },
+    }).catch(String)
+    expect(malformed).toContain('The form is not one of the consent page.')
+  })
+
+  it('clients of HTTP+SSE are told on their stream', async () => {
+    const { access_token: token } = await ask(await register(gateway), browserOf())
+    const client = callerOf(gateway, `${gateway.origin}/ruled/sse`, token)
+    const reader = ((await client.get()).body as ReadableStream<Uint8Array>)
+      .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
+      .getReader()
+    let heard = ''
+    const hear = async (what: string): Promise<void> => {
+      while (!heard.includes(what)) heard += (await reader.read()).value ?? ''
+    }
+    await hear('\n\n')
+    const endpoint = callerOf(gateway, `${gateway.origin}${/data: (\S+)/.exec(heard)?.[1] ?? ''}`, token)
+    await endpoint.post(rpc('initialize', { protocolVersion: '2024-11-05', capabilities: {} }, 1))
+    await hear('"id":1')
+    await endpoint.post(call('create', 3))
+    await hear('"id":3')
+    await reader.cancel()
+    expect(heard).toMatch(/"scope":"mcp mcp:read mcp:write".*"code":"consent.level"/)
+    expect(upstream.called()).toEqual([])
+  })
+
   it('a refresh may ask for less of it, never for more', async () => {
     const client = await register(gateway)
     const first = await ask(client, browserOf(), { choice: { decision: 'allow', preset: 'write' } })
