@@ -213,6 +213,17 @@ describe('a stored access rule', () => {
     expect(said['error_description']).toContain(say)
   })
 
+  it('is kept beside those that others store at the same moment', async () => {
+    const kept = await Promise.all(
+      Array.from({ length: 12 }, (_, i) =>
+        admin.ask('POST', '/api/access', { deny: { people: ['local:yamada'], tools: [`tool_${i}`] } }),
+      ),
+    )
+    expect(kept.map(({ status }) => status)).toEqual(Array.from({ length: 12 }, () => 201))
+    const { rules } = JSON.parse((await admin.ask('GET', '/api/access')).body) as { rules: { id: string }[] }
+    expect(new Set(rules.map(({ id }) => id)).size).toBe(12)
+  })
+
   it('is none where the configuration has no rules, and bounded by `access.stored`', async () => {
     const open = { local_users: [ana], admins: ['local:ana'] }
     for (const [access, say] of [
