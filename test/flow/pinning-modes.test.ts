@@ -12,6 +12,7 @@ import {
   write,
 } from '../runtimes/pinned-world.ts'
 import { until } from '../runtimes/proxied.ts'
+import { beginLegacy } from '../runtimes/revisions.ts'
 import { openInProcess } from '../runtimes/runtimes.ts'
 
 describe('pinned definitions', () => {
@@ -28,7 +29,7 @@ describe('pinned definitions', () => {
     }
   }
   beforeAll(async () => {
-    const { approved: _, announced: __, ...others } = services
+    const { approved: _, announced: __, commanded: ___, ...others } = services
     world = await createPinnedWorld(openInProcess, Object.keys(others) as (keyof typeof others)[], breakable)
   }, 60_000)
   afterAll(() => world?.close())
@@ -273,6 +274,24 @@ describe('pinned definitions', () => {
       'policy.unlisted',
     ])
     expect((await world.pinsOf('many')).length).toBe(2_000)
+  })
+
+  it('of a command are looked at before a call after it started, or said that they changed', async () => {
+    const caller = await world.begin('command')
+    const { session } = await beginLegacy(caller)
+    const call = async (name: string): Promise<string> => {
+      const response = await caller.post(rpc('tools/call', { name, arguments: { text: 'x' } }), session)
+      const text = await response.text()
+      return /"code":"(policy\.[a-z]+)"/.exec(text)?.[1] ?? (text.includes('"result"') ? 'passed' : text)
+    }
+    const heard = (event: string) =>
+      world.gateway.log.filter((line) => line.event === event && line.fields['service'] === 'command').length
+    expect(await call('echo')).toBe('passed')
+    expect(heard('process.started')).toBe(1)
+    expect((await world.pinsOf('command', '&state=approved')).length).toBeGreaterThan(1)
+    await call('announce')
+    await until(() => heard('process.list-changed') === 1, 'the announcement')
+    expect([await call('echo'), await call('nowhere')]).toEqual(['passed', 'policy.unlisted'])
   })
 
   it('look to callers like what a rule hides', async () => {

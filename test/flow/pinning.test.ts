@@ -1,12 +1,15 @@
 // Pinned definitions over the wire: what a server changes is neither listed nor called until it is approved.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { stripVTControlCharacters } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { approveTool, blockTool, listTools, namedTool, showTool } from '../../src/cli/tools.ts'
+import { parseConfig } from '../../src/config/schema.ts'
 import { type PinnedWorld, createPinnedWorld, isChanged, read, rpc, write } from '../runtimes/pinned-world.ts'
-import { runtimes } from '../runtimes/runtimes.ts'
+import { configOf, openOnSocket, runtimes } from '../runtimes/runtimes.ts'
 
 describe.each(runtimes)('pinned definitions %s', (_, open) => {
   let world: PinnedWorld
   beforeAll(async () => {
-    world = await createPinnedWorld(open, ['approved', 'announced'])
+    world = await createPinnedWorld(open, ['approved', 'announced', 'commanded'])
   }, 60_000)
   afterAll(() => world?.close())
 
@@ -78,5 +81,45 @@ describe.each(runtimes)('pinned definitions %s', (_, open) => {
     }
     expect(server.called()).toEqual(['write'])
     gone.abort()
+  })
+
+  it.runIf(open === openOnSocket)('are shown and approved on the command line', async () => {
+    const { server, gateway, codeOf, listed, pinOf } = world
+    const target = {
+      config: parseConfig(configOf(world.options)),
+      stateDir: gateway.stateDir ?? '',
+      env: {},
+      json: false,
+    }
+    const said = vi.spyOn(process.stdout, 'write').mockImplementation(() => true)
+    const printed = async (work: Promise<void>): Promise<string> => {
+      said.mockClear()
+      await work
+      return stripVTControlCharacters(said.mock.calls.map(([text]) => String(text)).join(''))
+    }
+    try {
+      const caller = await world.begin('commanded')
+      await listed(caller)
+      server.tools = [[read, { ...write, description: 'Writes a\u202e secret file.' }]]
+      await listed(caller)
+      const { digest } = await pinOf('commanded', '', isChanged)
+      expect(await printed(listTools(target, { state: 'changed' }))).toMatch(
+        new RegExp(`commanded +tool +write +changed +\\S+ +${String(digest)}`),
+      )
+      const tool = namedTool('commanded', 'write', {})
+      const shown = await printed(showTool(target, tool))
+      expect(shown).toContain('  /description\n    Writes a{+\\u{202e}+} {+secret +}file.\n')
+      await expect(approveTool(target, tool, 'sha256-other')).rejects.toMatchObject({ code: 'pin.moved' })
+      expect(await printed(approveTool(target, tool, String(digest)))).toMatch(
+        /^Approved write of commanded\./,
+      )
+      gateway.advance(1001)
+      expect(await codeOf(caller, 'write')).toBe('passed')
+      await printed(blockTool({ ...target, json: true }, tool))
+      gateway.advance(1001)
+      expect(await codeOf(caller, 'write')).toBe('policy.tool')
+    } finally {
+      said.mockRestore()
+    }
   })
 })

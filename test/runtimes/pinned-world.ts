@@ -3,6 +3,7 @@ import type { ConfigInput } from '../../src/config/schema.ts'
 import { signInAs } from './administrator.ts'
 import { type Caller, ana, callerOf, tokenOf } from './people.ts'
 import { openPinnedUpstream } from './pinned-upstream.ts'
+import { serverScript } from '../stdio/world.ts'
 import { until } from './proxied.ts'
 import type { RuntimeGateway, TestGatewayOptions } from './runtimes.ts'
 
@@ -36,6 +37,7 @@ const quarantine = { pinning: 'quarantine' }
 /** By what their tests are about. */
 export const services = {
   approved: quarantine,
+  commanded: quarantine,
   announced: quarantine,
   warned: { pinning: 'warn' },
   allowed: { pinning: 'allow' },
@@ -54,6 +56,7 @@ export const services = {
   trusting: { pinning: 'warn' },
   unasked: quarantine,
   many: quarantine,
+  command: quarantine,
   ruled: { groups: ['staff'], permissions: ['read'], tools: { '*': 'read' }, pinning: 'quarantine' },
   hinted: { groups: ['staff'], permissions: ['write'], pinning: 'warn' },
 } as const
@@ -64,14 +67,23 @@ export const createPinnedWorld = async (
   store?: TestGatewayOptions['store'],
 ) => {
   const server = await openPinnedUpstream()
-  const entries = only.map((id) => [id, { url: server.url, access: services[id] }])
+  const entries = only.map((id) => [
+    id,
+    {
+      ...(id === 'command'
+        ? { command: process.execPath, args: [serverScript], sandbox: 'none' }
+        : { url: server.url }),
+      access: services[id],
+    },
+  ])
   const config = {
     local_users: [ana],
     admins: ['ana@example.com'],
     access: { default: 'everyone' as const },
     mcp_services: Object.fromEntries(entries) as NonNullable<ConfigInput['mcp_services']>,
   }
-  const gateway = await open({ upstream: server.url, config, ...(store && { store }) })
+  const options: TestGatewayOptions = { upstream: server.url, config, ...(store && { store }) }
+  const gateway = await open(options)
   const admin = await signInAs(gateway, ana)
   const told = async (caller: Caller, message: unknown): Promise<Told & { readonly status: number }> => {
     const response = await caller.post(message)
@@ -84,6 +96,7 @@ export const createPinnedWorld = async (
   return {
     server,
     gateway,
+    options,
     told,
     /** Each test has a service of its own: nothing of it has been seen. */
     async begin(id: keyof typeof services): Promise<Caller> {
