@@ -245,6 +245,8 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
   const common = { config, directory, credentials, endpointOf, policy }
   const { now, transports } = runtime
   const contextOf = createServiceContexts({ ...common, signer, transports, now })
+  const alive = async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined
+  parts.bridges.follow(alive)
   const proxyDeps = {
     ...common,
     runtime,
@@ -253,7 +255,7 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
     authenticate,
     cors,
     record,
-    alive: async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined,
+    alive,
     serving: closures.over(registry.serving),
     closures,
     always: transportSecurity(issuer),

@@ -13,6 +13,7 @@ import {
   createStreamableHttp,
   readMessages,
 } from '../mcp/streamable-http.ts'
+import type { Principal } from '../ports/people.ts'
 import type { Log, ProcessPlan, Runtime, SpawnServer, Timer } from '../ports/runtime.ts'
 import type {
   Attend,
@@ -23,14 +24,8 @@ import type {
   StdioCall,
 } from '../ports/services.ts'
 import { type StatelessEndpoint, createStatelessEndpoint } from './person-process.ts'
-import {
-  type ProcessPool,
-  createOwnerKeys,
-  createPool,
-  mayServe,
-  nameOf,
-  variablesFor,
-} from './process-pool.ts'
+import { createOwnerKeys, createPool, mayServe, type ProcessPool, variablesFor } from './process-pool.ts'
+import { nameOf } from './process-slots.ts'
 import { type SharedProcess, createSharedProcess } from './shared-process.ts'
 import { type Starting, createStarting, deliverReply, describeStart } from './starting.ts'
 
@@ -127,6 +122,8 @@ export interface BridgeDeps {
   readonly digest: Runtime['digest']
   readonly log: Log
   readonly about: { readonly version: string }
+  /** Whether the grant of this principal lives. */
+  readonly alive: (principal: Principal) => Promise<boolean>
   readonly context: CallerContext
 }
 
@@ -239,6 +236,7 @@ export const createBridge = (options: BridgeOptions, deps: BridgeDeps): Bridge =
     spawn,
     now,
     timer,
+    alive: deps.alive,
     plan: (owner) => ({ ...plan, owner: nameOf(owner), about: variablesFor(plan.service, owner) }),
     limits: {
       perPerson: shared ? options.maxProcesses : options.maxProcessesPerPerson,
@@ -256,6 +254,7 @@ export const createBridge = (options: BridgeOptions, deps: BridgeDeps): Bridge =
   return {
     async carry(call) {
       const owner = ownerOf(call.principal)
+      if (!shared) pool.used(owner, call.principal)
       call.signal.throwIfAborted()
       sweeper.run()
       try {
@@ -290,6 +289,8 @@ const goneMs = 3000
 type ServiceConfig = Config['mcp_services'][string]
 
 export interface Bridges {
+  /** From now on, the processes of a person end when none of their grants lives. */
+  follow(alive: (principal: Principal) => Promise<boolean>): void
   /** The bridge of a command, made when first asked for. */
   of(id: string, service: ServiceConfig): Service['upstream']
   /** For the operator, service by service: the processes that run, and those that failed last. */
@@ -309,7 +310,7 @@ type ContextOfService = (service: Pick<Service, 'id' | 'provider'>) => CallerCon
 const bridgeOf = (
   id: string,
   service: ServiceConfig & { readonly command: string },
-  runtime: Runtime,
+  runtime: Runtime & Pick<BridgeDeps, 'alive'>,
   keepAliveMs: number,
   contextOf: ContextOfService,
 ): Bridge | undefined =>
@@ -339,13 +340,8 @@ const bridgeOf = (
       maxProcessesPerPerson: service.max_processes_per_person,
     },
     {
+      ...runtime,
       spawn: runtime.spawn,
-      now: runtime.now,
-      timer: runtime.timer,
-      random: runtime.random,
-      digest: runtime.digest,
-      log: runtime.log,
-      about: runtime.about,
       context: contextOf({ id, ...(service.oauth_provider && { provider: service.oauth_provider }) }),
     },
   )
@@ -359,14 +355,22 @@ export const createBridges = (
   keepAliveMs: number,
   contextOf: ContextOfService = () => nobody,
 ): Bridges => {
+  let isAlive: BridgeDeps['alive'] = () => Promise.resolve(true)
   const bridges = new Map<Bridge['carry'], { readonly service: string; readonly bridge: Bridge }>()
   return {
+    follow: (asked) => void (isAlive = asked),
     of(id, service) {
       const { command } = service
       const bridge =
         command === undefined
           ? undefined
-          : bridgeOf(id, { ...service, command }, runtime, keepAliveMs, contextOf)
+          : bridgeOf(
+              id,
+              { ...service, command },
+              { ...runtime, alive: (who) => isAlive(who) },
+              keepAliveMs,
+              contextOf,
+            )
       if (bridge) bridges.set(bridge.carry, { service: id, bridge })
       return {
         kind: 'bridge',

@@ -15,7 +15,8 @@ import { envelopeOf, isModernServer, ownClient } from '../mcp/revisions.ts'
 import type { Posted } from '../mcp/session.ts'
 import { type StatelessCalls, createStatelessCalls } from '../mcp/stateless-calls.ts'
 import type { Timer } from '../ports/runtime.ts'
-import type { ProcessPeer, ProcessPool } from './process-pool.ts'
+import type { ProcessPool } from './process-pool.ts'
+import type { ProcessPeer } from './process-reports.ts'
 
 // Which revisions a server speaks, found out on a process that nothing else depends on (2026-07-28
 // basic/transports/stdio, backward compatibility).

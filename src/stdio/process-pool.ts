@@ -1,16 +1,14 @@
 // The processes of one service: started when there is a slot for one, not too soon after a failure, and ended
-// when idle.
+// when idle, or when their person may have them no more.
 import { decodeBase64url, encodeHex } from '../kit/bytes.ts'
 import type { AbortListener } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
 import {
-  type JsonRpcPeer,
   type JsonRpcPeerDeps,
   type PeerEvents,
   type Transport,
   createJsonRpcPeer,
 } from '../mcp/json-rpc-peer.ts'
-import type { SessionUser } from '../mcp/streamable-http.ts'
 import type { Principal } from '../ports/people.ts'
 import type { ProcessEnd, ProcessPlan, Runtime, ServerProcess, SpawnServer, Timer } from '../ports/runtime.ts'
 import type { CallerContext, ServiceState } from '../ports/services.ts'
@@ -19,16 +17,24 @@ import {
   type FailedProcess,
   type KnownProcess,
   type ProcessNoise,
-  type ReportedProcess,
+  type ProcessPeer,
   type ReportToOperator,
   createCrashLog,
   createReports,
   known,
 } from './process-reports.ts'
+import {
+  type ProcessSlot,
+  type ProcessSlots,
+  type ProcessUser,
+  type RestartBackoff,
+  type SlotLimits,
+  createProcessSlots,
+  createRestartBackoff,
+  nameOf,
+} from './process-slots.ts'
 
 // A process as a JSON-RPC peer: its standard input and output are the transport (2025-11-25 transports, stdio).
-
-export interface ProcessPeer extends JsonRpcPeer, ReportedProcess {}
 
 interface ProcessPeerDeps extends JsonRpcPeerDeps, ProcessNoise {
   readonly spawn: SpawnServer
@@ -64,194 +70,6 @@ const createProcessPeer = (plan: ProcessPlan, deps: ProcessPeerDeps, events: Pee
   return { ...peer, complaint: () => child.complaint(), startedAt, end: () => end, process: child }
 }
 
-// The slots of a service: so many processes in all and for one person, and so many that start at once; a call
-// that finds no slot waits in a queue.
-
-/**
- * Processes that start at the same moment; a start counts until the server has said something, at most this
- * long.
- */
-const mostStarting = 8
-const startingMs = 5000
-/** A process unused for this long may be ended so that a call that waits gets its slot. */
-const evictMs = 10_000
-
-export interface SlotLimits {
-  readonly perPerson: number
-  readonly total: number
-  /** Longest wait for a slot, milliseconds. */
-  readonly waitMs: number
-}
-
-/** Who uses a process. */
-export interface ProcessUser extends SessionUser {
-  /** True while the process is only asked what it is: that it fails says nothing about the next. */
-  readonly probing?: () => boolean
-}
-
-export interface ProcessSlot {
-  readonly owner: string
-  readonly user: ProcessUser
-  /** Absent while the process starts. */
-  peer: ProcessPeer | undefined
-  dismissed: boolean
-}
-
-export interface ProcessSlots {
-  /**
-   * A slot, as soon as there is one. Rejects with `process.limit` when there is none in time, or when the
-   * caller leaves.
-   */
-  take(owner: string, user: ProcessUser, signal: AbortListener): Promise<ProcessSlot>
-  give(slot: ProcessSlot): void
-  /** Asks the user of the process to end it, once. */
-  dismiss(slot: ProcessSlot): void
-  /** Gives free slots to the calls that wait, and refuses those that waited too long. */
-  serve(): void
-  /** Refuses all calls that wait. */
-  close(): void
-  /** Whether anybody of this owner waits for a slot. */
-  waits(owner: string): boolean
-  readonly all: ReadonlySet<ProcessSlot>
-}
-
-interface Waiting {
-  readonly owner: string
-  readonly user: ProcessUser
-  readonly until: number
-  admit(slot: ProcessSlot): void
-  refuse(refusal: Refusal): void
-}
-
-const dismissUser = (slot: ProcessSlot): void => {
-  if (slot.dismissed) return
-  slot.dismissed = true
-  slot.user.leave()
-}
-
-const isStarting = ({ peer }: ProcessSlot, now: () => number): boolean =>
-  peer === undefined || (!peer.spoke() && !peer.end() && now() - peer.startedAt < startingMs)
-
-const ofOwner = (all: ReadonlySet<ProcessSlot>, owner: string): readonly ProcessSlot[] =>
-  [...all].filter((slot) => nameOf(slot.owner) === nameOf(owner))
-
-/**
- * Frees a slot where a process has been idle for long: among the person's own when they have too many, among
- * everybody's otherwise.
- */
-const evict = (all: ReadonlySet<ProcessSlot>, limits: SlotLimits, owner: string): void => {
-  const own = ofOwner(all, owner)
-  const candidates = own.length >= limits.perPerson ? own : all.size >= limits.total ? [...all] : []
-  const [longest] = candidates
-    .filter(({ dismissed, user }) => !dismissed && user.idle() >= evictMs)
-    .sort((a, b) => b.user.idle() - a.user.idle())
-  if (longest) dismissUser(longest)
-}
-
-const noSlot = (all: ReadonlySet<ProcessSlot>, owner: string): Refusal =>
-  new Refusal('process.limit', `${all.size} processes, ${ofOwner(all, owner).length} of this owner`, {
-    headers: { 'retry-after': '5' },
-  })
-
-export const createProcessSlots = (limits: SlotLimits, now: () => number): ProcessSlots => {
-  const all = new Set<ProcessSlot>()
-  const queue = new Set<Waiting>()
-  const fits = (owner: string): boolean =>
-    all.size < limits.total &&
-    ofOwner(all, owner).length < limits.perPerson &&
-    [...all].filter((slot) => isStarting(slot, now)).length < mostStarting
-
-  const enter = ({ owner, user }: Pick<Waiting, 'owner' | 'user'>): ProcessSlot => {
-    const slot: ProcessSlot = { owner, user, peer: undefined, dismissed: false }
-    all.add(slot)
-    return slot
-  }
-
-  const serve = (): void => {
-    for (const waiting of queue) {
-      if (fits(waiting.owner)) {
-        queue.delete(waiting)
-        waiting.admit(enter(waiting))
-      } else if (now() >= waiting.until) {
-        queue.delete(waiting)
-        waiting.refuse(noSlot(all, waiting.owner))
-      } else evict(all, limits, waiting.owner)
-    }
-  }
-
-  return {
-    all,
-    serve,
-    dismiss: dismissUser,
-    take(owner, user, signal) {
-      if (queue.size === 0 && fits(owner)) return Promise.resolve(enter({ owner, user }))
-      const { promise, resolve, reject } = Promise.withResolvers<ProcessSlot>()
-      const waiting: Waiting = { owner, user, until: now() + limits.waitMs, admit: resolve, refuse: reject }
-      const gone = (): void => {
-        if (queue.delete(waiting)) reject(new Refusal('process.limit', 'caller left the queue'))
-      }
-      signal.addEventListener('abort', gone, { once: true })
-      queue.add(waiting)
-      serve()
-      return promise.finally(() => signal.removeEventListener('abort', gone))
-    },
-    give(slot) {
-      all.delete(slot)
-      serve()
-    },
-    waits: (owner) => [...queue].some((waiting) => waiting.owner === owner),
-    close() {
-      for (const waiting of queue) waiting.refuse(new Refusal('process.limit', 'gateway is shutting down'))
-      queue.clear()
-    },
-  }
-}
-
-// How soon after a failure a server is tried again: at once the first time, then after half a second, one,
-// two, four, at most a minute.
-
-const mostResting = 1000
-const longestMs = 60_000
-
-interface Failures {
-  readonly count: number
-  readonly until: number
-  readonly end: ProcessEnd
-}
-
-export interface RestartBackoff {
-  /** Passes unless this owner's server failed a moment ago; throws `process.resting` then. */
-  check(owner: string): void
-  /** A process of this owner failed; `steady` when it had served well before. */
-  failed(owner: string, end: ProcessEnd, steady: boolean): void
-  /** A process of this owner served and was ended in order. */
-  forget(owner: string): void
-}
-
-const restMs = (failures: number): number =>
-  failures < 2 ? 0 : Math.min(longestMs, 500 * 2 ** (failures - 2))
-
-export const createRestartBackoff = (now: () => number): RestartBackoff => {
-  const failures = new Map<string, Failures>()
-  return {
-    check(owner) {
-      const rest = failures.get(owner)
-      const ms = rest ? rest.until - now() : 0
-      if (rest && ms > 0)
-        throw new Refusal('process.resting', rest.end.why, {
-          say: `${rest.end.say} The gateway retries in a moment.`,
-          headers: { 'retry-after': String(Math.ceil(ms / 1000)) },
-        })
-    },
-    failed(owner, end, steady) {
-      const count = steady ? 1 : (failures.get(owner)?.count ?? 0) + 1
-      if (failures.size >= mostResting) failures.delete(failures.keys().next().value as string)
-      failures.set(owner, { count, until: now() + restMs(count), end })
-    },
-    forget: (owner) => void failures.delete(owner),
-  }
-}
-
 /** A process that served this long before it failed is started again at once. */
 const steadyMs = 60_000
 
@@ -262,6 +80,8 @@ export interface PoolDeps {
   readonly now: () => number
   readonly timer: Timer
   readonly plan: (owner: string) => ProcessPlan
+  /** Whether the grant of this principal lives. */
+  readonly alive: (principal: Principal) => Promise<boolean>
   readonly limits: SlotLimits
   /** For the operator: a process started or ended, or said something that belongs to no call. */
   readonly tell: ReportToOperator
@@ -280,6 +100,8 @@ export interface ProcessPool {
   start(owner: string, user: ProcessUser, signal: AbortListener): Promise<ProcessPeer>
   /** Serves the queue, and ends who has been idle for longer than `idleMs`. */
   tick(idleMs: number): void
+  /** A call by this grant is for the processes of this owner, which end when no such grant lives any more. */
+  used(owner: string, principal: Principal | undefined): void
   readonly size: number
   /** What this owner's calls wait for: a process that has not answered yet, or a slot for one. */
   waitsFor(owner: string): 'start' | 'slot' | undefined
@@ -338,11 +160,59 @@ const createStart = (
   }
 }
 
+// A process belongs to a person, who may use it by several grants. When none of them lives any more it ends, although
+// no call comes by which it would show.
+
+interface Holders {
+  /** A call by this grant is for the processes of this owner. */
+  used(owner: string, principal: Principal | undefined): void
+  /** Asks about the grants of those who have processes, every two seconds at most. Never rejects. */
+  check(): void
+}
+
+interface HoldersDeps {
+  readonly now: () => number
+  /** Rejects where the storage does not answer: nobody's process ends by that. */
+  readonly alive: (principal: Principal) => Promise<boolean>
+  readonly slots: Pick<ProcessSlots, 'all' | 'dismiss'>
+}
+
+const checkMs = 2000
+
+const createHolders = ({ now, alive, slots }: HoldersDeps): Holders => {
+  const holders = new Map<string, Map<string, Principal>>()
+  let checkedAt = now()
+  const ask = async (owner: string, grants: Map<string, Principal>): Promise<void> => {
+    for (const [id, principal] of grants) if (!(await alive(principal))) grants.delete(id)
+    if (grants.size > 0) return
+    holders.delete(owner)
+    for (const slot of slots.all) if (slot.owner === owner) slots.dismiss(slot)
+  }
+  return {
+    used(owner, principal) {
+      if (!principal) return
+      const grants = holders.get(owner) ?? new Map<string, Principal>()
+      if (grants.size === 0) holders.set(owner, grants)
+      grants.set(principal.grantId, principal)
+    },
+    check() {
+      if (now() - checkedAt < checkMs) return
+      checkedAt = now()
+      const owners = new Set([...slots.all].map(({ owner }) => owner))
+      for (const [owner, grants] of holders) {
+        if (owners.has(owner)) ask(owner, grants).catch(() => undefined)
+        else holders.delete(owner)
+      }
+    },
+  }
+}
+
 export const createPool = (deps: PoolDeps): ProcessPool => {
   const { now, timer, limits } = deps
   const slots = createProcessSlots(limits, now)
   const backoff = createRestartBackoff(now)
   const failures = createCrashLog(now, limits.waitMs)
+  const holders = createHolders({ now, alive: deps.alive, slots })
   const start = createStart(deps, { slots, backoff, failures })
   let closed = false
 
@@ -355,7 +225,9 @@ export const createPool = (deps: PoolDeps): ProcessPool => {
     tick(idleMs) {
       for (const slot of slots.all) if (slot.user.idle() >= idleMs) slots.dismiss(slot)
       slots.serve()
+      holders.check()
     },
+    used: holders.used,
     get size() {
       return slots.all.size
     },
@@ -390,9 +262,6 @@ export const createPool = (deps: PoolDeps): ProcessPool => {
 const mostOwners = 10_000
 
 type CallerFacts = readonly [userId: string | null, permissions: readonly string[]]
-
-/** The name without what the process is told. */
-export const nameOf = (owner: string): string => owner.split(' ', 1)[0] as string
 
 const factsOf = (owner: string): CallerFacts | undefined => {
   const at = owner.indexOf(' ')

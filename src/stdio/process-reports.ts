@@ -1,6 +1,6 @@
 // What the operator is told of a service's processes besides how they ended: that they started, what
 // isolation keeps from them, and output that is no message.
-import type { JsonRpcPeerDeps } from '../mcp/json-rpc-peer.ts'
+import type { JsonRpcPeer, JsonRpcPeerDeps } from '../mcp/json-rpc-peer.ts'
 import type { ProcessEnd, ServerProcess, Timer } from '../ports/runtime.ts'
 import type { ServiceState } from '../ports/services.ts'
 
@@ -31,6 +31,8 @@ export interface ReportedProcess {
   /** How it ended; undefined while it runs. */
   end(): ProcessEnd | undefined
 }
+
+export interface ProcessPeer extends JsonRpcPeer, ReportedProcess {}
 
 /** What is heard of one process besides its messages. */
 export interface ProcessNoise extends Pick<JsonRpcPeerDeps, 'unexpected' | 'unreadable' | 'listChanged'> {

@@ -7,7 +7,8 @@ import { type DescribedMessage, type Id, type Rpc, paramsOf, withId, isRecord } 
 import { offeredVersion, ownClient } from '../mcp/revisions.ts'
 import type { SessionUser } from '../mcp/streamable-http.ts'
 import type { Timer } from '../ports/runtime.ts'
-import type { ProcessPeer, ProcessPool } from './process-pool.ts'
+import type { ProcessPool } from './process-pool.ts'
+import type { ProcessPeer } from './process-reports.ts'
 
 const never = new AbortController().signal
 /** Sessions on one process; the one unused for longest ends. */

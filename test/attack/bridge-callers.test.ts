@@ -1,6 +1,6 @@
 // What a server on standard input and output is told of whoever calls it, and that it holds for nobody else.
 import { describe, expect, it } from 'vitest'
-import { type ProcessUser, createProcessSlots } from '../../src/stdio/process-pool.ts'
+import { type ProcessUser, createProcessSlots } from '../../src/stdio/process-slots.ts'
 import { saidBy } from '../stdio/world.ts'
 import { begun, useWorlds } from '../stdio/worlds.ts'
 

@@ -300,6 +300,7 @@ export const openWorld = ({
       digest,
       log: (level, event, fields = {}) => void log.push({ level, event, fields }),
       about: { version: '0.0.0-test' },
+      alive: () => Promise.resolve(true),
       context: {
         userId: ({ person }) => person.subject,
         permissions: ({ person, scopes }) => permissions.get(person.subject) ?? scopes,
