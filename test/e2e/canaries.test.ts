@@ -64,7 +64,12 @@ beforeAll(async () => {
       mcp_services,
       log_level: 'debug',
       debug: true,
-      audit: {},
+      audit: {
+        sinks: {
+          archive: { url: `file://${join(state.dir, 'audit.jsonl')}` },
+          output: { url: 'stdout:' },
+        },
+      },
     },
     stateDir: state.dir,
     env: { LOG_LEVEL: 'debug' },
@@ -382,9 +387,9 @@ describe('a day at the door', () => {
 })
 
 describe('afterwards', () => {
-  it('the audit trail holds none, in its file and its journal', () => {
-    const files = readdirSync(state.dir).filter((name) => name.startsWith('audit.db'))
-    expect(files).toContain('audit.db-wal')
+  it('the audit trail holds none, in its file, its journal and what is sent of it', () => {
+    const files = readdirSync(state.dir).filter((name) => name.startsWith('audit.'))
+    expect(files).toEqual(expect.arrayContaining(['audit.db-wal', 'audit.jsonl']))
     const found = files.flatMap((name) => {
       const text = readFileSync(join(state.dir, name), 'latin1')
       expect(text.length).toBeGreaterThan(name.endsWith('-shm') ? 0 : 1000)
@@ -410,6 +415,7 @@ describe('afterwards', () => {
     const cmdline = readFileSync(`/proc/${gateway.pid}/cmdline`, 'latin1')
     await gateway.end()
     expect(gateway.lines.length).toBeGreaterThan(150)
+    expect(gateway.lines.filter((line) => /^\{"chain":.*"kind":"token\.refused"/.test(line))).not.toEqual([])
     const found = [...gateway.lines, cmdline].flatMap((line) =>
       [...secrets]
         .filter((secret) => line.includes(secret))
