@@ -81,7 +81,7 @@ const mostRefreshes = 50
 const mostFirstCalls = 3
 /** A person’s flows; the oldest go, a few at a time. */
 const mostOfPerson = 50
-const trimEvery = 10
+const trimmedAtOnce = 10
 /** A client that refreshes all the time is not written down each time, ms. */
 const refreshEveryMs = 600_000
 /** Flows of which nobody has signed in are kept no longer, ms. */
@@ -179,7 +179,6 @@ const isAdmitted = async (
 
 /** The list of each person: an empty record for each flow, the newest first. */
 const createPersonLists = ({ store, digest }: FlowRecorderDeps['runtime']) => {
-  const added = createRecent<number>()
   const prefixOf = (person: string): string => `flow-of:${digest(person)}:`
   const idsOf = async (person: string, limit: number): Promise<readonly string[]> => {
     const prefix = prefixOf(person)
@@ -187,14 +186,14 @@ const createPersonLists = ({ store, digest }: FlowRecorderDeps['runtime']) => {
   }
   return {
     idsOf,
-    async add(person: string, id: string, ttlMs: number): Promise<void> {
+    /** Resolves with the flows that are on it then. One look: on Workers it asks every object. */
+    async add(person: string, id: string, ttlMs: number): Promise<readonly string[]> {
       await store.put(prefixOf(person) + id, '', { ttlMs })
-      const count = (added.get(person) ?? trimEvery - 1) + 1
-      added.set(person, count % trimEvery)
-      if (count < trimEvery) return
-      const ids = await idsOf(person, mostOfPerson + 2 * trimEvery)
+      const ids = await idsOf(person, mostOfPerson + 2 * trimmedAtOnce)
+      if (ids.length <= mostOfPerson + trimmedAtOnce) return ids
       const old = ids.slice(mostOfPerson).flatMap((each) => [prefixOf(person) + each, `flow:${each}`])
-      if (old.length > 0) await takeAll(store, old)
+      await takeAll(store, old)
+      return ids.slice(0, mostOfPerson)
     },
   }
 }
@@ -250,15 +249,15 @@ const createWrite = (
     gone.set(id, about.person ?? '')
     return undefined
   }
-  const othersOf = async (person: string, id: string): Promise<readonly FlowRecord[]> => {
-    const ids = (await lists.idsOf(person, mostCompared + 1)).filter((other) => other > id)
-    const read = await Promise.all(ids.map((other) => records.get(other)))
-    return read.flatMap((found) => found?.value ?? [])
-  }
   /** Somebody has signed in: the flow is theirs from now on. */
   const owned = async (flow: FlowRecord, person: string): Promise<FlowRecord> => {
-    await lists.add(person, flow.id, Math.max(1, lifetimeOf(flow)))
-    return comparedWith(flow, await othersOf(person, flow.id))
+    const ids = await lists.add(person, flow.id, Math.max(1, lifetimeOf(flow)))
+    const older = ids.filter((id) => id > flow.id).slice(0, mostCompared)
+    const read = await Promise.all(older.map((id) => records.get(id)))
+    return comparedWith(
+      flow,
+      read.flatMap((found) => found?.value ?? []),
+    )
   }
   return async (id, gathered) => {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
