@@ -6,6 +6,7 @@ import { Refusal } from '../../src/kit/refusal.ts'
 import { createSingleFlight } from '../../src/kit/single-flight.ts'
 import { createPinRecords } from '../../src/policy/pin-records.ts'
 import { type Pinning, type Pins, createPins } from '../../src/policy/pins.ts'
+import { checkAccess } from '../../src/proxy/access.ts'
 import type { AuditEvent } from '../../src/ports/modules.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import type { PinAdmin } from '../../src/ports/policy.ts'
@@ -230,4 +231,45 @@ it('the last three approved definitions stay approved, and no more', async () =>
     return (one.look().get('write') as { held: boolean }).held
   }
   expect([4, 3, 2, 1].map(isHeld)).toEqual([false, false, false, true])
+})
+
+it('a server that wants an account first is asked for no list before the user has connected one', async () => {
+  const consent = new Refusal('upstream.consent', 'no account')
+  const answer = { kind: 'answer', status: 200, headers: [], body: 'connect' }
+  const ended: unknown[] = []
+  let accountIs: 'missing' | 'asked for later' = 'missing'
+  let walks = 0
+  const pins = {
+    load: () => undefined,
+    isDue: () => true,
+    async refresh() {
+      walks++
+      if (accountIs === 'asked for later') accountIs = 'missing'
+      throw new Refusal('pin.refresh')
+    },
+  }
+  const rules = { pins, judgeConnection: () => ({ allowed: true }) }
+  const check = checkAccess.make({
+    policy: { services: { ruled: true }, fresh: () => undefined, of: () => rules },
+    catalog: {},
+    recovery: {
+      refuse: (_: unknown, error: unknown) =>
+        error === consent ? Promise.resolve(answer) : Promise.reject(error as Error),
+    },
+    finish: (_: unknown, { status }: { status: number }) => void ended.push(status),
+  } as never)
+  const call = {
+    head: {},
+    address: { service: plain },
+    envelope: { messages: [{ method: 'tools/call', name: 'write' }] },
+    context: {
+      credential() {
+        if (accountIs === 'missing') throw consent
+      },
+    },
+  } as never
+  expect([await check(call), walks, ended]).toEqual([answer, 0, [200]])
+  // It says so only when it is asked.
+  accountIs = 'asked for later'
+  expect([await check(call), walks, ended]).toEqual([answer, 1, [200, 200]])
 })
