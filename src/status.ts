@@ -66,6 +66,7 @@ export const createServicesList = ({ directory, sessions, allows }: ServicesList
       auth_required: service.authRequired,
       scopes: service.scopes,
       ...(service.provider === undefined ? {} : { oauth_provider: service.provider }),
+      ...(service.providers === undefined ? {} : { oauth_providers: service.providers }),
     }
   }
   return {

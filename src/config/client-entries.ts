@@ -36,6 +36,7 @@ const choices = ['includeTools', 'excludeTools', 'enabledTools', 'disabledTools'
 const access = [
   'auth_required',
   'oauth_provider',
+  'oauth_providers',
   'upstream_auth',
   'allowed_emails',
   'allowed_domains',

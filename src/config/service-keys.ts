@@ -270,6 +270,13 @@ export const serviceKeys = z
     oauth_provider: text(
       'ID of the identity provider that users of this service sign in with. Default: any configured provider.',
     ).optional(),
+    oauth_providers: z
+      .array(z.string().min(1))
+      .min(1)
+      .optional()
+      .describe(
+        'The same for several identity providers: their IDs. Users of other providers, and local users, cannot use the service.',
+      ),
     auth_required: z
       .boolean()
       .default(true)

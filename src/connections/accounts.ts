@@ -356,7 +356,8 @@ export const createProviderTokens =
     if (
       interval === 0 &&
       !directory.services.some(
-        ({ auth, provider: only }) => auth?.type === 'idp_token' && (only ?? provider) === provider,
+        ({ auth, provider: only, providers: some }) =>
+          auth?.type === 'idp_token' && (only ?? provider) === provider && (some?.includes(provider) ?? true),
       )
     )
       return

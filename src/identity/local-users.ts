@@ -2,6 +2,7 @@
 // owner, by a link. And who of all people may still come in.
 import type { Config } from '../config/schema.ts'
 import { decodeBase64url, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { servesProvider } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { MayStillSignIn } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -155,8 +156,8 @@ export interface AccessRulesDeps {
 export const createAccessRules =
   ({ people, providers, links, directory }: AccessRulesDeps): MayStillSignIn =>
   (person, resource) => {
-    const only = resource === undefined ? undefined : directory.resolve(resource)?.service.provider
-    if (only !== undefined && only !== person.provider) return undefined
+    const service = resource === undefined ? undefined : directory.resolve(resource)?.service
+    if (service && !servesProvider(service, person.provider)) return undefined
     if (person.provider === owner.provider)
       return (
         people.find(person.subject) ?? (links.enabled && person.subject === owner.subject ? owner : undefined)

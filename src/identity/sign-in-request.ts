@@ -1,7 +1,7 @@
 // What a sign-in is asked for: where it leads (back to the authorization request that needed it, to a page of this
 // gateway, or home), which ways to sign in are offered for that, and its last step.
 import { seeOther } from '../kit/http.ts'
-import { personKey } from '../kit/records.ts'
+import { personKey, servesProvider } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Audit, Blocks, DescribeFlow } from '../ports/modules.ts'
@@ -71,8 +71,8 @@ export const destination = ({ flow, returnTo }: ReturnTarget): string =>
 
 export interface SignInOptions {
   readonly asking?: NonNullable<LoginView['asking']>
-  /** The provider that the service insists on. */
-  readonly only?: string
+  /** Whether the service takes people who sign in that way: all do, but those with a list of providers. */
+  readonly allowed: (provider: string) => boolean
   readonly providers: readonly IdentityProvider[]
   readonly password: boolean
   readonly link: boolean
@@ -91,11 +91,11 @@ export const createSignInOptions =
   ({ providers, people, links, describeFlow }: SignInOptionsDeps): FindSignInOptions =>
   async (target, request) => {
     const asking = target.flow ? await describeFlow(target.flow, request) : undefined
-    const only = asking?.address.service.provider
-    const allowed = (id: string): boolean => only === undefined || only === id
+    const service = asking?.address.service
+    const allowed = (id: string): boolean => service === undefined || servesProvider(service, id)
     return {
       ...(asking ? { asking: { client: asking.client, service: asking.address.service.name } } : {}),
-      ...(only === undefined ? {} : { only }),
+      allowed,
       providers: [...providers.values()].filter((provider) => allowed(provider.id)),
       password: people.any && allowed('local'),
       link: links.enabled && allowed('local'),

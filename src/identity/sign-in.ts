@@ -114,8 +114,7 @@ const signInPage =
     const target = returnTargetOf(new URL(request.url).searchParams)
     const options = await parts.optionsFor(target, request)
     const session = await parts.sessions.of(request)
-    const suits =
-      session !== undefined && (options.only === undefined || options.only === session.person.provider)
+    const suits = session !== undefined && options.allowed(session.person.provider)
     if (suits && !target.again) return seeOther(destination(target))
     return drawPage(parts, { target, options, request })
   }

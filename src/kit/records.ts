@@ -225,3 +225,9 @@ export const isNamed = (
 ): boolean =>
   entry === personKey(person) ||
   (entry.includes('@') && !entry.includes(':') && entry.toLowerCase() === person.email?.toLowerCase())
+
+/** Whether people who sign in with that provider may use the service. */
+export const servesProvider = (
+  { provider, providers }: { readonly provider?: string; readonly providers?: readonly string[] },
+  id: string,
+): boolean => (provider ?? id) === id && (providers === undefined || providers.includes(id))

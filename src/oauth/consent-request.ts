@@ -1,7 +1,7 @@
 // The consent request: which client asks which person for what, and what that person allowed it before. It is
 // established anew for the page and for the answer.
 import { beforeRules, isEnough } from '../kit/levels.ts'
-import { createRecords, personKey } from '../kit/records.ts'
+import { createRecords, personKey, servesProvider } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri, redirectHost, redirectMatches, withoutLoopbackPort } from '../kit/urls.ts'
 import type { Blocks, BrowserSession, DescribeFlow, ServiceChoices, UpstreamStep } from '../ports/modules.ts'
@@ -274,8 +274,7 @@ export const consentRequestOf = async (
     blocks.covers(person, pending.clientId),
   ])
   if (blocked) throw tellClient(pending, 'access.blocked', `${personKey(person)} with ${pending.clientId}`)
-  const { provider } = address.service
-  if (provider !== undefined && provider !== person.provider) throw wrongProvider(pending, address, person)
+  if (!servesProvider(address.service, person.provider)) throw wrongProvider(pending, address, person)
   const choices = await choicesOf(address.service, { person, clientId: pending.clientId })
   if (choices && 'allowed' in choices) throw noAccess(pending, address, { person, denied: choices })
   return { read, pending, address, session, person, choices }

@@ -74,6 +74,8 @@ export interface Service {
       }
   /** Identity provider that people of this service sign in with; undefined means any configured one. */
   readonly provider?: string
+  /** The same where there are several. */
+  readonly providers?: readonly string[]
   readonly authRequired: boolean
   /** It is not called while the audit trail cannot be written. */
   readonly auditRequired?: true

@@ -93,6 +93,7 @@ const serviceOf = (
           ...(publicOnly ? { publicOnly } : {}),
         },
   ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
+  ...(service.oauth_providers === undefined ? {} : { providers: service.oauth_providers }),
   authRequired: service.auth_required,
   ...(service.audit?.required ? { auditRequired: true } : {}),
   scopes: service.scopes,

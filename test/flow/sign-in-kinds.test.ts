@@ -5,6 +5,7 @@ import { asJson, codeOf, leave, signedIn } from '../providers/leaving.ts'
 import { straightBack } from '../providers/openid-provider.ts'
 import { type RunningProvider, runProvider } from '../providers/process.ts'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
+import { authorizeUrl, form, register } from '../runtimes/login.ts'
 import { runtimes, type TestGateway } from '../runtimes/runtimes.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -152,6 +153,7 @@ describe.each(runtimes)('%s', (where, open) => {
         ),
         access: { default: 'everyone' },
         mcp_services: {
+          listed: { url: upstream.url, oauth_providers: ['okta', 'auth0'] },
           ruled: {
             url: upstream.url,
             access: {
@@ -201,6 +203,27 @@ describe.each(runtimes)('%s', (where, open) => {
     browser = createBrowser(house.fetch, house.origin)
     const page = await browser.submit(await browser.go('/login'), '/login/not-entra', {})
     expect(page.status).toBe(502)
+  })
+
+  test('never lets a service be used by people of a provider that is not on its list', async () => {
+    const client = await register(house)
+    const asking = (id: string) => authorizeUrl(house, client, { resource: `${house.origin}/${id}/mcp` })
+    await signIn('cognito')
+    const refused = await browser.go(asking('listed').url)
+    expect([refused.status, refused.body]).toEqual([403, expect.stringContaining('person.wrong-provider')])
+    browser = createBrowser(house.fetch, house.origin)
+    const page = await browser.go(asking('listed').url)
+    const offered = [...page.body.matchAll(/action="\/login\/([\w-]+)"/g)].map(([, id]) => id)
+    expect(offered).toEqual(['okta', 'auth0'])
+    const cookie = [...browser.cookies].map((pair) => pair.join('=')).join('; ')
+    const sent = form(page.form('/login/okta').fields)
+    const other = await house.fetch(`${house.origin}/login/cognito`, {
+      ...sent,
+      headers: { ...(sent.headers as Record<string, string>), cookie },
+    })
+    expect(other.status).toBe(404)
+    const consent = await browser.go(await straightBack(await leave(browser, 'auth0', asking('listed').url)))
+    expect(new URL(consent.url).pathname).toBe('/oauth/consent')
   })
 
   test('groups that the token only points at are asked nowhere', async () => {

@@ -403,6 +403,20 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
+      'a provider on a list that does not exist, and the list beside one',
+      service(
+        '    oauth_provider: google\n    oauth_providers: [gogle]\noauth_providers: { google: { client_id: a } }\n',
+      ),
+      [
+        'config.yaml:5:5 mcp_services.a.oauth_providers',
+        'cannot be combined with `oauth_provider`: keep one of the two',
+      ],
+      [
+        'config.yaml:5:23 mcp_services.a.oauth_providers[0]',
+        '"gogle" is not in oauth_providers (configured: google); did you mean "google"?',
+      ],
+    ],
+    [
       'a provider where there is none',
       service('    oauth_provider: google\n'),
       [

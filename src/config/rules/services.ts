@@ -2,7 +2,7 @@
 import { isLoopbackUrl } from '../../kit/addresses.ts'
 import { commandKeys, currentPreset } from '../service-keys.ts'
 import { didYouMean, shapeAt } from '../shape.ts'
-import { printable } from '../tree.ts'
+import { type Path, printable } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 
 /** First path segments that are the gateway's own, compared exactly. */
@@ -43,16 +43,25 @@ const serviceAddress = (draft: RawConfig, report: Report, id: string): void => {
 }
 
 const provider = (draft: RawConfig, report: Report, id: string): void => {
-  const path = ['mcp_services', id, 'oauth_provider']
-  const wanted = draft.text(...path)
+  const service = ['mcp_services', id]
   const known = draft.keys('oauth_providers')
-  if (wanted === undefined || known.includes(wanted) || draft.misspelt('oauth_providers')) return
   const there =
     known.length > 0 ? `configured: ${known.map((name) => printable(name)).join(', ')}` : 'none is configured'
-  report.fault(
-    path,
-    `${draft.said(...path)} is not in oauth_providers (${there})${didYouMean(wanted, known)}`,
-  )
+  const check = (path: Path, wanted: string): void => {
+    if (known.includes(wanted) || draft.misspelt('oauth_providers')) return
+    report.fault(
+      path,
+      `${draft.said(...path)} is not in oauth_providers (${there})${didYouMean(wanted, known)}`,
+    )
+  }
+  const one = draft.text(...service, 'oauth_provider')
+  if (one !== undefined) check([...service, 'oauth_provider'], one)
+  for (const { value, path } of draft.texts(...service, 'oauth_providers')) check(path, value)
+  if (draft.has(...service, 'oauth_provider') && draft.has(...service, 'oauth_providers'))
+    report.key(
+      [...service, 'oauth_providers'],
+      'cannot be combined with `oauth_provider`: keep one of the two',
+    )
 }
 
 // Written by the gateway or the HTTP stack, or bearing a credential; mcp-* are the protocol's own.
