@@ -77,9 +77,7 @@ const pinnedPart = (kind: PinKind, item: Item): Item => {
   }
 }
 
-/** Undefined for a definition that has no such text, or is too large or too deep. */
-export const definitionText = (kind: PinKind, item: Item): string | undefined => {
-  const text = JSON.stringify(withoutNoise(item))
+const canonicalOf = (kind: PinKind, text: string): string | undefined => {
   if (text.length > mostBytes) return undefined
   // Numbers as the double that every reader makes of them (RFC 8785 §3.2.2.3).
   const value = JSON.parse(text) as Item
@@ -87,6 +85,10 @@ export const definitionText = (kind: PinKind, item: Item): string | undefined =>
   const canonical = canonicalJson(pinnedPart(kind, value))
   return canonical === undefined || utf8(canonical).byteLength > mostBytes ? undefined : canonical
 }
+
+/** Undefined for a definition that has no such text, or is too large or too deep. */
+export const definitionText = (kind: PinKind, item: Item): string | undefined =>
+  canonicalOf(kind, JSON.stringify(withoutNoise(item)))
 
 /** A definition as a list said it. `digest`, `text`: undefined for one that cannot be pinned. */
 export interface Definition {
@@ -102,6 +104,30 @@ const kindOf: Readonly<Partial<Record<string, PinKind>>> = { tools: 'tool', prom
 /** Longer names are never allowed, so nobody calls them. */
 const longestName = 2_048
 
+/** Of one list; whatever follows has no definition. */
+const mostOnList = 5_000
+const mostRemembered = 2_000
+
+type Digested = Pick<Definition, 'digest' | 'text'>
+const none: Digested = { digest: undefined, text: undefined }
+
+/** Most definitions are the same as on the list before: what was made of them is remembered. */
+export const createDigest = (digest: (text: string) => string) => {
+  const known = new Map<string, Digested>()
+  return (kind: PinKind, item: Item): Digested => {
+    const said = JSON.stringify(withoutNoise(item))
+    const key = `${kind} ${said}`
+    const before = known.get(key)
+    if (before) return before
+    const text = canonicalOf(kind, said)
+    const made =
+      text === undefined ? none : { text, digest: `sha256-${digest(`postern-${kind}-v1\n${text}`)}` }
+    if (known.size >= mostRemembered) known.clear()
+    if (said.length <= mostBytes) known.set(key, made)
+    return made
+  }
+}
+
 /**
  * The definitions on a list. Of different ones with one name nobody knows which would be called, so that name
  * has none. Undefined for a list of something else.
@@ -109,7 +135,7 @@ const longestName = 2_048
 export const definitionsIn = (
   member: string,
   list: readonly unknown[],
-  digest: (text: string) => string,
+  digestOf: ReturnType<typeof createDigest>,
 ): readonly Definition[] | undefined => {
   const kind = kindOf[member]
   if (!kind) return undefined
@@ -118,14 +144,13 @@ export const definitionsIn = (
     if (!isRecord(item)) continue
     const { name } = item
     if (typeof name !== 'string' || name.length > longestName) continue
-    const text = definitionText(kind, item)
-    const digested = text === undefined ? undefined : `sha256-${digest(`postern-${kind}-v1\n${text}`)}`
     const before = found.get(name)
-    const twice = before !== undefined && before.digest !== digested
+    const { digest, text } = found.size < mostOnList ? digestOf(kind, item) : none
+    const twice = before !== undefined && before.digest !== digest
     found.set(name, {
       kind,
       name,
-      digest: twice ? undefined : digested,
+      digest: twice ? undefined : digest,
       text: twice ? undefined : text,
       hint: kind === 'tool' ? hintOf(item) : undefined,
     })

@@ -20,7 +20,7 @@ import type {
 } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
-import { type Definition, definitionsIn } from './definitions.ts'
+import { type Definition, createDigest, definitionsIn } from './definitions.ts'
 import type { LookAtList } from './lists.ts'
 import {
   type FirstList,
@@ -300,6 +300,7 @@ export const createPins = (service: ServiceFacts, pinning: Pinning, deps: PinsDe
   const strict = pinning.changed === 'quarantine' || pinning.new === 'quarantine' || pinning.first === 'hold'
   const pinned: PinnedService = { ...deps, service, pinning, strict }
   const variants = new Map<string, Known>()
+  const digestOf = createDigest(runtime.digest)
   let announcing = false
   const knownOf = (principal: Principal | undefined): Known => {
     const variant = variantOf(service, principal)
@@ -342,7 +343,7 @@ export const createPins = (service: ServiceFacts, pinning: Pinning, deps: PinsDe
     look(principal) {
       const known = knownOf(principal)
       return (member, list, ttlMs) => {
-        const seen = definitionsIn(member, list, runtime.digest)
+        const seen = definitionsIn(member, list, digestOf)
         if (!seen) return undefined
         if (typeof ttlMs === 'number') known.ageMs = Math.min(Math.max(ttlMs, leastAgeMs), mostAgeMs)
         const found = new Map(seen.map((one) => [one.name, lookAt(pinned, known, one)]))

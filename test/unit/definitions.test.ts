@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { changesOf, visibleText, wordRuns } from '../../src/admin/definition-changes.ts'
-import { definitionText, definitionsIn } from '../../src/policy/definitions.ts'
+import { createDigest, definitionText, definitionsIn } from '../../src/policy/definitions.ts'
 
-const digest = (text: string): string => createHash('sha256').update(text).digest('base64url')
+const digest = createDigest((text) => createHash('sha256').update(text).digest('base64url'))
 const digestOf = (item: object, member = 'tools'): string | undefined =>
   definitionsIn(member, [{ name: 'a', ...item }], digest)?.[0]?.digest
 
@@ -132,6 +132,16 @@ describe('the digest of a definition', () => {
     expect(thrice?.map((one) => one.digest)).toEqual([undefined])
     expect(definitionsIn('tools', [null, 7, { name: 7 }, { nome: 'a' }], digest)).toEqual([])
     expect(definitionsIn('resources', [{ name: 'a' }], digest)).toBeUndefined()
+  })
+
+  it('does not exist behind the first 5,000 names of a list', () => {
+    const list = Array.from({ length: 5_002 }, (_, i) => ({ name: `t${i}` }))
+    const found = definitionsIn('tools', list, digest) ?? []
+    expect([found[4_999]?.digest === undefined, found[5_000]?.digest, found.length]).toEqual([
+      false,
+      undefined,
+      5_002,
+    ])
   })
 
   it('is of the text that whoever approves is shown', () =>
