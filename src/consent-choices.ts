@@ -19,7 +19,8 @@ export interface ServiceChoicesDeps {
  */
 export const createServiceChoices =
   ({ policy, knownTools }: ServiceChoicesDeps, standing: ConnectStep['standing']): ServiceChoices =>
-  async (service, { person, clientId }) => {
+  async (service, by) => {
+    const { person } = by
     if (!policy.services.ruled) return undefined
     await policy.fresh()
     const rules = policy.of(service)
@@ -27,7 +28,7 @@ export const createServiceChoices =
     const key = personKey(person)
     const own = (await standing(service, person)) !== undefined
     const listed = listedTools(knownTools, service, key, own)
-    const choices = rules.choices({ person, personKey: key, clientId }, listed)
+    const choices = rules.choices({ ...by, personKey: key }, listed)
     if ('allowed' in choices || policy.disclosesRules) return choices
     return { ...choices, tools: choices.tools.filter(({ locked }) => !locked) }
   }

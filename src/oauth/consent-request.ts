@@ -3,7 +3,13 @@
 import { beforeRules, isEnough } from '../kit/levels.ts'
 import { createRecords, personKey, servesProvider } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { judgeRedirectUri, redirectHost, redirectMatches, withoutLoopbackPort } from '../kit/urls.ts'
+import {
+  httpsHost,
+  judgeRedirectUri,
+  redirectHost,
+  redirectMatches,
+  withoutLoopbackPort,
+} from '../kit/urls.ts'
 import type { Blocks, BrowserSession, DescribeFlow, ServiceChoices, UpstreamStep } from '../ports/modules.ts'
 import type { ConsentView } from '../ports/pages.ts'
 import type { Consented, Person } from '../ports/people.ts'
@@ -275,7 +281,11 @@ export const consentRequestOf = async (
   ])
   if (blocked) throw tellClient(pending, 'access.blocked', `${personKey(person)} with ${pending.clientId}`)
   if (!servesProvider(address.service, person.provider)) throw wrongProvider(pending, address, person)
-  const choices = await choicesOf(address.service, { person, clientId: pending.clientId })
+  const choices = await choicesOf(address.service, {
+    person,
+    clientId: pending.clientId,
+    redirectHost: httpsHost(pending.redirectUri),
+  })
   if (choices && 'allowed' in choices) throw noAccess(pending, address, { person, denied: choices })
   return { read, pending, address, session, person, choices }
 }

@@ -126,7 +126,7 @@ export type AskForMore = (call: BeyondConsent) => Promise<Refusal>
 /** What a person may let an app do at a service; undefined: the service has no access rules. */
 export type ServiceChoices = (
   service: Service,
-  by: { readonly person: Person; readonly clientId: string },
+  by: Pick<Principal, 'person' | 'clientId' | 'redirectHost'>,
 ) => Promise<ConsentChoices | Denied | undefined>
 
 export type { Counted, PaceKind }

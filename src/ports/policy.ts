@@ -1,7 +1,7 @@
 // What a caller may do with a service: the words that the access rules, the proxy and the command line share.
 import type { Permission } from '../kit/levels.ts'
 import type { Trim } from './call.ts'
-import type { Person, Principal } from './people.ts'
+import type { Principal } from './people.ts'
 import type { Service } from './services.ts'
 
 export type { Permission }
@@ -195,7 +195,7 @@ export interface ServicePolicy {
    * are no rules: then nothing is asked.
    */
   readonly choices?: (
-    by: { readonly person: Person; readonly personKey: string; readonly clientId: string },
+    by: Pick<Principal, 'person' | 'personKey' | 'clientId' | 'redirectHost'>,
     tools: readonly LearnedTool[],
   ) => ConsentChoices | Denied
   /** What the caller is shown of lists. */

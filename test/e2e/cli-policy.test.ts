@@ -22,7 +22,7 @@ const config = (tests: readonly object[] = []): void =>
           access: {
             allow: [{ groups: ['staff'], permissions: ['write'] }],
             deny: [{ id: 'no-drop', tools: ['query'], when: { sql: { glob: '*DROP*' } } }],
-            tools: { query: 'read', wipe: 'admin' },
+            tools: { query: 'read', edit: 'write', wipe: 'admin' },
           },
         },
       },
@@ -60,6 +60,10 @@ describe('postern policy explain', () => {
     [['--as', 'local:ben', '--tool', 'jira:wipe'], 'Denied: policy.service.'],
     [['--as', 'local:ben', '--groups', 'a, staff', '--tool', 'jira:wipe'], /^Denied: policy\.permission/],
     [['--as', 'anonymous', '--tool', 'jira:wipe'], 'Denied: policy.service.'],
+    [
+      ['--as', 'ana@example.com', '--tool', 'jira:edit', '--consent', 'read'],
+      'Allowed with more consent: services.jira.access.allow[0] allows it, but the app needs the user’s consent to write.',
+    ],
   ])('answers %j', async (args, last) => {
     config()
     const { out } = await run('explain', ...args)

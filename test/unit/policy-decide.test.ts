@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { httpsHost } from '../../src/kit/urls.ts'
 import type { Arguments, Subject } from '../../src/ports/policy.ts'
+import { decide, withinConsent } from '../../src/policy/decide.ts'
 import { createDecide } from '../../src/policy/policy.ts'
 import { rulesOf } from '../../src/policy/rules.ts'
 import {
@@ -336,4 +337,33 @@ describe('an app by where its code went', () => {
     ['cursor://app.example/cb', ''],
     ['https://', ''],
   ])('%s went to %j', (uri, host) => expect(httpsHost(uri)).toBe(host))
+})
+
+describe('a consent to read', () => {
+  const rules = rulesOf(
+    parseConfig(organisation),
+    'jira',
+    parseConfig(organisation).mcp_services['jira']?.access,
+  )
+  const judged = (
+    name: Name,
+    subject: Subject,
+    excluded: readonly string[] = [],
+    args?: Arguments,
+  ): string => {
+    const caller = { ...who(name), consented: { level: 'read' as const, excluded } }
+    return line(withinConsent(decide(rules, caller, subject, args), caller, subject, args))
+  }
+  it('is too small for what the rules allow, and changes nothing of what they deny', () => {
+    expect(judged('ben', tool('create_issue'))).toBe(`consent.level ${jira}.allow[1]`)
+    expect(judged('ana', tool('create_issue'))).toBe('policy.permission write')
+    expect(judged('ben', tool('search_issues'))).toBe(`allow ${jira}.allow[1]`)
+  })
+  it('leaves lists as they are, but for what was unticked', () => {
+    expect(judged('ben', tool('create_issue'), [], 'list')).toBe(`allow ${jira}.allow[1]`)
+    expect(judged('ben', tool('search_issues'), ['search_issues'], 'list')).toBe('consent.tool')
+    expect(judged('ben', { kind: 'prompt', name: 'search_issues' }, ['search_issues'])).toBe(
+      `allow ${jira}.allow[1]`,
+    )
+  })
 })
