@@ -185,8 +185,11 @@ const createHolders = ({ now, alive, slots }: HoldersDeps): Holders => {
   const ask = async (owner: string, grants: Map<string, Principal>): Promise<void> => {
     for (const [id, principal] of grants) if (!(await alive(principal))) grants.delete(id)
     if (grants.size > 0) return
+    const own = [...slots.all].filter((slot) => slot.owner === owner)
+    // What is open is cut first, within seconds: an end of the process would look like its answer.
+    if (own.some(({ user }) => user.idle() === 0)) return
     holders.delete(owner)
-    for (const slot of slots.all) if (slot.owner === owner) slots.dismiss(slot)
+    for (const slot of own) slots.dismiss(slot)
   }
   return {
     used(owner, principal) {
