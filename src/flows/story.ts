@@ -314,11 +314,6 @@ export const createFlowAdmin = (source: FlowSource, now: () => number): FlowAdmi
 
 // The API.
 
-export interface FlowsApi {
-  /** GET /api/flows?user=&client=&service=&state=&since=&limit=, /api/flows/:id */
-  readonly flows: Handler
-}
-
 export interface FlowsApiDeps {
   readonly runtime: Pick<Runtime, 'now'>
   readonly flowAdmin: FlowAdmin | undefined

@@ -83,43 +83,45 @@ describe.each(runtimes)('pinned definitions %s', (_, open) => {
     gone.abort()
   })
 
-  it.runIf(open === openOnSocket)('are shown and approved on the command line', async () => {
-    const { server, gateway, codeOf, listed, pinOf } = world
-    const target = {
-      config: parseConfig(configOf(world.options)),
-      stateDir: gateway.stateDir ?? '',
-      env: {},
-      json: false,
-    }
-    const said = vi.spyOn(process.stdout, 'write').mockImplementation(() => true)
-    const printed = async (work: Promise<void>): Promise<string> => {
-      said.mockClear()
-      await work
-      return stripVTControlCharacters(said.mock.calls.map(([text]) => String(text)).join(''))
-    }
-    try {
-      const caller = await world.begin('commanded')
-      await listed(caller)
-      server.tools = [[read, { ...write, description: 'Writes a\u202e secret file.' }]]
-      await listed(caller)
-      const { digest } = await pinOf('commanded', '', isChanged)
-      expect(await printed(listTools(target, { state: 'changed' }))).toMatch(
-        new RegExp(`commanded +tool +write +changed +\\S+ +${String(digest)}`),
-      )
-      const tool = namedTool('commanded', 'write', {})
-      const shown = await printed(showTool(target, tool))
-      expect(shown).toContain('  /description\n    Writes a{+\\u{202e}+} {+secret +}file.\n')
-      await expect(approveTool(target, tool, 'sha256-other')).rejects.toMatchObject({ code: 'pin.moved' })
-      expect(await printed(approveTool(target, tool, String(digest)))).toMatch(
-        /^Approved write of commanded\./,
-      )
-      gateway.advance(1001)
-      expect(await codeOf(caller, 'write')).toBe('passed')
-      await printed(blockTool({ ...target, json: true }, tool))
-      gateway.advance(1001)
-      expect(await codeOf(caller, 'write')).toBe('policy.tool')
-    } finally {
-      said.mockRestore()
-    }
-  })
+  if (open === openOnSocket) {
+    it('are shown and approved on the command line', async () => {
+      const { server, gateway, codeOf, listed, pinOf } = world
+      const target = {
+        config: parseConfig(configOf(world.options)),
+        stateDir: gateway.stateDir ?? '',
+        env: {},
+        json: false,
+      }
+      const said = vi.spyOn(process.stdout, 'write').mockImplementation(() => true)
+      const printed = async (work: Promise<void>): Promise<string> => {
+        said.mockClear()
+        await work
+        return stripVTControlCharacters(said.mock.calls.map(([text]) => String(text)).join(''))
+      }
+      try {
+        const caller = await world.begin('commanded')
+        await listed(caller)
+        server.tools = [[read, { ...write, description: 'Writes a\u202e secret file.' }]]
+        await listed(caller)
+        const { digest } = await pinOf('commanded', '', isChanged)
+        expect(await printed(listTools(target, { state: 'changed' }))).toMatch(
+          new RegExp(`commanded +tool +write +changed +\\S+ +${String(digest)}`),
+        )
+        const tool = namedTool('commanded', 'write', {})
+        const shown = await printed(showTool(target, tool))
+        expect(shown).toContain('  /description\n    Writes a{+\\u{202e}+} {+secret +}file.\n')
+        await expect(approveTool(target, tool, 'sha256-other')).rejects.toMatchObject({ code: 'pin.moved' })
+        expect(await printed(approveTool(target, tool, String(digest)))).toMatch(
+          /^Approved write of commanded\./,
+        )
+        gateway.advance(1001)
+        expect(await codeOf(caller, 'write')).toBe('passed')
+        await printed(blockTool({ ...target, json: true }, tool))
+        gateway.advance(1001)
+        expect(await codeOf(caller, 'write')).toBe('policy.tool')
+      } finally {
+        said.mockRestore()
+      }
+    })
+  }
 })

@@ -120,7 +120,7 @@ const untrusted: Readonly<Record<string, Case>> = {
   hs256: ['hs256', 'ana', {}],
 }
 
-describe.each(runtimes)('%s', (where, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let house: TestGateway
   let browser: Browser
 
@@ -232,5 +232,5 @@ describe.each(runtimes)('%s', (where, open) => {
     expect(heard.graph).toBe(0)
   })
 
-  laterTests({ house: () => house, provider: () => provider, whole: where === 'in process' })
+  laterTests({ house: () => house, provider: () => provider })
 })

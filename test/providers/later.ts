@@ -31,13 +31,10 @@ interface LaterScene {
   house(): TestGateway
   /** openid-kinds.ts */
   provider(): RunningProvider
-  /** Also what no runtime decides. */
-  readonly whole: boolean
 }
 
 export const laterTests = (scene: LaterScene): void => {
   describe('later', () => {
-    const wholeTest = test.runIf(scene.whole)
     let browser: Browser
     /** How far the gateway's clock is ahead of the provider's. */
     let ahead = 0
@@ -141,7 +138,7 @@ export const laterTests = (scene: LaterScene): void => {
       expect([await refreshed(visitor), await called(visitor)]).toEqual([200, 'allowed'])
     })
 
-    wholeTest('without a new ID token, groups come from userinfo', async () => {
+    test('without a new ID token, groups come from userinfo', async () => {
       const visitor = await visit('sends-no-token')
       await says('sends-no-token', { mode: 'no-id-token', claims: { groups: ['dev'] } })
       advance(16 * minutes)
@@ -149,7 +146,7 @@ export const laterTests = (scene: LaterScene): void => {
       await soon(visitor, 'denied')
     })
 
-    wholeTest.each(['other-person', 'other-key'] as const)(
+    test.each(['other-person', 'other-key'] as const)(
       'never believes a later ID token of %s [H-F5]',
       async (mode) => {
         const visitor = await visit('lies-later')
@@ -162,7 +159,7 @@ export const laterTests = (scene: LaterScene): void => {
       },
     )
 
-    wholeTest('a provider that does not know the gateway any more says nothing of the person', async () => {
+    test('a provider that does not know the gateway any more says nothing of the person', async () => {
       const visitor = await visit('forgets-gateway')
       await says('forgets-gateway', { mode: 'unknown-client' })
       advance(16 * minutes)
@@ -173,7 +170,7 @@ export const laterTests = (scene: LaterScene): void => {
       await soon(visitor, 'denied')
     })
 
-    wholeTest('a provider that was not asked for offline access is not asked again', async () => {
+    test('a provider that was not asked for offline access is not asked again', async () => {
       const visitor = await visit('is-not-asked')
       await says('is-not-asked', { mode: 'refused', claims: { groups: [] } })
       advance(16 * minutes)
@@ -227,7 +224,7 @@ export const laterTests = (scene: LaterScene): void => {
       expect([await called(again), await home()]).toEqual(['allowed', true])
     })
 
-    wholeTest.each<[string, object, object?]>([
+    test.each<[string, object, object?]>([
       ['without sub and sid', {}],
       ['with a nonce', { ...ana, nonce: 'n' }],
       ['without events', { ...ana, events: null }],
