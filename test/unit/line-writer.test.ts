@@ -6,7 +6,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 
 const source = new URL('../../src/node/log.ts', import.meta.url).href
 // process.stdout makes a pipe one that never waits, as the command line does.
@@ -26,9 +26,8 @@ const start = (body: string, stdout: 'pipe' | number = 'pipe') => {
   return child
 }
 const exitOf = async (child: ChildProcess): Promise<unknown> => (await once(child, 'exit'))[0]
-afterEach(() => {
+afterAll(() => {
   for (const child of children) child.kill('SIGKILL')
-  children.clear()
 })
 
 interface Line {
@@ -44,7 +43,8 @@ const parsed = (out: string): readonly Line[] =>
 const upTo = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i)
 const end = 'await writer.end(); process.exit(7)'
 
-describe('a reader', () => {
+// Most of their time is the writer's wait for a reader.
+describe.concurrent('a reader', () => {
   it('gets every line in order before the process exits, also when it begins to read late', async () => {
     const child = start(`lines(0, 4000, 50); process.stderr.end('written'); ${end}`)
     const exit = exitOf(child)
