@@ -352,13 +352,15 @@ export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
 /** Calls that are refused are no first call, but told so often. */
 const mostTold = 3
 
+/** `at`: now. The event comes when the call is over; what another process saw meanwhile came after its beginning. */
 const firstCallStep = (event: AuditEvent, at: number): FlowStep => {
+  const took = event['duration_ms']
   const failed = event['result'] !== undefined && event['result'] !== 'answered'
   const status = event['status']
   const isRefused = failed || (typeof status === 'number' && status >= 400)
   const code = event['refusal']
   return {
-    at,
+    at: typeof took === 'number' ? at - took : at,
     step: 'first-call',
     result: isRefused ? 'refused' : 'done',
     ...(typeof code === 'string' && { code: code as NonNullable<FlowStep['code']> }),

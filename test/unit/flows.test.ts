@@ -2,7 +2,7 @@
 // make it hold.
 import { describe, expect, it } from 'vitest'
 import { createRecording } from '../../src/flows/observe.ts'
-import { createFlowRecorder, withSteps } from '../../src/flows/recorder.ts'
+import { createFlowRecorder, withSteps, createFirstCalls } from '../../src/flows/recorder.ts'
 import { storyOf } from '../../src/flows/story.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { digest } from '../../src/node/crypto.ts'
@@ -308,4 +308,13 @@ describe('what strangers can make it hold', () => {
     await recorder.flush()
     expect(lines).toEqual(['flow.lost'])
   })
+})
+
+it('a first call stands where it began, although it is told of when it is over', async () => {
+  const { recorder } = await worldOf(noTimer)
+  const noted: FlowStep[] = []
+  const calls = createFirstCalls({ ...recorder, note: (_flow, told) => void noted.push(told) }, () => 1000)
+  calls.met({ id: 'a grant', flow: 'a flow' })
+  calls.firstCalls.get('a grant')?.({ event: 'call', result: 'answered', status: 200, duration_ms: 40 })
+  expect(noted).toMatchObject([{ at: 960, step: 'first-call', result: 'done' }])
 })
