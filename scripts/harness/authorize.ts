@@ -7,6 +7,9 @@ import { person } from './postern.ts'
 const shows = (page: Page, field: string): boolean =>
   new RegExp(`name=["']?${field}["'\\s>]`, 'i').test(page.text)
 
+/** Where access rules are, the consent page asks how much an app may do. */
+const everything = { preset: 'execute' }
+
 /**
  * Opens an authorization URL, answers what is asked, and returns the URL of the client's own address with
  * code or error.
@@ -16,7 +19,8 @@ export const allow = async (browser: Browser, url: string): Promise<string> => {
   for (let step = 0; step < 4 && page.location === undefined; step++) {
     if (shows(page, 'password'))
       page = await browser.submit(page, { username: person.username, password: person.password })
-    else if (shows(page, 'decision')) page = await browser.submit(page, { decision: 'allow' })
+    else if (shows(page, 'decision'))
+      page = await browser.submit(page, { decision: 'allow', ...(shows(page, 'preset') && everything) })
     else break
   }
   if (page.location === undefined)

@@ -11,7 +11,7 @@ export interface Page {
 export interface Browser {
   /** Follows redirects within the origin; one that leaves it is returned, not followed. */
   readonly open: (url: string) => Promise<Page>
-  /** Sends the form that has the given field or button, its hidden fields kept. */
+  /** Sends the form that has the given field or button, with what it holds untouched. */
   readonly submit: (page: Page, fields: Readonly<Record<string, string>>) => Promise<Page>
 }
 
@@ -39,19 +39,22 @@ const attribute = (tag: string, name: string): string | undefined => {
 interface Form {
   readonly action: string
   readonly names: ReadonlySet<string>
-  readonly kept: Readonly<Record<string, string>>
+  /** What is sent of it untouched: hidden fields, and what is ticked or chosen. */
+  readonly kept: readonly (readonly [name: string, value: string])[]
 }
 
 const formsOf = (page: Page): Form[] =>
   [...page.text.matchAll(/<form\b[^>]*>[\s\S]*?<\/form>/gi)].map(([html]) => {
     const fields = [...html.matchAll(/<(?:input|button|select|textarea)\b[^>]*>/gi)].map(([tag]) => tag)
-    const kept = fields.filter((tag) => /^<input/i.test(tag) && attribute(tag, 'type') === 'hidden')
+    const kept = fields.filter(
+      (tag) =>
+        /^<input/i.test(tag) &&
+        (attribute(tag, 'type') === 'hidden' || attribute(tag, 'checked') !== undefined),
+    )
     return {
       action: new URL(attribute(/<form\b[^>]*>/i.exec(html)?.[0] ?? '', 'action') ?? page.url, page.url).href,
       names: new Set(fields.flatMap((tag) => attribute(tag, 'name') ?? [])),
-      kept: Object.fromEntries(
-        kept.map((tag) => [attribute(tag, 'name') ?? '', attribute(tag, 'value') ?? '']),
-      ),
+      kept: kept.map((tag) => [attribute(tag, 'name') ?? '', attribute(tag, 'value') ?? 'on']),
     }
   })
 
@@ -108,10 +111,12 @@ export const createBrowser = (origin: string): Browser => {
         throw new Error(
           `No form with ${Object.keys(fields).join(', ')} at ${page.url} (${page.status}):\n${page.text.slice(0, 2000)}`,
         )
+      const kept = form.kept.filter(([name]) => !Object.hasOwn(fields, name))
+      const sent = [...kept, ...Object.entries(fields)].map(([name, value]) => [name, value])
       const headers = { origin, referer: page.url, 'content-type': 'application/x-www-form-urlencoded' }
       return load(
         form.action,
-        { method: 'POST', headers, body: new URLSearchParams({ ...form.kept, ...fields }).toString() },
+        { method: 'POST', headers, body: new URLSearchParams(sent).toString() },
         'same-origin',
       )
     },
