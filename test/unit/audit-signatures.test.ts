@@ -196,10 +196,12 @@ describe('an export', () => {
   })
 
   it.each([
-    ['a changed row', (all: string[]) => all.map((line) => line.replace('create_issue', 'x'))],
-    ['a missing row', (all: string[]) => all.toSpliced(2, 1)],
-    ['a missing beginning', (all: string[]) => all.toSpliced(1, 1)],
-  ])('%s is found', async (_, change) => expect((await checked(change(lines()), own)).fault).toBeDefined())
+    ['a changed row', (all: string[]) => all.map((line) => line.replace('create_issue', 'x')), 'changed', 6],
+    ['a missing row', (all: string[]) => all.toSpliced(2, 1), 'missing', 7],
+    ['a missing beginning', (all: string[]) => all.toSpliced(1, 1), 'missing', 1],
+  ] as const)('%s is found', async (_, change, what, seq) =>
+    expect((await checked(change(lines()), own)).fault).toMatchObject({ what, seq }),
+  )
 
   it('of which lines are missing says so, and one with terms that it is a part', async () => {
     const path = `${file()}.jsonl`
