@@ -68,12 +68,6 @@ export const mcpRefusals = {
     1503,
     'The tools of this server could not be checked for changes. Try again in a moment.',
   ),
-  'policy.batch': row(
-    200,
-    'access_denied',
-    1403,
-    'Not sent, because another message of the batch was denied. Send it on its own.',
-  ),
   'access.none': row(
     403,
     'access_denied',

@@ -193,10 +193,14 @@ export const readStrictJson = (bytes: Uint8Array): StrictJson => {
   return { text, value, values }
 }
 
+/** Whether a member is repeated in any level of the text, whose value this is. */
+export const hasRepeats = (text: string, value: unknown): boolean =>
+  countInText(text, maxDepth).members !== countMembers(value, maxDepth)
+
 /** The value of a text that was checked so far; throws `mcp.invalid` for a repeated member in any level. */
 export const parseWithoutRepeats = (text: string): unknown => {
   const value: unknown = JSON.parse(text)
-  if (countInText(text, maxDepth).members !== countMembers(value, maxDepth)) throw ambiguous('a member twice')
+  if (hasRepeats(text, value)) throw ambiguous('a member twice')
   return value
 }
 

@@ -53,8 +53,8 @@ export interface AnswerHead {
   readonly headers: readonly string[]
   /** A stream of server-sent events: each piece is passed on as it comes. */
   readonly events: boolean
-  /** Nothing of the upstream's body is passed on. */
-  readonly bodiless?: true
+  /** Nothing of the upstream's body is passed on. A text stands in its place. */
+  readonly bodiless?: true | string
   /** The body must be JSON-RPC; what is seen not to be is refused. */
   readonly rpc?: true
   /**
@@ -97,6 +97,8 @@ export interface Outcome {
 /** Why an upstream gave no answer. */
 export type UpstreamFault = 'timeout' | 'unreachable' | 'closed' | 'busy' | 'answer' | 'message'
 
+type JsonObject = Readonly<Record<string, unknown>>
+
 /**
  * What a list answer says; what is returned is what its caller reads. `result`: of the JSON-RPC answer, with
  * the members as they came.
@@ -111,6 +113,10 @@ export interface ListAnswers {
   readonly learn?: ((result: Readonly<Record<string, unknown>>) => void) | undefined
   /** The server said on a stream that a list of its has changed. */
   readonly changed?: (() => void) | undefined
+  /** Judges every message besides; undefined: it is not passed on. */
+  readonly message?: ((message: JsonObject) => JsonObject | undefined) | undefined
+  /** Errors of messages of a batch that the server did not hear: they stand in its answer. */
+  readonly denied?: readonly string[] | undefined
 }
 
 /** A call that may go: where, with what, and what must be done when the answer comes and when it is over. */

@@ -20,6 +20,7 @@ import type {
 import type { Service } from '../ports/services.ts'
 import type { CallMessage, PermittedCall, ReadCall, Step, StepResult } from './admitted-call.ts'
 import { type AskServer, readList, readPins } from './own-lists.ts'
+import { type PartialCallDeps, keepAllowed } from './partial-call.ts'
 import type { EndForConsentDeps } from './upstream-credential.ts'
 
 // The tools that servers have said they have: what is on no list is not called, so that no spelling of a name
@@ -133,7 +134,7 @@ export const createToolCatalog = ({
   }
 }
 
-export interface AccessDeps extends EndForConsentDeps {
+export interface AccessDeps extends EndForConsentDeps, PartialCallDeps {
   /** Absent: no rules. */
   readonly policy?: Policy | undefined
   readonly catalog: ToolCatalog
@@ -239,34 +240,19 @@ const judgeMessages = (rules: ServicePolicy, call: JudgedCall, catalog: ToolCata
   return (call.envelope?.messages ?? []).map((message, i) => rules.judge(call.principal, message, factsOf(i)))
 }
 
-/**
- * Nothing of a batch is passed on that was not allowed: the messages that were denied are told so, and the
- * others that they were not sent.
- */
-const batchDenial = (
+/** What each message of a batch is refused; undefined for those that may go on. */
+const batchRefusals = (
   denial: ReturnType<typeof createDenial>,
   call: JudgedCall,
   verdicts: readonly Verdict[],
   declined?: Refusal,
-): Refusal => {
-  const service = call.address.service.id
-  const messages = call.envelope?.messages ?? []
-  const refusals = verdicts.map((verdict, i) => {
-    if (verdict.allowed) return new Refusal('policy.batch')
+): readonly (Refusal | undefined)[] =>
+  verdicts.map((verdict, i) => {
+    if (verdict.allowed) return undefined
     if (declined && verdict.code === 'consent.level') return declined
-    const message = messages[i] as Message
-    return denial(verdict, { service, message, rpcId: message.id ?? null })
+    const message = call.envelope?.messages[i] as Message
+    return denial(verdict, { service: call.address.service.id, message, rpcId: message.id ?? null })
   })
-  const first = refusals.find(({ code }) => code !== 'policy.batch') ?? new Refusal('policy.batch')
-  const answers = messages.flatMap(({ kind, id }, i) =>
-    kind === 'request' ? [{ id: id ?? null, refusal: refusals[i] as Refusal }] : [],
-  )
-  return new Refusal(first.code, first.why, {
-    answers,
-    status: answers.length === 0 ? 202 : 200,
-    ...(first.detail.rule === undefined ? {} : { rule: first.detail.rule }),
-  })
-}
 
 /** Of a message that comes alone. */
 const messageDenial = (
@@ -288,7 +274,7 @@ const messageDenial = (
 
 /**
  * What the rules allow and the person's consent does not: one challenge for all of it, and nothing is sent on. Of a
- * batch none is, because no challenge fits into the answer to one message.
+ * batch none is, because a challenge is the answer to the whole request.
  */
 const beyondConsent = (call: JudgedCall, verdicts: readonly Verdict[]): BeyondConsent | undefined => {
   const { principal, address, origin, envelope } = call
@@ -304,17 +290,20 @@ const beyondConsent = (call: JudgedCall, verdicts: readonly Verdict[]): BeyondCo
   return { principal, address, origin, need: most, what: printable(what?.name ?? what?.method) }
 }
 
-/** Throws what is denied, and rejects with what the person has to be asked for. */
-const createEnforcement = (policy: Policy, askForMore: AskForMore) => {
+/**
+ * Throws what is denied, and rejects with what the person has to be asked for. Of a batch only the messages that
+ * are allowed go on.
+ */
+const createEnforcement = (deps: AccessDeps, policy: Policy) => {
   const denial = createDenial(policy)
   const ask = async (
     call: JudgedCall,
     beyond: BeyondConsent,
     verdicts: readonly Verdict[],
-  ): Promise<never> => {
-    const refusal = await askForMore(beyond)
+  ): Promise<StepResult> => {
+    const refusal = await deps.askForMore(beyond)
     if (call.envelope?.batch && refusal.code === 'consent.declined')
-      throw batchDenial(denial, call, verdicts, refusal)
+      return keepAllowed(deps, call, batchRefusals(denial, call, verdicts, refusal))
     throw new Refusal(refusal.code, refusal.why, { ...refusal.detail, rpcId: rpcIdOf(call.envelope) })
   }
   return (call: JudgedCall, verdicts: readonly Verdict[]): StepResult | Promise<StepResult> => {
@@ -323,15 +312,16 @@ const createEnforcement = (policy: Policy, askForMore: AskForMore) => {
     if (!denied) return undefined
     const beyond = beyondConsent(call, verdicts)
     if (beyond) return ask(call, beyond, verdicts)
-    throw call.envelope?.batch ? batchDenial(denial, call, verdicts) : messageDenial(denial, call, denied)
+    if (call.envelope?.batch) return keepAllowed(deps, call, batchRefusals(denial, call, verdicts))
+    throw messageDenial(denial, call, denied)
   }
 }
 
 const createCheck = (deps: AccessDeps) => {
-  const { policy, catalog, askForMore } = deps
+  const { policy, catalog } = deps
   if (!policy) return (): StepResult => undefined
   const denial = createDenial(policy)
-  const check = createEnforcement(policy, askForMore)
+  const check = createEnforcement(deps, policy)
   const judgeBy = (rules: ServicePolicy, call: ReadCall): StepResult | Promise<StepResult> => {
     const verdicts = judgeMessages(rules, call, catalog)
     if (!verdicts.some(isUnlisted)) return check(call, verdicts)

@@ -7,10 +7,17 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { McpSessions } from './callers.ts'
 import { noRequestHeaders } from './inbound-request.ts'
-import { type ListAccess, createLists, withoutCoding } from './lists.ts'
+import { type ListAccess, createLists, isRewriting, withoutCoding } from './lists.ts'
 import { type Finish, faultOf, refusalResponse, refusedOutcome } from './outcome.ts'
 import type { Cors } from './resolve.ts'
-import { type Relayed, accepted, createRelay, eventStream, orSessionLost } from './client-response.ts'
+import {
+  type Relayed,
+  accepted,
+  createRelay,
+  eventStream,
+  onlyDenied,
+  orSessionLost,
+} from './client-response.ts'
 import type { Revalidation } from './revalidate.ts'
 import type { CredentialAttempt, CredentialRecovery } from './upstream-credential.ts'
 import { mayMove, mostMoves } from './upstream-endpoint.ts'
@@ -212,9 +219,11 @@ const createHeadOf = ({ sessions, cors, always }: Pick<AdmissionDeps, 'sessions'
   return (call: AdmittedCall, status: number, rawHeaders: readonly string[]): Relayed => {
     const { session, envelope } = call
     const [{ service }, asks, extra] = [call.address, hasRequest(envelope), added(call, cors, always)]
+    const isFine = status >= 200 && status < 300
+    if (call.denied && !asks && isFine) return onlyDenied(call.denied, extra)
     // A command is answered for by the gateway itself, in this very way.
     const far = service.upstream.kind === 'http'
-    if (far && !asks && call.head.method === 'POST' && status >= 200 && status < 300) return accepted(extra)
+    if (far && !asks && call.head.method === 'POST' && isFine) return accepted(extra)
     const head = relay(status, rawHeaders, {
       service: service.id,
       modern: call.modern,
@@ -386,7 +395,7 @@ export const createAdmission = (deps: AdmissionDeps): ((call: AdmittedCall) => A
     const { address, head, envelope } = call
     const lists = listsOf(call)
     const listening = deps.runtime.trail !== undefined && envelope?.messages[0]?.method === 'tools/call'
-    const own = lists?.trim ? withoutCoding(fields) : fields
+    const own = lists && isRewriting(lists) ? withoutCoding(fields) : fields
     const admission: CallAdmission = {
       kind: 'admission',
       tried,

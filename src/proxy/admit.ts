@@ -6,7 +6,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { unsupportedVersion } from '../mcp/envelope.ts'
 import { isModern } from '../mcp/revisions.ts'
 import type { Admission, Admit, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
-import type { Audit, AuthenticateBearer } from '../ports/modules.ts'
+import type { AuthenticateBearer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type {
   AdmittedCall,
@@ -38,7 +38,7 @@ import { type CredentialRecovery, endForConsent } from './upstream-credential.ts
 export type SelectUpstream = (call: IdentifiedCall) => Upstream | undefined
 
 export interface AdmitDeps extends ResolveDeps, AccessDeps, RatesDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'trail'>
+  readonly runtime: Pick<Runtime, 'now' | 'trail' | 'log'>
   readonly authenticate: AuthenticateBearer
   /** Revisions that are let through, newest first. */
   readonly supported: readonly string[]
@@ -51,7 +51,6 @@ export interface AdmitDeps extends ResolveDeps, AccessDeps, RatesDeps {
   readonly select: SelectUpstream
   readonly admission: (call: AdmittedCall) => Admission
   readonly finish: Finish
-  readonly record: Audit
 }
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'DELETE'])
@@ -385,6 +384,7 @@ export const createCall = (head: Head, readBody: ReadBody, startedAt: number): C
     json: undefined,
     declined: false,
     rules: undefined,
+    denied: undefined,
     askServer: undefined,
     identity: undefined,
     credential: undefined,

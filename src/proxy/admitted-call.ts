@@ -43,6 +43,8 @@ export interface ReceivedCall {
   readonly startedAt: number
   /** The access rule that decided, of each message; undefined where there are no rules, or nothing was asked yet. */
   rules: readonly (string | undefined)[] | undefined
+  /** What the denied messages of a batch are answered; undefined where the server hears the whole of it. */
+  denied: readonly string[] | undefined
 }
 
 /** Addressed to one of the gateway's hosts. */

@@ -4,7 +4,14 @@ import { utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, AnswerHead, ListAnswers, Piece } from '../ports/call.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { type ListReader, createEventReading, createWholeReading, mostRead, unreadable } from './lists.ts'
+import {
+  type ListReader,
+  createEventReading,
+  createWholeReading,
+  mostRead,
+  unreadable,
+} from './answer-messages.ts'
+import { isRewriting } from './lists.ts'
 
 /** Longest answer that is kept to be learnt from, bytes. */
 const mostLearnt = 1_048_576
@@ -228,24 +235,30 @@ const createChangeWatch = (changed: () => void, { emit, ended }: BodyFilterEvent
   close,
 })
 
+/** An error is about the whole batch, and no answer of any of its messages. */
+const listsFor = ({ lists }: Admission, { status }: AnswerHead): Admission['lists'] =>
+  lists?.denied && status >= 300 ? { ...lists, denied: undefined } : lists
+
 /**
  * What the body of this answer passes; undefined where it goes as it came. `early`: onto a stream that was
  * opened before.
  */
 export const createBodyFilter = (
-  { lists }: Admission,
+  admission: Admission,
   head: AnswerHead,
   early: boolean,
   events: BodyFilterEvents,
 ): BodyFilter | undefined => {
   const coding = codingOf(head.headers)
-  const rewriter = lists?.trim
-    ? createRewriter(
-        head.events ? createEventReading(lists) : createWholeReading(lists),
-        !head.events,
-        events,
-      )
-    : undefined
+  const lists = listsFor(admission, head)
+  const rewriter =
+    lists && isRewriting(lists)
+      ? createRewriter(
+          head.events ? createEventReading(lists) : createWholeReading(lists),
+          !head.events,
+          events,
+        )
+      : undefined
   if (coding !== undefined && (rewriter || early))
     return createDecoding(coding, rewriter ?? passing(events), events)
   if (rewriter) return rewriter

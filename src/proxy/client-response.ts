@@ -186,6 +186,15 @@ export const accepted = (extra: readonly string[]): Relayed => ({
   bodiless: true,
 })
 
+/** The same where messages of a batch were denied: their errors are the whole answer. */
+export const onlyDenied = (denied: readonly string[], extra: readonly string[]): Relayed => ({
+  status: 200,
+  headers: [...inert, ...extra, 'Content-Type', 'application/json'],
+  events: false,
+  session: undefined,
+  bodiless: `[${denied.join(',')}]`,
+})
+
 const decoder = new TextDecoder()
 const mentionsSession = (body: Uint8Array): boolean =>
   /session/i.test(decoder.decode(body as Uint8Array<ArrayBuffer>))
@@ -377,7 +386,7 @@ export const finishAnswer = (writer: AnswerWriter, answer: AnswerHead): void => 
     if (!answer.events) output.write('\n\n')
     output.end()
   } else if (writer.begun) output.end()
-  else output.whole(answer, held)
+  else output.whole(answer, typeof answer.bodiless === 'string' ? answer.bodiless : held)
   writer.begun = true
   writer.held = undefined
 }

@@ -148,7 +148,7 @@ function begin(this: CallResponse, call: Admission, head: AnswerHead): void {
   if (head.events) this.unwatch ??= call.watch?.(() => dismiss.call(this))
   if (call.lists || this.writer.early) filterBody.call(this, call, head)
   if (head.judge) this.judged = { pieces: [], size: 0 }
-  if (!head.bodiless) return
+  if (head.bodiless === undefined) return
   this.muted = true
   finishAnswer(this.writer, head)
 }
@@ -232,7 +232,7 @@ function complete(this: CallResponse): void {
     this.fail(noAnswer(call, answer))
     return
   }
-  const status = this.muted ? 202 : writer.early ? 200 : answer.status
+  const status = writer.early && !this.muted ? 200 : answer.status
   if (!this.muted) finishAnswer(writer, answer)
   settle.call(this, 'answered', status)
 }

@@ -5,7 +5,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Caller, ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
 import { until } from '../runtimes/proxied.ts'
 import { askModern, beginLegacy } from '../runtimes/revisions.ts'
-import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
+import {
+  type RuledUpstream,
+  type Told,
+  call,
+  openRuledUpstream,
+  rpc,
+  told,
+} from '../runtimes/ruled-upstream.ts'
 import { type RuntimeGateway, openInWorkerd, runtimes } from '../runtimes/runtimes.ts'
 import { dialSocket } from '../runtimes/socket-client.ts'
 import { type SocketUpstream, openSocketUpstream } from '../runtimes/socket-upstream.ts'
@@ -27,33 +34,6 @@ const access = {
   ],
   resources: { deny: ['doc://secret/**'] },
   prompts: { deny: ['admin_*'] },
-}
-
-interface Told {
-  readonly id?: unknown
-  readonly result?: Readonly<Record<string, unknown>>
-  readonly error?: {
-    readonly code: number
-    readonly message: string
-    readonly data?: Record<string, unknown>
-  }
-}
-
-const rpc = (method: string, params: Readonly<Record<string, unknown>> = {}, id: unknown = 7) => ({
-  jsonrpc: '2.0',
-  id,
-  method,
-  params,
-})
-const call = (name: string, args: Readonly<Record<string, unknown>> = {}) =>
-  rpc('tools/call', { name, arguments: args })
-
-/** The message of an answer, in either form. */
-const told = async (response: Response): Promise<Told> => {
-  const text = await response.text()
-  return JSON.parse(
-    text.startsWith('{') || text.startsWith('[') ? text : (/data: (.*)/.exec(text)?.[1] ?? 'null'),
-  ) as Told
 }
 
 const names = ({ result }: Told, member: string, key = 'name'): unknown[] =>
@@ -217,25 +197,6 @@ describe.each(runtimes)('access rules %s', (where, open) => {
     expect([response.status, await response.text(), plain.heard]).toEqual([202, '', []])
     await caller.post({ jsonrpc: '2.0', method: 'notifications/initialized' })
     expect(plain.heard.length).toBe(1)
-  })
-
-  it('pass nothing of a batch on of which one message is denied', async () => {
-    const caller = await at('ruled')
-    await told(await caller.post(rpc('tools/list', { cursor: 'two' })))
-    await told(await caller.post(rpc('tools/list')))
-    plain.heard.length = 0
-    const batch = [
-      { ...call('search'), id: 1 },
-      { ...call('query', { sql: 'DROP TABLE a' }), id: 2 },
-      { jsonrpc: '2.0', method: 'notifications/initialized' },
-    ]
-    const response = await caller.post(batch, { 'mcp-protocol-version': '2025-03-26' })
-    const answers = (await told(response)) as unknown as Told[]
-    expect(answers.map(({ id, error }) => [id, error?.data?.['code']])).toEqual([
-      [1, 'policy.batch'],
-      [2, 'policy.denied'],
-    ])
-    expect([response.status, plain.heard]).toEqual([200, []])
   })
 
   it('close a service to those whom no rule names, streams and sessions too', async () => {

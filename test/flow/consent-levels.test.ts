@@ -216,13 +216,13 @@ describe.each(runtimes)('consent %s', (where, open) => {
     expect([batch.status, answers.map(({ id, error }) => [id, error?.data?.['code']])]).toEqual([
       200,
       [
-        [1, 'policy.batch'],
+        [1, undefined],
         [2, 'consent.declined'],
       ],
     ])
     gateway.advance(600_001)
     expect((await caller.post(call('create'))).status).toBe(403)
-    expect(upstream.called()).toEqual([])
+    expect(upstream.called()).toEqual(['search'])
   })
 
   it('goes no further than the person may, and a page tells who may nothing', async () => {

@@ -89,3 +89,32 @@ export const openRuledUpstream = async (sse = false): Promise<RuledUpstream> => 
       }),
   }
 }
+
+// Messages to it, and its answers.
+
+export interface Told {
+  readonly id?: unknown
+  readonly result?: Readonly<Record<string, unknown>>
+  readonly error?: {
+    readonly code: number
+    readonly message: string
+    readonly data?: Record<string, unknown>
+  }
+}
+
+export const rpc = (method: string, params: Readonly<Record<string, unknown>> = {}, id: unknown = 7) => ({
+  jsonrpc: '2.0',
+  id,
+  method,
+  params,
+})
+export const call = (name: string, args: Readonly<Record<string, unknown>> = {}) =>
+  rpc('tools/call', { name, arguments: args })
+
+/** The message of an answer, in either form. */
+export const told = async (response: Response): Promise<Told> => {
+  const text = await response.text()
+  return JSON.parse(
+    text.startsWith('{') || text.startsWith('[') ? text : (/data: (.*)/.exec(text)?.[1] ?? 'null'),
+  ) as Told
+}

@@ -9,7 +9,8 @@ import type { UpstreamCredential, UpstreamCredentials } from '../../ports/module
 import type { Timer, ConnectSocket, RuntimeTransports, TextSocket } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { PermittedCall } from '../admitted-call.ts'
-import { type TrimFor, rewriteLists } from '../lists.ts'
+import { rewriteMessages } from '../answer-messages.ts'
+import type { TrimFor } from '../lists.ts'
 import { type MakeInternalCall, type ClientMessagesDeps, createClientMessages } from './client-messages.ts'
 import { forwardedFields, refusalOf } from './server-sse.ts'
 import { mostMessageBytes } from './session-endpoint.ts'
@@ -229,7 +230,7 @@ type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
 /** The message with its lists rewritten; undefined for one that cannot be read. */
 const trimmed = (message: string, trim: Trim, changed: () => void): string | undefined => {
   try {
-    return rewriteLists(message, { trim, changed }) ?? message
+    return rewriteMessages(message, { trim, changed }) ?? message
   } catch {
     return undefined
   }
