@@ -193,7 +193,8 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
   const connections = createConnections({ ...parts, sessions })
   const builtInUser = links.enabled ? owner : undefined
   const isAdmin = createIsAdmin(() => parts.registry.config().admins, builtInUser)
-  const signingIn = { people, providers, links, builtInUser, isAdmin, mayStillSignIn, sessions }
+  const isAuditor = createIsAdmin(() => parts.registry.config().auditors, builtInUser)
+  const signingIn = { people, providers, links, builtInUser, isAdmin, isAuditor, mayStillSignIn, sessions }
   return { ...parts, ...signingIn, known, connections }
 }
 

@@ -1,6 +1,7 @@
 // What administrators ask for, the API and the page beside it: the handlers and their routes.
 import type { Handler, Route } from '../ports/modules.ts'
 import { type AccessApi, createAccessApi } from './access-api.ts'
+import { type AuditApi, type AuditApiDeps, createAuditApi } from './audit-api.ts'
 import { type AccessPage, type AccessPageDeps, createAccessPage } from './access-page.ts'
 import type { RulesAdmin } from './stored-rules.ts'
 import {
@@ -14,6 +15,7 @@ export interface AdminHandlers {
   readonly services: ServicesApi
   readonly access: AccessApi
   readonly accessPage: AccessPage
+  readonly audit: AuditApi
 }
 
 export interface FlowHandlers {
@@ -22,11 +24,12 @@ export interface FlowHandlers {
 }
 
 export const createAdminHandlers = (
-  deps: ServicesApiDeps & AccessPageDeps & { readonly rules: RulesAdmin },
+  deps: ServicesApiDeps & AccessPageDeps & AuditApiDeps & { readonly rules: RulesAdmin },
 ): AdminHandlers => ({
   services: createServicesApi(deps),
   access: createAccessApi(deps.accessAdmin, deps.rules, createAuthorization(deps)),
   accessPage: createAccessPage(deps),
+  audit: createAuditApi(deps),
 })
 
 /** Services and the processes behind them. */
@@ -136,9 +139,35 @@ const flowRoutes = ({ flows }: FlowHandlers): readonly Route[] => [
   },
 ]
 
+const auditRoutes = ({ audit }: AdminHandlers): readonly Route[] => [
+  {
+    paths: ['/api/audit'],
+    description:
+      'Search the audit trail (?q=, ?limit=, ?cursor=): auditors all events, other users their own',
+    surface: 'json',
+    cors: false,
+    methods: { GET: audit.search },
+  },
+  {
+    paths: ['/api/audit/export'],
+    description: 'Export events of the audit trail (?q=, ?format=jsonl or csv), oldest first',
+    surface: 'json',
+    cors: false,
+    methods: { GET: audit.export },
+  },
+  {
+    paths: ['/api/audit/verify'],
+    description: 'For auditors: check that no event of the audit trail was changed or removed',
+    surface: 'json',
+    cors: false,
+    methods: { POST: audit.verify },
+  },
+]
+
 export const adminRoutes = (h: AdminHandlers & FlowHandlers): readonly Route[] => [
   ...serviceRoutes(h),
   ...accessRoutes(h),
   ...flowRoutes(h),
   ...toolRoutes(h),
+  ...auditRoutes(h),
 ]

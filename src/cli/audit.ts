@@ -8,15 +8,16 @@ import { printable } from '../config/tree.ts'
 import { createKeyRing } from '../kit/keyring.ts'
 import { createVerify } from '../node/audit-keys.ts'
 import { type AuditReader, openAuditReader } from '../node/audit-reader.ts'
-import { checkExport, exportFormat } from '../node/audit-exported.ts'
+import { checkExport } from '../node/audit-exported.ts'
 import { dayOf, macWith } from '../node/audit-thread.ts'
 import { createRandomBytes, rootSecrets } from '../node/crypto.ts'
 import { trailFile } from '../node/runtime.ts'
 import { canonicalJson } from '../kit/bytes.ts'
 import type { ChainedRow } from '../ports/store.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
-import { columns } from '../stores/audit-chain.ts'
-import { type Search, csvCell, readSearch } from '../stores/audit.ts'
+import { csvHeader, csvLine, exportPieces } from '../stores/audit-formats.ts'
+import { type Search, readSearch } from '../stores/audit.ts'
+import { listedCheck, listedEvent } from '../admin/audit-api.ts'
 import type { AdminTarget } from './admin.ts'
 import { StartError, UsageError, count, print, printJson } from './output.ts'
 
@@ -70,17 +71,6 @@ export const searchOf = (terms: readonly string[]): Search => {
     throw error
   }
 }
-
-const objectOf = (row: ChainedRow): object => ({
-  ...Object.fromEntries(
-    columns.filter((name) => name !== 'detail' && row[name] !== null).map((name) => [name, row[name]]),
-  ),
-  time: new Date(row.at).toISOString(),
-  ...(row.detail !== null && { detail: JSON.parse(row.detail) as unknown }),
-})
-
-const csvLine = (row: ChainedRow): string => columns.map((name) => csvCell(row[name])).join(',')
-const csvHeader = columns.join(',')
 
 // `postern audit query`.
 
@@ -136,8 +126,8 @@ export const queryAudit = (
     const search = searchOf(timed ? terms : [...terms, `since:${since}`])
     const rows = reader.search(search, limitOf(limit))
     const form = output ?? (target.json ? 'json' : 'table')
-    if (form === 'csv') print([csvHeader, ...rows.map(csvLine)].join('\r\n'))
-    else if (form === 'json') for (const row of rows) printJson(objectOf(row))
+    if (form === 'csv') print([csvHeader, ...rows.map(csvLine)].join('').trimEnd())
+    else if (form === 'json') for (const row of rows) printJson(listedEvent(row))
     else if (rows.length === 0) print('No events match.')
     else for (const row of rows) print(tableLine(row))
   })
@@ -196,7 +186,7 @@ export const matchAudit = async (
       if (digests.includes(row.digest)) found.push(row)
     }
     const rows = found.toReversed().slice(0, most)
-    if (target.json) for (const row of rows) printJson(objectOf(row))
+    if (target.json) for (const row of rows) printJson(listedEvent(row))
     else if (rows.length === 0) print('No call matches.')
     else for (const row of rows) print(tableLine(row))
   })
@@ -216,27 +206,19 @@ export const exportAudit = (
   terms: readonly string[],
   { output }: ExportOptions,
   target: AuditTarget,
-): Promise<void> =>
-  withReader(target, async (reader) => {
-    const search = searchOf(terms)
+): Promise<void> => {
+  searchOf(terms)
+  return withReader(target, async (reader) => {
     const sum = createHash('sha256')
-    let rows = 0
-    const write = async (line: string): Promise<void> => {
-      if (!process.stdout.write(line)) await once(process.stdout, 'drain')
-    }
-    if (output === 'csv') await write(`${csvHeader}\r\n`)
-    else await write(`${JSON.stringify({ format: exportFormat, filter: terms, columns })}\n`)
-    for (const row of reader.all(search)) {
-      const line =
-        output === 'csv'
-          ? `${csvLine(row)}\r\n`
-          : `${JSON.stringify(Object.fromEntries(columns.map((name) => [name, row[name]])))}\n`
-      sum.update(line)
-      rows++
-      await write(line)
-    }
-    if (output === 'jsonl') await write(`${JSON.stringify({ rows, sha256: sum.digest('hex') })}\n`)
+    const pieces = exportPieces(
+      (search) => Promise.resolve(reader.page(search, Date.now(), () => true)),
+      { terms },
+      output,
+      { add: (text) => void sum.update(text), end: () => sum.digest('hex') },
+    )
+    for await (const piece of pieces) if (!process.stdout.write(piece)) await once(process.stdout, 'drain')
   })
+}
 
 // `postern audit verify`.
 
@@ -292,17 +274,10 @@ export const verifyAudit = (
   const required = key === undefined ? undefined : keysIn(key)
   if (exported !== undefined) return verifyExport(exported, required, target.json)
   return withReader(target, (reader) => {
-    const { fault, rows, chains, open, keys } = reader.verify(required)
+    const check = reader.verify(required)
+    const { fault, rows, chains, open, keys } = check
     const sound = fault === undefined && !(strict && open.length > 0)
-    if (target.json)
-      printJson({
-        ok: sound,
-        rows,
-        chains,
-        open: open.map(({ chain, seq }) => ({ chain, seq })),
-        keys,
-        ...(fault && { fault }),
-      })
+    if (target.json) printJson(listedCheck(check, sound))
     else {
       for (const { chain, seq } of open)
         print(

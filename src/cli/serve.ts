@@ -187,6 +187,7 @@ const liveKeys: ReadonlySet<string> = new Set([
   'domain_root',
   'base_domain',
   'admins',
+  'auditors',
   'admin_commands',
 ] satisfies readonly (keyof Config)[])
 

@@ -62,6 +62,13 @@ const cors = z
   })
   .describe('Cross-origin access for browser clients.')
 
+const personEntry = z
+  .string()
+  .regex(
+    /^([a-z0-9][a-z0-9_-]{0,62}:.+|[^@\s:]+@[^@\s]+)$/,
+    'must be provider:subject, e.g. "local:ana", or a verified email address',
+  )
+
 const auditSink = z
   .strictObject({
     url: z
@@ -205,17 +212,16 @@ export const configSchema = z
         'Services by exact hostname (host or host:port). `mcp.example.com: jira` serves `jira` at `https://mcp.example.com/mcp`.',
       ),
     admins: z
-      .array(
-        z
-          .string()
-          .regex(
-            /^([a-z0-9][a-z0-9_-]{0,62}:.+|[^@\s:]+@[^@\s]+)$/,
-            'must be provider:subject, e.g. "local:ana", or a verified email address',
-          ),
-      )
+      .array(personEntry)
       .default([])
       .describe(
         'Administrators: users who may add and remove services while the gateway runs. Each entry is `provider:subject` (`local:ana`) or a verified email address. If no sign-in method is configured, the built-in user is an administrator.',
+      ),
+    auditors: z
+      .array(personEntry)
+      .default([])
+      .describe(
+        'Auditors: users who may read everybody’s events in the [audit trail](../guide/audit-trail.md) through the API, export and verify it. Everyone else reads only their own events, administrators included. Entries as in `admins`. If no sign-in method is configured, the built-in user is an auditor.',
       ),
     admin_commands: z
       .boolean()

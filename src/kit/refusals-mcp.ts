@@ -323,6 +323,13 @@ export const mcpRefusals = {
     1403,
     'Administrator access is required. Administrators are listed under admins in the configuration.',
   ),
+  'auditor.required': row(
+    403,
+    'access_denied',
+    1403,
+    'Auditor access is required. Auditors are listed under auditors in the configuration.',
+  ),
+  'audit.none': row(404, 'invalid_request', 1404, 'This gateway keeps no audit trail.'),
   'grant.unknown': row(404, 'invalid_request', 1404, 'There is no grant with that ID.'),
   'flow.unknown': row(404, 'invalid_request', 1404, 'There is no recorded flow with that ID.'),
   'block.unknown': row(404, 'invalid_request', 1404, 'That user or client is not blocked.'),

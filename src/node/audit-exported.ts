@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import type { ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
 import { type AuditKey, createSignatureCheck } from '../stores/audit-signatures.ts'
 import { createChainCheck, removedIn } from '../stores/audit-chain.ts'
+import { exportFormat } from '../stores/audit-formats.ts'
 import { createVerify } from './audit-keys.ts'
 import { digest } from './audit-database.ts'
 
@@ -18,8 +19,6 @@ export interface ExportCheck {
   /** It was made with terms, so that rows are missing by intention. */
   readonly partial: boolean
 }
-
-export const exportFormat = 'postern-audit-v1'
 
 const linesOf = (path: string): AsyncIterable<string> =>
   createInterface({ input: createReadStream(path), crlfDelay: Infinity })

@@ -1,9 +1,11 @@
 // Reads the audit trail in its file: searches, exports and verifies it, whether or not a gateway is writing.
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import type { AuditCombination, AuditSubject, ChainFault, ChainHead, ChainedRow } from '../ports/store.ts'
+import type { TrailPage, TrailSearch } from '../ports/runtime.ts'
+import type { AuditCheck, AuditCombination, AuditSubject, ChainFault, ChainedRow } from '../ports/store.ts'
 import { type AuditKey, type RecordedHead, createSignatureCheck } from '../stores/audit-signatures.ts'
 import { createChainCheck } from '../stores/audit-chain.ts'
+import { conditionOf, createPages, valuesOf, within } from '../stores/audit-pages.ts'
 import { type Search, columnList, segmentRows } from '../stores/audit.ts'
 import { createVerify, publicKeyOf, storedKeysIn } from './audit-keys.ts'
 import {
@@ -17,47 +19,21 @@ import {
   startsOf,
 } from './audit-database.ts'
 
-export interface AuditCheck {
-  readonly fault?: ChainFault
-  /** Up to the fault. */
-  readonly rows: number
-  readonly chains: number
-  /** Chains without an end: their process is running, or was killed. */
-  readonly open: readonly ChainHead[]
-  /** Ids of the keys with which it is signed. */
-  readonly keys: readonly string[]
-}
-
 export interface AuditReader {
   /** The newest first, at most `limit`. */
   search(search: Search, limit: number): readonly ChainedRow[]
   /** The oldest first, one after the other. */
   all(search: Search): Iterable<ChainedRow>
+  /** A page of a search, for as long as it may take. Throws RangeError for a search that cannot be read. */
+  page(asked: TrailSearch, now: number, mayGoOn: () => boolean): TrailPage
   /** Calls that are alike, with how many there are; some of them may come again. */
   combinations(search: Search): Iterable<AuditCombination>
   /** What was known of the callers, by the hash that rows name. */
   subject(hash: string): AuditSubject | undefined
-  /** What is wrong with the trail, or how much was found in order. */
-  /** `keys`: what it must be signed with; absent: the keys that the file names, and older rows need none. */
+  /** What is wrong with the trail, or how much was found in order. `keys`: what it must be signed with; absent: the keys that the file names, and older rows need none. */
   verify(keys?: readonly AuditKey[]): AuditCheck
   close(): void
 }
-
-/** With the bounds in time. */
-const conditionOf = ({ where, since, until }: Search, { n, sealed }: Segment): string =>
-  [
-    where(sealed ? `name_${n}` : undefined),
-    since === undefined ? '' : 'at >= ?',
-    until === undefined ? '' : 'at < ?',
-  ]
-    .filter(Boolean)
-    .map((part) => `(${part})`)
-    .join(' AND ') || '1'
-
-const valuesOf = ({ values, since, until }: Search) => [
-  ...values,
-  ...[since, until].filter((time) => time !== undefined),
-]
 
 /** The table of a segment, with all of today's columns. */
 const createTables = (db: DatabaseSync) => {
@@ -73,9 +49,6 @@ interface OpenTrail {
   readonly prepare: Statements
   readonly tableOf: ReturnType<typeof createTables>
 }
-
-const within = (prepare: Statements, { since = 0, until = Infinity }: Search): readonly Segment[] =>
-  segmentsOf(prepare).filter(({ first_at: first, last_at: last }) => last >= since && first < until)
 
 const damaged = (error: unknown): ChainFault => ({
   what: 'damaged',
@@ -144,11 +117,25 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
   const db = new DatabaseSync(path, { readOnly: true, timeout: lockWaitMs })
   const prepare = createStatements(db)
   const tableOf = createTables(db)
+  // Searches are of any form, so their statements are not kept.
+  const pageOf = createPages({
+    all: (sql, values) => db.prepare(sql).all(...values),
+    columns: (table) => columnsOf(db, table),
+  })
+  /** In one state of the file, whatever is written meanwhile. */
+  const inOneState = <T>(work: () => T): T => {
+    db.exec('BEGIN')
+    try {
+      return work()
+    } finally {
+      if (db.isTransaction) db.exec('ROLLBACK')
+    }
+  }
   return {
     search(search, limit) {
       const values = valuesOf(search)
       const rows: ChainedRow[] = []
-      for (const segment of within(prepare, search).toReversed()) {
+      for (const segment of within(segmentsOf(prepare), search).toReversed()) {
         const found = prepare(
           `SELECT ${columnList} FROM ${tableOf(segment)} WHERE ${conditionOf(search, segment)} ORDER BY id DESC LIMIT ?`,
         ).all(...values, limit - rows.length) as object as readonly ChainedRow[]
@@ -159,7 +146,7 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
     },
     *all(search) {
       const values = valuesOf(search)
-      for (const segment of within(prepare, search))
+      for (const segment of within(segmentsOf(prepare), search))
         for (const row of prepare(
           `SELECT ${columnList} FROM ${tableOf(segment)} WHERE ${conditionOf(search, segment)} ORDER BY id`,
         ).iterate(...values))
@@ -168,7 +155,7 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
     *combinations(search) {
       const values = valuesOf(search)
       const alike = 'person, client, service, method, name, subject, decision, code'
-      for (const segment of within(prepare, search))
+      for (const segment of within(segmentsOf(prepare), search))
         for (const row of prepare(
           `SELECT ${alike}, count(*) AS calls, max(id), request FROM ${tableOf(segment)} WHERE kind = 'call' AND ${conditionOf(search, segment)} GROUP BY ${alike}`,
         ).iterate(...values))
@@ -179,15 +166,8 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
       const found = prepare('SELECT snapshot FROM subject WHERE hash = ?').get(hash)
       return found && (JSON.parse(String(found['snapshot'])) as AuditSubject)
     },
-    verify(keys) {
-      // One state of the file, whatever is written meanwhile.
-      db.exec('BEGIN')
-      try {
-        return checkChains({ db, prepare, tableOf }, keys)
-      } finally {
-        if (db.isTransaction) db.exec('ROLLBACK')
-      }
-    },
+    page: (asked, now, mayGoOn) => inOneState(() => pageOf(asked, now, mayGoOn)),
+    verify: (keys) => inOneState(() => checkChains({ db, prepare, tableOf }, keys)),
     close: () => db.close(),
   }
 }

@@ -75,7 +75,18 @@ const openTrail = async ({
     const plans = Object.entries(sinks).map(([name, { url, headers, syslog_id: syslogId }]) => ({
       ...{ name, url, headers, syslogId },
     }))
-    return await openAuditTrail({ ...options, path, retentionMs: retention * 1000, sinks: plans })
+    const trail = await openAuditTrail({ ...options, path, retentionMs: retention * 1000, sinks: plans })
+    // Nobody else needs what reads it.
+    const { createAuditQueries } = await import('./audit-queries.ts')
+    const reader = createAuditQueries(path)
+    return {
+      ...trail,
+      reader,
+      close() {
+        reader.close()
+        return trail.close()
+      },
+    }
   } catch (error) {
     throw new Refusal('storage.unavailable', `${path}: ${(error as Error).message}`)
   }

@@ -4,7 +4,7 @@ import type { KeyRing } from '../kit/keyring.ts'
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
 import type { Principal } from './people.ts'
-import type { Cache, Counters, Store, Subscribe } from './store.ts'
+import type { AuditCheck, Cache, ChainedRow, Counters, Store, Subscribe } from './store.ts'
 
 // A stdio server's process: lines in, lines out, an end. Only Node starts processes.
 
@@ -237,6 +237,40 @@ export interface SessionLocations {
   at(id: string): SessionLocation | undefined
 }
 
+/** Where a search of the audit trail goes on: beside this row. */
+export interface TrailPosition {
+  readonly segment: number
+  readonly id: number
+}
+
+export interface TrailSearch {
+  /** `field:value` and words, as for `postern audit query`. */
+  readonly terms: readonly string[]
+  /** Only events of this person, by their key. */
+  readonly person?: string | undefined
+  readonly order: 'newest' | 'oldest'
+  readonly from?: TrailPosition | undefined
+  readonly limit: number
+}
+
+export interface TrailPage {
+  readonly rows: readonly ChainedRow[]
+  /** Absent after the last row. */
+  readonly next?: TrailPosition
+  /** It took too long, and stopped with less than was asked for. */
+  readonly partial?: true
+}
+
+export type TrailFormat = 'jsonl' | 'csv'
+
+/** Reads the audit trail. Each of these rejects with RangeError, one sentence, for a search that cannot be read. */
+export interface TrailReader {
+  page(search: TrailSearch): Promise<TrailPage>
+  /** Everything that matches, the oldest first, in pieces. */
+  export(search: Pick<TrailSearch, 'terms' | 'person'>, format: TrailFormat): AsyncIterable<string>
+  verify(): Promise<AuditCheck>
+}
+
 /** The audit trail (stores/audit-events.ts): where every event is kept beside the log. */
 export interface Trail {
   /**
@@ -248,6 +282,7 @@ export interface Trail {
   available(): boolean
   /** Public keys (JWK) of the signatures in it. */
   keys(): readonly object[] | Promise<readonly object[]>
+  readonly reader?: TrailReader | undefined
 }
 
 // The runtime as a whole.

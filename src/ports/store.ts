@@ -252,3 +252,15 @@ export interface ChainFault {
   readonly seq?: number
   readonly say: string
 }
+
+/** What a verification of the trail found. */
+export interface AuditCheck {
+  readonly fault?: ChainFault | undefined
+  /** Up to the fault. */
+  readonly rows: number
+  readonly chains: number
+  /** Chains without an end: their process is running, or was killed. */
+  readonly open: readonly ChainHead[]
+  /** Ids of the keys with which it is signed. */
+  readonly keys: readonly string[]
+}

@@ -84,6 +84,8 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'audit.closed': done('rows'),
   'audit.dropped': failed('sink', 'rows'),
   'audit.lost': failed('rows', 'from', 'to'),
+  'audit.exported': done('format', 'filter', 'everybody', 'by'),
+  'audit.verified': done('rows', 'chains', 'open', 'fault', 'by'),
   'audit.cut': done('segment', 'from', 'to', 'chains', 'reason'),
 }
 

@@ -1,12 +1,64 @@
 // Rows of the audit trail in the formats of other systems: JSON lines, syslog (RFC 5424) and OpenTelemetry logs.
 import { utf8 } from '../kit/bytes.ts'
 import { jsonLine } from '../kit/log.ts'
+import type { TrailFormat, TrailReader, TrailSearch } from '../ports/runtime.ts'
 import type { ChainedRow } from '../ports/store.ts'
 import { columns } from './audit-chain.ts'
+import { csvCell } from './audit.ts'
 
 /** One line, as an export has it. */
 export const rowLine = (row: ChainedRow): string =>
   jsonLine(Object.fromEntries(columns.map((name) => [name, row[name]])))
+
+// An export.
+
+export const exportFormat = 'postern-audit-v1'
+
+export const csvHeader = `${columns.join(',')}\r\n`
+export const csvLine = (row: ChainedRow): string =>
+  `${columns.map((name) => csvCell(row[name])).join(',')}\r\n`
+
+/** `filter`: its terms. */
+const exportHeader = (filter: readonly string[]): string =>
+  `${JSON.stringify({ format: exportFormat, filter, columns })}\n`
+const exportLine = (row: ChainedRow): string =>
+  `${JSON.stringify(Object.fromEntries(columns.map((name) => [name, row[name]])))}\n`
+
+/** A sum over text that comes in pieces. */
+export interface TextSum {
+  add(text: string): void
+  /** SHA-256 in hexadecimal digits. */
+  end(): string | Promise<string>
+}
+
+const exportPage = 1000
+
+/**
+ * JSON Lines begin with what the export is, and end with how many rows there are and the SHA-256 of their lines.
+ * Nothing comes before the search has been read.
+ */
+export async function* exportPieces(
+  page: TrailReader['page'],
+  { terms, person }: Pick<TrailSearch, 'terms' | 'person'>,
+  format: TrailFormat,
+  sum: TextSum,
+): AsyncGenerator<string> {
+  const filter = person === undefined ? terms : [...terms, `user:${person}`]
+  const lineOf = format === 'csv' ? csvLine : exportLine
+  let head = format === 'csv' ? csvHeader : exportHeader(filter)
+  let from: TrailSearch['from']
+  let count = 0
+  do {
+    const found = await page({ terms, person, order: 'oldest', from, limit: exportPage })
+    const lines = found.rows.map(lineOf).join('')
+    sum.add(lines)
+    count += found.rows.length
+    yield head + lines
+    head = ''
+    from = found.next
+  } while (from)
+  if (format === 'jsonl') yield `${JSON.stringify({ rows: count, sha256: await sum.end() })}\n`
+}
 
 /** What somebody on duty is woken for. */
 const grave: ReadonlySet<string> = new Set([

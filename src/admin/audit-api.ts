@@ -1,0 +1,226 @@
+// The API about the audit trail: searches and exports, for auditors of everybody's events, for everybody else of
+// their own. The command line reads the file by itself (cli/audit.ts).
+import { encodeBase64url, sameText } from '../kit/bytes.ts'
+import { foreignSender } from '../kit/http.ts'
+import type { KeyRing } from '../kit/keyring.ts'
+import { personKey } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Audit, BrowserSession, Handler, Sessions } from '../ports/modules.ts'
+import type { Person } from '../ports/people.ts'
+import type { Runtime, TrailPosition, TrailReader, TrailSearch } from '../ports/runtime.ts'
+import type { AuditCheck, ChainedRow } from '../ports/store.ts'
+
+export interface AuditApi {
+  /** GET /api/audit?q=&cursor=&limit= */
+  readonly search: Handler
+  /** GET /api/audit/export?q=&format= */
+  readonly export: Handler
+  /** POST /api/audit/verify */
+  readonly verify: Handler
+}
+
+export interface AuditApiDeps {
+  readonly runtime: Pick<Runtime, 'trail' | 'keys'>
+  readonly sessions: Sessions
+  readonly isAuditor: (person: Person) => boolean
+  /** The gateway's own. */
+  readonly origins: readonly string[]
+  readonly record: Audit
+}
+
+/** An event as it is printed: without facts that it does not have. */
+export const listedEvent = ({ detail, ...row }: ChainedRow): Readonly<Record<string, unknown>> => ({
+  ...Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)),
+  time: new Date(row.at).toISOString(),
+  ...(detail !== null && { detail: JSON.parse(detail) as unknown }),
+})
+
+/** What a verification found, as it is printed. */
+export const listedCheck = ({ fault, rows, chains, open, keys }: AuditCheck, sound: boolean) => ({
+  ok: sound,
+  rows,
+  chains,
+  open: open.map(({ chain, seq }) => ({ chain, seq })),
+  keys,
+  ...(fault && { fault }),
+})
+
+/** The facts of `audit.verified`. */
+export const verifiedFacts = ({ fault, rows, chains, open }: AuditCheck) => ({
+  rows,
+  chains,
+  open: open.length,
+  ...(fault && { fault: fault.say }),
+})
+
+// What may be asked, and by whom.
+
+/** Users are not told these of their own events. */
+const operatorsFields = /^-?(?:rule|chain):/
+
+/** As they are typed: separated by spaces, which quotation marks keep together. */
+const termsIn = (text: string): readonly string[] =>
+  [...text.matchAll(/(?:[^\s"]|"[^"]*")+/g)].map(([term]) => term.replaceAll('"', ''))
+
+const mostText = 2000
+const defaultLimit = 50
+const mostListed = 200
+const defaultSince = 'since:7d'
+
+interface Asking {
+  readonly session: BrowserSession
+  readonly reader: TrailReader
+  readonly terms: readonly string[]
+  /** Absent for auditors. */
+  readonly person: string | undefined
+  readonly query: URLSearchParams
+}
+
+const malformed = (what: string, say: string): Refusal => new Refusal('request.malformed', what, { say })
+
+/** A search that cannot be read is the fault of whoever asks. */
+const saidTo = (error: unknown): unknown =>
+  error instanceof RangeError ? malformed('search', error.message) : error
+
+const createAsking =
+  ({ runtime: { trail }, sessions, isAuditor, origins }: AuditApiDeps) =>
+  async (request: Request): Promise<Asking> => {
+    const foreign = foreignSender(request, origins)
+    if (foreign !== undefined) throw new Refusal('admin.form', foreign)
+    const session = await sessions.of(request)
+    if (!session) throw new Refusal('login.required', 'session cookie missing or expired')
+    if (!trail?.reader) throw new Refusal('audit.none', 'no audit trail is kept')
+    const query = new URL(request.url).searchParams
+    const text = query.get('q') ?? ''
+    if (text.length > mostText) throw malformed('q', `A search may have at most ${mostText} characters.`)
+    const terms = termsIn(text)
+    const person = isAuditor(session.person) ? undefined : personKey(session.person)
+    if (person !== undefined && terms.some((term) => operatorsFields.test(term)))
+      throw new Refusal('auditor.required', 'rule or chain')
+    return { session, reader: trail.reader, terms, person, query }
+  }
+
+const limitOf = (text: string | null): number => {
+  const limit = text === null ? defaultLimit : /^\d{1,3}$/.test(text) ? Number(text) : 0
+  if (limit >= 1 && limit <= mostListed) return limit
+  throw malformed('limit', `limit must be a number from 1 to ${mostListed}.`)
+}
+
+// Cursors: a position in the trail, signed for one search of one person.
+
+const createCursors = (keys: Pick<KeyRing, 'mac'>) => {
+  const signed = async ({ segment, id }: TrailPosition, of: TrailSearch): Promise<string> => {
+    const text = JSON.stringify([segment, id, of.terms, of.person ?? null])
+    const mac = await keys.mac('audit/cursor', text)
+    if (!mac) throw new Refusal('storage.sealed', 'no key for cursors')
+    return `${segment}.${id}.${encodeBase64url(mac).slice(0, 22)}`
+  }
+  return {
+    write: signed,
+    /** Throws for one of another search. */
+    async read(cursor: string | null, of: TrailSearch): Promise<TrailPosition | undefined> {
+      if (cursor === null) return undefined
+      const [, segment, id] = /^(\d{1,9})\.(\d{1,9})\.[\w-]{22}$/.exec(cursor) ?? []
+      const position = { segment: Number(segment), id: Number(id) }
+      if (segment !== undefined && sameText(cursor, await signed(position, of))) return position
+      throw malformed('cursor', 'The cursor does not belong to this search. Search again without it.')
+    },
+  }
+}
+
+const createSearch = (deps: AuditApiDeps): Handler => {
+  const askingOf = createAsking(deps)
+  const cursors = createCursors(deps.runtime.keys)
+  return async (request) => {
+    const { reader, terms, person, query } = await askingOf(request)
+    const limit = limitOf(query.get('limit'))
+    const timed = terms.some((term) => /^(?:since|until):/.test(term))
+    const search = {
+      terms: timed ? terms : [...terms, defaultSince],
+      person,
+      order: 'newest',
+      limit,
+    } as const
+    const from = await cursors.read(query.get('cursor'), search)
+    const { rows, next, partial } = await reader.page({ ...search, from }).catch((error: unknown) => {
+      throw saidTo(error)
+    })
+    return Response.json(
+      {
+        events: rows.map(listedEvent),
+        ...(next && { next: await cursors.write(next, search) }),
+        ...(partial && { partial }),
+      },
+      { headers: { 'cache-control': 'no-store' } },
+    )
+  }
+}
+
+// Exports.
+
+const mediaTypes = { jsonl: 'application/jsonl', csv: 'text/csv' } as const
+
+const streamOf = (first: string, rest: AsyncIterator<string>): ReadableStream<Uint8Array> => {
+  const encoder = new TextEncoder()
+  return new ReadableStream({
+    start: (controller) => controller.enqueue(encoder.encode(first)),
+    async pull(controller) {
+      const { done, value } = await rest.next()
+      if (done) controller.close()
+      else controller.enqueue(encoder.encode(value))
+    },
+    cancel: async () => void (await rest.return?.()),
+  })
+}
+
+const createExport = (deps: AuditApiDeps): Handler => {
+  const askingOf = createAsking(deps)
+  return async (request, { ip, requestId }) => {
+    const { session, reader, terms, person, query } = await askingOf(request)
+    const format = query.get('format') ?? 'jsonl'
+    if (format !== 'jsonl' && format !== 'csv') throw malformed('format', 'format must be jsonl or csv.')
+    const pieces = reader.export({ terms, person }, format)[Symbol.asyncIterator]()
+    const first = await pieces.next().catch((error: unknown) => {
+      throw saidTo(error)
+    })
+    deps.record({
+      event: 'audit.exported',
+      person: personKey(session.person),
+      ip,
+      request_id: requestId,
+      format,
+      filter: terms,
+      everybody: person === undefined,
+    })
+    return new Response(streamOf(first.value ?? '', pieces), {
+      headers: {
+        'content-type': `${mediaTypes[format]}; charset=utf-8`,
+        'content-disposition': `attachment; filename="audit.${format}"`,
+        'x-content-type-options': 'nosniff',
+        'cache-control': 'no-store',
+      },
+    })
+  }
+}
+
+const createVerify = (deps: AuditApiDeps): Handler => {
+  const askingOf = createAsking(deps)
+  return async (request, { ip, requestId }) => {
+    const { session, reader, person } = await askingOf(request)
+    if (person !== undefined) throw new Refusal('auditor.required', person)
+    if (!sameText(request.headers.get('x-csrf-token') ?? '', session.csrf))
+      throw new Refusal('admin.form', 'X-CSRF-Token missing or wrong')
+    const check = await reader.verify()
+    const by = personKey(session.person)
+    deps.record({ event: 'audit.verified', person: by, ip, request_id: requestId, ...verifiedFacts(check) })
+    return Response.json(listedCheck(check, check.fault === undefined), {
+      headers: { 'cache-control': 'no-store' },
+    })
+  }
+}
+
+export const createAuditApi = (deps: AuditApiDeps): AuditApi => ({
+  search: createSearch(deps),
+  export: createExport(deps),
+  verify: createVerify(deps),
+})

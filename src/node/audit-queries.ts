@@ -1,0 +1,137 @@
+// Reads the audit trail for the API, in threads of its own: neither calls nor the writer wait for a search.
+import { createHash } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+import { Refusal } from '../kit/refusal.ts'
+import type { TrailPage, TrailReader, TrailSearch } from '../ports/runtime.ts'
+import type { AuditCheck } from '../ports/store.ts'
+import { type TextSum, exportPieces } from '../stores/audit-formats.ts'
+import { openAuditReader } from './audit-reader.ts'
+
+/** A search stops after this. */
+const longestMs = 250
+/** Beyond so many that wait, nobody else may. */
+const mostWaiting = 32
+const idleMs = 60_000
+
+// What the threads say to each other.
+
+interface Asked {
+  readonly id: number
+  /** Absent: the trail is verified. */
+  readonly search?: TrailSearch
+}
+
+type Reply = { readonly id: number } & (
+  | { readonly answer: TrailPage | AuditCheck }
+  /** The search cannot be read. */
+  | { readonly wrong: string }
+  | { readonly failed: string }
+)
+
+interface Waiting {
+  readonly resolve: (answer: TrailPage | AuditCheck) => void
+  readonly reject: (error: Error) => void
+}
+
+const errorOf = (reply: { readonly wrong: string } | { readonly failed: string }): Error =>
+  'wrong' in reply ? new RangeError(reply.wrong) : new Refusal('storage.unavailable', reply.failed)
+
+/** A thread that is started when something is asked, and ends when nothing was for a while. */
+const createThread = (path: string) => {
+  const waiting = new Map<number, Waiting>()
+  let worker: Worker | undefined
+  let idle: NodeJS.Timeout | undefined
+  let count = 0
+  const end = (why: string): void => {
+    clearTimeout(idle)
+    worker?.terminate().catch(() => undefined)
+    worker = undefined
+    for (const { reject } of waiting.values()) reject(new Refusal('storage.unavailable', why))
+    waiting.clear()
+  }
+  const start = (): Worker => {
+    const made = new Worker(fileURLToPath(import.meta.url), {
+      workerData: { auditQueries: path },
+      execArgv: [],
+      env: {},
+    })
+    made.unref()
+    made.on('message', (reply: Reply) => {
+      const asked = waiting.get(reply.id)
+      waiting.delete(reply.id)
+      if ('answer' in reply) asked?.resolve(reply.answer)
+      else asked?.reject(errorOf(reply))
+      clearTimeout(idle)
+      if (waiting.size === 0) idle = setTimeout(end, idleMs, 'idle').unref()
+    })
+    made.once('error', (error) => end(String(error)))
+    return made
+  }
+  return {
+    end,
+    ask(search?: TrailSearch): Promise<TrailPage | AuditCheck> {
+      if (waiting.size >= mostWaiting)
+        return Promise.reject(new Refusal('rate.limited', 'searches of the audit trail'))
+      const { promise, resolve, reject } = Promise.withResolvers<TrailPage | AuditCheck>()
+      const id = ++count
+      waiting.set(id, { resolve, reject })
+      worker ??= start()
+      worker.postMessage({ id, search } satisfies { id: number; search: TrailSearch | undefined }, [])
+      return promise
+    },
+  }
+}
+
+const createSum = (): TextSum => {
+  const sum = createHash('sha256')
+  return { add: (text) => void sum.update(text), end: () => sum.digest('hex') }
+}
+
+export interface AuditQueries extends TrailReader {
+  close(): void
+}
+
+export const createAuditQueries = (path: string): AuditQueries => {
+  const searching = createThread(path)
+  const page: TrailReader['page'] = async (search) => (await searching.ask(search)) as TrailPage
+  return {
+    page,
+    export: (search, format) => exportPieces(page, search, format, createSum()),
+    async verify() {
+      // It may take many seconds, and searches do not wait for it.
+      const verifying = createThread(path)
+      try {
+        return (await verifying.ask()) as AuditCheck
+      } finally {
+        verifying.end('verified')
+      }
+    },
+    close: () => searching.end('the gateway is stopping'),
+  }
+}
+
+// The thread.
+
+const runQueries = (path: string, port: NonNullable<typeof parentPort>): void => {
+  const reader = openAuditReader(path)
+  const answer = ({ search }: Asked): TrailPage | AuditCheck => {
+    if (!reader) throw new Error('there is no audit trail')
+    if (!search) return reader.verify()
+    const until = Date.now() + longestMs
+    return reader.page(search, Date.now(), () => Date.now() < until)
+  }
+  const tell = (reply: Reply): void => port.postMessage(reply)
+  port.on('message', (asked: Asked) => {
+    const { id } = asked
+    try {
+      tell({ id, answer: answer(asked) })
+    } catch (error) {
+      const { message } = error as Error
+      tell(error instanceof RangeError ? { id, wrong: message } : { id, failed: message })
+    }
+  })
+}
+
+const started = workerData as { readonly auditQueries?: string } | undefined
+if (!isMainThread && parentPort && started?.auditQueries) runQueries(started.auditQueries, parentPort)
