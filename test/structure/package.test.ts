@@ -74,7 +74,7 @@ describe('the package', () => {
     expect(readRoot('scripts/check.ts')).toContain("[program('oxlint'), '--deny-warnings']")
   })
 
-  it('starts no file that the build does not have: reaper and audit writer are started from their own file', () => {
+  it('starts no file that the build does not have: the reaper and the threads of the audit trail are started from their own file', () => {
     const named = sourcesIn('src', '.ts').flatMap(({ path, text }) =>
       [...text.matchAll(/new URL\(\s*(['`])(\.\/[^'`]+)\1/g)].map(([, , name = '']) => ({ path, name })),
     )
@@ -83,6 +83,7 @@ describe('the package', () => {
       text.includes('fileURLToPath(import.meta.url)'),
     )
     expect(startsItself.map(({ path }) => path)).toEqual([
+      'src/node/audit-queries.ts',
       'src/node/audit-writer.ts',
       'src/node/process/reaper.ts',
     ])
