@@ -2,12 +2,13 @@
 // scripts/preview-pages.ts`, PORT for another port.
 import { serve } from '@hono/node-server'
 import { createAssets } from '../src/pages/assets.ts'
-import { createPages } from '../src/pages/views.ts'
+import { createConsolePages, createPages } from '../src/pages/views.ts'
+import { consoleStates } from '../test/pages/console-states.ts'
 import { pageStates } from '../test/pages/states.ts'
 
-const pages = createPages({ issuer: 'https://mcp.example.com', version: '0.1.0' })
+const gateway = { issuer: 'https://mcp.example.com', version: '0.1.0' }
 const assets = createAssets()
-const states = pageStates(pages)
+const states = { ...pageStates(createPages(gateway)), ...consoleStates(createConsolePages(gateway)) }
 
 const list = (): Response =>
   new Response(

@@ -41,7 +41,7 @@ import { createStepUps } from './oauth/step-up.ts'
 import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
-import { createPages } from './pages/views.ts'
+import { createConsolePages, createPages } from './pages/views.ts'
 import { createCallRates } from './policy/call-rates.ts'
 import { createPolicy } from './policy/policy.ts'
 import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
@@ -63,7 +63,7 @@ import { createDirectory } from './services/directory.ts'
 import { createEncode } from './services/encode.ts'
 import { createDryRun, createServiceMaker, servicePlanOf } from './services/from-config.ts'
 import { type ServiceRegistry, createServiceRegistry, createServicesRefresh } from './services/registry.ts'
-import { createServicesList, createStatus, isLoopback } from './status.ts'
+import { createServicesList, createStatus, isLoopback, isPublic, stateOf } from './status.ts'
 import { type Bridges, createBridges } from './stdio/bridge.ts'
 
 export interface GatewayOptions {
@@ -132,6 +132,7 @@ const createPlatform = ({
     limit: createLimit({ now: runtime.now, loopback: isLoopback(issuer), shared: runtime.counters, runtime }),
     cors: createCors({ cors: config.cors, origins, debug: config.debug }),
     pages: createPages({ issuer, version: runtime.about.version }),
+    consolePages: createConsolePages({ issuer, version: runtime.about.version }),
   }
 }
 type Platform = ReturnType<typeof createPlatform>
@@ -304,7 +305,12 @@ const createServiceHandlers = (
       contextOf,
     }),
     servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
-    ...createAdminHandlers(parts),
+    ...createAdminHandlers({
+      ...parts,
+      stateOf: (service) => stateOf(service, { bridges: parts.bridges, contextOf }),
+      signsIn: parts.builtInUser === undefined,
+      reachable: isPublic(directory.issuer),
+    }),
     flows: createFlowsApi(parts),
     encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
     assets: createAssets(),

@@ -130,7 +130,7 @@ const createProbe = (runtime: Runtime): (() => Promise<boolean>) => {
   return async () => (last && runtime.now() - last.at < 1000 ? last.healthy : once('health', ask))
 }
 
-const isPublic = (origin: string): boolean => origin.startsWith('https:') && !isLoopback(origin)
+export const isPublic = (origin: string): boolean => origin.startsWith('https:') && !isLoopback(origin)
 
 /** The clients on the page use Streamable HTTP, whichever URL of the service was opened. */
 const streamable = ({ addresses }: Directory, opened: Address): Address => {
@@ -166,7 +166,7 @@ const askedOf = (
   return { service, alone: false }
 }
 
-const stateOf = (
+export const stateOf = (
   service: Service,
   { bridges, contextOf }: Pick<StatusOptions, 'bridges' | 'contextOf'>,
 ): ServiceState => {

@@ -3,6 +3,7 @@ import type { Handler, Route } from '../ports/modules.ts'
 import { type AccessApi, createAccessApi } from './access-api.ts'
 import { type AuditApi, type AuditApiDeps, createAuditApi } from './audit-api.ts'
 import { type AccessPage, type AccessPageDeps, createAccessPage } from './access-page.ts'
+import { type Console, type ConsoleDeps, createConsole } from './console.ts'
 import type { RulesAdmin } from './stored-rules.ts'
 import {
   type ServicesApi,
@@ -16,6 +17,7 @@ export interface AdminHandlers {
   readonly access: AccessApi
   readonly accessPage: AccessPage
   readonly audit: AuditApi
+  readonly console: Console
 }
 
 export interface FlowHandlers {
@@ -24,12 +26,13 @@ export interface FlowHandlers {
 }
 
 export const createAdminHandlers = (
-  deps: ServicesApiDeps & AccessPageDeps & AuditApiDeps & { readonly rules: RulesAdmin },
+  deps: ServicesApiDeps & AccessPageDeps & AuditApiDeps & ConsoleDeps & { readonly rules: RulesAdmin },
 ): AdminHandlers => ({
   services: createServicesApi(deps),
   access: createAccessApi(deps.accessAdmin, deps.rules, createAuthorization(deps)),
   accessPage: createAccessPage(deps),
   audit: createAuditApi(deps),
+  console: createConsole(deps),
 })
 
 /** Services and the processes behind them. */
@@ -164,10 +167,41 @@ const auditRoutes = ({ audit }: AdminHandlers): readonly Route[] => [
   },
 ]
 
+/** The pages of the console. */
+const consoleRoutes = ({ console }: AdminHandlers): readonly Route[] => [
+  {
+    paths: ['/console'],
+    description: 'Console for administrators: overview (csrf, action=unlock)',
+    surface: 'page',
+    cors: false,
+    methods: { GET: console.page, POST: console.act },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/console/access'],
+    description:
+      'Console: definitions of tools that changed (?service=), and the decision (csrf, action=approve with digest or block, service, kind, name)',
+    surface: 'page',
+    cors: false,
+    methods: { GET: console.page, POST: console.act },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/console/flows', '/console/flows/:id'],
+    description:
+      'Console: recorded flows (?state=, ?service=, ?user=, ?client=, ?stopped=), one step by step',
+    surface: 'page',
+    cors: false,
+    methods: { GET: console.page },
+    issuerOnly: true,
+  },
+]
+
 export const adminRoutes = (h: AdminHandlers & FlowHandlers): readonly Route[] => [
   ...serviceRoutes(h),
   ...accessRoutes(h),
   ...flowRoutes(h),
   ...toolRoutes(h),
   ...auditRoutes(h),
+  ...consoleRoutes(h),
 ]

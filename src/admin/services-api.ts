@@ -72,6 +72,18 @@ const idOf = (request: Request): string => {
   return id
 }
 
+/** Throws `audit.unavailable`: what an administrator changes is written down, or not changed. */
+export const requireWritable = ({
+  trail,
+}: {
+  readonly trail?: { available(): boolean } | undefined
+}): void => {
+  if (trail && !trail.available())
+    throw new Refusal('audit.unavailable', 'change by an administrator', {
+      say: 'The audit trail of this gateway cannot be written, and nothing is changed without it. Try again later.',
+    })
+}
+
 /**
  * Who may change services: the session of an administrator, in a request that this gateway's own pages sent.
  */
@@ -79,7 +91,7 @@ export const createAuthorization = ({
   sessions,
   isAdmin,
   origins,
-  runtime: { trail },
+  runtime,
 }: Pick<ServicesApiDeps, 'sessions' | 'isAdmin' | 'origins' | 'runtime'>) => {
   const requireAdmin = async (request: Request): Promise<BrowserSession> => {
     const foreign = foreignSender(request, origins)
@@ -94,11 +106,7 @@ export const createAuthorization = ({
     const session = await requireAdmin(request)
     if (!sameText(request.headers.get('x-csrf-token') ?? '', session.csrf))
       throw new Refusal('admin.form', 'X-CSRF-Token missing or wrong')
-    // What an administrator changes is written down, or not changed.
-    if (trail && !trail.available())
-      throw new Refusal('audit.unavailable', 'change by an administrator', {
-        say: 'The audit trail of this gateway cannot be written, and nothing is changed without it. Try again later.',
-      })
+    requireWritable(runtime)
     return session
   }
   return { requireAdmin, requireCsrfToken }

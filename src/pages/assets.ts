@@ -1,6 +1,8 @@
 // Stylesheet, script and icon, each under a path that changes with its content, so browsers may keep them for
 // ever.
 import { type Markup, trusted } from '../kit/html.ts'
+import { consoleStylesheet } from './console/style.ts'
+import { tokens } from './tokens.ts'
 
 // The few icons, drawn in the colour of the words they stand beside. Decoration only: the words carry the
 // meaning.
@@ -102,32 +104,14 @@ if (document.querySelector('[data-signed-in]')) channel.postMessage('signed-in')
 `
 
 // The one stylesheet, as text: the core has no files, and a page that waits for nothing foreign works without
-// internet. Palette and sizes are computed for contrast (every text at least 4.5:1, every control's edge 3:1,
-// in both themes); change them together with the axe test.
+// internet. The console has one of its own (console/style.ts).
 
-export const stylesheet = `
-:root {
-  color-scheme: light dark;
-  --page: #f7f8fa; --card: #ffffff; --sunk: #f1f3f6; --text: #23272f; --muted: #515868; --line: #dde1e8; --edge: #7d8594;
-  --primary: #2749b8; --primary-hover: #1f3b98; --on-primary: #ffffff;
-  --ok: #0d7d47; --ok-bg: #eaf6f0; --warn: #7a5700; --warn-bg: #fff6df; --warn-line: #e6c878; --bad: #c62328; --bad-bg: #fdeeee;
-  --violet: #7a1fc4; --violet-bg: #f5edfc;
-  --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Helvetica Neue", Arial, sans-serif;
-  --mono: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", "DejaVu Sans Mono", monospace;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #131519; --card: #1a1d23; --sunk: #22262e; --text: #e2e5ec; --muted: #aeb4c0; --line: #2f343e; --edge: #747d8c;
-    --primary: #8facfc; --primary-hover: #a9c0ff; --on-primary: #131519;
-    --ok: #5fd196; --ok-bg: #14291f; --warn: #fbc94f; --warn-bg: #2b2412; --warn-line: #5c4a17; --bad: #ff8585; --bad-bg: #331c1e;
-    --violet: #cb91fb; --violet-bg: #281b35;
-  }
-}
+export const stylesheet = `${tokens}
 *, *::before, *::after { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body {
   margin: 0; min-height: 100vh; min-height: 100dvh; display: flex; flex-direction: column;
-  background: var(--page); color: var(--text); font: 16px/1.5 var(--sans); font-variant-numeric: tabular-nums; overflow-wrap: break-word;
+  background: var(--canvas); color: var(--text); font: 16px/1.5 var(--sans); font-variant-numeric: tabular-nums; overflow-wrap: break-word;
 }
 h1, h2, h3, p, dl, dd, ol, ul, pre { margin: 0; padding: 0; }
 h1 { font-size: 28px; line-height: 1.25; font-weight: 600; letter-spacing: -0.01em; text-wrap: balance; }
@@ -137,58 +121,58 @@ h1:focus { outline: none; }
 bdi { unicode-bidi: isolate; overflow-wrap: anywhere; }
 code, pre { font-family: var(--mono); font-size: 13px; font-variant-ligatures: none; }
 small, .small { font-size: 13px; }
-.muted { color: var(--muted); }
+.muted { color: var(--text-2); }
 .vh { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-a { color: var(--primary); text-underline-offset: 2px; }
-a:hover { color: var(--primary-hover); }
-:focus-visible { outline: 2px solid var(--primary); outline-offset: 2px; border-radius: 6px; }
+a { color: var(--accent); text-underline-offset: 2px; }
+a:hover { text-decoration-thickness: 2px; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 6px; }
 svg { display: block; flex: none; }
 .icon { width: 16px; height: 16px; }
 
 /* frame */
 .top { display: flex; align-items: center; justify-content: space-between; gap: 16px; padding: 12px 24px; min-height: 48px; }
 .brand { display: inline-flex; align-items: center; gap: 8px; font-weight: 600; font-size: 14px; color: var(--text); text-decoration: none; }
-.brand svg { width: 20px; height: 20px; color: var(--primary); }
-.top .host { color: var(--muted); font: 13px/1.5 var(--mono); overflow-wrap: anywhere; text-align: end; }
+.brand svg { width: 20px; height: 20px; color: var(--accent); }
+.top .host { color: var(--text-2); font: 13px/1.5 var(--mono); overflow-wrap: anywhere; text-align: end; }
 main { width: 100%; margin: 8px auto 0; padding: 0 16px 16px; flex: 1 0 auto; }
 .narrow { max-width: 432px; } .middle { max-width: 648px; } .wide { max-width: 992px; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 24px; }
-.foot { padding: 12px 24px 16px; color: var(--muted); font-size: 13px; text-align: center; }
+.card { background: var(--surface); border: 1px solid var(--line); border-radius: 8px; padding: 24px; }
+.foot { padding: 12px 24px 16px; color: var(--text-2); font-size: 13px; text-align: center; }
 .stack > * + * { margin-top: 16px; }
 .tight > * + * { margin-top: 8px; }
 
 /* controls */
 button, .button {
   display: inline-block; vertical-align: middle; min-height: 44px; padding: 11px 16px; width: 100%;
-  border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text);
+  border: 1px solid var(--edge); border-radius: 6px; background: var(--surface); color: var(--text);
   font: 600 16px/20px var(--sans); text-align: center; text-decoration: none; overflow-wrap: anywhere; cursor: pointer; transition: background-color 120ms, border-color 120ms;
 }
 button:hover, .button:hover { background: var(--sunk); color: var(--text); }
-.primary { background: var(--primary); border-color: var(--primary); color: var(--on-primary); }
-.primary:hover { background: var(--primary-hover); border-color: var(--primary-hover); color: var(--on-primary); }
+.primary { background: var(--fill); border-color: var(--fill); color: var(--on-fill); }
+.primary:hover { background: var(--fill-hover); border-color: var(--fill-hover); color: var(--on-fill); }
 .danger { border-color: var(--bad); color: var(--bad); }
-.danger:hover { background: var(--bad-bg); color: var(--bad); }
+.danger:hover { background: var(--bad-soft); color: var(--bad); }
 .slim { width: auto; min-height: 32px; padding: 5px 12px; font-size: 14px; font-weight: 500; }
 form[data-sent] button { opacity: 0.6; cursor: progress; }
 label { display: block; font-size: 14px; font-weight: 500; margin-bottom: 4px; }
 input {
-  width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text); font: 16px/1.25 var(--sans);
+  width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--surface); color: var(--text); font: 16px/1.25 var(--sans);
 }
-select { width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text); font: 16px/1.25 var(--sans); }
-input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var(--primary); }
-.or { display: flex; align-items: center; gap: 12px; color: var(--muted); font-size: 13px; }
+select { width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--surface); color: var(--text); font: 16px/1.25 var(--sans); }
+input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var(--accent); }
+.or { display: flex; align-items: center; gap: 12px; color: var(--text-2); font-size: 13px; }
 .or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line); }
 
 /* words with a colour: always an icon or a word beside it */
 .badge { display: inline-flex; align-items: flex-start; gap: 6px; padding: 2px 8px; border-radius: 6px; font-size: 14px; font-weight: 500; }
 .badge .icon { margin-top: 3px; }
-.badge.ok { background: var(--ok-bg); color: var(--ok); } .badge.plain { background: var(--violet-bg); color: var(--violet); } .badge.warn { background: var(--warn-bg); color: var(--warn); }
+.badge.ok { background: var(--ok-soft); color: var(--ok); } .badge.plain { background: var(--auth-soft); color: var(--auth); } .badge.warn { background: var(--warn-soft); color: var(--warn); }
 .chip { display: inline-block; padding: 0 6px; border-radius: 6px; font-size: 13px; font-weight: 500; white-space: nowrap; }
-.chip.new { background: var(--violet-bg); color: var(--violet); } .chip.old { background: var(--sunk); color: var(--muted); }
+.chip.new { background: var(--auth-soft); color: var(--auth); } .chip.old { background: var(--sunk); color: var(--text-2); }
 .note { display: flex; gap: 8px; padding: 8px 12px; border-radius: 6px; font-size: 14px; line-height: 1.4; }
 .note .icon { margin-top: 2px; }
-.note.warn { background: var(--warn-bg); color: var(--warn); border: 1px solid var(--warn-line); }
-.note.bad { background: var(--bad-bg); color: var(--bad); border: 1px solid currentColor; }
+.note.warn { background: var(--warn-soft); color: var(--warn); border: 1px solid var(--warn-line); }
+.note.bad { background: var(--bad-soft); color: var(--bad); border: 1px solid currentColor; }
 .note.info { background: var(--sunk); color: var(--text); }
 
 /* consent */
@@ -196,42 +180,42 @@ input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var
 .consent h1 { font-size: 24px; line-height: 32px; letter-spacing: -0.02em; }
 .consent form > [type="hidden"] + .pair { margin-top: 0; }
 .consent .tile { width: 44px; height: 44px; border-radius: 11px; border: 1px solid var(--line); } .consent .tile .icon { width: 22px; height: 22px; }
-.by { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; margin-top: 6px; font-size: 14px; color: var(--muted); } .by strong { color: var(--text); overflow-wrap: anywhere; } .by .badge { font-size: 13px; line-height: 20px; padding: 0 6px; } .by .badge .icon { margin-top: 2px; }
-.consent .pair > .icon { color: var(--muted); } .consent .tile.service { background: var(--sunk); color: var(--primary); }
+.by { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; margin-top: 6px; font-size: 14px; color: var(--text-2); } .by strong { color: var(--text); overflow-wrap: anywhere; } .by .badge { font-size: 13px; line-height: 20px; padding: 0 6px; } .by .badge .icon { margin-top: 2px; }
+.consent .pair > .icon { color: var(--text-2); } .consent .tile.service { background: var(--sunk); color: var(--accent); }
 .perms { margin-inline: 0; padding: 0; min-width: 0; border: 1px solid var(--line); border-radius: 10px; font-size: 14px; line-height: 20px; }
 .perms > .label { padding: 10px 12px 8px; font-weight: 600; }
 .seg { display: grid; grid-template-columns: repeat(3, 1fr); gap: 2px; margin: 0 12px 12px; padding: 3px; border-radius: 10px; background: var(--sunk); }
-.seg label { position: relative; display: grid; place-items: center; min-height: 36px; margin: 0; padding: 4px 6px; border: 1px solid transparent; border-radius: 7px; color: var(--muted); text-align: center; cursor: pointer; }
+.seg label { position: relative; display: grid; place-items: center; min-height: 36px; margin: 0; padding: 4px 6px; border: 1px solid transparent; border-radius: 7px; color: var(--text-2); text-align: center; cursor: pointer; }
 .seg input { position: absolute; inset: 0; min-height: 0; height: 100%; opacity: 0; margin: 0; cursor: pointer; }
-.seg label:hover { color: var(--text); } .seg label:has(:checked) { background: var(--card); border-color: var(--line); color: var(--text); } .seg label:has(:focus-visible) { outline: 2px solid var(--primary); outline-offset: 1px; }
+.seg label:hover { color: var(--text); } .seg label:has(:checked) { background: var(--surface); border-color: var(--line); color: var(--text); } .seg label:has(:focus-visible) { outline: 2px solid var(--accent); outline-offset: 1px; }
 .perm { border-top: 1px solid var(--line); }
 .perm > summary { display: grid; grid-template-columns: 18px minmax(0, 1fr) fit-content(42%) 16px; gap: 10px; overflow-wrap: anywhere; align-items: center; width: auto; margin: 0; padding: 10px 12px; color: var(--text); list-style: none; } .perm > summary::-webkit-details-marker { display: none; } .perm > summary:focus-visible { outline-offset: -2px; }
-.perm > summary > .icon { color: var(--muted); } .perm[open] > summary > .icon { transform: rotate(90deg); } .perm .what span, .perm.locked, .perm .tick label span { color: var(--muted); } .perm .on .icon { color: var(--ok); } .perm .off .icon, .perm .mark > .icon { color: var(--muted); }
-.perm .state { color: var(--muted); font-size: 13px; text-align: end; } .perm .off { display: none; }
+.perm > summary > .icon { color: var(--text-2); } .perm[open] > summary > .icon { transform: rotate(90deg); } .perm .what span, .perm.locked, .perm .tick label span { color: var(--text-2); } .perm .on .icon { color: var(--ok); } .perm .off .icon, .perm .mark > .icon { color: var(--text-2); }
+.perm .state { color: var(--text-2); font-size: 13px; text-align: end; } .perm .off { display: none; }
 .consent:has([value="read"]:checked) :is(.perm.write, .perm.execute, .perm.admin) .on, .consent:has([value="write"]:checked) :is(.perm.execute, .perm.admin) .on { display: none; } .consent:has([value="read"]:checked) :is(.perm.write, .perm.execute, .perm.admin) .off, .consent:has([value="write"]:checked) :is(.perm.execute, .perm.admin) .off { display: inline; }
 .consent:has([value="read"]:checked) :is(.perm.write, .perm.execute, .perm.admin) .check, .consent:has([value="write"]:checked) :is(.perm.execute, .perm.admin) .check { visibility: hidden; }
-.perm p { padding: 0 12px 8px 40px; color: var(--muted); } .tools { list-style: none; padding: 0 12px 12px 40px; display: grid; gap: 8px; overflow-wrap: anywhere; } .tools li { display: grid; grid-template-columns: 16px minmax(0, 1fr); gap: 8px; } .tools label { margin: 0; font-weight: 400; overflow-wrap: anywhere; } .tools span { color: var(--muted); } .tools em { font-style: normal; } .tools .icon { margin-top: 2px; color: var(--muted); }
-.check { width: 16px; min-height: 16px; height: 16px; margin: 2px 0 0; padding: 0; accent-color: var(--primary); }
-.perm .tick > .off { grid-area: 1 / 1; margin-top: 2px; } .perm .tick > .check { grid-area: 1 / 1; } .perm .tick { display: grid; grid-template-columns: 18px minmax(0, 1fr); gap: 10px; padding: 10px 104px 10px 12px; } .perm .tick label { margin: 0; font-weight: 400; } div.perm { position: relative; } div.perm summary { position: absolute; top: 10px; inset-inline-end: 12px; display: flex; gap: 10px; align-items: center; color: var(--muted); list-style: none; } div.perm summary::-webkit-details-marker { display: none; } div.perm [open] summary .icon { transform: rotate(90deg); }
-.perms > .scopes { padding: 4px 12px 10px; } .perms > details:not(.perm) { padding: 0 12px 10px; } .perms .also { padding: 10px 12px; border-top: 1px solid var(--line); } .perms .about { padding: 8px 12px; border-top: 1px solid var(--line); color: var(--muted); font-size: 13px; line-height: 18px; }
-.fact { display: grid; grid-template-columns: 18px minmax(0, 1fr); gap: 10px; font-size: 14px; line-height: 20px; } .fact > .icon { margin-top: 2px; color: var(--muted); } .fact > div > .note { margin-top: 8px; }
-.goes .host { font-size: 16px; line-height: 22px; font-weight: 600; overflow-wrap: anywhere; } .goes code, .fact code { color: var(--muted); font-size: 12px; overflow-wrap: anywhere; } .goes p, .goes details { margin-top: 2px; }
+.perm p { padding: 0 12px 8px 40px; color: var(--text-2); } .tools { list-style: none; padding: 0 12px 12px 40px; display: grid; gap: 8px; overflow-wrap: anywhere; } .tools li { display: grid; grid-template-columns: 16px minmax(0, 1fr); gap: 8px; } .tools label { margin: 0; font-weight: 400; overflow-wrap: anywhere; } .tools span { color: var(--text-2); } .tools em { font-style: normal; } .tools .icon { margin-top: 2px; color: var(--text-2); }
+.check { width: 16px; min-height: 16px; height: 16px; margin: 2px 0 0; padding: 0; accent-color: var(--accent); }
+.perm .tick > .off { grid-area: 1 / 1; margin-top: 2px; } .perm .tick > .check { grid-area: 1 / 1; } .perm .tick { display: grid; grid-template-columns: 18px minmax(0, 1fr); gap: 10px; padding: 10px 104px 10px 12px; } .perm .tick label { margin: 0; font-weight: 400; } div.perm { position: relative; } div.perm summary { position: absolute; top: 10px; inset-inline-end: 12px; display: flex; gap: 10px; align-items: center; color: var(--text-2); list-style: none; } div.perm summary::-webkit-details-marker { display: none; } div.perm [open] summary .icon { transform: rotate(90deg); }
+.perms > .scopes { padding: 4px 12px 10px; } .perms > details:not(.perm) { padding: 0 12px 10px; } .perms .also { padding: 10px 12px; border-top: 1px solid var(--line); } .perms .about { padding: 8px 12px; border-top: 1px solid var(--line); color: var(--text-2); font-size: 13px; line-height: 18px; }
+.fact { display: grid; grid-template-columns: 18px minmax(0, 1fr); gap: 10px; font-size: 14px; line-height: 20px; } .fact > .icon { margin-top: 2px; color: var(--text-2); } .fact > div > .note { margin-top: 8px; }
+.goes .host { font-size: 16px; line-height: 22px; font-weight: 600; overflow-wrap: anywhere; } .goes code, .fact code { color: var(--text-2); font-size: 12px; overflow-wrap: anywhere; } .goes p, .goes details { margin-top: 2px; }
 .note.goes { color: var(--text); } .note.goes > .icon { color: var(--warn); }
 
 /* labelled rows */
-.pair { display: flex; align-items: center; gap: 8px; color: var(--violet); }
-.tile { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 8px; font-size: 16px; font-weight: 600; background: var(--violet-bg); color: var(--violet); }
-.tile.service { background: var(--primary); color: var(--on-primary); }
-.tile.round { border-radius: 50%; background: var(--sunk); color: var(--muted); font-size: 14px; }
+.pair { display: flex; align-items: center; gap: 8px; color: var(--auth); }
+.tile { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 8px; font-size: 16px; font-weight: 600; background: var(--auth-soft); color: var(--auth); }
+.tile.service { background: var(--fill); color: var(--on-fill); }
+.tile.round { border-radius: 50%; background: var(--sunk); color: var(--text-2); font-size: 14px; }
 .head { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; }
 .rows > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 4px 16px; padding: 8px 0; border-top: 1px solid var(--line); }
 .rows > div:last-child { border-bottom: 1px solid var(--line); }
-.rows dt { color: var(--muted); font-size: 13px; line-height: 24px; }
+.rows dt { color: var(--text-2); font-size: 13px; line-height: 24px; }
 .rows dd { font-size: 14px; line-height: 20px; padding: 2px 0; min-width: 0; }
 .rows strong { font-weight: 600; font-size: 16px; line-height: 24px; overflow-wrap: anywhere; }
 .rows .host { display: block; }
 .rows .host.long { line-height: 20px; }
-.rows code, .facts code { color: var(--muted); overflow-wrap: anywhere; }
+.rows code, .facts code { color: var(--text-2); overflow-wrap: anywhere; }
 .rows .note { margin-top: 8px; }
 .who { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; }
 .scopes { list-style: none; }
@@ -244,7 +228,7 @@ input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var
 .decision.again button { animation-name: settle-again; }
 @keyframes settle { from { pointer-events: none; } }
 @keyframes settle-again { from { pointer-events: none; } }
-details > summary { cursor: pointer; color: var(--primary); font-size: 14px; width: fit-content; border-radius: 6px; }
+details > summary { cursor: pointer; color: var(--accent); font-size: 14px; width: fit-content; border-radius: 6px; }
 details[open] > summary { margin-bottom: 8px; }
 details p { font-size: 14px; }
 
@@ -252,20 +236,20 @@ details p { font-size: 14px; }
 .hops { display: flex; list-style: none; align-items: flex-start; }
 .hops li { flex: 1; position: relative; display: flex; flex-direction: column; align-items: center; gap: 4px; font-size: 13px; line-height: 1.35; text-align: center; }
 .hops li + li::before { content: ""; position: absolute; top: 15px; right: calc(50% + 22px); left: calc(-50% + 22px); border-top: 2px solid var(--line); }
-.hops .dot { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 50%; border: 2px solid currentColor; background: var(--card); }
-.hops .ok .dot { color: var(--ok); } .hops .failed .dot { color: var(--bad); } .hops .unreached .dot { color: var(--muted); border-style: dashed; }
-.hops .name { font-weight: 600; } .hops .state { color: var(--muted); }
+.hops .dot { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 50%; border: 2px solid currentColor; background: var(--surface); }
+.hops .ok .dot { color: var(--ok); } .hops .failed .dot { color: var(--bad); } .hops .unreached .dot { color: var(--text-2); border-style: dashed; }
+.hops .name { font-weight: 600; } .hops .state { color: var(--text-2); }
 .steps { padding-inline-start: 24px; } .steps li + li { margin-top: 4px; }
 .facts { display: grid; gap: 8px; }
-.facts dt { color: var(--muted); font-size: 13px; }
-.facts mark { background: var(--bad-bg); color: var(--bad); text-decoration: underline; text-underline-offset: 2px; }
+.facts dt { color: var(--text-2); font-size: 13px; }
+.facts mark { background: var(--bad-soft); color: var(--bad); text-decoration: underline; text-underline-offset: 2px; }
 
 /* services and how to connect to them */
 .line { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 8px 16px; }
 .line .slim { flex: none; }
 .line .line { justify-content: flex-start; }
 .clients { columns: 2 360px; column-gap: 12px; margin-bottom: -12px; }
-.client { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px 16px; margin-bottom: 12px; background: var(--card); min-width: 0; break-inside: avoid; }
+.client { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px 16px; margin-bottom: 12px; background: var(--surface); min-width: 0; break-inside: avoid; }
 .client.off { background: transparent; border-style: dashed; }
 .copy { display: block; padding: 8px 12px; line-height: 20px; border-radius: 6px; background: var(--sunk); color: var(--text); white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; }
 .url { font-size: 14px; }
@@ -282,7 +266,7 @@ time { white-space: nowrap; }
 .filter { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; align-items: end; }
 .list { width: 100%; border-collapse: collapse; font-size: 13px; line-height: 20px; text-align: start; }
 .list th, .list td { padding: 8px 12px 8px 0; border-top: 1px solid var(--line); vertical-align: top; text-align: start; font-weight: 400; }
-.list thead th { border-top: 0; color: var(--muted); font-size: 12px; font-weight: 500; }
+.list thead th { border-top: 0; color: var(--text-2); font-size: 12px; font-weight: 500; }
 .list th[scope="row"] { font-weight: 500; min-width: 152px; }
 .list td > .muted, .list th > .muted { display: block; }
 .list details[open] { min-width: 200px; }
@@ -293,7 +277,7 @@ time { white-space: nowrap; }
   .list tr { padding: 8px 0; border-top: 1px solid var(--line); }
   .list th, .list td { border: 0; padding: 2px 0; }
   .list td:last-child { width: auto; padding-top: 8px; }
-  .list [data-label]::before { content: attr(data-label) ": "; color: var(--muted); font-weight: 400; }
+  .list [data-label]::before { content: attr(data-label) ": "; color: var(--text-2); font-weight: 400; }
   .list td > .muted, .list th > .muted { display: inline; }
   .list a + .muted, .list time + .muted, .list .muted + .muted { margin-inline-start: 6px; }
 }
@@ -333,14 +317,21 @@ const fingerprint = (text: string): string => {
 const faviconSvg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20"><path fill="#5577e6" fill-rule="evenodd" d="${gate}"/></svg>`
 
 const stylesheetPath = `/assets/postern.${fingerprint(stylesheet)}.css`
+const consoleStylesheetPath = `/assets/console.${fingerprint(consoleStylesheet)}.css`
 const scriptPath = `/assets/postern.${fingerprint(script)}.js`
 const faviconPath = `/assets/postern.${fingerprint(faviconSvg)}.svg`
 
 /** Where pages find their assets. */
-export const assetPaths = { stylesheet: stylesheetPath, script: scriptPath, icon: faviconPath } as const
+export const assetPaths = {
+  stylesheet: stylesheetPath,
+  consoleStylesheet: consoleStylesheetPath,
+  script: scriptPath,
+  icon: faviconPath,
+} as const
 
 const assets = new Map([
   [stylesheetPath, { type: 'text/css; charset=utf-8', text: stylesheet }],
+  [consoleStylesheetPath, { type: 'text/css; charset=utf-8', text: consoleStylesheet }],
   [scriptPath, { type: 'text/javascript; charset=utf-8', text: script }],
   [faviconPath, { type: 'image/svg+xml', text: faviconSvg }],
 ])

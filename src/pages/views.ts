@@ -2,12 +2,16 @@
 // a service.
 import { type ClientRecipe, clientRecipes } from '../kit/client-recipes.ts'
 import { type Drawable, type Markup, html, isolated } from '../kit/html.ts'
+import type { ConsolePages } from '../ports/console.ts'
 import type { ClientView, ConnectView, EncodeView, HomeView, Pages } from '../ports/pages.ts'
 import { accessPage } from './access.ts'
 import { connectUpstreamPage } from './accounts.ts'
 import { connectedAppsPage } from './apps.ts'
 import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
 import { consentPage } from './consent.ts'
+import { changesPage } from './console/changes.ts'
+import { flowPage, flowsPage } from './console/flow-pages.ts'
+import { overviewPage } from './console/overview.ts'
 import {
   type PageContext,
   breakable,
@@ -92,7 +96,7 @@ export const homePage = (gateway: PageContext, view: HomeView): Response => {
   const person = personOf(view.person)
   const body = html`<div class="stack" data-signed-in>
 <div class="line"><h1 tabindex="-1" autofocus>Your services</h1>
-<div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${view.admin && html`<a href="/account/access">Access</a>`}<a href="/account/apps">Connected apps</a>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
+<div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${view.admin && html`<a href="/console">Console</a>`}<a href="/account/apps">Connected apps</a>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
 ${view.services.length > 0 && html`<p class="muted">Add one of these URLs to your MCP client. Your browser opens so you can approve access.</p>`}
 ${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
 ${view.encodes && html`<p><a href="/encode">Get the URL of a server by its domain</a></p>`}
@@ -214,4 +218,11 @@ export const createPages = (gateway: PageContext): Pages => ({
   encode: (view) => encodePage(gateway, view),
   goBack: (view) => goBackPage(gateway, view),
   problem: (view) => problemPage(gateway, view),
+})
+
+export const createConsolePages = (gateway: PageContext): ConsolePages => ({
+  overview: (frame, view) => overviewPage(gateway, frame, view),
+  changes: (frame, view) => changesPage(gateway, frame, view),
+  flowList: (frame, view) => flowsPage(gateway, frame, view),
+  flow: (frame, view) => flowPage(gateway, frame, view),
 })

@@ -10,11 +10,20 @@ import { openStage, stateNames, type Stage } from '../pages/stage.ts'
 /** The one without comments, less than half as long: the page of each state reads it anew. */
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
-/** One of each kind of problem page; the others differ in words alone. */
-const looks = stateNames.filter(
+/** Of the pages of the console, those that have every part. */
+const judged = stateNames.filter(
   (name) =>
-    !name.startsWith('problem-') ||
-    /client\.unknown|redirect-facts|provider\.unreachable|hostile|fault|flow\.used/.test(name),
+    !name.startsWith('console-') ||
+    /-(?:locked|first|changes|changes-hostile|flows|flow|flow-hostile)$/.test(name),
+)
+
+/** One of each kind of problem page; the others differ in words alone. */
+const looks = judged.filter(
+  (name) =>
+    (!name.startsWith('problem-') && !name.startsWith('console-')) ||
+    /console-(?:overview-locked|changes|flow)$|client\.unknown|redirect-facts|provider\.unreachable|hostile|fault|flow\.used/.test(
+      name,
+    ),
 )
 
 let stage: Stage
@@ -110,7 +119,7 @@ const lookAtAll = async () => {
       if ((await page.evaluate(() => document.documentElement.scrollWidth)) > width) wide[title]?.push(name)
     }
   }
-  for (const name of stateNames) await lookAt(name)
+  for (const name of judged) await lookAt(name)
   // As it is, with its refresh.
   await page.unroute('**/go-back*')
   for (const name of stateNames.filter((one) => one.startsWith('go-back')))

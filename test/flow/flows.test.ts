@@ -87,6 +87,39 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
     expect(kinds).toEqual(['client.registered', 'sign-in', 'consent.allowed', 'grant.issued', 'call'])
   })
 
+  it('is drawn on the console, for administrators alone', async () => {
+    const { house, admin } = world
+    const { client, tokens } = await logIn(house)
+    await world.status(tokens)
+    const { id } = await world.flowOf(client.id)
+    const [overview, list, one] = await Promise.all(
+      ['/console', '/console/flows?state=completed', `/console/flows/${id}`].map((path) =>
+        admin.browser.go(path),
+      ),
+    )
+    expect([overview?.status, list?.status, one?.status]).toEqual([200, 200, 200])
+    expect(overview?.body).toMatch(
+      /<h1>\d+ (?:person|people), \d+ clients?, 1 service\. (?:Nothing needs|\d+ things? needs?) you\.<\/h1>/,
+    )
+    expect(list?.body).toContain(`<a class="strong" href="/console/flows/${id}"><bdi>ana</bdi></a>`)
+    expect(list?.body).toContain('postern flows ls --outcome completed')
+    expect(one?.body).toContain('<bdi>Flow test</bdi> made its first call.')
+    expect(one?.body).toContain('<dt>Service</dt><dd><bdi>Echo</bdi></dd>')
+    expect(one?.body.match(/<li(?: class="gap")?><span class="at">/g)).toHaveLength(8)
+    expect(one?.body).toContain(`postern flows show ${id}`)
+    const taro = await signInAs(house, yamada)
+    const paths = ['/console', '/console/access', '/console/flows', `/console/flows/${id}`]
+    for (const path of paths) {
+      expect([path, (await taro.browser.go(path)).status]).toEqual([path, 403])
+      expect(
+        (await house.fetch(`${house.origin}${path}`, { redirect: 'manual' })).headers.get('location'),
+      ).toBe(`/login?return_to=${encodeURIComponent(path)}`)
+    }
+    expect((await admin.browser.go('/console/flows/nothing')).status).toBe(404)
+    const homes = await Promise.all([admin, taro].map(({ browser }) => browser.go('/')))
+    expect(homes.map(({ body }) => body.includes('<a href="/console">Console</a>'))).toEqual([true, false])
+  })
+
   it('shows users their own flows alone, without what is for the operator', async () => {
     const { house } = world
     const taro = await signInAs(house, yamada)

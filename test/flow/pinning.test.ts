@@ -9,7 +9,7 @@ import { configOf, openOnSocket, runtimes } from '../runtimes/runtimes.ts'
 describe.each(runtimes)('pinned definitions %s', (_, open) => {
   let world: PinnedWorld
   beforeAll(async () => {
-    world = await createPinnedWorld(open, ['approved', 'announced', 'commanded'])
+    world = await createPinnedWorld(open, ['approved', 'announced', 'commanded', 'reviewed'])
   }, 60_000)
   afterAll(() => world?.close())
 
@@ -81,6 +81,66 @@ describe.each(runtimes)('pinned definitions %s', (_, open) => {
     }
     expect(server.called()).toEqual(['write'])
     gone.abort()
+  })
+
+  it('are reviewed on the console: counted where it begins, compared word by word, approved or blocked', async () => {
+    const { server, gateway, codeOf, listed, admin, pinOf } = world
+    const caller = await world.begin('reviewed')
+    await listed(caller)
+    server.tools = [[read, { ...write, description: 'Writes a \u202e<b>secret</b> file.' }]]
+    await listed(caller)
+    await pinOf('reviewed', '', isChanged)
+    gateway.advance(2001)
+    const { body: overview } = await admin.browser.go('/console')
+    expect(overview).toContain('<b><bdi>reviewed</bdi> changed <code>write</code></b>')
+    expect(overview).toContain('Blocked for everyone since <time')
+    // The sentence says how many there are, and the flags beside the pages add up to it.
+    const said = Number(/(\d+) things? needs? you\.<\/h1>/.exec(overview)?.[1])
+    const flags = [...overview.matchAll(/<span class="flag [^"]*"><svg.*?<\/svg>(\d+)</g)].map(([, n]) =>
+      Number(n),
+    )
+    expect([said, flags.reduce((sum, n) => sum + n, 0)]).toEqual([said, overview.split('<b>').length - 1])
+    expect(flags.reduce((sum, n) => sum + n, 0)).toBe(said)
+    const page = '/console/access?service=reviewed'
+    const { body: review } = await admin.browser.go(page)
+    expect(review).toContain('Writes a <ins>\\u{202e}&lt;b&gt;secret&lt;/b&gt; </ins>file.')
+    const act = async (fields: Record<string, string>) =>
+      (
+        await admin.browser.go(`${gateway.origin}${page}`, {
+          method: 'POST',
+          headers: {
+            'content-type': 'application/x-www-form-urlencoded',
+            'origin': gateway.origin,
+            'sec-fetch-site': 'same-origin',
+          },
+          body: new URLSearchParams({
+            csrf: admin.csrf,
+            service: 'reviewed',
+            kind: 'tool',
+            name: 'write',
+            ...fields,
+          }).toString(),
+        })
+      ).status
+    const digest = /name="digest" value="([^"]+)"/.exec(review)?.[1] ?? ''
+    expect([
+      await act({ action: 'approve', digest, csrf: 'wrong' }),
+      await act({ action: 'approve', digest: 'sha256-other' }),
+      await act({ action: 'forget' }),
+      await codeOf(caller, 'write'),
+    ]).toEqual([403, 409, 400, 'policy.tool'])
+    expect(await act({ action: 'approve', digest })).toBe(200)
+    gateway.advance(1001)
+    expect([
+      (await admin.browser.go(page)).body.includes('name="digest"'),
+      await codeOf(caller, 'write'),
+    ]).toEqual([false, 'passed'])
+    expect(await act({ action: 'block' })).toBe(200)
+    gateway.advance(1001)
+    expect([
+      (await admin.browser.go(page)).body.includes('Blocked by <bdi>local:ana</bdi>'),
+      await codeOf(caller, 'write'),
+    ]).toEqual([true, 'policy.tool'])
   })
 
   if (open === openOnSocket) {

@@ -3,11 +3,16 @@ import { serve, type ServerType } from '@hono/node-server'
 import type { AddressInfo } from 'node:net'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import { createAssets } from '../../src/pages/assets.ts'
-import { createPages } from '../../src/pages/views.ts'
+import { createConsolePages, createPages } from '../../src/pages/views.ts'
 import { launchChromium } from '../runtimes/chromium.ts'
+import { consoleStates } from './console-states.ts'
 import { pageStates } from './states.ts'
 
-const states = pageStates(createPages({ issuer: 'https://mcp.example.com', version: '0.1.0' }))
+const about = { issuer: 'https://mcp.example.com', version: '0.1.0' }
+const states: Readonly<Record<string, () => Response>> = {
+  ...pageStates(createPages(about)),
+  ...consoleStates(createConsolePages(about)),
+}
 
 export const stateNames: readonly string[] = Object.keys(states)
 

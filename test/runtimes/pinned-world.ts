@@ -38,6 +38,7 @@ const quarantine = { pinning: 'quarantine' }
 export const services = {
   approved: quarantine,
   commanded: quarantine,
+  reviewed: quarantine,
   announced: quarantine,
   warned: { pinning: 'warn' },
   allowed: { pinning: 'allow' },
@@ -97,6 +98,7 @@ export const createPinnedWorld = async (
     server,
     gateway,
     options,
+    admin,
     told,
     /** Each test has a service of its own: nothing of it has been seen. */
     async begin(id: keyof typeof services): Promise<Caller> {

@@ -1,0 +1,255 @@
+// The console, for administrators: reads what its pages show, and does what their forms ask for.
+import { readOwnForm, seeOther } from '../kit/http.ts'
+import { personKey } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { ConsoleFrame, ConsolePages, HeldDefinition } from '../ports/console.ts'
+import type { BrowserSession, Handler, Sessions } from '../ports/modules.ts'
+import type { Person } from '../ports/people.ts'
+import type { ListedPin, PinAdmin } from '../ports/policy.ts'
+import type { Directory, Service } from '../ports/services.ts'
+import type { AccessAdmin } from './access-api.ts'
+import {
+  type AttentionDeps,
+  type Overview,
+  funnelOf,
+  isHeld,
+  isWaiting,
+  pinningOf,
+  readOverview,
+  stoppedAt,
+} from './console-attention.ts'
+import { requireWritable } from './services-api.ts'
+
+export interface Console {
+  /** GET /console, /console/access, /console/flows, /console/flows/:id */
+  readonly page: Handler
+  /** POST /console, /console/access with csrf and action */
+  readonly act: Handler
+}
+
+export interface ConsoleDeps extends AttentionDeps {
+  readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service'>
+  readonly policy: { readonly pins: PinAdmin }
+  readonly accessAdmin: AccessAdmin
+  readonly sessions: Sessions
+  readonly isAdmin: (person: Person) => boolean
+  readonly consolePages: ConsolePages
+  /** Whether a method to sign in with is configured. */
+  readonly signsIn: boolean
+  /** Whether clients on the internet can reach the gateway. */
+  readonly reachable: boolean
+}
+
+/** One page of the console: what it says, to whom, about what was asked for. */
+type Draw = (frame: ConsoleFrame, asked: URL, overview: Overview) => Promise<Response>
+
+const named = ({ searchParams }: URL, name: string): string | undefined =>
+  searchParams.get(name)?.trim().slice(0, 2048) || undefined
+
+const nameOf = ({ id, name }: Service) => ({ id, name })
+
+// The pages.
+
+const recentFlows = 6
+
+const createOverview =
+  ({ accessAdmin, directory, stateOf, runtime, signsIn, reachable, consolePages }: ConsoleDeps): Draw =>
+  async (frame, _, { logins }) => {
+    const { grants, truncated } = await accessAdmin.list({})
+    const { services } = directory
+    const states = services.map(stateOf)
+    const trail = runtime.trail ? (runtime.trail.available() ? 'written' : 'failing') : 'off'
+    return consolePages.overview(frame, {
+      people: new Set(grants.map(({ user }) => user)).size,
+      clients: new Set(grants.map(({ client }) => client)).size,
+      services: services.length,
+      more: truncated,
+      up: states.filter((state) => state === 'healthy').length,
+      down: states.filter((state) => state === 'degraded').length,
+      trail,
+      signIn: signsIn,
+      reachable,
+      ...(logins && {
+        logins: {
+          funnel: funnelOf(logins.flows, logins.truncated),
+          flows: logins.flows.slice(0, recentFlows),
+        },
+      }),
+    })
+  }
+
+/** Definitions on one page; each is compared word by word. */
+const mostHeld = 12
+
+const heldDefinition = async (
+  { accessAdmin }: ConsoleDeps,
+  service: Service,
+  { pin, held }: { readonly pin: ListedPin; readonly held: boolean },
+): Promise<HeldDefinition | undefined> => {
+  const { kind, name, account, state, digest, seenAt, approved, blocked } = pin
+  const shown = await accessAdmin.tools.show({ service: service.id, kind, name })
+  const last = approved.at(-1)
+  return {
+    service: nameOf(service),
+    kind,
+    name,
+    account,
+    state,
+    digest,
+    at: seenAt,
+    held,
+    ...(last && { approved: { by: last.by, at: last.at } }),
+    ...(blocked && { blocked: { by: blocked.by, at: blocked.at } }),
+    changes: shown.find((one) => one.account === account)?.changes ?? [],
+  }
+}
+
+const createChanges =
+  (deps: ConsoleDeps): Draw =>
+  async (frame, asked) => {
+    const { directory, registry, policy, consolePages } = deps
+    const config = registry.config()
+    const service = named(asked, 'service')
+    const pinned = directory.services.filter((one) => pinningOf(config, one))
+    const looked = pinned.filter(({ id }) => service === undefined || id === service)
+    const found = await Promise.all(
+      looked.map(async (one) => (await policy.pins.list(one)).map((pin) => ({ one, pin }))),
+    )
+    const all = found.flat()
+    const open = [
+      ...all.filter(({ pin }) => isWaiting(pin)),
+      ...all.filter(({ pin }) => pin.state === 'blocked'),
+    ]
+    const held = await Promise.all(
+      open.slice(0, mostHeld).map(({ one, pin }) => {
+        const pinning = pinningOf(config, one)
+        return heldDefinition(deps, one, { pin, held: pinning !== undefined && isHeld(pinning, pin) })
+      }),
+    )
+    return consolePages.changes(frame, {
+      pinned: pinned.map(nameOf),
+      service,
+      held: held.filter((one) => one !== undefined),
+      more: open.slice(mostHeld).filter(({ pin }) => isWaiting(pin)).length,
+      known: all.length,
+    })
+  }
+
+const flowsOnAPage = 50
+
+const createFlowList =
+  ({ flowAdmin, consolePages }: ConsoleDeps): Draw =>
+  async (frame, asked, { logins }) => {
+    const stopped = named(asked, 'stopped')
+    const filter = {
+      state: named(asked, 'state'),
+      service: named(asked, 'service'),
+      user: named(asked, 'user'),
+      client: named(asked, 'client'),
+    }
+    const found =
+      stopped === undefined
+        ? await flowAdmin?.list(filter, flowsOnAPage)
+        : logins && {
+            flows: stoppedAt(logins.flows, stopped).slice(0, flowsOnAPage),
+            truncated: logins.truncated,
+          }
+    return consolePages.flowList(frame, {
+      filter: { ...filter, stopped },
+      ...(found && { found }),
+    })
+  }
+
+const createFlow =
+  ({ flowAdmin, consolePages }: ConsoleDeps): Draw =>
+  async (frame, { pathname }) => {
+    const id = pathname.slice('/console/flows/'.length)
+    const flow = await flowAdmin?.show(id)
+    if (!flowAdmin || !flow) throw new Refusal('flow.unknown', id.slice(0, 80))
+    const client = flow.client_name ?? flow.client
+    const alike =
+      flow.state === 'completed' || client === undefined
+        ? undefined
+        : await flowAdmin.list({ client, service: flow.service, state: 'completed' }, 1)
+    return consolePages.flow(frame, { flow, good: alike?.flows[0] })
+  }
+
+const createPages = (deps: ConsoleDeps): Readonly<Record<string, Draw>> => ({
+  '/console': createOverview(deps),
+  '/console/access': createChanges(deps),
+  '/console/flows': createFlowList(deps),
+  '/console/flows/': createFlow(deps),
+})
+
+// What forms ask for.
+
+type Form = ReadonlyMap<string, string>
+
+const createActions = ({
+  accessAdmin,
+}: ConsoleDeps): Readonly<Record<string, (form: Form, by: string) => Promise<unknown>>> => {
+  const tool = (form: Form) => ({
+    service: form.get('service') ?? '',
+    kind: form.get('kind') === 'prompt' ? ('prompt' as const) : ('tool' as const),
+    name: form.get('name') ?? '',
+  })
+  return {
+    unlock: (_, by) => accessAdmin.open(undefined, by),
+    approve: (form, by) => accessAdmin.tools.approve(tool(form), form.get('digest') ?? '', by),
+    block: (form, by) => accessAdmin.tools.block(tool(form), by),
+  }
+}
+
+/** How long what every page says about the whole is remembered, ms: pages that are opened one after another. */
+const rememberedMs = 2_000
+
+export const createConsole = (deps: ConsoleDeps): Console => {
+  const { sessions, isAdmin, directory, runtime } = deps
+  const draws = createPages(deps)
+  const actions = createActions(deps)
+  let last: { readonly at: number; readonly overview: Promise<Overview> } | undefined
+
+  const overviewNow = (): Promise<Overview> => {
+    const now = runtime.now()
+    if (!last || now - last.at > rememberedMs || now < last.at)
+      last = { at: now, overview: readOverview(deps) }
+    return last.overview
+  }
+  const requireAdmin = ({ person }: BrowserSession): void => {
+    if (!isAdmin(person)) throw new Refusal('admin.required', `${personKey(person)} is not listed in admins`)
+  }
+  return {
+    async page(request) {
+      const asked = new URL(request.url)
+      const session = await sessions.of(request)
+      if (!session) return seeOther(`/login?return_to=${encodeURIComponent(asked.pathname + asked.search)}`)
+      requireAdmin(session)
+      const draw = draws[asked.pathname.replace(/^(\/console\/[a-z]+\/).+$/, '$1')]
+      if (!draw) throw new Refusal('route.unknown', asked.pathname)
+      const overview = await overviewNow()
+      const { person, csrf } = session
+      const { attention } = overview
+      const services = directory.services.map(nameOf)
+      return draw({ person, csrf, now: runtime.now(), attention, services }, asked, overview)
+    },
+    async act(request) {
+      const asked = new URL(request.url)
+      const session = await sessions.of(request)
+      if (!session)
+        throw new Refusal('account.form', 'session cookie missing or expired', {
+          page: {
+            onward: { label: 'Sign in', href: `/login?return_to=${encodeURIComponent(asked.pathname)}` },
+          },
+        })
+      const form = await readOwnForm(request, session.csrf, directory.origins, 'account.form')
+      requireAdmin(session)
+      requireWritable(runtime)
+      const name = form.get('action') ?? ''
+      const action = Object.hasOwn(actions, name) ? actions[name] : undefined
+      if (!action) throw new Refusal('request.malformed', 'action unknown')
+      await action(form, personKey(session.person))
+      last = undefined
+      return seeOther(asked.pathname + asked.search)
+    },
+  }
+}

@@ -1,0 +1,144 @@
+// What the console hands to its pages: plain data. Every text of a person, a client or a server is untrusted; the pages
+// escape it and bound its length.
+import type { ListedFlow } from './modules.ts'
+import type { Person } from './people.ts'
+import type { PinKind, PinState } from './policy.ts'
+
+/** The pages of the console, by what the navigation calls them. */
+export type ConsolePage = 'overview' | 'access' | 'flows'
+
+interface NamedService {
+  readonly id: string
+  readonly name: string
+}
+
+/** Something that an administrator has to look at; each is counted at one page of the navigation. */
+export type Attention =
+  /** Nobody can call anything. */
+  | { readonly kind: 'locked'; readonly by: string; readonly at: number }
+  /** The audit trail cannot be written. */
+  | { readonly kind: 'trail' }
+  | { readonly kind: 'service'; readonly service: NamedService; readonly where: string }
+  /** Definitions of one service that are not approved. */
+  | {
+      readonly kind: 'definitions'
+      readonly service: NamedService
+      readonly changed: number
+      readonly fresh: number
+      /** The first of them. */
+      readonly item: PinKind
+      readonly name: string
+      readonly at: number
+      /** They are hidden and refused until somebody approves them. */
+      readonly held: boolean
+    }
+  /** A login that stopped where only an administrator or the app can help. `more`: others that stopped alike. */
+  | { readonly kind: 'flow'; readonly flow: ListedFlow; readonly more: number }
+
+/** What every page of the console has. */
+export interface ConsoleFrame {
+  readonly person: Person
+  readonly csrf: string
+  /** Epoch ms. */
+  readonly now: number
+  readonly attention: readonly Attention[]
+  readonly services: readonly NamedService[]
+}
+
+/** How many of the logins that began came how far. */
+export interface Funnel {
+  readonly started: number
+  readonly signedIn: number
+  readonly allowed: number
+  readonly token: number
+  readonly called: number
+  /** There were more; these are the newest. */
+  readonly more: boolean
+}
+
+export interface OverviewView {
+  readonly people: number
+  readonly clients: number
+  readonly services: number
+  /** There are more people and clients than were counted. */
+  readonly more: boolean
+  /** Of those that were called, how many answer. */
+  readonly up: number
+  readonly down: number
+  /** `off`: none is kept. */
+  readonly trail: 'off' | 'written' | 'failing'
+  /** Whether a method to sign in with is configured. */
+  readonly signIn: boolean
+  /** Whether clients on the internet can reach the gateway. */
+  readonly reachable: boolean
+  /** Absent where no flows are recorded. `flows`: the newest. */
+  readonly logins?: { readonly funnel: Funnel; readonly flows: readonly ListedFlow[] }
+}
+
+/** A definition that waits for a decision, or was blocked. */
+export interface HeldDefinition {
+  readonly service: NamedService
+  readonly kind: PinKind
+  readonly name: string
+  readonly account?: string | undefined
+  readonly state: PinState
+  readonly digest?: string | undefined
+  /** Epoch ms at which it was first listed like this. */
+  readonly at: number
+  /** It is hidden and refused until somebody approves it. */
+  readonly held: boolean
+  readonly approved?: { readonly by: string; readonly at: number } | undefined
+  readonly blocked?: { readonly by: string; readonly at: number } | undefined
+  readonly changes: readonly DefinitionDifference[]
+}
+
+/** One part of a definition that is not as it was. */
+export interface DefinitionDifference {
+  readonly path: string
+  readonly is: 'changed' | 'added' | 'removed'
+  readonly before?: string
+  readonly after?: string
+  readonly words?: readonly (readonly [is: 'same' | 'removed' | 'added', text: string])[]
+  readonly consequence?: string
+}
+
+export interface ChangesView {
+  /** Those that pin definitions. */
+  readonly pinned: readonly NamedService[]
+  readonly service?: string | undefined
+  readonly held: readonly HeldDefinition[]
+  /** How many there are besides. */
+  readonly more: number
+  /** Pinned tools and prompts in all. */
+  readonly known: number
+}
+
+/** What flows the list shows. */
+export interface FlowsFilter {
+  readonly state?: string | undefined
+  readonly service?: string | undefined
+  readonly user?: string | undefined
+  readonly client?: string | undefined
+  /** Of the last day, those that came no further than the step before: `sign-in`, `consent`, `token` or `call`. */
+  readonly stopped?: string | undefined
+}
+
+export interface FlowsView {
+  readonly filter: FlowsFilter
+  /** Absent where no flows are recorded. */
+  readonly found?: { readonly flows: readonly ListedFlow[]; readonly truncated: boolean }
+}
+
+export interface FlowView {
+  readonly flow: ListedFlow
+  /** The newest of the same client and service that came to its first call. */
+  readonly good?: ListedFlow | undefined
+}
+
+/** The pages of the console, as complete HTML responses. */
+export interface ConsolePages {
+  overview(frame: ConsoleFrame, view: OverviewView): Response
+  changes(frame: ConsoleFrame, view: ChangesView): Response
+  flowList(frame: ConsoleFrame, view: FlowsView): Response
+  flow(frame: ConsoleFrame, view: FlowView): Response
+}
