@@ -180,7 +180,13 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
   const people = createLocalPeople({ runtime, users: config.local_users })
   const providers = createProviders({ runtime, config, issuer })
   const links = createLoginLinks({ runtime, enabled: !people.any && providers.size === 0 })
-  const mayStillSignIn = createAccessRules({ people, providers, links, directory })
+  const mayStillSignIn = createAccessRules({
+    accounts: config.service_accounts,
+    people,
+    providers,
+    links,
+    directory,
+  })
   const known = createKnownFacts(directory)
   const sessions = known.sessions(
     createSessions({

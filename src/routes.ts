@@ -111,7 +111,8 @@ const registrationRoutes = (h: Handlers): readonly Route[] => [
 const clientRoutes = (h: Handlers, registration: boolean): readonly Route[] => [
   {
     paths: ['/oauth/token', '/token'],
-    description: 'Token endpoint: authorization_code and refresh_token',
+    description:
+      'Token endpoint: authorization_code, refresh_token and, if a client has it, client_credentials',
     surface: 'oauth',
     cors: true,
     methods: { POST: h.token },

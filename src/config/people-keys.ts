@@ -1,5 +1,6 @@
 // Keys about people and clients: identity providers, local users and preregistered OAuth clients.
 import * as z from 'zod'
+import { permissions } from './access-keys.ts'
 import { claimNames, providerTypes, redirectPaths } from './providers.ts'
 import { duration, httpUrl, optionalDuration, secret, text } from './key-types.ts'
 
@@ -181,13 +182,46 @@ export const localUserKeys = z
     'A user who signs in with a password from this configuration. Set exactly one of `password` and `password_hash`.',
   )
 
+export const serviceAccountKeys = z
+  .strictObject({
+    name: text('Display name. Default: its ID.').optional(),
+    groups: z
+      .array(z.string())
+      .default([])
+      .describe('Groups of the account. Access rules name them `service:<group>`.'),
+    services: z
+      .array(z.string())
+      .min(1)
+      .describe('IDs of the services that the account may use, or `*` for all of them.'),
+    permissions: z
+      .array(z.enum(permissions))
+      .min(1)
+      .optional()
+      .describe(
+        'The most that its tokens allow: the highest of these, each of which includes those before it. Access rules must grant it as well. Default: `execute` (everything but administration).',
+      ),
+  })
+  .describe('An account for programs, which get tokens without a user. Nobody can sign in as one.')
+
 export const clientKeys = z
   .strictObject({
     name: text('Display name on the consent page.'),
     redirect_uris: z
       .array(z.string())
+      .default([])
+      .describe(
+        'Allowed redirect URIs (exact match). On loopback hosts, any port matches. Required with the grant type `authorization_code`.',
+      ),
+    grant_types: z
+      .array(z.enum(['authorization_code', 'refresh_token', 'client_credentials']))
       .min(1)
-      .describe('Allowed redirect URIs (exact match). On loopback hosts, any port matches.'),
+      .default(['authorization_code', 'refresh_token'])
+      .describe(
+        'Grants that the client may use. `client_credentials`: it gets tokens of its own, as the service account in `service_account`, without a user. See [Service accounts](../guide/service-accounts.md).',
+      ),
+    service_account: text(
+      'With the grant type `client_credentials`: the entry of `service_accounts` that the client acts as.',
+    ).optional(),
     token_endpoint_auth_method: z
       .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
       .default('none')

@@ -5,7 +5,7 @@
 import * as z from 'zod'
 import { accessKeys } from './access-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
-import { clientKeys, localUserKeys, providerKeys } from './people-keys.ts'
+import { clientKeys, localUserKeys, providerKeys, serviceAccountKeys } from './people-keys.ts'
 import { normalizeProvider, usesGroups } from './providers.ts'
 import { rateLimitKeys } from './rate-limit-keys.ts'
 import { mcpServersKeys, serviceKeys } from './service-keys.ts'
@@ -255,6 +255,10 @@ export const configSchema = z
       )
       .default({})
       .describe('Preregistered OAuth clients by `client_id`.'),
+    service_accounts: z
+      .record(serviceId, serviceAccountKeys)
+      .default({})
+      .describe('Accounts for programs, by ID. See [Service accounts](../guide/service-accounts.md).'),
     client_metadata_documents: z
       .boolean()
       .default(true)

@@ -1,7 +1,7 @@
 // The credential of each call, by the operator's setting for the service, instead of the caller's token; and
 // what follows when there is none or an upstream refuses it: another one, once, or a request to the person.
 import { encodeBase64url } from '../kit/bytes.ts'
-import { personKey } from '../kit/records.ts'
+import { personKey, serviceAccounts } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamAuthFailure, UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -95,7 +95,13 @@ export const ownerMark = async (
   return encodeBase64url(mac ?? new Uint8Array()).slice(0, 22)
 }
 
-/** Each returns an `upstream.consent`. */
+/** No browser opens a link for a service account. */
+const noAccount = ({ id, name }: AuthorizedUpstream): Refusal =>
+  new Refusal('account.connection', `${id}: a service account has connected no account`, {
+    say: `${name} requires an account of each user. A service account cannot connect one.`,
+  })
+
+/** Each returns an `upstream.consent`, or `account.connection` for a service account. */
 interface ConsentRequired {
   connect(upstream: AuthorizedUpstream, person: Person): Promise<Refusal>
   connectAgain(upstream: AuthorizedUpstream, person: Person, why: string): Promise<Refusal>
@@ -117,13 +123,15 @@ const createConsentRequired = ({
     person: Person,
     say: string,
     why: string,
-  ): Promise<Refusal> =>
-    refusal(
+  ): Promise<Refusal> => {
+    if (person.provider === serviceAccounts) return noAccount(upstream)
+    return refusal(
       upstream,
       `${issuer}${connectPath(upstream.id)}?for=${await ownerMark(runtime, person, upstream.id)}`,
       say,
       why,
     )
+  }
   return {
     connect: (upstream, person) =>
       connecting(
@@ -226,6 +234,7 @@ const createLookups = (
     person: Person,
   ): Found | Promise<Found> => {
     const { type } = upstream.auth
+    if (type === 'idp_token' && person.provider === serviceAccounts) throw noAccount(upstream)
     if (type === 'idp_token' && person.provider === 'local') throw noProvider(upstream)
     const found = accessTokens.find(
       person,

@@ -2,7 +2,7 @@
 // owner, by a link. And who of all people may still come in.
 import type { Config } from '../config/schema.ts'
 import { decodeBase64url, encodeBase64url, sameText } from '../kit/bytes.ts'
-import { servesProvider } from '../kit/records.ts'
+import { personKey, servesProvider, serviceAccounts } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { MayStillSignIn } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -146,17 +146,32 @@ export const createLoginLinks = ({ runtime, enabled }: LoginLinksDeps): LoginLin
 // them changes meanwhile.
 
 export interface AccessRulesDeps {
+  readonly accounts: Config['service_accounts']
   readonly people: LocalPeople
   readonly providers: ReadonlyMap<string, IdentityProvider>
   readonly links: LoginLinks
   readonly directory: Directory
 }
 
+/** A service account is named for its services: nobody signs in as one, so how people do is nothing to it. */
+const accountOf = (
+  accounts: Config['service_accounts'],
+  id: string,
+  service: string | undefined,
+): Person | undefined => {
+  const account = Object.hasOwn(accounts, id) ? accounts[id] : undefined
+  const { services = [], name = id, groups = [] } = account ?? {}
+  const serves = service === undefined || services.includes('*') || services.includes(service)
+  const person = { provider: serviceAccounts, subject: id }
+  return account && serves ? { ...person, login: personKey(person), name, groups } : undefined
+}
+
 /** Decided by the configuration and by what the provider said at the sign-in; no provider is asked. */
 export const createAccessRules =
-  ({ people, providers, links, directory }: AccessRulesDeps): MayStillSignIn =>
+  ({ accounts, people, providers, links, directory }: AccessRulesDeps): MayStillSignIn =>
   (person, resource) => {
     const service = resource === undefined ? undefined : directory.resolve(resource)?.service
+    if (person.provider === serviceAccounts) return accountOf(accounts, person.subject, service?.id)
     if (service && !servesProvider(service, person.provider)) return undefined
     if (person.provider === owner.provider)
       return (

@@ -35,7 +35,8 @@ const secretNames: readonly string[] = [
     'cookie',
     'authorization',
   ],
-  ...['secret', 'state', 'assertion', 'client_assertion', 't'],
+  ...['secret', 'state', 'assertion', 'client_assertion', 't', 'subject_token', 'actor_token'],
+  ...['device_code', 'user_code', 'dpop'],
 ]
 
 export const isSecretName = (name: string): boolean => secretNames.includes(name)
@@ -108,7 +109,7 @@ export const createAudit =
 // Controls, and characters that turn the reading direction or end a line.
 const driving = /[\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u2028-\u202E\u2066-\u2069]+/g
 
-const secretWords = String.raw`(?:\w*token|code|state|password|passwd|client_secret|secret|api[_-]?key|code_verifier|\w*assertion)`
+const secretWords = String.raw`(?:\w*token|(?:device_|user_)?code|state|password|passwd|client_secret|secret|api[_-]?key|code_verifier|\w*assertion)`
 
 /**
  * Credentials as they appear in prose of other programs: a JWT, an Authorization value, userinfo of a URL, a

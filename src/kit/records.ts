@@ -216,6 +216,12 @@ export const personKey = (person: { readonly provider: string; readonly subject:
   `${person.provider}:${person.subject}`
 
 /**
+ * Service accounts are principals as people are, of this provider: an id that no identity provider may have
+ * (config/rules/service-accounts.ts). Nobody signs in as one.
+ */
+export const serviceAccounts = 'service'
+
+/**
  * Whether an entry of an operator names this person: by the key, or by the verified e-mail address, which differs
  * in case between providers; keys never do.
  */

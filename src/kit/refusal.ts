@@ -1,10 +1,14 @@
 // Every way the gateway says no. Modules throw `new Refusal(code, why)`; app.ts and the proxy draw it for the
 // surface that asked.
 import { mcpRefusals, type RefusalRow } from './refusals-mcp.ts'
+import { grantRefusals } from './refusals-grants.ts'
 import { oauthRefusals } from './refusals-oauth.ts'
 
-/** One table, in two files by subject. */
-export const refusals = { ...oauthRefusals, ...mcpRefusals } as const satisfies Record<string, RefusalRow>
+/** One table, in files by subject. */
+export const refusals = { ...oauthRefusals, ...grantRefusals, ...mcpRefusals } as const satisfies Record<
+  string,
+  RefusalRow
+>
 
 export type RefusalCode = keyof typeof refusals
 

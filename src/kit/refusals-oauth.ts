@@ -284,12 +284,7 @@ export const oauthRefusals = {
     'This service does not accept your sign-in method. Use another account, or contact your administrator.',
   ),
   // tokens (src/oauth)
-  'grant.type': row(
-    400,
-    'unsupported_grant_type',
-    1400,
-    'grant_type must be authorization_code or refresh_token.',
-  ),
+  'grant.type': row(400, 'unsupported_grant_type', 1400, 'This grant_type is not supported.'),
   'code.unknown': row(
     400,
     'invalid_grant',

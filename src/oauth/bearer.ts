@@ -9,7 +9,8 @@ import type { Consented, Principal } from '../ports/people.ts'
 
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory } from '../ports/services.ts'
-import type { Grant, Grants } from './grants.ts'
+import type { Grant } from './grant.ts'
+import type { Grants } from './grants.ts'
 import { resourceMetadataUrl } from './metadata.ts'
 import { type AccessClaims, accessClaimsOf, accessTokenType, subjectOf } from './tokens.ts'
 
@@ -134,7 +135,10 @@ const consentedBy = (consented: Consented, scopes: readonly string[], own: reado
 
 /** Whether the token was issued for this grant as it is now. */
 const isOf = (grant: Grant, claims: AccessClaims): boolean =>
-  grant.clientId === claims.client_id && grant.resource === claims.aud && subjectOf(grant) === claims.sub
+  grant.clientId === claims.client_id &&
+  grant.resource === claims.aud &&
+  grant.instance === claims.gin &&
+  subjectOf(grant) === claims.sub
 
 /**
  * The one bearer token that was sent, verified. Throws `token.missing`, `token.repeated`, `token.malformed`
@@ -204,11 +208,12 @@ export const createAuthenticateBearer = ({
       personKey: subjectOf(grant),
       clientId: grant.clientId,
       clientName: grant.clientName,
-      redirectHost: httpsHost(grant.redirectUri),
+      redirectHost: grant.redirectUri === undefined ? '' : httpsHost(grant.redirectUri),
       grantId: grant.id,
       ...(grant.flow !== undefined && { flow: grant.flow }),
       scopes,
       ...(grant.consented && { consented: consentedBy(grant.consented, scopes, address.service.scopes) }),
+      ...(grant.kind && grant.consented && { most: grant.consented.level }),
       resource: grant.resource,
       expiresAt: claims.exp * 1000,
     }

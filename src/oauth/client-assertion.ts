@@ -1,6 +1,14 @@
 // private_key_jwt (RFC 7523 §3, OIDC Core §9): a client proves who it is by a short-lived token signed with a
 // key it published; each is good once.
-import { type JSONWebKeySet, createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
+import {
+  type JSONWebKeySet,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  createLocalJWKSet,
+  decodeProtectedHeader,
+  errors,
+  jwtVerify,
+} from 'jose'
 import { decodeBase64, utf8Text } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -39,8 +47,28 @@ const headerOf = (assertion: string): { readonly kid?: string } | undefined => {
   }
 }
 
+/** Keys that are tried for an assertion that names none (RFC 7515 §4.1.4 leaves `kid` to the client). */
+const mostKeys = 10
+
+const verifyByAny = async (assertion: string, keys: JWTVerifyGetKey, options: JWTVerifyOptions) => {
+  try {
+    return await jwtVerify(assertion, keys, options)
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+    let tried = 0
+    for await (const key of error) {
+      if (++tried > mostKeys) break
+      const found = await jwtVerify(assertion, key, options).catch((thrown: unknown) => {
+        if (!(thrown instanceof errors.JWSSignatureVerificationFailed)) throw thrown
+      })
+      if (found) return found
+    }
+    throw new errors.JWSSignatureVerificationFailed()
+  }
+}
+
 const verifyWith = async (keys: JSONWebKeySet, assertion: string, client: Client, now: number) =>
-  jwtVerify(assertion, createLocalJWKSet(keys), {
+  verifyByAny(assertion, createLocalJWKSet(keys), {
     algorithms: [...assertionAlgorithms],
     issuer: client.id,
     subject: client.id,

@@ -1,6 +1,7 @@
 // A client as the authorization server knows it, wherever that knowledge comes from: the configuration, a
 // metadata document or a registration.
 import type { JSONWebKeySet, JWK } from 'jose'
+import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri } from '../kit/urls.ts'
 import type { ClientKind, ClientView } from '../ports/pages.ts'
@@ -14,8 +15,17 @@ export type AuthMethod = (typeof authMethods)[number]
  */
 export const assertionAlgorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519'] as const
 
+/** Of every gateway; the only ones that a client can register. */
 export const grantTypes = ['authorization_code', 'refresh_token'] as const
-export type GrantType = (typeof grantTypes)[number]
+export type GrantType = (typeof grantTypes)[number] | 'client_credentials'
+
+/** What the token endpoint answers, and metadata says: a grant that no client has is not offered. */
+export const grantTypesOf = ({ clients }: Pick<Config, 'clients'>): readonly GrantType[] => [
+  ...grantTypes,
+  ...(Object.values(clients).some(({ grant_types: own }) => own.includes('client_credentials'))
+    ? (['client_credentials'] as const)
+    : []),
+]
 
 export interface Client {
   readonly id: string
@@ -27,6 +37,8 @@ export interface Client {
   readonly redirectUris: readonly string[]
   readonly authMethod: AuthMethod
   readonly grantTypes: readonly GrantType[]
+  /** ID of the service account that it acts as, of a client with the grant type client_credentials. */
+  readonly serviceAccount?: string
   /** SHA-256 of the secret, base64url. */
   readonly secretDigest?: string
   readonly jwks?: JSONWebKeySet

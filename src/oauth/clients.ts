@@ -9,7 +9,7 @@ import type { Directory } from '../ports/services.ts'
 import { type Approvals, createApprovals } from './authorization-requests.ts'
 import { assertionSubject, assertionType, createProveAssertion } from './client-assertion.ts'
 import type { ClientDocuments } from './client-id-document.ts'
-import { type AuthMethod, type Client, type ClientMetadata, type Leg, grantTypes } from './client.ts'
+import type { AuthMethod, Client, ClientMetadata, Leg } from './client.ts'
 import { one } from './parameters.ts'
 
 // Dynamic registrations (RFC 7591) in the store: one sealed record for each client, which expires when it is
@@ -339,17 +339,21 @@ const secretPlacement: ReadonlyMap<AuthMethod, string> = new Map([
 
 type Configured = Config['clients'][string]
 
+/** What people were asked about; whether the client also acts for itself is nothing to them. */
+const saidOf = ({ grant_types: _, service_account: __, ...said }: Configured) => said
+
 const configuredClient = (id: string, entry: Configured, digest: Runtime['digest']): Client => ({
   id,
   name: entry.name,
   kind: 'registered',
   redirectUris: entry.redirect_uris,
   authMethod: entry.token_endpoint_auth_method,
-  grantTypes,
+  grantTypes: entry.grant_types,
+  ...(entry.service_account !== undefined && { serviceAccount: entry.service_account }),
   ...(entry.client_secret !== undefined && { secretDigest: digest(entry.client_secret) }),
   ...(entry.jwks && { jwks: entry.jwks as NonNullable<Client['jwks']> }),
   ...(entry.jwks_uri !== undefined && { jwksUri: entry.jwks_uri }),
-  digest: () => digest(JSON.stringify(entry)),
+  digest: () => digest(JSON.stringify(saidOf(entry))),
 })
 
 export const createClients = ({ runtime, config, documents, directory }: ClientsDeps): Clients => {

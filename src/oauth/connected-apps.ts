@@ -12,7 +12,8 @@ import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { consentKeysOf } from './consent-request.ts'
-import type { Grant, Grants } from './grants.ts'
+import type { Grant } from './grant.ts'
+import type { Grants } from './grants.ts'
 
 // Which grants there are, and their end.
 
@@ -115,7 +116,8 @@ const listedOf = (grant: Grant, access: AppAccess): ListedGrant => {
     ...(service !== undefined && { service }),
     resource: grant.resource,
     scopes: grant.scopes,
-    redirect_host: redirectHost(grant.redirectUri),
+    kind: grant.kind ?? 'code',
+    redirect_host: grant.redirectUri === undefined ? '' : redirectHost(grant.redirectUri),
     created_at: timeOf(grant.createdAt),
     ...(lastUse && { last_used_at: timeOf(lastUse.at) }),
     ...(lastUse?.from !== undefined && { last_used_from: lastUse.from }),
@@ -186,7 +188,11 @@ const appOf = (grants: readonly Grant[], { access, directory }: ConnectedAppsDep
   }
   return {
     client: access.viewOf(newest),
-    redirects: [...new Set(grants.map(({ redirectUri }) => redirectHost(redirectUri)))],
+    redirects: [
+      ...new Set(
+        grants.flatMap(({ redirectUri }) => (redirectUri === undefined ? [] : [redirectHost(redirectUri)])),
+      ),
+    ],
     services: [...new Set(grants.map(nameOf))],
     since: Math.min(...grants.map(({ createdAt }) => createdAt)),
     lastUsed,

@@ -20,7 +20,7 @@ import type { PendingRequest, PendingRequests, StoredRequest } from './authoriza
 import { clientView } from './client.ts'
 import type { Clients, FoundClient } from './clients.ts'
 import { consentLevelsOf, ceilingOf } from './consented.ts'
-import type { Grant } from './grants.ts'
+import type { Grant } from './grant.ts'
 import { tellClient } from './parameters.ts'
 
 export interface ConsentRequest {
@@ -125,9 +125,13 @@ const consentId = (
 /** The keys under which the consent to this grant may be remembered: whoever ends it is asked again. */
 export const consentKeysOf = (
   runtime: Pick<Runtime, 'digest'>,
-  { serviceGeneration: generation, ...grant }: Grant,
+  { serviceGeneration: generation, redirectUri, ...grant }: Grant,
 ): readonly string[] =>
-  [true, false].map((proven) => `consent:${consentId(runtime, { ...grant, generation }, proven)}`)
+  redirectUri === undefined
+    ? []
+    : [true, false].map(
+        (proven) => `consent:${consentId(runtime, { ...grant, redirectUri, generation }, proven)}`,
+      )
 
 export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): RememberedConsents => {
   const records = createRecords<ConsentRecord>(runtime, 'consent:', { remembered: 256 })

@@ -13,7 +13,7 @@ import { levelScopes } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
-import type { Grant, ReadGrant, Rotation } from './grants.ts'
+import type { Grant, ReadGrant, Rotation } from './grant.ts'
 import {
   type GrantDeps,
   type GrantHandler,

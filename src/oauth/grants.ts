@@ -6,102 +6,10 @@ import { encodeBase64url } from '../kit/bytes.ts'
 import { type Records, createRecords, personKey, takeAll } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Audit, AuditEvent, FlowGrant, MayStillSignIn } from '../ports/modules.ts'
-import type { Consented, Person } from '../ports/people.ts'
+import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
-
-/** What a grant remembers of its refresh tokens. Members that 0.1.0 did not write may be absent. */
-export interface Rotation {
-  /** The newest refresh token handed out; nobody has presented it yet. */
-  readonly generation: number
-  /** When each generation was first presented, epoch ms: the newest of them, and those within the grace. */
-  readonly usedAt: Readonly<Record<number, number>>
-  /** From which network (a keyed digest). */
-  readonly usedBy?: Readonly<Record<number, string>>
-  /** The successor of a generation, where that is not the next number. */
-  readonly next?: Readonly<Record<number, number>>
-  /**
-   * Generations that were replaced before anybody used them: by which, and from which network that one was
-   * asked for.
-   */
-  readonly replaced?: Readonly<Record<number, { readonly to: number; readonly by: string }>>
-  /** When and to which network the newest was handed out. */
-  readonly handed?: { readonly at: number; readonly by: string }
-  /**
-   * The root key under which each generation was made: the same parent yields the same successor after a
-   * rotation of roots too.
-   */
-  readonly keyIds: Readonly<Record<number, string>>
-}
-
-export interface Grant extends Rotation {
-  readonly id: string
-  /**
-   * `code`: allowed, the code not yet exchanged. `live`: tokens are out. `revoked`: nothing of it works any
-   * more.
-   */
-  readonly state: 'code' | 'live' | 'revoked'
-  readonly person: Person
-  readonly clientId: string
-  readonly clientName: string
-  /**
-   * Where the code was sent, and whether the request said so (the token request must then repeat it, RFC 6749
-   * §4.1.3).
-   */
-  readonly redirectUri: string
-  readonly redirectSent: boolean
-  readonly resource: string
-  /**
-   * The generation of the service that was consented to; absent in grants of 0.1.0 that were not used since.
-   */
-  readonly serviceGeneration?: string
-  readonly scopes: readonly string[]
-  /** What the person let the app do; absent where the service had no access rules. */
-  readonly consented?: Consented
-  /** PKCE S256 challenge. */
-  readonly challenge: string
-  readonly codeDigest: string
-  readonly codeExpiresAt: number
-  readonly refreshable: boolean
-  /** Goes into every refresh token's MAC, so that none can be computed from the grant's id. */
-  readonly salt: string
-  readonly createdAt: number
-  readonly authTime: number
-  /** ID of the flow that it came of (ports/modules.ts). */
-  readonly flow?: string
-  readonly redeemedAt?: number
-  readonly lastUse?: LastUse
-  readonly revokedReason?: string
-}
-
-/** `at`: up to an hour old. `from`: the network that its tokens were last asked for from. */
-export interface LastUse {
-  readonly at: number
-  readonly from?: string
-}
-
-/** A grant as it was read, with the version a change must find. */
-export interface ReadGrant {
-  readonly grant: Grant
-  readonly mark: string
-}
-
-export type NewGrant = Pick<
-  Grant,
-  | 'person'
-  | 'clientId'
-  | 'clientName'
-  | 'redirectUri'
-  | 'redirectSent'
-  | 'resource'
-  | 'serviceGeneration'
-  | 'scopes'
-  | 'consented'
-  | 'challenge'
-  | 'refreshable'
-  | 'authTime'
-  | 'flow'
->
+import type { Grant, NewGrant, ReadGrant } from './grant.ts'
 
 export interface Grants {
   /** Keeps a new grant in state `code` and returns it with the code's secret. */
@@ -113,6 +21,11 @@ export interface Grants {
   lately(id: string): Grant | undefined
   /** The code was exchanged, by `ip`: state `live`. False when the record changed since it was read. */
   redeem(read: ReadGrant, ip: string): Promise<boolean>
+  /**
+   * A grant that nobody was asked for, live from now on, its token handed out to `ip`. `only`: as in the Store; false
+   * when that was not met.
+   */
+  keep(grant: Grant, only: string, ip: string): Promise<boolean>
   /**
    * A refresh token was presented, by `ip`: the grant with what is remembered of its refresh tokens now. False
    * when the record changed since it was read.
@@ -462,6 +375,11 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       // Only what is said of the person may have changed; whoever redeems changes the state.
       const again = await readKept(found.grant.id)
       return again?.grant.state === 'code' && redeemed(again)
+    },
+    async keep(grant, only, ip) {
+      const [written] = await Promise.all([used(grant, only, ip), list.add(grant)])
+      forget(grant.id)
+      return written
     },
     async rotate({ mark }, rotated, ip) {
       const [written] = await Promise.all([used(rotated, mark, ip), list.renew(rotated)])

@@ -7,7 +7,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Signer } from '../ports/modules.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
-import { assertionAlgorithms, authMethods, grantTypes } from './client.ts'
+import { assertionAlgorithms, authMethods, grantTypesOf } from './client.ts'
 
 export interface OAuthEndpoint {
   /** Canonical path below the issuer; the one that metadata names. */
@@ -60,7 +60,7 @@ export interface MetadataHandlers {
 }
 
 export interface MetadataDeps {
-  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents'>
+  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents' | 'clients'>
   readonly directory: Directory
   readonly signer: Signer
   /** Access rules; their levels are scopes where there are any. */
@@ -119,7 +119,7 @@ export const authorizationServerMetadata = ({
     scopes_supported: [...[...scopes].toSorted(byName), 'offline_access'],
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
-    grant_types_supported: grantTypes,
+    grant_types_supported: grantTypesOf(config),
     token_endpoint_auth_methods_supported: authMethods,
     token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     revocation_endpoint_auth_methods_supported: authMethods,

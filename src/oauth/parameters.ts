@@ -9,7 +9,8 @@ import type { Audit, Blocks, ConfirmPerson, Counted, Limit } from '../ports/modu
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
-import type { Grant, Grants, ReadGrant } from './grants.ts'
+import type { Grant, ReadGrant } from './grant.ts'
+import type { Grants } from './grants.ts'
 import type { StepUps } from './step-up.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 

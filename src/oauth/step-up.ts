@@ -2,7 +2,7 @@
 // and the memory of those who declined, so that no client asks them for ever (MCP authorization, "Step-Up
 // Authorization Flow").
 import { createRecords, personKey } from '../kit/records.ts'
-import { scopesUpTo } from '../kit/levels.ts'
+import { isEnough, scopesUpTo } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { AskForMore, BeyondConsent } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -74,6 +74,12 @@ export const createStepUps = ({ runtime, issuer }: StepUpDeps): StepUps => {
   return {
     async askForMore(call) {
       const { principal, address, need, what } = call
+      // Asked again, the client would get the same token again.
+      if (principal.most !== undefined && !isEnough(principal.most, need))
+        return new Refusal('account.permission', `needs ${need}, has at most ${principal.most}`, {
+          say: `Access denied: ${what} needs ${need} access, which this account does not have.`,
+          rpcData: { need },
+        })
       const id = idOf(principal.personKey, principal.clientId, address.service.id)
       if (lately((await records.get(id))?.value).length < mostDeclined) {
         await runtime.store.put(`asking:${principal.grantId}`, '', { ttlMs: askingMs })

@@ -1,14 +1,17 @@
 // The token endpoint (RFC 6749 §3.2) and the grant that every client has, the authorization code: parse, count,
 // authenticate the client, load, check everything, and only then use up what was presented, in one atomic write.
+import type { Config } from '../config/schema.ts'
 import { sameText } from '../kit/bytes.ts'
 import { aboutRequest } from '../kit/log.ts'
 import { type RequestFacts, Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import type { Handler, Limit } from '../ports/modules.ts'
 import type { Directory } from '../ports/services.ts'
+import { type ClientCredentialsDeps, createClientCredentialsGrant } from './client-credentials.ts'
+import { type Client, type GrantType, grantTypesOf } from './client.ts'
 import type { Clients } from './clients.ts'
 import { createRefreshTokenGrant } from './grant-refresh-token.ts'
-import type { Grant } from './grants.ts'
+import type { Grant } from './grant.ts'
 import {
   type GrantDeps,
   type GrantHandler,
@@ -61,6 +64,11 @@ const endReplayed = async (
   })
 }
 
+// Grants that did not begin with a code have neither.
+const isProven = ({ challenge = '' }: Grant, sent: string | undefined): boolean =>
+  sent !== undefined && sameText(sent, challenge)
+const isOver = ({ codeExpiresAt = 0 }: Grant, now: number): boolean => now >= codeExpiresAt
+
 /** Throws unless this code of this grant may be exchanged so, now. */
 const check = async (
   deps: GrantDeps,
@@ -68,7 +76,7 @@ const check = async (
   { request, redirectUri, challenge }: CodeExchange,
 ): Promise<void> => {
   const { client, form } = request
-  const proven = challenge !== undefined && sameText(challenge, grant.challenge)
+  const proven = isProven(grant, challenge)
   if (grant.state !== 'code' && proven) await endReplayed(deps, grant, request)
   if (grant.clientId !== client.id)
     throw new Refusal('code.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
@@ -78,7 +86,7 @@ const check = async (
   if (!proven) throw new Refusal('pkce.verifier', 'code_verifier does not match code_challenge')
   if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
   if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
-  if (deps.runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired', 'code expired')
+  if (isOver(grant, deps.runtime.now())) throw new Refusal('code.expired', 'code expired')
   // Here and not at the refresh: whoever blocks ends what is live then, and a code comes to life only here.
   const [blocked] = await Promise.all([
     deps.blocks.covers(grant.person, client.id),
@@ -120,25 +128,41 @@ const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
 
 // The endpoint.
 
-export interface TokenDeps extends GrantDeps {
+export interface TokenDeps extends ClientCredentialsDeps {
+  readonly config: ClientCredentialsDeps['config'] & Pick<Config, 'clients'>
   readonly clients: Clients
   readonly limit: Limit
-  readonly directory: Pick<Directory, 'resolve'>
+  readonly directory: ClientCredentialsDeps['directory'] & Pick<Directory, 'resolve'>
 }
 
-export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): Handler => {
-  const grantTypes = new Map<string, GrantHandler>([
-    ['authorization_code', createAuthorizationCodeGrant(deps)],
-    ['refresh_token', createRefreshTokenGrant(deps)],
-  ])
-  const { runtime, grants, tokens } = deps
+const createGrantHandler: Readonly<Record<GrantType, (deps: ClientCredentialsDeps) => GrantHandler>> = {
+  authorization_code: createAuthorizationCodeGrant,
+  refresh_token: createRefreshTokenGrant,
+  client_credentials: createClientCredentialsGrant,
+}
+
+/** Whoever may send people here may use what comes of it; a grant says by itself whether it can be refreshed. */
+const mayUse = ({ grantTypes }: Client, type: GrantType): boolean =>
+  grantTypes.includes(type === 'refresh_token' ? 'authorization_code' : type)
+
+export const createToken = ({ clients, limit, ...deps }: TokenDeps): Handler => {
+  const { runtime, grants, tokens, directory } = deps
+  const offered = grantTypesOf(deps.config)
+  const handlers = new Map(offered.map((type) => [type, createGrantHandler[type](deps)]))
+  const readType = (form: URLSearchParams): GrantType => {
+    const named = one(form, 'grant_type')
+    if (named === undefined)
+      throw new Refusal('request.malformed', 'grant_type missing', { say: 'grant_type is required.' })
+    const type = offered.find((known) => known === named)
+    if (type) return type
+    const say = `grant_type must be one of ${offered.join(', ')}.`
+    throw new Refusal('grant.type', `grant_type ${named.slice(0, 100)}`, { say })
+  }
   return async (request, context) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
     await limit('token', paceKey(runtime.digest, context.ip, form))
-    const type = one(form, 'grant_type')
-    if (type === undefined)
-      throw new Refusal('request.malformed', 'grant_type missing', { say: 'grant_type is required.' })
+    const type = readType(form)
     // The client and its grant are two records, perhaps far away: both are read at once, and the client is
     // authenticated first.
     const claimed =
@@ -146,8 +170,8 @@ export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): 
     const grant = claimed && grants.read(claimed.grantId)
     grant?.catch(() => undefined)
     const client = await clients.authenticate(request, form)
-    const grantType = grantTypes.get(type)
-    if (!grantType) throw new Refusal('grant.type', `grant_type ${type.slice(0, 100)}`)
+    const handle = handlers.get(type)
+    if (!handle || !mayUse(client, type)) throw new Refusal('client.grant', `${client.id} with ${type}`)
     let facts: RequestFacts = {}
     const about = (grant: Grant): void =>
       void (facts = {
@@ -156,7 +180,7 @@ export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): 
         flow: grant.flow,
       })
     try {
-      return await grantType({
+      return await handle({
         client,
         form,
         context,

@@ -7,7 +7,7 @@ import { fitOf, markerKey, sealedRefusal } from '../kit/keyring.ts'
 import { personKey } from '../kit/records.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Grant } from './grants.ts'
+import type { Grant } from './grant.ts'
 
 export const accessTokenType = 'at+jwt'
 
@@ -37,6 +37,8 @@ export interface AccessClaims {
   /** The grant it belongs to. */
   readonly gid: string
   readonly jti: string
+  /** Which instance of the grant, where it has several (`Grant.instance`). */
+  readonly gin?: string
   /** Epoch seconds. */
   readonly iat: number
   readonly exp: number
@@ -68,7 +70,7 @@ export const subjectOf = (grant: Pick<Grant, 'person'>): string => personKey(gra
 /** The claims of an access token, where they are all there and of their types. */
 export const accessClaimsOf = (payload: JWTPayload | undefined): AccessClaims | undefined => {
   if (!payload) return undefined
-  const { sub, aud, jti, iat, exp, client_id, scope, gid } = payload
+  const { sub, aud, jti, iat, exp, client_id, scope, gid, gin } = payload
   return typeof sub === 'string' &&
     typeof aud === 'string' &&
     typeof jti === 'string' &&
@@ -77,7 +79,7 @@ export const accessClaimsOf = (payload: JWTPayload | undefined): AccessClaims | 
     typeof client_id === 'string' &&
     typeof scope === 'string' &&
     typeof gid === 'string'
-    ? { sub, aud, jti, iat, exp, client_id, scope, gid }
+    ? { sub, aud, jti, iat, exp, client_id, scope, gid, ...(typeof gin === 'string' && { gin }) }
     : undefined
 }
 
@@ -157,6 +159,7 @@ export const createTokens = ({
         client_id: grant.clientId,
         scope: scopes.join(' '),
         gid: grant.id,
+        ...(grant.instance !== undefined && { gin: grant.instance }),
       },
       { typ: accessTokenType, lifetimeMs: config.access_token_lifetime * 1000 },
     ),

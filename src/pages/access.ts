@@ -113,11 +113,18 @@ const kinds: Readonly<Record<string, string>> = {
   dynamic: 'Unverified name',
 }
 
-const clientCell = ({ client, client_name, client_kind, redirect_host }: Grant, filter: Filter): Markup => {
+const clientCell = (
+  { client, client_name, client_kind, kind, redirect_host }: Grant,
+  filter: Filter,
+): Markup => {
+  const origin =
+    kind === 'code'
+      ? html`sends back to ${named(readAddress(redirect_host).slice(0, 80))}`
+      : 'acts as a service account'
   const name = readName(client_name, 'Unnamed app').text
   const host = client_kind === 'document' ? URL.parse(client)?.host : undefined
   return html`<a href="${linkTo({ ...filter, client })}">${named(name)}</a>
-<span class="muted">${kinds[client_kind]}${host !== undefined && html` ${named(readAddress(host))}`}, sends back to ${named(readAddress(redirect_host).slice(0, 80))}</span>`
+<span class="muted">${kinds[client_kind]}${host !== undefined && html` ${named(readAddress(host))}`}, ${origin}</span>`
 }
 
 const time = (text: string): Markup => html`<time datetime="${text}">${day(Date.parse(text))}</time>`

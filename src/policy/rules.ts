@@ -2,6 +2,7 @@
 // whom each applies.
 import type { Config, ServiceConfig } from '../config/schema.ts'
 import { higherOf, ladder } from '../kit/levels.ts'
+import { serviceAccounts } from '../kit/records.ts'
 import { isClientOfDomain, isDocumentClient } from '../kit/urls.ts'
 import type { Person, Principal } from '../ports/people.ts'
 import type { Permission } from '../ports/policy.ts'
@@ -112,7 +113,7 @@ const groupTest = (config: AccessConfig, name: string): Test<NonNullable<PolicyC
   }
   const methods = signInMethods(config)
   const at = name.indexOf(':')
-  const isQualified = at > 0 && methods.includes(name.slice(0, at))
+  const isQualified = at > 0 && [...methods, serviceAccounts].includes(name.slice(0, at))
   // A stored rule may outlive the group that it names: nobody knows then whose group is meant.
   if (!isQualified && methods.length > 1) return () => undefined
   const [provider, group] = isQualified ? [name.slice(0, at), name.slice(at + 1)] : [methods[0], name]

@@ -47,6 +47,8 @@ export interface Principal {
   readonly scopes: readonly string[]
   /** What the person let the app do; absent of a grant that was made before the service had access rules. */
   readonly consented?: Consented
+  /** The highest level that any token of this grant can have; absent where a person can be asked for more. */
+  readonly most?: Permission
   /** Canonical resource URL the token is bound to (RFC 8707). */
   readonly resource: string
   /** Epoch ms. */
@@ -82,6 +84,9 @@ export interface ListedGrant {
   readonly service?: string
   readonly resource: string
   readonly scopes: readonly string[]
+  /** How it began: `code`, or `client_credentials`. */
+  readonly kind: string
+  /** Empty where it began without a redirect. */
   readonly redirect_host: string
   readonly created_at: string
   readonly last_used_at?: string

@@ -302,7 +302,7 @@ const createEnforcement = (deps: AccessDeps, policy: Policy) => {
     verdicts: readonly Verdict[],
   ): Promise<StepResult> => {
     const refusal = await deps.askForMore(beyond)
-    if (call.envelope?.batch && refusal.code === 'consent.declined')
+    if (call.envelope?.batch && refusal.code !== 'consent.level')
       return keepAllowed(deps, call, batchRefusals(denial, call, verdicts, refusal))
     throw new Refusal(refusal.code, refusal.why, { ...refusal.detail, rpcId: rpcIdOf(call.envelope) })
   }

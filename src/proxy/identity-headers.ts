@@ -2,6 +2,7 @@
 // assertion.
 import { encodeBase64, utf8 } from '../kit/bytes.ts'
 import type { Config } from '../config/schema.ts'
+import { serviceAccounts } from '../kit/records.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
@@ -79,8 +80,9 @@ type Values = Readonly<
 
 const mostId = 1024
 
+/** A service account is never taken for a person of the same name. */
 const idOf = ({ person, personKey }: Principal, qualified: boolean): string =>
-  qualified ? personKey : person.subject
+  qualified || person.provider === serviceAccounts ? personKey : person.subject
 
 /** Bounded, not yet encoded. */
 const textsOf = (principal: Principal, qualified: boolean): Values => {

@@ -43,7 +43,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'client.deleted': done('grants'),
   'consent.allowed': done('how', 'resource', 'scopes', 'excluded'),
   'consent.denied': denied('resource', 'scopes'),
-  'grant.issued': done('resource', 'scopes'),
+  'grant.issued': done('resource', 'scopes', 'kind'),
   'grant.refreshed': done('resource', 'scopes', 'generation'),
   'grant.revoked': done('resource', 'reason'),
   'access.ended': done('grants', 'reason', 'by'),

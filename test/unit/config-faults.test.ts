@@ -109,7 +109,7 @@ describe('what is written wrongly', () => {
       'xyzzy: 1\n',
       [
         'config.yaml:1:1 xyzzy',
-        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, rate_limits, local_users, clients, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
+        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, rate_limits, local_users, clients, service_accounts, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
       ],
     ],
     [
@@ -773,6 +773,41 @@ describe('what would be unsafe', () => {
       [
         'config.yaml:4:3 clients.c',
         'needs jwks_uri or jwks, because token_endpoint_auth_method is private_key_jwt',
+      ],
+    ],
+    [
+      'clients whose grants do not fit',
+      `clients:\n  a: { name: A, grant_types: [client_credentials], service_account: nigthly }\n  b: { name: B, grant_types: [client_credentials, refresh_token], token_endpoint_auth_method: client_secret_post, client_secret: ${secret}, redirect_uris: ["https://b.example"] }\n  c: { name: C, service_account: nightly }\nservice_accounts: { nightly: { services: [a] } }\nmcp_services: { a: { url: "http://localhost:3001/mcp" } }\n`,
+      [
+        'config.yaml:2:17 clients.a.grant_types',
+        'has client_credentials, for which the client must authenticate: set token_endpoint_auth_method to client_secret_basic, client_secret_post or private_key_jwt',
+      ],
+      [
+        'config.yaml:2:69 clients.a.service_account',
+        'names "nigthly", which is not in service_accounts; did you mean "nightly"?',
+      ],
+      ['config.yaml:3:3 clients.b', 'needs service_account, because grant_types has client_credentials'],
+      [
+        'config.yaml:3:30 clients.b.grant_types',
+        'has refresh_token without authorization_code: only users’ grants have refresh tokens',
+      ],
+      [
+        'config.yaml:3:164 clients.b.redirect_uris',
+        'has no effect, because grant_types does not have authorization_code: add it, or remove this key',
+      ],
+      ['config.yaml:4:3 clients.c', 'needs redirect_uris, because grant_types has authorization_code'],
+      [
+        'config.yaml:4:17 clients.c.service_account',
+        'has no effect, because grant_types does not have client_credentials: add it',
+      ],
+    ],
+    [
+      'service accounts that hold nothing',
+      'oauth_providers: { service: { issuer: "https://id.example", client_id: x } }\nservice_accounts: { nightly: { services: [a], permissions: [read] }}\nmcp_services: { a: { url: "http://localhost:3001/mcp" } }\n',
+      ['config.yaml:1:20 oauth_providers.service', 'is reserved for service accounts: use another ID'],
+      [
+        'config.yaml:2:47 service_accounts.nightly.permissions',
+        'cannot be enforced without access rules, which say what each tool needs: add `access`, or remove this key',
       ],
     ],
     [

@@ -2,7 +2,7 @@
 // and networks are moved, never waited for.
 import { describe, expect, it } from 'vitest'
 import { createKeyRing } from '../../src/kit/keyring.ts'
-import type { Grant } from '../../src/oauth/grants.ts'
+import type { Grant } from '../../src/oauth/grant.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { codeFor, exchange, logIn, type Registered, register } from './oauth-steps.ts'
 import { createWorld, type Outcome, post, random, run, type World, type WorldOptions } from './oauth-world.ts'

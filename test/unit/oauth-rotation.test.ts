@@ -7,7 +7,7 @@ import {
   movedOn,
   replacedNewest,
 } from '../../src/oauth/grant-refresh-token.ts'
-import type { Rotation } from '../../src/oauth/grants.ts'
+import type { Rotation } from '../../src/oauth/grant.ts'
 
 const graceMs = 60_000
 const start: Rotation = { generation: 0, usedAt: {}, keyIds: { 0: 'a' } }

@@ -212,6 +212,11 @@ export const createWorld = async ({
   }
   const stepUps = createStepUps({ runtime, issuer: origin })
   const ruled = { of: () => (choices ? ({} as ServicePolicy) : undefined) }
+  const openPolicy = {
+    of: () => undefined,
+    services: { ruled: false },
+    fresh: () => undefined,
+  }
   const consent = createConsent({
     choices: () => Promise.resolve(choices?.()),
     stepUps,
@@ -248,6 +253,8 @@ export const createWorld = async ({
       blocks,
       limit,
       record,
+      policy: openPolicy,
+      mayStillSignIn: (person) => person,
     }),
     ...createIssuedTokens({ runtime, directory, clients, grants, tokens, limit, record }),
   }

@@ -1,4 +1,5 @@
 // Access rules: whom they name, what they name, and whether they say anything. No rule is ever ignored.
+import { serviceAccounts } from '../../kit/records.ts'
 import { permissions } from '../access-keys.ts'
 import { didYouMean } from '../shape.ts'
 import { type Path, keyText, printable } from '../tree.ts'
@@ -33,6 +34,9 @@ const isRuledService = (draft: RawConfig, id: string): boolean => {
 const ruledServices = (draft: RawConfig): readonly string[] =>
   draft.keys('mcp_services').filter((id) => isRuledService(draft, id))
 
+/** Whether any access rules are written, which then hold for every service. */
+export const hasRules = (draft: RawConfig): boolean => draft.has('access') || ruledServices(draft).length > 0
+
 const allRules = (draft: RawConfig): readonly StatedRule[] => [
   ...rulesIn(draft, ['access'], undefined),
   ...ruledServices(draft).flatMap((id) => rulesIn(draft, sectionOf(id), id)),
@@ -57,6 +61,15 @@ const signInMethods = (draft: RawConfig): readonly string[] => {
   return draft.positions('local_users').length > 0 || ids.length === 0 ? [...ids, 'local'] : ids
 }
 
+/** Service accounts are named with their provider, wherever people are named by their sign-in method. */
+const isAccounts = (draft: RawConfig, provider: string): boolean =>
+  provider === serviceAccounts && draft.keys('service_accounts').length > 0
+
+const accountGroups = (draft: RawConfig): readonly string[] =>
+  draft
+    .keys('service_accounts')
+    .flatMap((id) => draft.texts('service_accounts', id, 'groups').map(({ value }) => value))
+
 const localGroups = (draft: RawConfig): readonly string[] => {
   const users = draft.positions('local_users')
   // The built-in user's, where there is no other.
@@ -69,6 +82,13 @@ const groupFault = (draft: RawConfig, name: string, said: string): string | unde
   if (declared.includes(name)) return undefined
   const methods = signInMethods(draft)
   const at = name.indexOf(':')
+  if (isAccounts(draft, name.slice(0, at))) {
+    const groups = accountGroups(draft)
+    const group = name.slice(at + 1)
+    return groups.includes(group)
+      ? undefined
+      : `${said} is a group of no entry in service_accounts${didYouMean(group, groups)}`
+  }
   const qualified = at > 0 && methods.includes(name.slice(0, at))
   if (!qualified && methods.length > 1)
     return `${said} is in no \`access.groups\`, and there are several sign-in methods: write ${methods.map((id) => `"${id}:${printable(name)}"`).join(' or ')}, or declare the group${didYouMean(name, declared)}`
@@ -83,6 +103,12 @@ const personFault = (draft: RawConfig, name: string, said: string): string | und
   const methods = signInMethods(draft)
   if (at > 0) {
     const id = name.slice(0, at)
+    if (isAccounts(draft, id)) {
+      const known = draft.keys('service_accounts')
+      return known.includes(name.slice(at + 1))
+        ? undefined
+        : `${said} is not in service_accounts${didYouMean(name.slice(at + 1), known)}`
+    }
     return methods.includes(id)
       ? undefined
       : `${said} names an unknown sign-in method (configured: ${methods.map((one) => printable(one)).join(', ')})${didYouMean(id, methods)}`
@@ -139,6 +165,7 @@ const declaredGroups: Rule = (draft, report) => {
       report.key(path, 'has no members: set `members` or `from`')
     for (const id of from) {
       const at: Path = [...path, 'from', id]
+      if (isAccounts(draft, id)) continue
       if (!methods.includes(id))
         report.key(
           at,

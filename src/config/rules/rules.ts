@@ -6,6 +6,7 @@ import { accessRules, isOpenEscape, openEscape } from './access.ts'
 import type { RawConfig, Rule } from './draft.ts'
 import { addressRules, hostRules } from './network.ts'
 import { clientRules, peopleRules, secretRules } from './people.ts'
+import { serviceAccountRules } from './service-accounts.ts'
 import { commandRules, serviceRules } from './services.ts'
 import { upstreamRules } from './upstream-auth.ts'
 
@@ -143,6 +144,7 @@ export const rules: readonly Rule[] = [
   ...commandRules,
   ...hostRules,
   ...clientRules,
+  ...serviceAccountRules,
   ...accessRules,
   ...limitRules,
   ...workersRules,

@@ -1,0 +1,90 @@
+// Service accounts, and the clients that act as them: what a client may ask the token endpoint for, and whether the
+// account that it names is there.
+import { serviceAccounts } from '../../kit/records.ts'
+import { didYouMean } from '../shape.ts'
+import { type Path, printable } from '../tree.ts'
+import { hasRules } from './access.ts'
+import type { RawConfig, Report, Rule } from './draft.ts'
+
+const grantsOf = (draft: RawConfig, id: string): readonly string[] =>
+  draft.has('clients', id, 'grant_types')
+    ? draft.texts('clients', id, 'grant_types').map(({ value }) => value)
+    : ['authorization_code', 'refresh_token']
+
+/** Whether a client has redirect URIs exactly where its people come back to it. */
+const redirects = (draft: RawConfig, report: Report, path: Path, grants: readonly string[]): void => {
+  if (draft.lost(...path, 'redirect_uris') || draft.lost(...path, 'grant_types')) return
+  const count = draft.texts(...path, 'redirect_uris').length
+  const uses = grants.includes('authorization_code')
+  if (uses && count === 0 && !draft.misspelt(...path, 'redirect_uris'))
+    report.key(path, 'needs redirect_uris, because grant_types has authorization_code')
+  if (!uses && count > 0)
+    report.key(
+      [...path, 'redirect_uris'],
+      'has no effect, because grant_types does not have authorization_code: add it, or remove this key',
+    )
+  if (!uses && grants.includes('refresh_token'))
+    report.fault(
+      [...path, 'grant_types'],
+      'has refresh_token without authorization_code: only users’ grants have refresh tokens',
+    )
+}
+
+/** Whether a client names an account exactly where it acts as one, and proves who it is then. */
+const account = (draft: RawConfig, report: Report, path: Path, grants: readonly string[]): void => {
+  const at = [...path, 'service_account']
+  const uses = grants.includes('client_credentials')
+  const named = draft.text(...at)
+  if (!uses) {
+    if (named !== undefined)
+      report.key(at, 'has no effect, because grant_types does not have client_credentials: add it')
+    return
+  }
+  if (draft.text(...path, 'token_endpoint_auth_method') === 'none')
+    report.key(
+      [...path, 'grant_types'],
+      'has client_credentials, for which the client must authenticate: set token_endpoint_auth_method to client_secret_basic, client_secret_post or private_key_jwt',
+    )
+  const known = draft.keys('service_accounts')
+  if (named === undefined) {
+    if (!draft.lost(...at) && !draft.misspelt(...at))
+      report.key(path, 'needs service_account, because grant_types has client_credentials')
+  } else if (!known.includes(named) && !draft.misspelt('service_accounts'))
+    report.fault(
+      at,
+      `names "${printable(named)}", which is not in service_accounts${didYouMean(named, known)}`,
+    )
+}
+
+const clientGrants: Rule = (draft, report) => {
+  for (const id of draft.keys('clients')) {
+    const path = ['clients', id]
+    const grants = grantsOf(draft, id)
+    redirects(draft, report, path, grants)
+    account(draft, report, path, grants)
+  }
+}
+
+const accounts: Rule = (draft, report) => {
+  if (draft.keys('oauth_providers').includes(serviceAccounts))
+    report.key(['oauth_providers', serviceAccounts], 'is reserved for service accounts: use another ID')
+  const services = draft.keys('mcp_services')
+  const ruled = hasRules(draft)
+  for (const id of draft.keys('service_accounts')) {
+    const path = ['service_accounts', id]
+    for (const { value, path: at } of draft.texts(...path, 'services'))
+      if (value !== '*' && !services.includes(value))
+        // It may be added while the gateway runs.
+        report.warn(
+          at,
+          `names "${printable(value)}", which is not in mcp_services${didYouMean(value, services)}`,
+        )
+    if (!ruled && draft.has(...path, 'permissions'))
+      report.key(
+        [...path, 'permissions'],
+        'cannot be enforced without access rules, which say what each tool needs: add `access`, or remove this key',
+      )
+  }
+}
+
+export const serviceAccountRules: readonly Rule[] = [clientGrants, accounts]

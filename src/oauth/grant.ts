@@ -1,0 +1,105 @@
+// A grant as it is kept: one person's, or one service account's, permission for one client at one resource.
+import type { Consented, Person } from '../ports/people.ts'
+
+/** `client_credentials`: of a client that acts as a service account; no person is in front of it. */
+export type GrantKind = 'client_credentials'
+
+/** What a grant remembers of its refresh tokens. Members that 0.1.0 did not write may be absent. */
+export interface Rotation {
+  /** The newest refresh token handed out; nobody has presented it yet. */
+  readonly generation: number
+  /** When each generation was first presented, epoch ms: the newest of them, and those within the grace. */
+  readonly usedAt: Readonly<Record<number, number>>
+  /** From which network (a keyed digest). */
+  readonly usedBy?: Readonly<Record<number, string>>
+  /** The successor of a generation, where that is not the next number. */
+  readonly next?: Readonly<Record<number, number>>
+  /**
+   * Generations that were replaced before anybody used them: by which, and from which network that one was
+   * asked for.
+   */
+  readonly replaced?: Readonly<Record<number, { readonly to: number; readonly by: string }>>
+  /** When and to which network the newest was handed out. */
+  readonly handed?: { readonly at: number; readonly by: string }
+  /**
+   * The root key under which each generation was made: the same parent yields the same successor after a
+   * rotation of roots too.
+   */
+  readonly keyIds: Readonly<Record<number, string>>
+}
+
+export interface Grant extends Rotation {
+  readonly id: string
+  /** How it began; absent: with an authorization code, which only those have. */
+  readonly kind?: GrantKind
+  /**
+   * `code`: allowed, the code not yet exchanged. `live`: tokens are out. `revoked`: nothing of it works any
+   * more.
+   */
+  readonly state: 'code' | 'live' | 'revoked'
+  readonly person: Person
+  readonly clientId: string
+  readonly clientName: string
+  /**
+   * Where the code was sent, and whether the request said so (the token request must then repeat it, RFC 6749
+   * §4.1.3).
+   */
+  readonly redirectUri?: string
+  readonly redirectSent?: boolean
+  readonly resource: string
+  /**
+   * The generation of the service that was consented to; absent in grants of 0.1.0 that were not used since.
+   */
+  readonly serviceGeneration?: string
+  readonly scopes: readonly string[]
+  /** What the person let the app do; absent where the service had no access rules. */
+  readonly consented?: Consented
+  /** PKCE S256 challenge. */
+  readonly challenge?: string
+  readonly codeDigest?: string
+  readonly codeExpiresAt?: number
+  readonly refreshable: boolean
+  /** Goes into every refresh token's MAC, so that none can be computed from the grant's id. */
+  readonly salt: string
+  readonly createdAt: number
+  readonly authTime?: number
+  /**
+   * Of a grant that comes back by itself after it was ended, under the same ID: its tokens name it, so that those from
+   * before the end stay dead.
+   */
+  readonly instance?: string
+  /** ID of the flow that it came of (ports/modules.ts). */
+  readonly flow?: string
+  readonly redeemedAt?: number
+  readonly lastUse?: LastUse
+  readonly revokedReason?: string
+}
+
+/** `at`: up to an hour old. `from`: the network that its tokens were last asked for from. */
+export interface LastUse {
+  readonly at: number
+  readonly from?: string
+}
+
+/** A grant as it was read, with the version a change must find. */
+export interface ReadGrant {
+  readonly grant: Grant
+  readonly mark: string
+}
+
+export type NewGrant = Pick<
+  Grant,
+  | 'person'
+  | 'clientId'
+  | 'clientName'
+  | 'redirectUri'
+  | 'redirectSent'
+  | 'resource'
+  | 'serviceGeneration'
+  | 'scopes'
+  | 'consented'
+  | 'challenge'
+  | 'refreshable'
+  | 'authTime'
+  | 'flow'
+>
