@@ -11,7 +11,7 @@ import {
   namedOf,
   needOrDenial,
 } from './policy/decide.ts'
-import { aboutResources, general, generalNotifications } from './policy/policy.ts'
+import { aboutResources, general, generalNotifications } from './policy/asked.ts'
 import { type AccessRule, type PolicyCaller, type ServiceRules, isAbout, rulesOf } from './policy/rules.ts'
 import { withStored } from './policy/stored-rules.ts'
 import type { Denied, StoredRule, Subject, ToolHint, Verdict } from './ports/policy.ts'

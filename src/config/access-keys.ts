@@ -136,6 +136,27 @@ const pinning = z
   )
   .meta({ 'x-words': pinModes })
 
+const serverAsk = (what: string) =>
+  z.enum(['allow', 'deny']).optional().describe(`${what} Default: \`allow\`.`)
+
+const fromServer = z
+  .strictObject({
+    sampling: serverAsk('Asking the app’s language model to write something (`sampling/createMessage`).'),
+    elicitation: serverAsk('Asking the user a question, or to open a URL (`elicitation/create`).'),
+    roots: serverAsk('Asking for the folders that the app works in (`roots/list`).'),
+  })
+  .optional()
+  .describe(
+    'What the MCP server may ask of apps. For `deny`, the server is told that the app cannot do that. If it asks nevertheless, it gets an error, and the app does not see the request. Requests that MCP does not define are answered in the same way as soon as one of these is denied.',
+  )
+
+const instructions = z
+  .enum(['pass', 'drop'])
+  .optional()
+  .describe(
+    'Whether apps get the instructions of the MCP server, a text for their language model. Default: `pass`.',
+  )
+
 export const serviceAccessKeys = z
   .strictObject({
     ...whoKeys,
@@ -177,6 +198,8 @@ export const serviceAccessKeys = z
       .describe(
         'Request methods beyond those of MCP that the server accepts, for callers with the permission `execute`.',
       ),
+    from_server: fromServer,
+    instructions,
     pinning,
   })
   .optional()

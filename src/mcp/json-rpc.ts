@@ -48,7 +48,7 @@ const paramsMembers = names(
     'requestState',
     'inputResponses',
   ],
-  ...['protocolVersion', 'clientInfo', 'capabilities'],
+  ...['protocolVersion', 'clientInfo', 'capabilities', 'notifications'],
 )
 const refMembers = names('type', 'name', 'uri')
 const metaMembers = names(

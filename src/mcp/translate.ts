@@ -193,6 +193,20 @@ export const isLevel = (level: unknown): level is string =>
 export const isLevelWanted = (level: unknown, wanted: string): boolean =>
   levels.indexOf(String(level)) >= levels.indexOf(wanted)
 
+/** Longest that a result for one caller alone may be kept, ms. */
+const mostTtlMs = 60_000
+
+/** What the access rules let one caller read is for that caller alone (2026-07-28 server/utilities/caching). */
+export const privateResult = (result: Rpc): Rpc => {
+  if (!('cacheScope' in result) && !('ttlMs' in result)) return result
+  const { ttlMs } = result
+  return {
+    ...result,
+    cacheScope: 'private',
+    ttlMs: Math.min(typeof ttlMs === 'number' && ttlMs >= 0 ? ttlMs : 0, mostTtlMs),
+  }
+}
+
 // Subscriptions (2026-07-28 basic/patterns/subscriptions).
 
 /** Notifications of list changes, with their names in the filter of a subscription and in capabilities. */

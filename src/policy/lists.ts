@@ -1,6 +1,7 @@
 // What a caller is shown of a list (MCP tools/list, prompts/list, resources/list, resources/templates/list): what
 // it may use. Pages are trimmed one by one, and cursors stay as they are.
 import { isRecord } from '../mcp/json-rpc.ts'
+import { privateResult } from '../mcp/translate.ts'
 import type { Trim } from '../ports/call.ts'
 import type { LearnTools, PinnedItem, Subject, ToolHint, LearnedTool } from '../ports/policy.ts'
 
@@ -80,20 +81,6 @@ const withoutHiddenUi = (item: Item, isShown: (subject: Subject) => boolean): It
   }
 }
 
-/** Longest that a trimmed list may be kept by its caller, ms. */
-const mostTtlMs = 60_000
-
-/** What a caller keeps is its own alone (2026-07-28, caching of results). */
-const cacheable = (result: Item): Item => {
-  if (!('cacheScope' in result) && !('ttlMs' in result)) return result
-  const { ttlMs } = result
-  return {
-    ...result,
-    cacheScope: 'private',
-    ttlMs: Math.min(typeof ttlMs === 'number' && ttlMs >= 0 ? ttlMs : 0, mostTtlMs),
-  }
-}
-
 /** Looks at a list for definitions that are pinned; undefined for a list of something else. */
 export type LookAtList = (
   member: string,
@@ -123,5 +110,5 @@ export const createTrim =
       const kept = items.filter((item) => !isHeld(item) && isShown(subject(nameOf(item), hint(item))))
       shown[member] = member === 'tools' ? kept.map((item) => withoutHiddenUi(item, isShown)) : kept
     }
-    return Object.keys(shown).length === 0 ? result : cacheable({ ...result, ...shown })
+    return Object.keys(shown).length === 0 ? result : privateResult({ ...result, ...shown })
   }

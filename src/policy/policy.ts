@@ -2,14 +2,12 @@
 import type { Config } from '../config/schema.ts'
 import { levelsUpTo } from '../kit/levels.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
-import { isRecord } from '../mcp/json-rpc.ts'
 import type { Audit } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type {
+  AnswerRules,
   Arguments,
   Denied,
-  JudgedMessage,
-  MessageFacts,
   Permission,
   Policy,
   ServicePolicy,
@@ -35,6 +33,7 @@ import {
   verdictOf,
   withinConsent,
 } from './decide.ts'
+import { anyArguments, askedBy, noArguments, service } from './asked.ts'
 import { createTrim } from './lists.ts'
 import { choicesOf, consentedPermissions, judgeByConsent } from './choices.ts'
 import { createPinRecords } from './pin-records.ts'
@@ -45,6 +44,7 @@ import {
   type ServiceAccess,
   type ServiceRules,
   isAbout,
+  answerRulesOf,
   isRuling,
   rulesOf,
 } from './rules.ts'
@@ -188,101 +188,16 @@ export const createDecide = (rules: ServiceRules): Decide => {
   })
 }
 
-/** What everybody with any right at a service may ask. */
-export const general: ReadonlySet<string | undefined> = new Set([
-  'initialize',
-  'server/discover',
-  'ping',
-  'logging/setLevel',
-  'tools/list',
-  'prompts/list',
-  'resources/list',
-  'resources/templates/list',
-  // A task is named by an id that only whoever made it was told.
-  'tasks/get',
-  'tasks/update',
-  'tasks/cancel',
-  'tasks/result',
-])
-
-export const generalNotifications: ReadonlySet<string | undefined> = new Set([
-  'notifications/initialized',
-  'notifications/cancelled',
-  'notifications/progress',
-  'notifications/roots/list_changed',
-])
-
-export const aboutResources: ReadonlySet<string | undefined> = new Set([
-  'resources/read',
-  'resources/subscribe',
-  'resources/unsubscribe',
-])
-
-const service: Subject = { kind: 'service' }
-const noArguments = (): Arguments => undefined
-const anyArguments = (): Arguments => 'list'
-
-/** What one message asks for; several where it names several. */
-interface Asked {
-  readonly subjects: readonly Subject[]
-  readonly args: () => Arguments
-}
-
-const resourceOf = (uri: string): Subject =>
-  uri.includes('{') ? { kind: 'template', template: uri } : { kind: 'resource', uri }
-
-/** A name that is none asks for what nobody may. */
-const textIn = (value: unknown): string => (typeof value === 'string' ? value : '')
-
-const completed = (ref: unknown): Subject => {
-  if (!isRecord(ref)) return { kind: 'prompt', name: '' }
-  return ref['type'] === 'ref/resource'
-    ? resourceOf(textIn(ref['uri']))
-    : { kind: 'prompt', name: textIn(ref['name']) }
-}
-
-/** The URIs whose changes a subscription is to tell (2026-07-28 subscriptions/listen). */
-const listenedTo = (params: Readonly<Record<string, unknown>>): readonly Subject[] => {
-  const { notifications } = params
-  const uris = isRecord(notifications) ? notifications['resourceSubscriptions'] : undefined
-  return Array.isArray(uris) ? uris.map((uri) => ({ kind: 'resource', uri: textIn(uri) })) : []
-}
-
-const argumentsIn =
-  (facts: MessageFacts): Asked['args'] =>
-  () => {
-    const { arguments: args } = facts.params()
-    return isRecord(args) ? args : undefined
-  }
-
-const askedBy = (
-  { kind, method, name }: JudgedMessage,
-  facts: MessageFacts,
-  { exact, unlisted }: ServiceRules,
-): Asked | Denied => {
-  const one = (subject: Subject, args = noArguments): Asked => ({ subjects: [subject], args })
-  if (kind === 'response' || general.has(method)) return one(service)
-  if (kind === 'notification')
-    return generalNotifications.has(method) ? one(service) : { allowed: false, code: 'policy.notification' }
-  if (method === 'tools/call') {
-    const tool = textIn(name)
-    const known = facts.tool(tool)
-    if (!known && !exact.has(tool) && unlisted === 'refuse')
-      return { allowed: false, code: 'policy.unlisted' }
-    return one({ kind: 'tool', name: tool, hint: known?.hint }, argumentsIn(facts))
-  }
-  if (method === 'prompts/get') return one({ kind: 'prompt', name: textIn(name) }, argumentsIn(facts))
-  if (aboutResources.has(method)) return one({ kind: 'resource', uri: textIn(name) })
-  if (method === 'completion/complete') return one(completed(facts.params()['ref']))
-  if (method === 'subscriptions/listen')
-    return { subjects: [service, ...listenedTo(facts.params())], args: noArguments }
-  return one({ kind: 'method', name: method ?? '' })
-}
-
 const open: Verdict = { allowed: true, rule: 'access', need: 'read' }
 
-/** `rules`: undefined where none are written, and definitions are pinned all the same. */
-const createServicePolicy = (rules: ServiceRules | undefined, pins: Pins | undefined): ServicePolicy => {
+/** What is written for one service; without rules everybody may use everything. */
+interface Written {
+  readonly rules: ServiceRules | undefined
+  readonly pins: Pins | undefined
+  readonly answers: AnswerRules | undefined
+}
+
+const createServicePolicy = ({ rules, pins, answers }: Written): ServicePolicy => {
   const decided = rules && createDecide(rules)
   const decide: Decide | (() => Verdict) = decided ?? (() => open)
   const byRules: ServicePolicy['judge'] = (principal, message, facts) => {
@@ -291,27 +206,29 @@ const createServicePolicy = (rules: ServiceRules | undefined, pins: Pins | undef
     if (!entered.allowed || !rules) return entered
     const asked = askedBy(message, facts, rules)
     if ('allowed' in asked) return asked
+    const { subjects, args, partly } = asked
     let verdict: Verdict = entered
-    for (const subject of asked.subjects) {
-      verdict = decide(principal, subject, asked.args)
-      if (!verdict.allowed) return verdict
+    for (const subject of subjects) {
+      verdict = decide(principal, subject, args)
+      if (verdict.allowed === (partly === true)) return verdict
     }
     return verdict
   }
   const known = pins ? judgeByPins(pins, byRules) : byRules
+  const isShown = (principal: Principal | undefined, subject: Subject): boolean => {
+    const verdict = decide(principal, subject, anyArguments)
+    return rules ? withinConsent(verdict, principal, subject, 'list').allowed : verdict.allowed
+  }
   return {
     pins,
+    answers,
+    isReadable: (principal, uri) => decide(principal, { kind: 'resource', uri }, noArguments).allowed,
     judge: rules ? judgeByConsent(known) : known,
     judgeConnection: (principal) => decide(principal, service, noArguments),
     permissions: (principal) => consentedPermissions(principal, decided?.permissions(principal)),
     ...(rules && { choices: (by, tools) => choicesOf(rules, by, tools) }),
-    trim: (principal: Principal | undefined, learn) => {
-      const isShown = (subject: Subject): boolean => {
-        const verdict = decide(principal, subject, anyArguments)
-        return rules ? withinConsent(verdict, principal, subject, 'list').allowed : verdict.allowed
-      }
-      return createTrim(isShown, learn, pins?.look(principal))
-    },
+    trim: (principal, learn) =>
+      createTrim((subject) => isShown(principal, subject), learn, pins?.look(principal)),
   }
 }
 
@@ -394,7 +311,8 @@ export const createPolicy = ({ runtime, record, config: written, services, store
         return before.policy
       const pins = pinsOf(service, generation, section, before)
       const rules = isRuling(section) || isRuled(written()) ? rulesOf(now, id, section) : undefined
-      const policy = rules || pins ? createServicePolicy(rules, pins) : undefined
+      const answers = answerRulesOf(section, rules !== undefined)
+      const policy = rules || pins || answers ? createServicePolicy({ rules, pins, answers }) : undefined
       made.set(id, { config: now, section, generation, pins, policy })
       return policy
     },

@@ -5,7 +5,7 @@ import { higherOf, ladder } from '../kit/levels.ts'
 import { serviceAccounts } from '../kit/records.ts'
 import { isClientOfDomain, isDocumentClient } from '../kit/urls.ts'
 import type { Person, Principal } from '../ports/people.ts'
-import type { Permission } from '../ports/policy.ts'
+import type { AnswerRules, Permission } from '../ports/policy.ts'
 import { type Condition, type ConditionInput, conditionsOf } from './conditions.ts'
 import { type Glob, globOf, isLiteral, matches } from './globs.ts'
 
@@ -63,17 +63,27 @@ export type AccessConfig = Pick<Config, 'access' | 'clients' | 'oauth_providers'
 type Access = NonNullable<Config['access']>
 export type ServiceAccess = ServiceConfig['access']
 
-/** A section that only pins definitions says nothing about who may do what. */
+/** A section that is only about what the server says rules nobody out. */
 export const isRuling = (section: ServiceAccess): section is NonNullable<ServiceAccess> => {
   if (!section) return false
-  const { pinning, allow, deny, tools, methods, unmarked, unlisted, ...others } = section
+  const { pinning, from_server, instructions, allow, deny, tools, methods, unmarked, unlisted, ...others } =
+    section
   return (
-    pinning === undefined ||
+    [pinning, from_server, instructions].every((about) => about === undefined) ||
     [allow, deny, methods, Object.keys(tools)].some((list) => list.length > 0) ||
     unmarked !== 'execute' ||
     unlisted !== 'refuse' ||
     Object.values(others).some((value) => value !== undefined)
   )
+}
+
+const serverAsks = ['sampling', 'elicitation', 'roots'] as const
+
+/** What is written about the messages of a server; undefined: all of them pass. `ruled`: there are access rules. */
+export const answerRulesOf = (section: ServiceAccess, ruled: boolean): AnswerRules | undefined => {
+  const denied = new Set(serverAsks.filter((ask) => section?.from_server?.[ask] === 'deny'))
+  const dropsInstructions = section?.instructions === 'drop'
+  return ruled || denied.size > 0 || dropsInstructions ? { denied, dropsInstructions } : undefined
 }
 
 type WrittenRule = Access['allow'][number] & Access['deny'][number]

@@ -109,6 +109,8 @@ export type Trim = (result: Readonly<Record<string, unknown>>) => Readonly<Recor
 export interface ListAnswers {
   /** Rewrites each; an answer that cannot be read then never reaches the caller. */
   readonly trim?: Trim | undefined
+  /** The list that every result must hold. */
+  readonly expects?: string | undefined
   /** Hears each list of tools as the server said it. */
   readonly learn?: ((result: Readonly<Record<string, unknown>>) => void) | undefined
   /** The server said on a stream that a list of its has changed. */

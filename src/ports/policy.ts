@@ -180,8 +180,22 @@ export interface PinAdmin {
   block(service: Service, pin: Pick<ListedPin, 'kind' | 'name'>, by: string): Promise<void>
 }
 
+/** What a server may ask of clients (MCP client features). */
+export type ServerAsk = 'sampling' | 'elicitation' | 'roots'
+
+/** What holds for the messages of a server besides its lists. */
+export interface AnswerRules {
+  /** What it is told that clients do not have, and what is answered for them. */
+  readonly denied: ReadonlySet<ServerAsk>
+  readonly dropsInstructions: boolean
+}
+
 /** The rules of one service. */
 export interface ServicePolicy {
+  /** Absent: they pass as they come. */
+  readonly answers?: AnswerRules | undefined
+  /** Whether the caller may read the resource, and so hear that it has changed. */
+  isReadable(principal: Principal | undefined, uri: string): boolean
   /** Absent: its definitions are not pinned. */
   readonly pins?: ServicePins | undefined
   /** `policy.unlisted`: nobody knows such a tool; asked again after its list was read, it may be another one. */

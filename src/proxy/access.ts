@@ -20,7 +20,7 @@ import type {
 import type { Service } from '../ports/services.ts'
 import type { CallMessage, PermittedCall, ReadCall, Step, StepResult } from './admitted-call.ts'
 import { type AskServer, readList, readPins } from './own-lists.ts'
-import { type PartialCallDeps, keepAllowed } from './partial-call.ts'
+import { type PartialCallDeps, keepAllowed, limitCall } from './partial-call.ts'
 import type { EndForConsentDeps } from './upstream-credential.ts'
 
 // The tools that servers have said they have: what is on no list is not called, so that no spelling of a name
@@ -322,10 +322,18 @@ const createCheck = (deps: AccessDeps) => {
   if (!policy) return (): StepResult => undefined
   const denial = createDenial(policy)
   const check = createEnforcement(deps, policy)
+  const decided = (rules: ServicePolicy, call: ReadCall, verdicts: readonly Verdict[]) => {
+    const goOn = (end: StepResult): StepResult => {
+      if (end === undefined) limitCall(rules, call)
+      return end
+    }
+    const end = check(call, verdicts)
+    return end instanceof Promise ? end.then(goOn) : goOn(end)
+  }
   const judgeBy = (rules: ServicePolicy, call: ReadCall): StepResult | Promise<StepResult> => {
     const verdicts = judgeMessages(rules, call, catalog)
-    if (!verdicts.some(isUnlisted)) return check(call, verdicts)
-    return catalog.refresh(call).then(() => check(call, judgeMessages(rules, call, catalog)))
+    if (!verdicts.some(isUnlisted)) return decided(rules, call, verdicts)
+    return catalog.refresh(call).then(() => decided(rules, call, judgeMessages(rules, call, catalog)))
   }
   const judge = (call: ReadCall): StepResult | Promise<StepResult> => {
     const { address, principal, envelope } = call

@@ -8,7 +8,7 @@ import type { ListAnswers } from '../ports/call.ts'
 export const mostRead = 8_388_608
 
 /** The members of a result that hold lists. */
-const listMembers = ['tools', 'prompts', 'resources', 'resourceTemplates'] as const
+const listMembers: readonly string[] = ['tools', 'prompts', 'resources', 'resourceTemplates']
 const namesOf = (names: readonly string[]): ReadonlyMap<string, string> =>
   new Map(names.map((name) => [foldName(name), name]))
 const messageNames = namesOf(['jsonrpc', 'id', 'method', 'params', 'result', ...listMembers])
@@ -28,13 +28,14 @@ const checkSpelling = (value: Rpc, exact: ReadonlyMap<string, string>): void => 
   }
 }
 
-const rewriteResult = (message: Rpc, { trim, learn }: ListAnswers): Rpc => {
+const rewriteResult = (message: Rpc, { trim, learn, expects }: ListAnswers): Rpc => {
   const { result } = message
   if (!isRecord(result)) throw unreadable('a result that is no object')
   checkSpelling(result, resultNames)
   const lists = listMembers.filter((name) => Object.hasOwn(result, name))
   for (const name of lists)
     if (!Array.isArray(result[name])) throw unreadable(`a list of ${name} that is no array`)
+  if (expects !== undefined && !lists.includes(expects)) throw unreadable(`a result without ${expects}`)
   if (lists.includes('tools')) learn?.(result)
   return trim && lists.length > 0 ? { ...message, result: trim(result) } : message
 }
@@ -182,7 +183,16 @@ const withDenied = (text: string, denied: readonly string[]): string => {
   return `[${[...(inner?.trim() ? [inner] : []), ...denied].join(',')}]`
 }
 
-export const createWholeReading = (lists: ListAnswers): ListReader => {
+/** `orNothing`: of what cannot be read nothing is passed on, and the answer stands. */
+export const createWholeReading = (lists: ListAnswers, orNothing = false): ListReader => {
+  const rewritten = (text: string): string => {
+    try {
+      return rewriteMessages(text, lists) ?? text
+    } catch (error) {
+      if (orNothing) return ''
+      throw error
+    }
+  }
   const pieces: Uint8Array[] = []
   let size = 0
   return {
@@ -195,7 +205,7 @@ export const createWholeReading = (lists: ListAnswers): ListReader => {
     end() {
       const decoder = new TextDecoder()
       const text = pieces.map((piece) => decoder.decode(piece, { stream: true })).join('') + decoder.decode()
-      const shown = text.trim() === '' ? '' : (rewriteMessages(text, lists) ?? text)
+      const shown = text.trim() === '' ? '' : rewritten(text)
       return lists.denied ? withDenied(shown, lists.denied) : shown
     },
   }

@@ -254,7 +254,9 @@ export const createBodyFilter = (
   const rewriter =
     lists && isRewriting(lists)
       ? createRewriter(
-          head.events ? createEventReading(lists) : createWholeReading(lists),
+          head.events
+            ? createEventReading(lists)
+            : createWholeReading(lists, head.status >= 400 && !lists.expects),
           !head.events,
           events,
         )

@@ -4,10 +4,11 @@ import { type Rpc, isRecord } from '../mcp/json-rpc.ts'
 import type { Head, ListAnswers, Trim } from '../ports/call.ts'
 import type { Audit } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
-import type { Policy } from '../ports/policy.ts'
+import type { Policy, ServicePolicy } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { ToolCatalog } from './access.ts'
+import { type ReplyToServer, createMessageFilter } from './server-messages.ts'
 
 /** What a caller is to see of the lists of a service; undefined: all of it. */
 export type TrimFor = (call: {
@@ -17,11 +18,12 @@ export type TrimFor = (call: {
   readonly head?: Pick<Head, 'requestId' | 'ip'> | undefined
 }) => Trim | undefined
 
-const listMethods: ReadonlySet<string | undefined> = new Set([
-  'tools/list',
-  'prompts/list',
-  'resources/list',
-  'resources/templates/list',
+/** With the member of the result that holds the list. */
+const listMethods: ReadonlyMap<string | undefined, string> = new Map([
+  ['tools/list', 'tools'],
+  ['prompts/list', 'prompts'],
+  ['resources/list', 'resources'],
+  ['resources/templates/list', 'resourceTemplates'],
 ])
 
 const asksForList = ({ envelope }: AdmittedCall): boolean => {
@@ -102,7 +104,7 @@ const firstMethod = ({ envelope }: AdmittedCall): string | undefined =>
   envelope?.batch === false ? envelope.messages[0]?.method : undefined
 
 const lengthsOf = (result: Readonly<Record<string, unknown>>): number =>
-  ['tools', 'prompts', 'resources', 'resourceTemplates']
+  [...listMethods.values()]
     .map((member) => result[member])
     .reduce((sum: number, list) => sum + (Array.isArray(list) ? list.length : 0), 0)
 
@@ -135,21 +137,38 @@ export const trimByBoth =
     return before && after ? (result) => after(before(result)) : (before ?? after)
   }
 
-/** Whether definitions of this service are held to what they were: asked for every call, and so beside its lists. */
-export const isPinnedBy =
+/** The rules of a service, if there are any: asked for every call, and so beside its lists. */
+export const policyOf =
   (policy: Policy | undefined) =>
-  (service: Service): boolean =>
-    policy?.services.ruled === true && policy.of(service)?.pins !== undefined
+  (service: Service): ServicePolicy | undefined =>
+    policy?.services.ruled === true ? policy.of(service) : undefined
 
 /** The tools that are known, and what callers see of lists (absent: all of them). */
 export interface ListAccess {
   readonly catalog: ToolCatalog
   readonly trim: TrimFor | undefined
-  /** Whether it must be heard wherever the server says that its lists have changed. */
-  readonly isPinned: (service: Service) => boolean
+  readonly rulesOf: (service: Service) => ServicePolicy | undefined
+  /** Answers the server of this call in place of its client. */
+  readonly replyOf: (call: AdmittedCall) => ReplyToServer
 }
 
-export const createLists = ({ trim: trimFor, catalog, isPinned }: ListAccess): Lists => {
+const noMethods: readonly undefined[] = []
+
+/** Undefined for most calls. */
+const messageOf = (
+  rules: ServicePolicy | undefined,
+  call: AdmittedCall,
+  listens: boolean,
+  replyOf: ListAccess['replyOf'],
+): ListAnswers['message'] => {
+  // What a client of HTTP+SSE hears has been read as the answer to a call of its own.
+  if (!rules?.answers || call.address.transport === 'sse') return undefined
+  const { principal, modern, envelope } = call
+  const methods = envelope?.messages.map(({ method }) => method) ?? noMethods
+  return createMessageFilter(rules, { principal, modern, methods, listens }, replyOf(call))
+}
+
+export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf }: ListAccess): Lists => {
   const tools = createRepeatableTools()
   /** For a stream of which nothing is trimmed: one for all streams of a service, because they may be many. */
   const heard = new WeakMap<Service, ListAnswers>()
@@ -167,20 +186,32 @@ export const createLists = ({ trim: trimFor, catalog, isPinned }: ListAccess): L
     ({ address, body }: AdmittedCall): NonNullable<ListAnswers['learn']> =>
     (result) =>
       tools.learn(address.service, result['tools'] as readonly unknown[], isFirstPage(body))
+  /** What is read of the answer before it is passed on. `lasts`: lists may come on it that nobody asked for. */
+  const readOf = (
+    call: AdmittedCall,
+    rules: ServicePolicy | undefined,
+    { listens, lasts }: { readonly listens: boolean; readonly lasts: boolean },
+  ): ListAnswers | undefined => {
+    const trim = trimOf(call, lasts, trimFor)
+    const message = messageOf(rules, call, listens, replyOf)
+    if (!trim && !message) return undefined
+    return { trim, message, expects: trim && !listens ? listMethods.get(firstMethod(call)) : undefined }
+  }
   const answersOf = (call: AdmittedCall): ListAnswers | undefined => {
     const { service } = call.address
+    const first = firstMethod(call)
     // A stream that is taken up again brings what was answered on another one (2025-11-25 transports,
     // resumability).
     const listens = call.head.method === 'GET' || call.inbound.resume !== undefined
-    const trim = trimOf(call, listens, trimFor)
-    const hears = listens || isPinned(service)
+    const lasts = listens || first === 'subscriptions/listen'
+    const rules = rulesOf(service)
+    const read = readOf(call, rules, { listens, lasts })
     if (call.upstream.kind !== 'http')
-      return trim || isPinned(service) ? { trim, changed: changedOf(service) } : undefined
-    const first = firstMethod(call)
+      return read || rules?.pins ? { ...read, changed: changedOf(service) } : undefined
     const learn = first === 'tools/list' ? learnOf(call) : undefined
-    const changed = hears || first === 'subscriptions/listen' ? changedOf(service) : undefined
-    if (changed && !trim && !learn) return heard.get(service)
-    return trim || learn ? { trim, learn, changed } : undefined
+    const changed = lasts || rules?.pins ? changedOf(service) : undefined
+    if (read || learn) return { ...read, learn, changed }
+    return changed && heard.get(service)
   }
   return {
     tools,

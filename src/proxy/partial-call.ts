@@ -1,9 +1,11 @@
 // A call that goes on in part: what its server hears of it after the access rules have judged each message.
 import { utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { envelopeOf } from '../mcp/envelope.ts'
-import { isRecord, parseExactText } from '../mcp/json-rpc.ts'
+import { type Envelope, envelopeOf } from '../mcp/envelope.ts'
+import { foldName, isRecord, metaOf, paramsOf, parseExactText } from '../mcp/json-rpc.ts'
+import { metaKeys } from '../mcp/revisions.ts'
 import type { Audit } from '../ports/modules.ts'
+import type { ServicePolicy } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { CallMessage, PermittedCall } from './admitted-call.ts'
 import { refusalResponse, refusedCall } from './outcome.ts'
@@ -23,14 +25,16 @@ const messagesIn = (call: CallMessage): readonly Message[] => {
   return (Array.isArray(value) ? (value as readonly unknown[]) : [value]).filter(isRecord)
 }
 
-/** From here on the call says this. */
-const writeMessages = (call: CallMessage, messages: readonly Message[]): void => {
+type Written = { -readonly [Name in keyof CallMessage]: CallMessage[Name] }
+
+/** From here on its server hears this. Answers the value of the body. */
+const writeMessages = (call: CallMessage, messages: readonly Message[]): unknown => {
   const text = JSON.stringify(call.envelope?.batch ? messages : messages[0])
   const value: unknown = JSON.parse(text)
-  const into: { -readonly [Name in keyof CallMessage]: CallMessage[Name] } = call
+  const into: Written = call
   into.body = utf8(text)
-  into.envelope = envelopeOf(value)
   into.json = call.json && { text, value }
+  return value
 }
 
 /**
@@ -67,9 +71,76 @@ export const keepAllowed = (
   })
   call.denied = errors.length > 0 ? errors : undefined
   call.rules = rules?.filter((_, i) => !refusals[i])
-  writeMessages(
-    call,
-    written.filter((_, i) => !refusals[i]),
-  )
+  const kept = written.filter((_, i) => !refusals[i])
+  const into: Written = call
+  into.envelope = envelopeOf(writeMessages(call, kept))
   return undefined
+}
+
+// What a client says of itself and asks for, as far as the rules let the server hear it.
+
+/** Capabilities of a client without what its server may not ask of it. */
+const limited = (capabilities: unknown, denied: ReadonlySet<string>): unknown => {
+  if (!isRecord(capabilities)) return capabilities
+  const { tasks, ...others } = capabilities
+  const left = Object.fromEntries(Object.entries(others).filter(([name]) => !denied.has(foldName(name))))
+  if (!isRecord(tasks)) return tasks === undefined ? left : { ...left, tasks }
+  const { requests, ...rest } = tasks
+  return { ...left, tasks: requests === undefined ? rest : { ...rest, requests: limited(requests, denied) } }
+}
+
+const withoutAsks = (message: Message, denied: ReadonlySet<string>): Message => {
+  const params = paramsOf(message)
+  const meta = metaOf(message)
+  const { [metaKeys.capabilities]: declared } = meta
+  const begins = message['method'] === 'initialize' && params['capabilities'] !== undefined
+  if (!begins && declared === undefined) return message
+  return {
+    ...message,
+    params: {
+      ...params,
+      ...(begins && { capabilities: limited(params['capabilities'], denied) }),
+      ...(declared !== undefined && {
+        _meta: { ...meta, [metaKeys.capabilities]: limited(declared, denied) },
+      }),
+    },
+  }
+}
+
+const watched = foldName('resourceSubscriptions')
+
+/** A subscription without the resources that the caller may not read. */
+const withoutUnreadable = (message: Message, isReadable: (uri: string) => boolean): Message => {
+  const params = paramsOf(message)
+  const { notifications } = params
+  if (message['method'] !== 'subscriptions/listen' || !isRecord(notifications)) return message
+  const left = Object.entries(notifications).flatMap(([name, value]) => {
+    if (foldName(name) !== watched) return [[name, value]]
+    if (name !== 'resourceSubscriptions' || !Array.isArray(value)) return []
+    const uris = value.filter((uri) => typeof uri === 'string' && isReadable(uri))
+    return uris.length === 0 ? [] : [[name, uris]]
+  })
+  return { ...message, params: { ...params, notifications: Object.fromEntries(left) as unknown } }
+}
+
+/** Takes out of a call that may go on what its server is not to hear. What the gateway itself knows of it stays. */
+export const limitCall = (
+  { answers, isReadable }: Pick<ServicePolicy, 'answers' | 'isReadable'>,
+  call: JudgedCall,
+): void => {
+  const { envelope, principal } = call
+  if (!answers || !envelope) return
+  const { denied } = answers
+  const mayAsk = ({ method, meta }: Envelope['messages'][number]): boolean =>
+    denied.size > 0 && (method === 'initialize' || meta?.[metaKeys.capabilities] !== undefined)
+  const concerned = envelope.messages.some(
+    (message) => message.method === 'subscriptions/listen' || mayAsk(message),
+  )
+  if (!concerned) return
+  const messages = messagesIn(call).map((message) =>
+    withoutUnreadable(denied.size > 0 ? withoutAsks(message, denied) : message, (uri) =>
+      isReadable(principal, uri),
+    ),
+  )
+  writeMessages(call, messages)
 }

@@ -14,7 +14,7 @@ import { createAdmission } from './admission.ts'
 import { type AdmitDeps, type SelectUpstream, createAdmit } from './admit.ts'
 import { ownerOf, createBodyBudget, createConcurrencyLimit, createMcpSessions } from './callers.ts'
 import { type MakeCall, createFetchProxy, createMakeCall, headOf } from './fetch.ts'
-import { type ListAccess, type TrimFor, createPolicyTrim, isPinnedBy, trimByBoth } from './lists.ts'
+import { type ListAccess, type TrimFor, createPolicyTrim, policyOf, trimByBoth } from './lists.ts'
 import { createFinish, askedOf } from './outcome.ts'
 import type { ResolveDeps } from './resolve.ts'
 import { createRespond } from './response-sink.ts'
@@ -35,6 +35,9 @@ import {
 import { type KnownTools, createToolCatalog } from './access.ts'
 import { createCredentialRecovery } from './upstream-credential.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
+
+/** How long a server may take for an answer to a request of its own, ms. */
+const replyMs = 10_000
 
 interface ProxyConfig {
   readonly max_concurrent_calls: number
@@ -128,6 +131,24 @@ const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>
   budget: createBodyBudget(runtime.bodyBytes),
 })
 
+/** Answers a server by a call in its session, as the client would. Nobody waits for what it says to that. */
+const createReplyOf =
+  ({ defer }: Pick<Runtime, 'defer'>, ask: MakeInternalCall): ListAccess['replyOf'] =>
+  ({ head, session, inbound }) => {
+    const [version] = inbound.versions
+    return (message) => {
+      const body = JSON.stringify(message)
+      const said = { method: 'POST', session, version, body, message, uncounted: true } as const
+      const sent = ask({ head, path: head.target }, { ...said, signal: AbortSignal.timeout(replyMs) })
+      defer(
+        sent.then(
+          (response) => response.body?.cancel(),
+          () => undefined,
+        ),
+      )
+    }
+  }
+
 /** The tools that are known, and what callers see of lists. */
 const createListAccess = (
   {
@@ -150,7 +171,8 @@ const createListAccess = (
   return {
     catalog,
     trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim),
-    isPinned: isPinnedBy(policy),
+    rulesOf: policyOf(policy),
+    replyOf: createReplyOf(runtime, ask),
   }
 }
 
@@ -194,7 +216,7 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
     makeCall,
     admitSocket: createAdmitSocket({
       ...shared,
-      trim: access.trim,
+      ...access,
       changed: access.catalog.forget,
       connections,
       credentials: deps.credentials,

@@ -92,6 +92,8 @@ const unreadable: Readonly<Record<string, Said>> = {
   'a list in another case': json(message.replace('"tools"', '"tools":[],"Tools"')),
   'a list that is no array': json('{"jsonrpc":"2.0","id":7,"result":{"tools":{"0":{"name":"hidden_tool"}}}}'),
   'a result that is an array': json('{"jsonrpc":"2.0","id":7,"result":[{"name":"hidden_tool"}]}'),
+  'a result without the list': json('{"jsonrpc":"2.0","id":7,"result":{"items":[{"name":"hidden_tool"}]}}'),
+  'a list that is too long': json(message.replace('"name"', `"x":"${'x'.repeat(8_400_000)}","name"`)),
   'JSON that is cut off': json(message.slice(0, -1)),
   'no JSON': json('hidden_tool'),
   'a page with a status of 500': json('<p>hidden_tool</p>', { type: 'text/html', status: 500 }),

@@ -1,9 +1,13 @@
 // What the access rules leave of messages over the wire: of batches, of what servers ask of clients, of
 // subscriptions.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Upstream } from '../runtimes/upstream.ts'
+import { changes, openAskingUpstream } from '../runtimes/asking-upstream.ts'
+import { dialSocket } from '../runtimes/socket-client.ts'
+import { type SocketUpstream, openSocketUpstream } from '../runtimes/socket-upstream.ts'
 import { type Caller, ana, callerOf, tokenOf } from '../runtimes/people.ts'
 import { until } from '../runtimes/proxied.ts'
-import { beginLegacy } from '../runtimes/revisions.ts'
+import { askModern, beginLegacy } from '../runtimes/revisions.ts'
 import {
   type RuledUpstream,
   type Told,
@@ -17,6 +21,15 @@ import { serverScript } from '../stdio/world.ts'
 
 const access = { groups: ['staff'], permissions: ['write' as const] }
 
+const asked = {
+  groups: ['staff'],
+  permissions: ['execute' as const],
+  resources: { deny: ['doc://secret/**'] },
+  from_server: { sampling: 'deny' as const, roots: 'deny' as const },
+  instructions: 'drop' as const,
+}
+const everything = { sampling: {}, elicitation: { form: {} }, roots: { listChanged: true } }
+
 /** The messages of an answer: of one in JSON, or of a stream. */
 const allTold = (text: string): readonly Told[] =>
   (text.startsWith('[')
@@ -27,6 +40,9 @@ const allTold = (text: string): readonly Told[] =>
 describe.each(runtimes)('messages under access rules %s', (where, open) => {
   let plain: RuledUpstream
   let stream: RuledUpstream
+  let asking: Upstream
+  let modern: Upstream
+  let socket: SocketUpstream
   let gateway: RuntimeGateway
   const tokens = new Map<string, string>()
   const at = async (id: string): Promise<Caller> => {
@@ -36,7 +52,13 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
   }
 
   beforeAll(async () => {
-    ;[plain, stream] = await Promise.all([openRuledUpstream(), openRuledUpstream(true)])
+    ;[plain, stream, asking, modern, socket] = await Promise.all([
+      openRuledUpstream(),
+      openRuledUpstream(true),
+      openAskingUpstream(),
+      openAskingUpstream(true),
+      openSocketUpstream(),
+    ])
     gateway = await open({
       upstream: plain.url,
       config: {
@@ -44,12 +66,19 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
         mcp_services: {
           ruled: { url: plain.url, access },
           streamed: { url: stream.url, access },
+          asking: { url: asking.url, access: asked },
+          modern: { url: modern.url, access: asked },
+          socketed: { url: socket.url, access: asked },
           ...(open !== openInWorkerd && {
             command: {
               command: process.execPath,
               args: [serverScript],
               sandbox: 'none' as const,
-              access: { groups: ['staff'], tools: { echo: 'read', '*': 'admin' } },
+              access: {
+                groups: ['staff'],
+                tools: { echo: 'read', elicit: 'read', sample: 'read', roots: 'read', '*': 'admin' },
+                from_server: { sampling: 'deny' as const, roots: 'deny' as const },
+              },
             },
           }),
         },
@@ -58,11 +87,13 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
   }, 60_000)
   afterAll(async () => {
     await gateway?.close()
-    await Promise.all([plain?.close(), stream?.close()])
+    await Promise.all([plain, stream, asking, modern, socket].map((server) => server?.close()))
   })
   beforeEach(() => {
     plain.heard.length = 0
     stream.heard.length = 0
+    asking.heard.length = 0
+    modern.heard.length = 0
   })
 
   it('answer the denied messages of a batch, and pass the others on (access rule A12)', async () => {
@@ -147,5 +178,185 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
       ['delete_all', 'refused', 'policy.permission'],
       ['search', 'answered', undefined],
     ])
+  })
+
+  const bodies = ({ heard }: Upstream): readonly Told[] =>
+    heard.flatMap(({ body }) => (body === '' ? [] : [JSON.parse(body) as Told]))
+  const methodsIn = (messages: readonly unknown[]): unknown[] =>
+    messages.flatMap((message) => (message as { method?: unknown }).method ?? [])
+  const denied = [
+    ['s1', -1],
+    ['s3', -1],
+    ['s4', -32_601],
+  ]
+  /** What the server was answered. */
+  const replies = (messages: readonly Told[]): unknown[] =>
+    messages
+      .filter(({ id, error }) => error !== undefined && String(id).startsWith('s'))
+      .map(({ id, error }) => [id, error?.code])
+      .toSorted(([a], [b]) => String(a).localeCompare(String(b)))
+
+  it('keep from clients what a server may not ask, and answer it for them (access rule F7)', async () => {
+    const caller = await at('asking')
+    const { begun, session } = await beginLegacy(caller, '2025-11-25', everything)
+    expect((await told(begun)).result).not.toHaveProperty('instructions')
+    const initialize = asking.heard.find(({ body }) => body.includes('"initialize"'))?.body ?? ''
+    expect(initialize).toContain('"capabilities":{"elicitation":{"form":{}}}')
+    const messages = allTold(await (await caller.post(call('ask'), session)).text())
+    expect([methodsIn(messages), messages.at(-1)?.result]).toEqual([
+      ['elicitation/create', 'ping'],
+      { content: [{ type: 'text', text: 'done' }] },
+    ])
+    await until(() => replies(bodies(asking)).length === 3, 'the server has its answers')
+    expect(replies(bodies(asking))).toEqual(denied)
+    expect(asking.heard.findLast(({ body }) => body.includes('"s1"'))?.headers['mcp-session-id']).toBe(
+      'asking',
+    )
+  })
+
+  it('read the stream that a client listens to, and what of it changes (access rules F6, F7)', async () => {
+    const caller = await at('asking')
+    const { session } = await beginLegacy(caller, '2025-11-25', everything)
+    asking.heard.length = 0
+    const response = await caller.get(session)
+    const reader = (response.body as ReadableStream<Uint8Array>)
+      .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
+      .getReader()
+    let heard = ''
+    while (!heard.includes('"s5"')) heard += (await reader.read()).value ?? ''
+    await reader.cancel()
+    expect(methodsIn(allTold(heard))).toEqual([
+      'notifications/resources/updated',
+      'elicitation/create',
+      'ping',
+    ])
+    // Where the stream goes on is said of what was kept back too (WHATWG HTML §9.2.6).
+    expect([heard.includes('secret'), heard.startsWith('id: 0\n\nid: 1\ndata: ')]).toEqual([false, true])
+    await until(() => replies(bodies(asking)).length === 3, 'the server has its answers')
+    expect(replies(bodies(asking))).toEqual(denied)
+  })
+
+  it('let a server say in any words that it has no stream', async () => {
+    const response = await (await at('ruled')).get()
+    expect([response.status, await response.text()]).toEqual([405, ''])
+  })
+
+  it('hold for clients of HTTP+SSE', async () => {
+    const { token } = await at('asking')
+    const client = callerOf(gateway, `${gateway.origin}/asking/sse`, token)
+    const response = await client.get()
+    const reader = (response.body as ReadableStream<Uint8Array>)
+      .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
+      .getReader()
+    let heard = ''
+    const hear = async (what: string): Promise<void> => {
+      while (!heard.includes(what)) heard += (await reader.read()).value ?? ''
+    }
+    await hear('\n\n')
+    const endpoint = callerOf(gateway, `${gateway.origin}${/data: (\S+)/.exec(heard)?.[1] ?? ''}`, token)
+    await endpoint.post(rpc('initialize', { protocolVersion: '2024-11-05', capabilities: everything }, 1))
+    await hear('"id":1')
+    await endpoint.post({ ...call('ask'), id: 2 })
+    await hear('"id":2')
+    await reader.cancel()
+    expect(heard).toContain('elicitation/create')
+    expect(heard).not.toMatch(/"s1"|"s3"|"s4"|secret|instructions/)
+    await until(() => replies(bodies(asking)).length >= 3, 'the server has its answers')
+  })
+
+  it('hold for stdio servers', async () => {
+    if (where === 'in workerd') return
+    const caller = await at('command')
+    const { session } = await beginLegacy(caller, '2025-11-25', everything)
+    for (const name of ['sample', 'roots']) {
+      const messages = allTold(`data: ${await (await caller.post(call(name), session)).text()}`)
+      expect([methodsIn(messages), JSON.stringify(messages.at(-1)?.result)]).toEqual([
+        [],
+        expect.stringContaining('"code\\":-1'),
+      ])
+    }
+  })
+
+  it('hold on a WebSocket, to a server over HTTP and to one on a WebSocket', async () => {
+    // In process there are no sockets to upgrade.
+    if (where === 'in process') return
+    for (const id of ['asking', 'socketed']) {
+      const { token } = await at(id)
+      const url = `${(gateway.listens ?? gateway.origin).replace('http', 'ws')}/${id}/mcp`
+      const client = await dialSocket(url, { headers: { authorization: `Bearer ${token}` } })
+      const hears = (what: unknown) => until(() => client.said.some((one) => one.id === what), String(what))
+      const clientInfo = { name: 'a', version: '1' }
+      const params = { protocolVersion: '2025-11-25', capabilities: everything, clientInfo }
+      client.socket.send(JSON.stringify(rpc('initialize', params, 1)))
+      await hears(1)
+      if (id === 'asking') {
+        client.socket.send(JSON.stringify({ ...call('ask'), id: 2 }))
+        await hears(2)
+        await until(() => replies(bodies(asking)).length >= 3, 'the server has its answers')
+      } else {
+        expect(socket.said[0]).not.toMatch(/sampling|roots/)
+        for (const open of socket.open) for (const message of changes) open.send(JSON.stringify(message))
+        await hears('s2')
+        const answered = () => socket.said.map((text) => JSON.parse(text) as Told)
+        await until(() => replies(answered()).length === 3, 'the server has its answers')
+        expect(replies(answered())).toEqual(denied)
+      }
+      client.socket.close()
+      const heard = JSON.stringify(client.said)
+      expect(heard).toContain('elicitation/create')
+      expect(heard).not.toMatch(/"s1"|"s3"|"s4"|secret|instructions/)
+    }
+  })
+
+  it('turn required input of a denied kind into an error of the tool (access rule F7)', async () => {
+    const caller = await at('modern')
+    const call = async (name: string, capabilities = everything): Promise<Told> =>
+      told(await askModern(caller, 'tools/call', { name, arguments: {} }, capabilities))
+    expect(
+      (await told(await askModern(caller, 'server/discover', {}, everything))).result,
+    ).not.toHaveProperty('instructions')
+    await told(await askModern(caller, 'tools/list', {}, everything))
+    expect(bodies(modern).every((body) => !/sampling|roots/.test(JSON.stringify(body)))).toBe(true)
+    expect(bodies(modern).some((body) => JSON.stringify(body).includes('elicitation'))).toBe(true)
+    const { result } = await call('sampling/createMessage')
+    expect(result).toEqual({
+      resultType: 'complete',
+      content: [
+        {
+          type: 'text',
+          text: 'Access denied: the access rules of this gateway do not let this server ask for sampling.',
+        },
+      ],
+      isError: true,
+    })
+    expect((await call('acme/ask')).result).toMatchObject({ isError: true })
+    expect((await call('elicitation/create')).result).toMatchObject({ resultType: 'input_required' })
+  })
+
+  it('let a caller alone keep what it read, for a minute at most (access rule F5)', async () => {
+    const caller = await at('modern')
+    const read = await told(await askModern(caller, 'resources/read', { uri: 'doc://public/a' }))
+    expect(read.result).toEqual({ contents: [], ttlMs: 60_000, cacheScope: 'private' })
+  })
+
+  it('take out of a subscription what the caller may not read (access rule F3)', async () => {
+    const caller = await at('modern')
+    const listen = async (notifications: object): Promise<Response> =>
+      askModern(caller, 'subscriptions/listen', { notifications })
+    const both = { toolsListChanged: true, resourceSubscriptions: ['doc://public/a', 'DOC://secret/b'] }
+    const messages = allTold(await (await listen(both)).text())
+    expect((bodies(modern)[0] as { params?: object } | undefined)?.params).toMatchObject({
+      notifications: { toolsListChanged: true, resourceSubscriptions: ['doc://public/a'] },
+    })
+    expect(messages.map((message) => (message as { params?: object }).params)).toEqual([
+      { notifications: { toolsListChanged: true, resourceSubscriptions: ['doc://public/a'] } },
+      { uri: 'doc://public/a' },
+      undefined,
+    ])
+    await (await listen({ ...both, resourceSubscriptions: ['doc://secret/b'] })).text()
+    expect(JSON.stringify(bodies(modern).at(-1))).not.toContain('secret')
+    modern.heard.length = 0
+    const nothing = await told(await listen({ resourceSubscriptions: ['doc://secret/b'] }))
+    expect([nothing.error?.data?.['code'], modern.heard]).toEqual(['policy.denied', []])
   })
 })

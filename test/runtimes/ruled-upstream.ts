@@ -69,7 +69,9 @@ const answerOne = (message: Asked): object => ({ jsonrpc: '2.0', id: message.id,
 export const openRuledUpstream = async (sse = false): Promise<RuledUpstream> => {
   const upstream = await openUpstream((request, response, body) => {
     if (request.method !== 'POST')
-      return void response.writeHead(request.method === 'DELETE' ? 200 : 405).end()
+      return void response
+        .writeHead(request.method === 'DELETE' ? 200 : 405, { 'content-type': 'text/plain' })
+        .end(request.method === 'DELETE' ? undefined : 'Method Not Allowed')
     const value = JSON.parse(body) as Asked | readonly Asked[]
     const asked = [value].flat().filter(({ id }) => id !== undefined)
     if (asked.length === 0) return void response.writeHead(202).end()

@@ -56,7 +56,12 @@ const admitted = (method: string, upstream: Upstream, asked?: string) => {
     keepAliveMs: 1000,
     always: [],
     recovery: {} as never,
-    access: { catalog: { forget: () => undefined } as never, trim: undefined, isPinned: () => false },
+    access: {
+      catalog: { forget: () => undefined } as never,
+      trim: undefined,
+      rulesOf: () => undefined,
+      replyOf: () => () => undefined,
+    },
   })
   return { call, admission: admit(call), ends }
 }

@@ -25,10 +25,12 @@ const rulesIn = (draft: RawConfig, section: Path, service: string | undefined): 
     draft.positions(...section, effect).map((i) => ({ path: [...section, effect, i], effect, service })),
   )
 
-/** A section that only pins definitions says nothing about who may do what. */
+/** What the server says is no matter of who may do what. */
+const aboutServer = ['pinning', 'from_server', 'instructions']
+
 const isRuledService = (draft: RawConfig, id: string): boolean => {
   const keys = draft.keys(...sectionOf(id))
-  return draft.has(...sectionOf(id)) && (keys.length === 0 || keys.some((key) => key !== 'pinning'))
+  return draft.has(...sectionOf(id)) && (keys.length === 0 || keys.some((key) => !aboutServer.includes(key)))
 }
 
 const ruledServices = (draft: RawConfig): readonly string[] =>

@@ -42,14 +42,18 @@ export interface ConnectionSteps {
   resolve(head: Head): Promise<Call>
   /** Token, permit and access rules. */
   enter(call: Call): Promise<PermittedCall>
-  /**
-   * For each message on it. Resolves with what gives back the permit of a request, and rejects with the
-   * refusal of a message that the server must not hear.
-   */
+  /** For each message on it. Rejects with the refusal of a message that the server must not hear. */
   messages(
     connection: ResolvedRequest,
     askServer: AskOnConnection,
-  ): (envelope: Envelope, text: string) => Promise<() => void>
+  ): (envelope: Envelope, text: string) => Promise<JudgedFrame>
+}
+
+interface JudgedFrame {
+  /** Gives back the permit of a request. */
+  readonly permit: () => void
+  /** What the server is to hear. */
+  readonly said: string
 }
 
 const noBody: ReadBody = () => Promise.reject(new Refusal('request.malformed', 'a connection has no body'))
@@ -104,14 +108,16 @@ export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
         call.envelope = envelope
         call.askServer = askServer
         // Read a second time only for rules about arguments.
-        call.body = deps.policy?.of(connection.address.service) ? utf8(text) : undefined
+        const body = deps.policy?.of(connection.address.service) ? utf8(text) : undefined
+        call.body = body
         try {
           for (const run of judging) await run(call)
         } catch (error) {
           call.permit()
           throw error
         }
-        return call.permit
+        const isSame = call.body === body || call.body === undefined
+        return { permit: call.permit, said: isSame ? text : new TextDecoder().decode(call.body) }
       }
     },
   }

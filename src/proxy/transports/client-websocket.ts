@@ -37,8 +37,11 @@ interface Pending {
 }
 
 interface Messages {
-  /** Rejects with the refusal of a message that the server must not hear. `text`: of the frame. */
-  admit(envelope: Envelope, text: string): Promise<void>
+  /**
+   * Resolves with what the server is to hear of the frame with this text. Rejects with the refusal of a message that
+   * it must not hear.
+   */
+  admit(envelope: Envelope, text: string): Promise<string>
   /** Something that the server said. */
   heard(text: string): void
   /** The socket is closed. */
@@ -70,13 +73,14 @@ const createMessages = (
     async admit(envelope, text) {
       const [message] = envelope.messages
       if (message?.kind === 'request') settle(undefined)
-      const permit = await judge(envelope, text)
+      const { permit, said } = await judge(envelope, text)
       if (message?.method === 'notifications/cancelled') {
-        for (const { message: said } of messagesOf(text)) settle(keyOf(cancelledId(said)))
+        for (const { message: one } of messagesOf(text)) settle(keyOf(cancelledId(one)))
       }
-      if (message?.kind !== 'request') return
-      if (ended) return permit()
-      pending.push({ key: keyOf(message.id), permit, until: now() + call.address.service.timeoutMs })
+      if (message?.kind !== 'request') return said
+      if (ended) permit()
+      else pending.push({ key: keyOf(message.id), permit, until: now() + call.address.service.timeoutMs })
+      return said
     },
     heard(text) {
       if (pending.length === 0) return
@@ -187,9 +191,9 @@ const createDirect = (
 
   const pass = async (envelope: Envelope, text: string): Promise<Refusal | undefined> => {
     try {
-      await messages.admit(envelope, text)
+      const said = await messages.admit(envelope, text)
       record(socketEvent(call, { what: 'message', envelope }))
-      await upstream().send(text)
+      await upstream().send(said)
       return undefined
     } catch (error) {
       const refusal = refusalOf(error)

@@ -4,13 +4,14 @@
 import { Refusal } from '../../kit/refusal.ts'
 import type { Connect } from '../../mcp/json-rpc-peer.ts'
 import { messagesOf } from '../../mcp/json-rpc.ts'
-import type { Trim } from '../../ports/call.ts'
+import type { ListAnswers } from '../../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../../ports/modules.ts'
 import type { Timer, ConnectSocket, RuntimeTransports, TextSocket } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { PermittedCall } from '../admitted-call.ts'
 import { rewriteMessages } from '../answer-messages.ts'
-import type { TrimFor } from '../lists.ts'
+import type { ListAccess, TrimFor } from '../lists.ts'
+import { type ReplyToServer, createMessageFilter } from '../server-messages.ts'
 import { type MakeInternalCall, type ClientMessagesDeps, createClientMessages } from './client-messages.ts'
 import { forwardedFields, refusalOf } from './server-sse.ts'
 import { mostMessageBytes } from './session-endpoint.ts'
@@ -200,7 +201,8 @@ export interface UpstreamSocketDeps {
   readonly most: number
   readonly budget: ClientMessagesDeps['budget']
   /** Absent: every list is passed on as it came. */
-  readonly trim?: TrimFor | undefined
+  readonly trim: TrimFor | undefined
+  readonly rulesOf: ListAccess['rulesOf']
   /** The server says that its lists have changed. */
   readonly changed: (service: Service) => void
 }
@@ -227,23 +229,40 @@ export interface UpstreamSocketEvents {
 
 type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
 
-/** The message with its lists rewritten; undefined for one that cannot be read. */
-const trimmed = (message: string, trim: Trim, changed: () => void): string | undefined => {
+/** The message as its client reads it, empty where it does not; undefined for one that cannot be read. */
+const rewritten = (message: string, answers: ListAnswers): string | undefined => {
   try {
-    return rewriteMessages(message, { trim, changed }) ?? message
+    return rewriteMessages(message, answers) ?? message
   } catch {
     return undefined
   }
 }
 
+/** What is read of all that the server says; undefined: nothing. */
+const answersOn = (
+  { trim: trimFor, rulesOf, changed }: UpstreamSocketDeps,
+  { address: { service }, principal }: OpenedCall,
+  reply: ReplyToServer,
+): ListAnswers | undefined => {
+  const trim = trimFor?.({ service, principal })
+  const rules = rulesOf(service)
+  // Any answer may come here, and a server tells what it is asked in the words of its client.
+  const about = { principal, methods: ['tools/call', 'resources/read'], listens: true, modern: true }
+  const message = rules && createMessageFilter(rules, about, reply)
+  return trim || message ? { trim, message, changed: () => changed(service) } : undefined
+}
+
 const overSocket = async (
   { url, publicOnly }: HttpUpstream,
-  { transports, timer, heartbeatMs, trim: trimFor, changed }: UpstreamSocketDeps,
-  { address, principal, headers }: OpenedCall,
+  deps: UpstreamSocketDeps,
+  call: OpenedCall,
   events: UpstreamSocketEvents,
 ): Promise<UpstreamSocket> => {
-  const { id, timeoutMs } = address.service
-  const trim = trimFor?.({ service: address.service, principal })
+  const { transports, timer, heartbeatMs } = deps
+  const { id, timeoutMs } = call.address.service
+  const answers = answersOn(deps, call, (response) =>
+    holdBack(socket, socket?.send(JSON.stringify(response))),
+  )
   let socket: TextSocket | undefined
   const closed = (code: number, reason: string): void => {
     beat.stop()
@@ -258,9 +277,10 @@ const overSocket = async (
   )
   const text = (message: string): void => {
     if (beat.hear(message)) return
-    const shown = trim ? trimmed(message, trim, () => changed(address.service)) : message
-    if (shown !== undefined) holdBack(socket, events.tell(shown))
-    else {
+    const shown = answers ? rewritten(message, answers) : message
+    if (shown !== undefined) {
+      if (shown !== '') holdBack(socket, events.tell(shown))
+    } else {
       // What cannot be read must not reach the caller.
       socket?.close(1003, '')
       closed(1011, 'The server behind sent a message that cannot be read.')
@@ -273,7 +293,7 @@ const overSocket = async (
   try {
     socket = await (publicOnly ? transports.publicOnly : transports).socket(
       url,
-      { headers: forwardedFields(headers), timeoutMs, maxBytes: mostMessageBytes },
+      { headers: forwardedFields(call.headers), timeoutMs, maxBytes: mostMessageBytes },
       { text, binary, alive: beat.alive, closed },
     )
   } catch (error) {
