@@ -3,12 +3,6 @@ import { type RefusalRow, row } from './refusals-mcp.ts'
 
 export const grantRefusals = {
   'client.grant': row(400, 'unauthorized_client', 1400, 'This client may not use that grant_type.'),
-  'access.blocked': row(
-    400,
-    'invalid_grant',
-    1400,
-    'An administrator has blocked this access. It stays blocked until an administrator lifts the block.',
-  ),
   'account.service': row(
     400,
     'invalid_target',

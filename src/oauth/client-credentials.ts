@@ -215,7 +215,7 @@ export const createClientCredentialsGrant = (deps: ClientCredentialsDeps): Grant
   const { blocks, grants, tokens, record } = deps
   const refuseBlocked = async ({ person }: Permitted, { client }: TokenRequest): Promise<void> => {
     if (await blocks.covers(person, client.id))
-      throw new Refusal('access.blocked', `${subjectOf({ person })} with ${client.id}`)
+      throw new Refusal('code.blocked', `${subjectOf({ person })} with ${client.id}`)
   }
   return async (request) => {
     const allowed = await permitted(deps, request.client, request.form)

@@ -1,6 +1,9 @@
 // The error pages know every refusal that can reach a person, and none that does not exist.
 import { expect, test } from 'vitest'
 import { refusals } from '../../src/kit/refusal.ts'
+import { grantRefusals } from '../../src/kit/refusals-grants.ts'
+import { mcpRefusals } from '../../src/kit/refusals-mcp.ts'
+import { oauthRefusals } from '../../src/kit/refusals-oauth.ts'
 import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 
 /**
@@ -16,6 +19,11 @@ test('every refusal that can reach a person has a page: title, who must act, wha
     missing,
     'give these an entry in src/pages/problem-texts.ts, or name them here as seen by programs only',
   ).toEqual([])
+})
+
+test('no refusal is in two tables, of which one would win', () => {
+  const codes = [oauthRefusals, grantRefusals, mcpRefusals].flatMap((table) => Object.keys(table))
+  expect(codes.toSorted()).toEqual(Object.keys(refusals).toSorted())
 })
 
 test('every page belongs to a refusal', () => {
