@@ -59,7 +59,7 @@ export const verifiedFacts = ({ fault, rows, chains, open }: AuditCheck) => ({
 const operatorsFields = /^-?(?:rule|chain):/
 
 /** As they are typed: separated by spaces, which quotation marks keep together. */
-const termsIn = (text: string): readonly string[] =>
+export const termsIn = (text: string): readonly string[] =>
   [...text.matchAll(/(?:[^\s"]|"[^"]*")+/g)].map(([term]) => term.replaceAll('"', ''))
 
 const mostText = 2000
@@ -108,7 +108,7 @@ const limitOf = (text: string | null): number => {
 
 // Cursors: a position in the trail, signed for one search of one person.
 
-const createCursors = (keys: Pick<KeyRing, 'mac'>) => {
+export const createCursors = (keys: Pick<KeyRing, 'mac'>) => {
   const signed = async ({ segment, id }: TrailPosition, of: TrailSearch): Promise<string> => {
     const text = JSON.stringify([segment, id, of.terms, of.person ?? null])
     const mac = await keys.mac('audit/cursor', text)

@@ -18,16 +18,18 @@ import {
   readOverview,
   stoppedAt,
 } from './console-attention.ts'
+import { type ActivityDeps, callsOfADay, createActivity } from './console-activity.ts'
 import { requireWritable } from './services-api.ts'
 
 export interface Console {
-  /** GET /console, /console/access, /console/flows, /console/flows/:id */
+  /** GET /console, /console/access, /console/activity, /console/flows, /console/flows/:id */
   readonly page: Handler
   /** POST /console, /console/access with csrf and action */
   readonly act: Handler
 }
 
-export interface ConsoleDeps extends AttentionDeps {
+export interface ConsoleDeps extends AttentionDeps, ActivityDeps {
+  readonly runtime: ActivityDeps['runtime']
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service'>
   readonly policy: { readonly pins: PinAdmin }
   readonly accessAdmin: AccessAdmin
@@ -55,7 +57,10 @@ const recentFlows = 6
 const createOverview =
   ({ accessAdmin, directory, stateOf, runtime, signsIn, reachable, consolePages }: ConsoleDeps): Draw =>
   async (frame, _, { logins }) => {
-    const { grants, truncated } = await accessAdmin.list({})
+    const [{ grants, truncated }, calls] = await Promise.all([
+      accessAdmin.list({}),
+      callsOfADay({ runtime }, frame.now),
+    ])
     const { services } = directory
     const states = services.map(stateOf)
     const trail = runtime.trail ? (runtime.trail.available() ? 'written' : 'failing') : 'off'
@@ -67,6 +72,7 @@ const createOverview =
       up: states.filter((state) => state === 'healthy').length,
       down: states.filter((state) => state === 'degraded').length,
       trail,
+      calls,
       signIn: signsIn,
       reachable,
       ...(logins && {
@@ -177,6 +183,7 @@ const createFlow =
 const createPages = (deps: ConsoleDeps): Readonly<Record<string, Draw>> => ({
   '/console': createOverview(deps),
   '/console/access': createChanges(deps),
+  '/console/activity': createActivity(deps),
   '/console/flows': createFlowList(deps),
   '/console/flows/': createFlow(deps),
 })

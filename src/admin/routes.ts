@@ -187,6 +187,14 @@ const consoleRoutes = ({ console }: AdminHandlers): readonly Route[] => [
     issuerOnly: true,
   },
   {
+    paths: ['/console/activity'],
+    description: 'Console: search of the audit trail (?q=, ?period=, ?from=), and one event (?row=)',
+    surface: 'page',
+    cors: false,
+    methods: { GET: console.page },
+    issuerOnly: true,
+  },
+  {
     paths: ['/console/flows', '/console/flows/:id'],
     description:
       'Console: recorded flows (?state=, ?service=, ?user=, ?client=, ?stopped=), one step by step',

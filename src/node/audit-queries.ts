@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Refusal } from '../kit/refusal.ts'
-import type { TrailPage, TrailReader, TrailSearch } from '../ports/runtime.ts'
+import type { TrailCounts, TrailCountsAsked, TrailPage, TrailReader, TrailSearch } from '../ports/runtime.ts'
 import type { AuditCheck } from '../ports/store.ts'
 import { type TextSum, exportPieces } from '../stores/audit-formats.ts'
 import { openAuditReader } from './audit-reader.ts'
@@ -16,21 +16,24 @@ const idleMs = 60_000
 
 // What the threads say to each other.
 
-interface Asked {
-  readonly id: number
-  /** Absent: the trail is verified. */
+/** Neither: the trail is verified. */
+interface QueryAsked {
   readonly search?: TrailSearch
+  readonly counts?: TrailCountsAsked
 }
 
+type Asked = QueryAsked & { readonly id: number }
+type Answer = TrailPage | TrailCounts | AuditCheck
+
 type Reply = { readonly id: number } & (
-  | { readonly answer: TrailPage | AuditCheck }
+  | { readonly answer: Answer }
   /** The search cannot be read. */
   | { readonly wrong: string }
   | { readonly failed: string }
 )
 
 interface Waiting {
-  readonly resolve: (answer: TrailPage | AuditCheck) => void
+  readonly resolve: (answer: Answer) => void
   readonly reject: (error: Error) => void
 }
 
@@ -70,14 +73,14 @@ const createThread = (path: string) => {
   }
   return {
     end,
-    ask(search?: TrailSearch): Promise<TrailPage | AuditCheck> {
+    ask(query: QueryAsked): Promise<Answer> {
       if (waiting.size >= mostWaiting)
         return Promise.reject(new Refusal('rate.limited', 'searches of the audit trail'))
-      const { promise, resolve, reject } = Promise.withResolvers<TrailPage | AuditCheck>()
+      const { promise, resolve, reject } = Promise.withResolvers<Answer>()
       const id = ++count
       waiting.set(id, { resolve, reject })
       worker ??= start()
-      worker.postMessage({ id, search } satisfies { id: number; search: TrailSearch | undefined }, [])
+      worker.postMessage({ ...query, id } satisfies Asked, [])
       return promise
     },
   }
@@ -94,15 +97,16 @@ export interface AuditQueries extends TrailReader {
 
 export const createAuditQueries = (path: string): AuditQueries => {
   const searching = createThread(path)
-  const page: TrailReader['page'] = async (search) => (await searching.ask(search)) as TrailPage
+  const page: TrailReader['page'] = async (search) => (await searching.ask({ search })) as TrailPage
   return {
     page,
+    counts: async (counts) => (await searching.ask({ counts })) as TrailCounts,
     export: (search, format) => exportPieces(page, search, format, createSum()),
     async verify() {
       // It may take many seconds, and searches do not wait for it.
       const verifying = createThread(path)
       try {
-        return (await verifying.ask()) as AuditCheck
+        return (await verifying.ask({})) as AuditCheck
       } finally {
         verifying.end('verified')
       }
@@ -115,11 +119,12 @@ export const createAuditQueries = (path: string): AuditQueries => {
 
 const runQueries = (path: string, port: NonNullable<typeof parentPort>): void => {
   const reader = openAuditReader(path)
-  const answer = ({ search }: Asked): TrailPage | AuditCheck => {
+  const answer = ({ search, counts }: Asked): Answer => {
     if (!reader) throw new Error('there is no audit trail')
-    if (!search) return reader.verify()
     const until = Date.now() + longestMs
-    return reader.page(search, Date.now(), () => Date.now() < until)
+    const mayGoOn = (): boolean => Date.now() < until
+    if (counts) return reader.counts(counts, Date.now(), mayGoOn)
+    return search ? reader.page(search, Date.now(), mayGoOn) : reader.verify()
   }
   const tell = (reply: Reply): void => port.postMessage(reply)
   port.on('message', (asked: Asked) => {

@@ -1,11 +1,12 @@
 // Reads the audit trail in its file: searches, exports and verifies it, whether or not a gateway is writing.
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import type { TrailPage, TrailSearch } from '../ports/runtime.ts'
+import type { TrailCounts, TrailCountsAsked, TrailPage, TrailSearch } from '../ports/runtime.ts'
 import type { AuditCheck, AuditCombination, AuditSubject, ChainFault, ChainedRow } from '../ports/store.ts'
 import { type AuditKey, type RecordedHead, createSignatureCheck } from '../stores/audit-signatures.ts'
 import { createChainCheck } from '../stores/audit-chain.ts'
-import { conditionOf, createPages, valuesOf, within } from '../stores/audit-pages.ts'
+import { createCounts } from '../stores/audit-counts.ts'
+import { type TrailTables, conditionOf, createPages, valuesOf, within } from '../stores/audit-pages.ts'
 import { type Search, columnList, segmentRows } from '../stores/audit.ts'
 import { createVerify, publicKeyOf, storedKeysIn } from './audit-keys.ts'
 import {
@@ -26,6 +27,8 @@ export interface AuditReader {
   all(search: Search): Iterable<ChainedRow>
   /** A page of a search, for as long as it may take. Throws RangeError for a search that cannot be read. */
   page(asked: TrailSearch, now: number, mayGoOn: () => boolean): TrailPage
+  /** How many calls there were, for as long as it may take. */
+  counts(asked: TrailCountsAsked, now: number, mayGoOn: () => boolean): TrailCounts
   /** Calls that are alike, with how many there are; some of them may come again. */
   combinations(search: Search): Iterable<AuditCombination>
   /** What was known of the callers, by the hash that rows name. */
@@ -118,10 +121,11 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
   const prepare = createStatements(db)
   const tableOf = createTables(db)
   // Searches are of any form, so their statements are not kept.
-  const pageOf = createPages({
+  const tables: TrailTables = {
     all: (sql, values) => db.prepare(sql).all(...values),
     columns: (table) => columnsOf(db, table),
-  })
+  }
+  const [pageOf, countsOf] = [createPages(tables), createCounts(tables)]
   /** In one state of the file, whatever is written meanwhile. */
   const inOneState = <T>(work: () => T): T => {
     db.exec('BEGIN')
@@ -167,6 +171,7 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
       return found && (JSON.parse(String(found['snapshot'])) as AuditSubject)
     },
     page: (asked, now, mayGoOn) => inOneState(() => pageOf(asked, now, mayGoOn)),
+    counts: (asked, now, mayGoOn) => inOneState(() => countsOf(asked, now, mayGoOn)),
     verify: (keys) => inOneState(() => checkChains({ db, prepare, tableOf }, keys)),
     close: () => db.close(),
   }

@@ -9,6 +9,7 @@ import { connectUpstreamPage } from './accounts.ts'
 import { connectedAppsPage } from './apps.ts'
 import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
 import { consentPage } from './consent.ts'
+import { activityPage } from './console/activity.ts'
 import { changesPage } from './console/changes.ts'
 import { flowPage, flowsPage } from './console/flow-pages.ts'
 import { overviewPage } from './console/overview.ts'
@@ -223,6 +224,7 @@ export const createPages = (gateway: PageContext): Pages => ({
 export const createConsolePages = (gateway: PageContext): ConsolePages => ({
   overview: (frame, view) => overviewPage(gateway, frame, view),
   changes: (frame, view) => changesPage(gateway, frame, view),
+  activity: (frame, view) => activityPage(gateway, frame, view),
   flowList: (frame, view) => flowsPage(gateway, frame, view),
   flow: (frame, view) => flowPage(gateway, frame, view),
 })

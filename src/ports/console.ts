@@ -1,11 +1,13 @@
 // What the console hands to its pages: plain data. Every text of a person, a client or a server is untrusted; the pages
 // escape it and bound its length.
 import type { ListedFlow } from './modules.ts'
+import type { TrailCounts } from './runtime.ts'
+import type { ChainedRow } from './store.ts'
 import type { Person } from './people.ts'
 import type { PinKind, PinState } from './policy.ts'
 
 /** The pages of the console, by what the navigation calls them. */
-export type ConsolePage = 'overview' | 'access' | 'flows'
+export type ConsolePage = 'overview' | 'access' | 'activity' | 'flows'
 
 interface NamedService {
   readonly id: string
@@ -73,6 +75,8 @@ export interface OverviewView {
   readonly reachable: boolean
   /** Absent where no flows are recorded. `flows`: the newest. */
   readonly logins?: { readonly funnel: Funnel; readonly flows: readonly ListedFlow[] }
+  /** Of the last 24 hours, an hour a slot. Absent where no trail is kept, or it cannot be read now. */
+  readonly calls?: TrailCounts | undefined
 }
 
 /** A definition that waits for a decision, or was blocked. */
@@ -135,10 +139,45 @@ export interface FlowView {
   readonly good?: ListedFlow | undefined
 }
 
+/** A row of the audit trail, and the `?row=` that opens it. */
+export interface ActivityRow extends ChainedRow {
+  readonly key: string
+}
+
+export interface ActivityView {
+  /** What was asked for, as the URL has it. */
+  readonly asked: {
+    readonly terms: readonly string[]
+    readonly period: string
+    readonly from?: string | undefined
+    readonly row?: string | undefined
+  }
+  /** Absent where no trail is kept, or where it cannot be searched. */
+  readonly found?: {
+    readonly rows: readonly ActivityRow[]
+    /** The cursor of the next page. */
+    readonly next?: string | undefined
+    /** The search took too long, and goes on with the next page. */
+    readonly partial: boolean
+    /** Absent with a cursor. */
+    readonly counts?: TrailCounts | undefined
+    /** Epoch ms. */
+    readonly since: number
+  }
+  /** What is wrong with the search, in a sentence. */
+  readonly problem?: string | undefined
+  /** The row that is explained; `undefined` for one that is not there. */
+  readonly row?: ActivityRow | undefined
+  /** Only events of the person who looks. */
+  readonly own: boolean
+  readonly kept: boolean
+}
+
 /** The pages of the console, as complete HTML responses. */
 export interface ConsolePages {
   overview(frame: ConsoleFrame, view: OverviewView): Response
   changes(frame: ConsoleFrame, view: ChangesView): Response
+  activity(frame: ConsoleFrame, view: ActivityView): Response
   flowList(frame: ConsoleFrame, view: FlowsView): Response
   flow(frame: ConsoleFrame, view: FlowView): Response
 }

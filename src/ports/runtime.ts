@@ -261,11 +261,42 @@ export interface TrailPage {
   readonly partial?: true
 }
 
+/** Which calls are counted, and in how many slots of time. */
+export interface TrailCountsAsked extends Pick<TrailSearch, 'terms' | 'person'> {
+  /** Epoch ms. */
+  readonly since: number
+  readonly until: number
+  readonly slots: number
+}
+
+export interface TrailSlot {
+  readonly allowed: number
+  readonly denied: number
+  readonly failed: number
+}
+
+export interface TrailServiceCounts {
+  readonly service: string
+  readonly slots: readonly TrailSlot[]
+  /** Milliseconds that 95 of 100 calls did not exceed. */
+  readonly p95: number | undefined
+}
+
+export interface TrailCounts {
+  /** The oldest first. */
+  readonly slots: readonly TrailSlot[]
+  readonly services: readonly TrailServiceCounts[]
+  /** It took too long: what is older than this, epoch ms, was not counted. */
+  readonly from?: number
+}
+
 export type TrailFormat = 'jsonl' | 'csv'
 
 /** Reads the audit trail. Each of these rejects with RangeError, one sentence, for a search that cannot be read. */
 export interface TrailReader {
   page(search: TrailSearch): Promise<TrailPage>
+  /** Absent where calls cannot be counted. */
+  readonly counts?: (asked: TrailCountsAsked) => Promise<TrailCounts>
   /** Everything that matches, the oldest first, in pieces. */
   export(search: Pick<TrailSearch, 'terms' | 'person'>, format: TrailFormat): AsyncIterable<string>
   verify(): Promise<AuditCheck>

@@ -14,14 +14,16 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const judged = stateNames.filter(
   (name) =>
     !name.startsWith('console-') ||
-    /-(?:locked|first|changes|changes-hostile|flows|flow|flow-hostile)$/.test(name),
+    /-(?:locked|first|changes|changes-hostile|activity-row|activity-hostile|flows|flow|flow-hostile)$/.test(
+      name,
+    ),
 )
 
 /** One of each kind of problem page; the others differ in words alone. */
 const looks = judged.filter(
   (name) =>
     (!name.startsWith('problem-') && !name.startsWith('console-')) ||
-    /console-(?:overview-locked|changes|flow)$|client\.unknown|redirect-facts|provider\.unreachable|hostile|fault|flow\.used/.test(
+    /console-(?:overview-locked|changes|activity-row|flow)$|client\.unknown|redirect-facts|provider\.unreachable|hostile|fault|flow\.used/.test(
       name,
     ),
 )

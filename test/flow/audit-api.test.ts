@@ -168,3 +168,44 @@ it('POST /api/audit/verify says that nothing was changed, and is an event', asyn
   const { events } = await found(auditor, 'kind:audit.verified', 1)
   expect(events).toMatchObject([{ person: 'local:ana', detail: { chains: 1, open: 1 } }])
 })
+
+describe('the console', () => {
+  const pageOf = async (path: string) => (await user.browser.go(path)).body
+  const keysIn = (body: string): readonly string[] =>
+    [...body.matchAll(/row=([^"&]+)"/g)].map(([, key]) => decodeURIComponent(key ?? ''))
+
+  it('finds the same in Activity, opens one event, and shows administrators nothing of others', async () => {
+    await found(user, 'kind:call', 3)
+    const list = await pageOf('/console/activity?q=kind:call')
+    expect(list).toContain('Your own events.')
+    expect(list.match(/<th scope="row" class="a-who strong"><bdi>yamada<\/bdi>/g)).toHaveLength(3)
+    expect(list).toContain('<span>Allowed 3</span><span class="d">Denied 0</span>')
+    expect(list).toContain('postern audit query kind:call --since 24h')
+    const [key = ''] = keysIn(list)
+    const one = await pageOf(`/console/activity?q=kind:call&row=${encodeURIComponent(key)}`)
+    expect(one).toContain('<tr aria-selected="true">')
+    expect(one).toContain('The token was good for <bdi>Echo</bdi>')
+    expect(one).toMatch(/href="\/console\/flows\/[0-9a-z]+">The flow it came from/)
+    // By its key, of a search that does not find it; one of somebody else is not there.
+    expect(await pageOf(`/console/activity?q=kind:none&row=${encodeURIComponent(key)}`)).toContain(
+      'class="drawer"',
+    )
+    const { events } = await search(auditor, 'kind:call user:ana')
+    const [{ at, seq, chain } = {}] = events
+    expect(await pageOf(`/console/activity?row=${String(at)}.${String(seq)}.${String(chain)}`)).toContain(
+      'This event is not there',
+    )
+    expect(await pageOf('/console/activity?q=usr:ana')).toContain('Unknown field &quot;usr&quot;')
+    expect(await pageOf('/console/activity?from=1.1.aaaaaaaaaaaaaaaaaaaaaa')).toContain(
+      'The cursor does not belong',
+    )
+    expect((await auditor.browser.go('/console/activity')).status).toBe(403)
+  })
+
+  it('counts the calls of all users by service', async () => {
+    const body = await pageOf('/console')
+    expect(body).toMatch(
+      /<bdi>Echo<\/bdi><\/a><\/th><td class="only-wide"><svg class="spark".*?<\/svg><\/td><td class="num">6<\/td>/,
+    )
+  })
+})

@@ -1,146 +1,22 @@
 // The pages of the console in the states worth looking at, as data: the browser tests walk them, the preview serves them.
-import type {
-  Attention,
-  ConsoleFrame,
-  ConsolePages,
-  HeldDefinition,
-  OverviewView,
-} from '../../src/ports/console.ts'
-import type { ListedFlow, ListedFlowStep } from '../../src/ports/modules.ts'
-import { ana, hostileNames } from './states.ts'
-
-const now = Date.parse('2026-11-29T14:19:00Z')
-const minutes = (count: number): number => now - count * 60_000
-const jira = { id: 'jira', name: 'Jira tools' }
-const github = { id: 'github', name: 'GitHub' }
-const calendar = { id: 'calendar', name: 'Calendar' }
-
-const step = (
-  at: number,
-  kind: ListedFlowStep['step'],
-  more: Partial<ListedFlowStep> = {},
-): ListedFlowStep => ({
-  at: new Date(at).toISOString(),
-  after_ms: 0,
-  step: kind,
-  result: 'done',
-  request: {},
-  answer: {},
-  ...more,
-})
-
-const login = (began: number): readonly ListedFlowStep[] =>
-  [
-    step(began, 'register', {
-      request: { client_name: 'Claude', redirect_uris: ['https://claude.ai/api/mcp/auth_callback'] },
-      answer: { client_id: 'c_7Q4zM1' },
-      status: 201,
-      ip: '203.0.113.7',
-      request_id: '01JZ8QX3V6',
-    }),
-    step(began + 900, 'authorize', {
-      request: {
-        client_id: 'c_7Q4zM1',
-        scope: 'mcp',
-        code_challenge_method: 'S256',
-        state: '‹9f2c61aa0b3d›',
-      },
-      status: 303,
-    }),
-    step(began + 1000, 'provider-redirect', {
-      result: 'asked',
-      answer: { to: 'https://login.microsoftonline.com' },
-      status: 303,
-    }),
-    step(began + 10_400, 'provider-callback', { answer: { provider: 'entra' }, status: 303 }),
-    step(began + 16_600, 'consent', { answer: { scopes: ['mcp'] }, status: 303 }),
-    step(began + 17_200, 'token', { answer: { scopes: ['mcp'] }, status: 200 }),
-  ].map((one, i, all) => ({ ...one, after_ms: Date.parse(one.at) - Date.parse(all[i - 1]?.at ?? one.at) }))
-
-const stalled: ListedFlow = {
-  id: '01JZ8QX3V6',
-  at: new Date(minutes(21)).toISOString(),
-  client: 'c_7Q4zM1',
-  client_name: 'Claude',
-  service: 'jira',
-  user: 'entra:grace@example.com',
-  grant: 'g_4hX2',
-  previous: '01JZ7AA000',
-  state: 'stalled',
-  finding: {
-    code: 'flow.token-unused',
-    acts: 'app',
-    say: 'Claude has a token and has not used it.',
-    fix: 'If the app shows an error, something between app and gateway may remove the Authorization header or block the app. Otherwise restart the app.',
-  },
-  steps: login(minutes(21)),
-}
-
-const { finding: _, previous: __, ...withoutFinding } = stalled
-const completed: ListedFlow = {
-  ...withoutFinding,
-  id: '01JZ6WM2K1',
-  at: new Date(minutes(140)).toISOString(),
-  user: 'entra:hugo@example.com',
-  state: 'completed',
-  steps: [...login(minutes(140)), step(minutes(140) + 18_000, 'first-call', { after_ms: 800, status: 200 })],
-}
-
-const cancelled: ListedFlow = {
-  ...withoutFinding,
-  id: '01JZ5RF0K9',
-  client_name: 'Relay',
-  at: new Date(minutes(400)).toISOString(),
-  state: 'failed',
-  finding: {
-    code: 'consent.denied',
-    acts: 'user',
-    say: 'The user declined.',
-    fix: 'Connect again in the app and allow access.',
-  },
-  steps: [
-    ...login(minutes(400)).slice(0, 4),
-    step(minutes(399), 'consent', { result: 'refused', code: 'consent.denied', status: 303 }),
-  ],
-}
-
-const hostileFlow: ListedFlow = {
-  ...stalled,
-  client: hostileNames.unbroken,
-  client_name: hostileNames.override,
-  user: `local:${hostileNames.markup}`,
-  finding: { code: 'flow.token-unused', acts: 'app', say: hostileNames.markup, fix: hostileNames.unbroken },
-  steps: [
-    step(now, 'register', {
-      request: { client_name: hostileNames.markup },
-      answer: { to: hostileNames.unbroken },
-    }),
-  ],
-}
-
-const attention: readonly Attention[] = [
-  { kind: 'service', service: calendar, where: 'calendar.internal.example:8443' },
-  {
-    kind: 'definitions',
-    service: jira,
-    changed: 1,
-    fresh: 0,
-    item: 'tool',
-    name: 'transition_issue',
-    at: minutes(300),
-    held: true,
-  },
-  { kind: 'flow', flow: stalled, more: 2 },
-]
-
-const frame: ConsoleFrame = {
-  person: ana,
-  csrf: 'x9f2',
-  now,
+import type { ConsolePages, HeldDefinition, OverviewView } from '../../src/ports/console.ts'
+import { activityStates } from './console-activity.ts'
+import {
   attention,
-  services: [calendar, github, jira],
-}
-const calm: ConsoleFrame = { ...frame, attention: [] }
+  calm,
+  cancelled,
+  completed,
+  emptyDay,
+  frame,
+  github,
+  hostileFlow,
+  jira,
+  minutes,
+  now,
+  slotsOf,
+  stalled,
+} from './console-frame.ts'
+import { hostileNames } from './states.ts'
 
 const overview: OverviewView = {
   people: 9,
@@ -152,6 +28,14 @@ const overview: OverviewView = {
   trail: 'written',
   signIn: true,
   reachable: true,
+  calls: {
+    slots: slotsOf(24, 140),
+    services: [
+      { service: 'github', slots: slotsOf(24, 60), p95: 410 },
+      { service: 'jira', slots: slotsOf(24, 90), p95: 240 },
+      { service: 'calendar', slots: emptyDay, p95: undefined },
+    ],
+  },
   logins: {
     funnel: { started: 31, signedIn: 29, allowed: 27, token: 26, called: 24, more: false },
     flows: [stalled, completed, cancelled],
@@ -169,8 +53,8 @@ const overviewStates = (pages: ConsolePages) => ({
       { ...overview, trail: 'failing' },
     ),
   'console-overview-off': () => {
-    const { logins, ...rest } = overview
-    return pages.overview(calm, { ...rest, trail: 'off', down: 0, more: logins === undefined })
+    const { logins, calls, ...rest } = overview
+    return pages.overview(calm, { ...rest, trail: 'off', down: 0, more: !logins || !calls })
   },
   'console-overview-first': () =>
     pages.overview(calm, {
@@ -281,5 +165,6 @@ const flowStates = (pages: ConsolePages) => {
 export const consoleStates = (pages: ConsolePages): Readonly<Record<string, () => Response>> => ({
   ...overviewStates(pages),
   ...changesStates(pages),
+  ...activityStates(pages),
   ...flowStates(pages),
 })

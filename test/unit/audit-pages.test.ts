@@ -60,3 +60,46 @@ it('of one person have only their rows, without causes', () => {
     Array.from({ length: 12 }, () => 'local:ben {}'),
   )
 })
+
+describe('counts', () => {
+  const asked = { terms: ['kind:call'], since: start, until: start + 3 * day, slots: 3 }
+  it('say how many there were in each slot of time, how they ended and how long they took', () => {
+    const writer = writerAt(start)
+    writer.append([
+      ...Array.from({ length: 95 }, (_, i) => row(start + i, { service: 'jira', ms: 12 })),
+      ...Array.from({ length: 5 }, (_, i) =>
+        row(start + day + i, { service: 'jira', ms: 2345, is_error: 1 }),
+      ),
+      row(start + 2 * day, { service: 'files', decision: 'denied', code: 'policy.tool', ms: 1 }),
+      row(start + 2 * day, { service: 'files', decision: 'failed', status: 504, ms: 30_000 }),
+      row(start + 2 * day, { kind: 'sign-in', service: null }),
+    ])
+    writer.close(start + 2 * day)
+    const reader = openAuditReader(file())
+    const counts = reader?.counts(asked, start + 3 * day, () => true)
+    expect(counts).toEqual({
+      slots: [
+        { allowed: 95, denied: 0, failed: 0 },
+        { allowed: 0, denied: 0, failed: 5 },
+        { allowed: 0, denied: 1, failed: 1 },
+      ],
+      services: [
+        { service: 'jira', p95: 12, slots: expect.any(Array) },
+        { service: 'files', p95: 30_000, slots: expect.any(Array) },
+      ],
+    })
+    expect(reader?.counts({ ...asked, person: 'local:nobody' }, start, () => true)?.services).toEqual([])
+    expect(reader?.counts({ ...asked, until: start + day }, start, () => true)?.services).toHaveLength(1)
+    expect(() => reader?.counts({ ...asked, terms: ['no:1'] }, start, () => true)).toThrow(RangeError)
+    reader?.close()
+  })
+  it('begin with the newest, and say what was not counted', () => {
+    fill()
+    const reader = openAuditReader(file())
+    const stopped = reader?.counts(asked, start + 3 * day, () => false)
+    expect(stopped?.slots.map(({ allowed }) => allowed)).toEqual([0, 0, 12])
+    expect(stopped?.from).toBe(start + 2 * day)
+    expect(reader?.counts(asked, start + 3 * day, () => true)).not.toHaveProperty('from')
+    reader?.close()
+  })
+})

@@ -45,7 +45,7 @@ describe('every page of the console', () => {
     const flags = [...text.matchAll(/<span class="flag [^"]*"><svg.*?<\/svg>(\d+)</g)].map(([, n]) =>
       Number(n),
     )
-    expect(flags).toEqual([3, 1, 1])
+    expect(flags).toEqual([2, 1, 1, 1])
     const rows = text.slice(text.indexOf('Needs attention'), text.indexOf('Recent logins'))
     expect(rows.match(/<(?:a class="btn sm"|button class="btn sm")/g)).toHaveLength(5)
     expect(await textOf('console-overview-off')).toContain('Nothing needs you.</h1>')

@@ -193,6 +193,7 @@ const about = (
 <dt>Service</dt><dd>${serviceOf(flow, frame) ?? 'Not said'}</dd>
 <dt>User</dt><dd>${flow.user === undefined ? 'Nobody signed in' : named(readText(flow.user, 120))}</dd>
 ${flow.grant !== undefined && html`<dt>Grant</dt><dd><code>${flow.grant}</code></dd>`}
+<dt>Events</dt><dd><a href="${linkTo('/console/activity', { q: `flow:${flow.id}`, period: '30d' })}">In the audit trail</a></dd>
 ${flow.previous !== undefined && html`<dt>Before</dt><dd><a href="${path}/${flow.previous}">The flow before this one</a></dd>`}
 </dl></div></section>`
 

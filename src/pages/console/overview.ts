@@ -2,9 +2,22 @@
 import { type Drawable, type Markup, html } from '../../kit/html.ts'
 import type { Attention, ConsoleFrame, Funnel, OverviewView } from '../../ports/console.ts'
 import type { ListedFlow } from '../../ports/modules.ts'
+import type { TrailServiceCounts } from '../../ports/runtime.ts'
 import { type PageContext, initial, named, post, readName, readText } from '../layout.ts'
 import { appOf, asTitle, personOf, serviceOf, stateOf } from './flow-words.ts'
-import { consolePage, counted, icons, isBad, linkTo, needsYou, off, status, timeAgo } from './shell.ts'
+import { spark, sumOf, took } from './charts.ts'
+import {
+  clockTime,
+  consolePage,
+  counted,
+  icons,
+  isBad,
+  linkTo,
+  needsYou,
+  off,
+  status,
+  timeAgo,
+} from './shell.ts'
 
 // What needs attention: a finding, what it means, and the one button that helps.
 
@@ -64,7 +77,7 @@ const rowOf = (one: Attention, frame: ConsoleFrame): Row => {
       return {
         title: 'The audit trail cannot be written',
         say: 'Services that require it refuse calls, and administrators cannot change anything. Check the disk and the permissions of the state directory.',
-        act: link('See status', '/health'),
+        act: link('See activity', '/console/activity'),
       }
     case 'service':
       return {
@@ -115,15 +128,62 @@ const loginRow = (flow: ListedFlow, frame: ConsoleFrame): Markup => {
   return html`<li><span class="tile person" aria-hidden="true">${initial(flow.user?.split(':')[1] ?? '?')}</span><span><a class="strong" href="/console/flows/${flow.id}">${person}</a> <span class="muted">${appOf(flow)}${toService(flow, frame)}</span></span><span class="end row">${status(look, word)}<span class="faint xs">${timeAgo(Date.parse(flow.at), frame.now)}</span></span></li>`
 }
 
-const logins = ({ logins: known }: OverviewView, frame: ConsoleFrame): Markup => {
+const logins = ({ logins: known }: OverviewView): Markup => {
   const head = html`<div class="card-head"><h2 id="logins">Logins</h2>${known && html`<p>${known.funnel.more && 'The newest '}${known.funnel.more && known.funnel.started.toLocaleString('en')}${known.funnel.more ? ' of the last' : 'Last'} 24 hours</p>`}</div>`
   if (!known)
     return html`<section class="card" aria-labelledby="logins">${head}<div class="card-body">${off(html`Logins are not recorded. Add <code>flows: {}</code> to the configuration and restart the gateway to see where they stop.`)}</div></section>`
   if (known.funnel.started === 0)
     return html`<section class="card" aria-labelledby="logins">${head}<div class="card-body">${off('No client has asked for access in the last 24 hours.')}</div></section>`
-  return html`<section class="card" aria-labelledby="logins">${head}<div class="card-body">${funnelOf(known.funnel)}</div></section>
-<section class="card" aria-labelledby="recent"><div class="card-head"><h2 id="recent">Recent logins</h2><a class="sm" href="/console/flows">All flows</a></div>
+  return html`<section class="card" aria-labelledby="logins">${head}<div class="card-body">${funnelOf(known.funnel)}</div></section>`
+}
+
+const recent = ({ logins: known }: OverviewView, frame: ConsoleFrame): Drawable =>
+  known &&
+  known.flows.length > 0 &&
+  html`<section class=\"card\" aria-labelledby=\"recent\"><div class="card-head"><h2 id="recent">Recent logins</h2><a class="sm" href="/console/flows">All flows</a></div>
 <ul class="list">${known.flows.map((flow) => loginRow(flow, frame))}</ul></section>`
+
+// Calls.
+
+const callsRow = (
+  { service, slots, p95 }: TrailServiceCounts,
+  { services, attention }: ConsoleFrame,
+): Markup => {
+  const { allowed, denied, failed } = sumOf(slots)
+  const down = attention.some((one) => one.kind === 'service' && one.service.id === service)
+  const name = services.find(({ id }) => id === service)?.name ?? service
+  return html`<tr><th scope="row"><a class="strong" href="${linkTo('/console/activity', { q: `service:${service} kind:call` })}">${named(readName(name, readText(service, 64)).text)}</a>${down && html` <span class="tag bad">Down</span>`}</th><td class="only-wide">${spark(slots, 'Calls per hour, last 24 hours', down)}</td><td class="num">${(allowed + denied + failed).toLocaleString('en')}</td><td class="num">${took(p95)}</td><td class="num">${denied.toLocaleString('en')}</td><td class="num${failed > 0 && ' bad-text'}">${failed.toLocaleString('en')}</td></tr>`
+}
+
+const mostServices = 12
+
+const calls = ({ calls: known, trail }: OverviewView, frame: ConsoleFrame): Drawable => {
+  const section = (about: Drawable, body: Drawable): Markup =>
+    html`<section class="card" aria-labelledby="calls"><div class="card-head"><h2 id="calls">Calls</h2>${about}</div>${body}</section>`
+  if (trail === 'off')
+    return section(
+      undefined,
+      html`<div class="card-body">${off(html`Calls are not counted. Add <code>audit: {}</code> to the configuration and restart the gateway to keep an audit trail of them.`)}</div>`,
+    )
+  if (!known) return undefined
+  const { allowed, denied, failed } = sumOf(known.slots)
+  const all = allowed + denied + failed
+  if (all === 0)
+    return section(undefined, html`<div class="card-body">${off('No call in the last 24 hours.')}</div>`)
+  const since =
+    known.from === undefined
+      ? 'in 24 hours'
+      : `since ${clockTime(new Date(known.from).toISOString()).slice(0, 5)} UTC`
+  const total = ({ slots }: TrailServiceCounts): number => {
+    const counts = sumOf(slots)
+    return counts.allowed + counts.denied + counts.failed
+  }
+  const most = known.services.toSorted((one, other) => total(other) - total(one))
+  return section(
+    html`<p>${all.toLocaleString('en')} ${since}, ${counted(failed, 'error')}</p>`,
+    html`<div class="scroll"><table class="table tight"><caption class="vh">Calls of the last 24 hours, by service</caption><thead><tr><th scope="col">Service</th><th scope="col" class="only-wide">Calls an hour</th><th class="num" scope="col">Calls</th><th class="num" scope="col">p95</th><th class="num" scope="col">Denied</th><th class="num" scope="col">Errors</th></tr></thead><tbody>${most.slice(0, mostServices).map((one) => callsRow(one, frame))}</tbody></table></div>
+${most.length > mostServices && html`<div class="card-foot"><span>${counted(most.length - mostServices, 'other service')} had fewer calls.</span></div>`}`,
+  )
 }
 
 // The first sentence, and the line below it.
@@ -167,6 +227,12 @@ ${step(reachable, 'Set a public URL', html`Claude and ChatGPT connect from the i
 </ul></section>`
 }
 
+/** Calls, and logins beside them. */
+const side = (view: OverviewView, frame: ConsoleFrame): Drawable => {
+  const [left, right] = [calls(view, frame), recent(view, frame)]
+  return left && right ? html`<div class="cols">${left}${right}</div>` : (left ?? right)
+}
+
 export const overviewPage = (gateway: PageContext, frame: ConsoleFrame, view: OverviewView): Response => {
   const first = view.services === 0 || view.clients === 0
   const title = first ? 'Welcome. A few steps and your team is in.' : finding(view, frame)
@@ -175,7 +241,7 @@ export const overviewPage = (gateway: PageContext, frame: ConsoleFrame, view: Ov
     title: 'Overview',
     heading: title,
     lead: first ? html`<p>This list disappears when a client is connected.</p>` : health(view),
-    body: html`${todo(frame)}${first ? checklist(view, frame) : logins(view, frame)}`,
+    body: html`${todo(frame)}${first ? checklist(view, frame) : html`${logins(view)}${side(view, frame)}`}`,
     commands: ['postern services ls', 'postern flows ls --since 24h'],
   })
 }

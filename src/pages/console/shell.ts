@@ -20,6 +20,8 @@ export const icons = {
   flows: icon(
     '<circle cx="3.6" cy="3.6" r="1.8"/><circle cx="12.4" cy="12.4" r="1.8"/><path d="M3.6 5.4v4.2a2.8 2.8 0 0 0 2.8 2.8h4.2M5.4 3.6h6M9.6 1.8l1.8 1.8-1.8 1.8"/>',
   ),
+  activity: icon('<path d="M1.8 8.2h2.7l2-5 3 9.6 2-4.6h2.7"/>'),
+  filter: icon('<path d="M2 3.5h12M4.2 8h7.6M6.6 12.5h2.8"/>'),
   people: icon(
     '<circle cx="6" cy="5.2" r="2.5"/><path d="M1.6 13.4c.3-2.5 2-4 4.4-4s4.1 1.5 4.4 4M10.6 2.9a2.5 2.5 0 0 1 0 4.6M12 9.8c1.4.5 2.2 1.8 2.4 3.6"/>',
   ),
@@ -46,7 +48,7 @@ const downIcon = icon('<path d="m3.5 6 4.5 4.5L12.5 6"/>', ' sm')
 /** The page of the navigation at which it is counted. */
 const pageOf: Readonly<Record<Attention['kind'], ConsolePage>> = {
   locked: 'overview',
-  trail: 'overview',
+  trail: 'activity',
   service: 'overview',
   definitions: 'access',
   flow: 'flows',
@@ -66,6 +68,7 @@ export const needsYou = (count: number): string =>
 const paths: Readonly<Record<ConsolePage, string>> = {
   overview: '/console',
   access: '/console/access',
+  activity: '/console/activity',
   flows: '/console/flows',
 }
 
@@ -75,7 +78,13 @@ const sections: readonly (readonly [
 ])[] = [
   [undefined, [['overview', 'Overview']]],
   ['Gateway', [['access', 'Access']]],
-  ['What happened', [['flows', 'Flows']]],
+  [
+    'What happened',
+    [
+      ['activity', 'Activity'],
+      ['flows', 'Flows'],
+    ],
+  ],
 ]
 
 const flagOf = (page: ConsolePage, attention: readonly Attention[]): Drawable => {

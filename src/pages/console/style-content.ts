@@ -41,13 +41,14 @@ ins { background: var(--ok-soft); color: var(--ok); text-decoration: underline; 
 .with-drawer > .drawer { border-inline-start: 1px solid var(--line); align-self: stretch; }
 .drawer-head { display: flex; align-items: flex-start; justify-content: space-between; gap: 12px; padding: 14px 16px 12px; border-bottom: 1px solid var(--line); }
 .drawer section { padding: 14px 16px; border-bottom: 1px solid var(--line); } .drawer section:last-child { border: 0; }
-.drawer h3 { margin-bottom: 8px; color: var(--text-2); font-weight: var(--w-medium); font-size: var(--t-xs); line-height: 16px; }
+.drawer section h2 { margin-bottom: 8px; color: var(--text-2); font-weight: var(--w-medium); font-size: var(--t-xs); line-height: 16px; }
 .trace { display: grid; gap: 8px; font-size: var(--t-sm); } .trace li { display: grid; grid-template-columns: 16px minmax(0, 1fr); gap: 10px; } .trace .i { margin-top: 2px; }
 .query { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; flex: 1 1 320px; min-height: var(--control); padding: 3px 6px 3px 10px; border: 1px solid var(--edge); border-radius: var(--r-control); background: var(--surface); }
 .query:focus-within { outline: 2px solid var(--accent); outline-offset: 0; border-color: var(--accent); }
 .query input { flex: 1 1 120px; min-width: 80px; border: 0; background: none; color: var(--text); font: var(--t-sm)/24px var(--sans); outline: none; }
 .query > .i { color: var(--text-3); }
-.token { display: inline-flex; align-items: center; gap: 2px; padding: 0 2px 0 7px; border-radius: var(--r-chip); background: var(--accent-soft); border: 1px solid var(--accent-line); color: var(--text); font-size: var(--t-xs); line-height: 22px; white-space: nowrap; }
+.row.between { justify-content: space-between; } .gap-bottom { margin-block-end: 12px; } .tokens { margin-top: calc(-1 * var(--s2)); }
+.token { display: inline-flex; align-items: center; gap: 2px; padding: 0 2px 0 7px; border-radius: var(--r-chip); background: var(--accent-soft); border: 1px solid var(--accent-line); color: var(--text); font-size: var(--t-xs); line-height: 22px; white-space: normal; overflow-wrap: anywhere; }
 .token b { font-weight: var(--w-regular); color: var(--text-2); margin-inline-end: 3px; } .token a { display: grid; place-items: center; width: 20px; height: 20px; color: var(--text-2); }
 
 /* flows: swim lanes. Eight half-columns, so that lane centres sit on lines 2, 4, 6 and 8 */

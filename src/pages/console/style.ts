@@ -97,7 +97,7 @@ a.seg-link[aria-current] { background: var(--surface); border-color: var(--line-
 .copy { display: block; min-width: 0; padding: 6px 10px; border: 1px solid var(--line); border-radius: var(--r-control); background: var(--sunk); color: var(--text); font-size: var(--t-xs); line-height: 20px; white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; }
 .copyable { position: relative; min-width: 0; } .copyable > .copy { padding-inline-end: 76px; }
 .copyable > .slim { position: absolute; top: 3px; inset-inline-end: 3px; min-height: 28px; padding: 2px 10px; border: 1px solid var(--line-2); border-radius: var(--r-control); background: var(--surface); color: var(--text-2); font: var(--w-medium) var(--t-xs)/20px var(--sans); cursor: pointer; }
-.cli .copy { display: inline-block; padding: 4px 8px; } .cli .copyable { display: flex; align-items: center; gap: 6px; } .cli .copyable > .copy { padding-inline-end: 8px; } .cli .copyable > .slim { position: static; }
+.cli .copy { display: inline-block; padding: 4px 8px; } .cli .copyable { display: flex; align-items: center; gap: 6px; } .cli .copyable > .copy { padding-inline-end: 8px; } .cli .copyable > .slim { position: static; flex: none; }
 
 /* surfaces */
 .card { border: 1px solid var(--line); border-radius: var(--r-card); background: var(--surface); }
