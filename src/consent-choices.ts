@@ -1,9 +1,13 @@
 // What the consent page offers at a service: the access rules judge the tools that the proxy has seen, for the
 // person who is asked.
+import { signInMethods } from './policy/rules.ts'
+import type { Config } from './config/schema.ts'
 import { personKey } from './kit/records.ts'
 import { type KnownTools, listedTools } from './proxy/access.ts'
 import type { ConnectStep, ServiceChoices } from './ports/modules.ts'
-import type { Policy } from './ports/policy.ts'
+import type { Person } from './ports/people.ts'
+import type { LearnedTool, Policy, ServicePolicy } from './ports/policy.ts'
+import type { Service } from './ports/services.ts'
 
 /** What servers have said of their tools: written by the proxy, read by the consent page. */
 export const createToolMemory = (): KnownTools => new WeakMap()
@@ -32,3 +36,60 @@ export const createServiceChoices =
     if ('allowed' in choices || policy.disclosesRules) return choices
     return { ...choices, tools: choices.tools.filter(({ locked }) => !locked) }
   }
+
+/** What people of a group, and of no other, may do at a service, with any app; without a group, of none. */
+export type GroupChoices = (
+  service: Service,
+  group: string | undefined,
+) => ReturnType<NonNullable<ServicePolicy['choices']>> | undefined
+
+export interface ServiceOutlook {
+  /** The tools that anybody was shown last. */
+  tools(service: Service): readonly LearnedTool[]
+  /** Reads the rules that are stored. */
+  fresh(): Promise<void> | undefined
+  /** Undefined: the service has no access rules. */
+  readonly choices: GroupChoices
+}
+
+const nobody: Person = { provider: '', subject: '', groups: [] }
+
+const memberOf = (member: string): Person => {
+  if (!member.includes(':')) return { ...nobody, email: member }
+  const at = member.indexOf(':')
+  return { ...nobody, provider: member.slice(0, at), subject: member.slice(at + 1) }
+}
+
+/** Somebody who is nothing but in that group, as rules name groups (policy/rules.ts). */
+const oneOf = (config: Config, group: string): Person => {
+  const declared = config.access?.groups
+  if (declared && Object.hasOwn(declared, group)) {
+    const { members = [], from = {} } = declared[group] ?? {}
+    const [source] = Object.entries(from)
+    if (source) return { ...nobody, provider: source[0], groups: source[1].slice(0, 1) }
+    return members[0] === undefined ? nobody : memberOf(members[0])
+  }
+  const methods = signInMethods(config)
+  const [provider = '', ...name] = group.split(':')
+  return name.length > 0 && methods.includes(provider)
+    ? { ...nobody, provider, groups: [name.join(':')] }
+    : { ...nobody, provider: methods[0] ?? '', groups: [group] }
+}
+
+/** For administrators: the same, for somebody who is nobody but a member of a group. */
+export const createServiceOutlook = ({
+  policy,
+  knownTools,
+  registry,
+}: ServiceChoicesDeps & { readonly registry: { config(): Config } }): ServiceOutlook => {
+  const tools = (service: Service): readonly LearnedTool[] => listedTools(knownTools, service, '', false)
+  return {
+    tools,
+    fresh: () => policy.fresh(),
+    choices(service, group) {
+      const person = group === undefined ? nobody : oneOf(registry.config(), group)
+      const by = { person, personKey: personKey(person), clientId: '', redirectHost: '' }
+      return policy.of(service)?.choices?.(by, tools(service))
+    },
+  }
+}

@@ -8,7 +8,7 @@ import { createIsAdmin } from './admin/services-api.ts'
 import { type RulesAdmin, createRulesAdmin, createStoredRules } from './admin/stored-rules.ts'
 import { createAfterSignIn } from './after-sign-in.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
-import { createServiceChoices, createToolMemory } from './consent-choices.ts'
+import { createServiceChoices, createServiceOutlook, createToolMemory } from './consent-choices.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
 import { createRecording } from './flows/observe.ts'
@@ -314,6 +314,7 @@ const createServiceHandlers = (
     ...createAdminHandlers({
       ...parts,
       stateOf: (service) => stateOf(service, { bridges: parts.bridges, contextOf }),
+      outlook: createServiceOutlook(parts),
       signsIn: parts.builtInUser === undefined,
       reachable: isPublic(directory.issuer),
     }),

@@ -132,7 +132,7 @@ export interface Overview {
 }
 
 /** Without what may be secret in it: a URL without its query, a program without its arguments. */
-const whereOf = (config: Config, { id, upstream }: Service): string => {
+export const whereOf = (config: Config, { id, upstream }: Service): string => {
   if (upstream.kind !== 'http') return config.mcp_services[id]?.command ?? id
   return URL.parse(upstream.url)?.host ?? id
 }

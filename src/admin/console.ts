@@ -19,18 +19,20 @@ import {
   stoppedAt,
 } from './console-attention.ts'
 import { type ActivityDeps, callsOfADay, createActivity } from './console-activity.ts'
+import { type ConsoleServicesDeps, drawService, drawServices, readMatrix } from './console-services.ts'
 import { requireWritable } from './services-api.ts'
 
 export interface Console {
-  /** GET /console, /console/access, /console/activity, /console/flows, /console/flows/:id */
+  /** GET /console, /console/services, /console/services/:id, /console/access, /console/activity, /console/flows … */
   readonly page: Handler
-  /** POST /console, /console/access with csrf and action */
+  /** POST /console, /console/services/:id, /console/access with csrf and action */
   readonly act: Handler
 }
 
-export interface ConsoleDeps extends AttentionDeps, ActivityDeps {
+export interface ConsoleDeps extends AttentionDeps, ActivityDeps, ConsoleServicesDeps {
   readonly runtime: ActivityDeps['runtime']
-  readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service'>
+  readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service' | 'addresses'>
+  readonly registry: ConsoleServicesDeps['registry']
   readonly policy: { readonly pins: PinAdmin }
   readonly accessAdmin: AccessAdmin
   readonly sessions: Sessions
@@ -116,6 +118,7 @@ const createChanges =
     const { directory, registry, policy, consolePages } = deps
     const config = registry.config()
     const service = named(asked, 'service')
+    const chosen = service === undefined ? undefined : directory.service(service)
     const pinned = directory.services.filter((one) => pinningOf(config, one))
     const looked = pinned.filter(({ id }) => service === undefined || id === service)
     const found = await Promise.all(
@@ -138,6 +141,7 @@ const createChanges =
       held: held.filter((one) => one !== undefined),
       more: open.slice(mostHeld).filter(({ pin }) => isWaiting(pin)).length,
       known: all.length,
+      ...(chosen && { access: await readMatrix(deps, chosen) }),
     })
   }
 
@@ -182,6 +186,10 @@ const createFlow =
 
 const createPages = (deps: ConsoleDeps): Readonly<Record<string, Draw>> => ({
   '/console': createOverview(deps),
+  '/console/services': async (frame, asked) =>
+    drawServices(deps, frame, asked, await callsOfADay(deps, frame.now)),
+  '/console/services/': async (frame, asked) =>
+    drawService(deps, frame, asked, await callsOfADay(deps, frame.now)),
   '/console/access': createChanges(deps),
   '/console/activity': createActivity(deps),
   '/console/flows': createFlowList(deps),
@@ -192,18 +200,21 @@ const createPages = (deps: ConsoleDeps): Readonly<Record<string, Draw>> => ({
 
 type Form = ReadonlyMap<string, string>
 
-const createActions = ({
-  accessAdmin,
-}: ConsoleDeps): Readonly<Record<string, (form: Form, by: string) => Promise<unknown>>> => {
+/** What a form asks for; `id`: of the service whose page it is on. */
+type Act = (form: Form, about: { readonly by: string; readonly id: string | undefined }) => Promise<unknown>
+
+const createActions = ({ accessAdmin }: ConsoleDeps): Readonly<Record<string, Act>> => {
   const tool = (form: Form) => ({
     service: form.get('service') ?? '',
     kind: form.get('kind') === 'prompt' ? ('prompt' as const) : ('tool' as const),
     name: form.get('name') ?? '',
   })
   return {
-    unlock: (_, by) => accessAdmin.open(undefined, by),
-    approve: (form, by) => accessAdmin.tools.approve(tool(form), form.get('digest') ?? '', by),
-    block: (form, by) => accessAdmin.tools.block(tool(form), by),
+    unlock: (_, { by }) => accessAdmin.open(undefined, by),
+    approve: (form, { by }) => accessAdmin.tools.approve(tool(form), form.get('digest') ?? '', by),
+    block: (form, { by }) => accessAdmin.tools.block(tool(form), by),
+    disable: (_, { by, id = '' }) => accessAdmin.close(id, by),
+    enable: (_, { by, id = '' }) => accessAdmin.open(id, by),
   }
 }
 
@@ -254,7 +265,8 @@ export const createConsole = (deps: ConsoleDeps): Console => {
       const name = form.get('action') ?? ''
       const action = Object.hasOwn(actions, name) ? actions[name] : undefined
       if (!action) throw new Refusal('request.malformed', 'action unknown')
-      await action(form, personKey(session.person))
+      const id = /^\/console\/services\/([^/]+)$/.exec(asked.pathname)?.[1]
+      await action(form, { by: personKey(session.person), id })
       last = undefined
       return seeOther(asked.pathname + asked.search)
     },

@@ -178,6 +178,22 @@ const consoleRoutes = ({ console }: AdminHandlers): readonly Route[] => [
     issuerOnly: true,
   },
   {
+    paths: ['/console/services'],
+    description: 'Console: list of services (?q=, ?only=, ?page=)',
+    surface: 'page',
+    cors: false,
+    methods: { GET: console.page },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/console/services/:id'],
+    description: 'Console: one service (?tab=), and its end (csrf, action=disable or enable)',
+    surface: 'page',
+    cors: false,
+    methods: { GET: console.page, POST: console.act },
+    issuerOnly: true,
+  },
+  {
     paths: ['/console/access'],
     description:
       'Console: definitions of tools that changed (?service=), and the decision (csrf, action=approve with digest or block, service, kind, name)',

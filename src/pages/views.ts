@@ -13,6 +13,8 @@ import { activityPage } from './console/activity.ts'
 import { changesPage } from './console/changes.ts'
 import { flowPage, flowsPage } from './console/flow-pages.ts'
 import { overviewPage } from './console/overview.ts'
+import { servicePage } from './console/service.ts'
+import { servicesPage } from './console/services.ts'
 import {
   type PageContext,
   breakable,
@@ -223,6 +225,8 @@ export const createPages = (gateway: PageContext): Pages => ({
 
 export const createConsolePages = (gateway: PageContext): ConsolePages => ({
   overview: (frame, view) => overviewPage(gateway, frame, view),
+  services: (frame, view) => servicesPage(gateway, frame, view),
+  service: (frame, view) => servicePage(gateway, frame, view),
   changes: (frame, view) => changesPage(gateway, frame, view),
   activity: (frame, view) => activityPage(gateway, frame, view),
   flowList: (frame, view) => flowsPage(gateway, frame, view),

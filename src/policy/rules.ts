@@ -91,7 +91,7 @@ type WrittenRule = Access['allow'][number] & Access['deny'][number]
 // Who.
 
 /** Providers that a bare name of a group can be of. The built-in user is a local one. */
-const signInMethods = ({
+export const signInMethods = ({
   oauth_providers: providers,
   local_users: users,
 }: AccessConfig): readonly string[] => {

@@ -1,13 +1,13 @@
 // What the console hands to its pages: plain data. Every text of a person, a client or a server is untrusted; the pages
 // escape it and bound its length.
 import type { ListedFlow } from './modules.ts'
-import type { TrailCounts } from './runtime.ts'
+import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
 import type { Person } from './people.ts'
-import type { PinKind, PinState } from './policy.ts'
+import type { ConsentTool, Permission, PinKind, PinState } from './policy.ts'
 
 /** The pages of the console, by what the navigation calls them. */
-export type ConsolePage = 'overview' | 'access' | 'activity' | 'flows'
+export type ConsolePage = 'overview' | 'services' | 'access' | 'activity' | 'flows'
 
 interface NamedService {
   readonly id: string
@@ -113,6 +113,8 @@ export interface ChangesView {
   readonly held: readonly HeldDefinition[]
   /** How many there are besides. */
   readonly more: number
+  /** Of the service that was chosen. */
+  readonly access?: AccessMatrix | undefined
   /** Pinned tools and prompts in all. */
   readonly known: number
 }
@@ -173,9 +175,90 @@ export interface ActivityView {
   readonly kept: boolean
 }
 
+/** Who may use a service at all: anybody without signing in, everybody who can sign in, or whom the rules name. */
+export type ServiceAudience = 'public' | 'everyone' | { readonly groups: readonly string[] }
+
+export interface ServiceSummary extends NamedService {
+  /** The URL that clients are given. */
+  readonly url: string
+  readonly kind: 'remote' | 'command' | 'built-in'
+  readonly state: 'up' | 'down' | 'unknown' | 'disabled'
+  /** Definitions that wait for a decision. */
+  readonly waiting: number
+  /** Tools that the server was seen to have; absent while nobody listed them. */
+  readonly tools?: number | undefined
+  /** `mcp_services.<id>.upstream_auth.type`. */
+  readonly credentials: string
+  readonly audience: ServiceAudience
+  /** Of the last 24 hours. */
+  readonly counts?: TrailServiceCounts | undefined
+}
+
+export interface ServicesView {
+  /** Those of this page that match, those that need somebody first. */
+  readonly found: readonly ServiceSummary[]
+  readonly asked: { readonly text?: string | undefined; readonly only?: string | undefined }
+  /** Of all services, by what `only` may be. */
+  readonly counts: Readonly<Record<'all' | 'attention' | 'remote' | 'command', number>>
+  readonly page: { readonly at: number; readonly count: number }
+  /** Whether calls are counted. */
+  readonly counted: boolean
+}
+
+/** A tool of a service, and which groups may call it. */
+export interface ServiceTool extends Pick<ConsentTool, 'name' | 'about'> {
+  /** What its calls need; absent where the service has no rules and the server marks nothing. */
+  readonly need?: Permission | undefined
+  /** The server does not say what the tool can do. */
+  readonly unmarked: boolean
+  /** It is hidden and refused until somebody approves it. */
+  readonly held: boolean
+  /** By the groups of `AccessMatrix`: whether their people may call it. */
+  readonly allowed: readonly boolean[]
+}
+
+/** What the access rules let each group do at a service. */
+export interface AccessMatrix {
+  /** Absent: there are no rules, and everybody may call everything. */
+  readonly groups?: readonly string[]
+  readonly tools: readonly ServiceTool[]
+}
+
+export interface ServiceView {
+  readonly service: ServiceSummary
+  readonly description: string
+  readonly tab: 'connect' | 'tools' | 'processes'
+  /** Whether clients on the internet can reach the gateway. */
+  readonly reachable: boolean
+  /** Where its server is, without what may be secret in it. */
+  readonly where: string
+  /** Absent: it is in the configuration. */
+  readonly added?: { readonly by: string; readonly at: number } | undefined
+  readonly disabled?: { readonly by: string; readonly at: number } | undefined
+  /** How many grants there are for it. */
+  readonly grants: number
+  readonly access: AccessMatrix
+  /** Of a command. */
+  readonly processes?: readonly ServiceProcess[] | undefined
+}
+
+export interface ServiceProcess {
+  readonly owner: string
+  readonly pid?: number | undefined
+  /** Epoch ms. */
+  readonly startedAt: number
+  /** Absent while it runs. */
+  readonly endedAt?: number
+  readonly why?: string
+  /** The last lines of its standard error output. */
+  readonly stderr: string
+}
+
 /** The pages of the console, as complete HTML responses. */
 export interface ConsolePages {
   overview(frame: ConsoleFrame, view: OverviewView): Response
+  services(frame: ConsoleFrame, view: ServicesView): Response
+  service(frame: ConsoleFrame, view: ServiceView): Response
   changes(frame: ConsoleFrame, view: ChangesView): Response
   activity(frame: ConsoleFrame, view: ActivityView): Response
   flowList(frame: ConsoleFrame, view: FlowsView): Response

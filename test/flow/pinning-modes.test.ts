@@ -338,4 +338,26 @@ describe('pinned definitions', () => {
     await world.decide({ service: 'hinted', tool: 'write', action: 'approve', digest: pin['digest'] })
     expect([await world.listed(caller), await world.codeOf(caller, 'write')]).toEqual([['write'], 'passed'])
   })
+
+  it('are shown on the console with who may call which tool, by the rules that decide calls', async () => {
+    const { admin } = world
+    const rowOf = (body: string, tool: string): readonly string[] => {
+      const row = body.split('<tr').find((one) => one.includes(`<code class="strong">${tool}</code>`)) ?? ''
+      return [
+        ...row.matchAll(
+          /<td><span class="(?:verdict|status) [a-z-]+">(?:<svg.*?<\/svg>)?(?:<span>)?([^<]+)/g,
+        ),
+      ].map(([, word = '']) => word)
+    }
+    const caller = await world.begin('hinted')
+    expect([await world.listed(caller), await world.codeOf(caller, 'write')]).toEqual([
+      ['read'],
+      'policy.permission',
+    ])
+    const hinted = (await admin.browser.go('/console/access?service=hinted')).body
+    expect(hinted).toContain('<th scope="col"><bdi>staff</bdi></th></tr>')
+    expect([rowOf(hinted, 'read'), rowOf(hinted, 'write')]).toEqual([['Allowed'], ['Never']])
+    const { body: list } = await admin.browser.go('/console/services?q=hinted')
+    expect(list).toContain('<td data-l="For"><bdi>staff</bdi></td>')
+  })
 })

@@ -101,12 +101,19 @@ describe.each(runtimes)('pinned definitions %s', (_, open) => {
     )
     expect([said, flags.reduce((sum, n) => sum + n, 0)]).toEqual([said, overview.split('<b>').length - 1])
     expect(flags.reduce((sum, n) => sum + n, 0)).toBe(said)
+    const { body: list } = await admin.browser.go('/console/services?only=attention')
+    expect(list).toMatch(
+      /href="\/console\/services\/reviewed">[^]*?<span class="status warn">1 change<\/span>/,
+    )
+    const tools = (await admin.browser.go('/console/services/reviewed?tab=tools')).body
+    expect(tools).toContain('<th scope="col"><bdi>Everyone</bdi></th>')
+    expect(tools).toContain('<code class="strong">read</code>')
     const page = '/console/access?service=reviewed'
     const { body: review } = await admin.browser.go(page)
     expect(review).toContain('Writes a <ins>\\u{202e}&lt;b&gt;secret&lt;/b&gt; </ins>file.')
-    const act = async (fields: Record<string, string>) =>
+    const act = async (fields: Record<string, string>, path = page) =>
       (
-        await admin.browser.go(`${gateway.origin}${page}`, {
+        await admin.browser.go(`${gateway.origin}${path}`, {
           method: 'POST',
           headers: {
             'content-type': 'application/x-www-form-urlencoded',
@@ -135,6 +142,13 @@ describe.each(runtimes)('pinned definitions %s', (_, open) => {
       (await admin.browser.go(page)).body.includes('name="digest"'),
       await codeOf(caller, 'write'),
     ]).toEqual([false, 'passed'])
+    const shown = '/console/services/reviewed'
+    expect([await act({ action: 'disable' }, shown), (await caller.post(rpc('tools/list'))).status]).toEqual([
+      200, 503,
+    ])
+    expect((await admin.browser.go(shown)).body).toContain('<b>Disabled</b> by <bdi>local:ana</bdi>')
+    expect([await act({ action: 'enable' }, shown), await codeOf(caller, 'write')]).toEqual([200, 'passed'])
+    expect((await admin.browser.go('/console/services/nothing')).status).toBe(404)
     expect(await act({ action: 'block' })).toBe(200)
     gateway.advance(1001)
     expect([

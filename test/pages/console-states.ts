@@ -1,6 +1,7 @@
 // The pages of the console in the states worth looking at, as data: the browser tests walk them, the preview serves them.
 import type { ConsolePages, HeldDefinition, OverviewView } from '../../src/ports/console.ts'
 import { activityStates } from './console-activity.ts'
+import { access, serviceStates } from './console-services.ts'
 import {
   attention,
   calm,
@@ -122,6 +123,7 @@ const changesStates = (pages: ConsolePages) => {
         ],
         more: 3,
       }),
+    'console-changes-access': () => pages.changes(frame, { ...view, service: 'jira', access }),
     'console-changes-none': () => pages.changes(calm, { ...view, held: [] }),
     'console-changes-unpinned': () => pages.changes(calm, { pinned: [], held: [], more: 0, known: 0 }),
     'console-changes-hostile': () =>
@@ -164,6 +166,7 @@ const flowStates = (pages: ConsolePages) => {
 
 export const consoleStates = (pages: ConsolePages): Readonly<Record<string, () => Response>> => ({
   ...overviewStates(pages),
+  ...serviceStates(pages),
   ...changesStates(pages),
   ...activityStates(pages),
   ...flowStates(pages),

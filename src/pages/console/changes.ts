@@ -2,6 +2,7 @@
 import { type Drawable, type Markup, html } from '../../kit/html.ts'
 import type { ChangesView, ConsoleFrame, DefinitionDifference, HeldDefinition } from '../../ports/console.ts'
 import { type PageContext, named, post, readName, readText } from '../layout.ts'
+import { accessSay, matrix } from './service.ts'
 import { commandOf, consolePage, counted, empty, icons, off, quoted, timeAgo } from './shell.ts'
 
 const path = '/console/access'
@@ -84,17 +85,24 @@ ${rest.length > 0 && html`<details class="rest"><summary class="more">${icons.ch
 <div class="card-foot"><span>${sayOf(held, frame.now)}</span>${decisionForms(frame, held)}</div></section>`
 }
 
-const picker = ({
-  pinned,
-  service,
-}: ChangesView): Markup => html`<form class="bar" method="get" action="${path}">
-<label class="vh" for="service">Service</label><select class="input half" id="service" name="service"><option value="">All services</option>${pinned.map(({ id, name }) => html`<option value="${id}"${id === service && html` selected`}>${readName(name, id).text}</option>`)}</select><button class="btn">Show</button></form>`
+const picker = (
+  { service }: ChangesView,
+  { services }: ConsoleFrame,
+): Markup => html`<form class="bar" method="get" action="${path}">
+<label class="vh" for="service">Service</label><select class="input half" id="service" name="service"><option value="">Changes of all services</option>${services.map(({ id, name }) => html`<option value="${id}"${id === service && html` selected`}>${readName(name, id).text}</option>`)}</select><button class="btn">Show</button></form>`
 
 const finding = ({ held, more }: ChangesView): string => {
   const waiting = held.filter(({ state }) => state !== 'blocked').length + more
   return waiting === 0
     ? 'No definition waits for a decision'
     : `${counted(waiting, 'definition')} ${waiting === 1 ? 'waits' : 'wait'} for your decision`
+}
+
+/** Who may call which tool of the service that was chosen. */
+const rights = ({ access, service }: ChangesView, { services }: ConsoleFrame): Drawable => {
+  if (!access) return undefined
+  const name = readName(services.find(({ id }) => id === service)?.name ?? '', service ?? '').text
+  return html`<h2>Who may call the tools of ${named(name)}</h2><p class="muted sm">${accessSay(access)}</p>${access.tools.length > 0 ? matrix(access, name) : off('No tools are known yet: they are remembered when a client lists them.')}`
 }
 
 export const changesPage = (gateway: PageContext, frame: ConsoleFrame, view: ChangesView): Response => {
@@ -106,10 +114,11 @@ export const changesPage = (gateway: PageContext, frame: ConsoleFrame, view: Cha
     heading: finding(view),
     lead: html`<p>What tools and prompts say of themselves is approved once. What a server changes afterwards waits here for your decision.</p>`,
     actions: html`<a class="btn" href="/account/access">Who has access</a>`,
-    body: html`${view.pinned.length > 1 && picker(view)}
+    body: html`${frame.services.length > 0 && picker(view, frame)}
 ${held.map((one) => card(frame, one))}
 ${more > 0 && off(html`${counted(more, 'other')} not shown. ${service === undefined ? 'Choose a service.' : html`See <code>${commandOf('tools ls', { service })}</code>.`}`)}
-${held.length === 0 && (known > 0 ? empty('Everything is as it was approved', html`${counted(known, 'definition')} of tools and prompts are pinned.`) : empty('No definitions are pinned yet', html`To notice when a server changes its tools, add <code>pinning: quarantine</code> under <code>access</code> of its service. Definitions are remembered when a client lists them for the first time.`))}`,
+${held.length === 0 && (known > 0 ? empty('Everything is as it was approved', html`${counted(known, 'definition')} of tools and prompts are pinned.`) : empty('No definitions are pinned yet', html`To notice when a server changes its tools, add <code>pinning: quarantine</code> under <code>access</code> of its service. Definitions are remembered when a client lists them for the first time.`))}
+${rights(view, frame)}`,
     commands: [
       commandOf('tools ls', { service }),
       ...(first

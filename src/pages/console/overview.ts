@@ -83,7 +83,7 @@ const rowOf = (one: Attention, frame: ConsoleFrame): Row => {
       return {
         title: html`${serviceName(one.service)} is down`,
         say: html`<code>${readText(one.where, 120)}</code> does not respond. Calls to it are refused.`,
-        act: link('See status', `/health/${one.service.id}`),
+        act: link('See service', `/console/services/${one.service.id}`),
       }
     case 'definitions':
       return definitionsRow(one, frame)

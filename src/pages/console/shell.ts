@@ -34,6 +34,8 @@ export const icons = {
   warn: icon(triangle),
   bad: icon('<circle cx="8" cy="8" r="6.2"/><path d="M8 4.8v3.7M8 11v.1"/>'),
   ok: icon('<path d="m3.2 8.4 3.1 3.1 6.5-7"/>'),
+  dash: icon('<path d="M4 8h8"/>'),
+  search: icon('<circle cx="7" cy="7" r="4.6"/><path d="m10.5 10.5 3.3 3.3"/>'),
   cross: icon('<path d="m4 4 8 8m0-8-8 8"/>'),
   person: icon('<circle cx="8" cy="5" r="2.8"/><path d="M2.5 14c.5-3 2.7-4.5 5.5-4.5s5 1.5 5.5 4.5"/>'),
   clock: icon('<circle cx="8" cy="8" r="6.2"/><path d="M8 4.4V8l2.5 1.6"/>'),
@@ -47,9 +49,9 @@ const downIcon = icon('<path d="m3.5 6 4.5 4.5L12.5 6"/>', ' sm')
 
 /** The page of the navigation at which it is counted. */
 const pageOf: Readonly<Record<Attention['kind'], ConsolePage>> = {
-  locked: 'overview',
+  locked: 'services',
   trail: 'activity',
-  service: 'overview',
+  service: 'services',
   definitions: 'access',
   flow: 'flows',
 }
@@ -67,6 +69,7 @@ export const needsYou = (count: number): string =>
 
 const paths: Readonly<Record<ConsolePage, string>> = {
   overview: '/console',
+  services: '/console/services',
   access: '/console/access',
   activity: '/console/activity',
   flows: '/console/flows',
@@ -77,7 +80,13 @@ const sections: readonly (readonly [
   pages: readonly (readonly [ConsolePage, string])[],
 ])[] = [
   [undefined, [['overview', 'Overview']]],
-  ['Gateway', [['access', 'Access']]],
+  [
+    'Gateway',
+    [
+      ['services', 'Services'],
+      ['access', 'Access'],
+    ],
+  ],
   [
     'What happened',
     [

@@ -194,7 +194,10 @@ const frame = `
 .list > li { display: flex; align-items: center; gap: 12px; min-height: var(--row); padding: 8px 16px; border-bottom: 1px solid var(--line); font-size: var(--t-sm); }
 .list > li:last-child { border: 0; } .list .end.row { justify-content: flex-end; } .list .end { margin-inline-start: auto; text-align: end; white-space: nowrap; }
 .bar { display: flex; flex-wrap: wrap; align-items: center; gap: var(--s2); margin-block-end: var(--s4); }
-.bar .search { flex: 1 1 240px; } .input.half { width: auto; flex: 0 1 200px; }
+.bar .search { flex: 1 1 240px; } .calls { flex-wrap: nowrap; gap: 8px; } .calls .spark { width: 64px; } .verdict { display: inline-flex; align-items: center; gap: 6px; } .pop.ask { width: min(340px, 80vw); padding: 14px 16px; } .pop.ask p { margin-bottom: 12px; font-size: var(--t-sm); } .menu > .pop.ask .btn { width: auto; border: 1px solid transparent; background: var(--danger-fill); color: var(--on-danger); text-align: center; }
+.recipes { columns: 2 360px; column-gap: var(--s4); } .recipe { display: grid; gap: 8px; padding: 14px 16px; margin-bottom: var(--s4); break-inside: avoid; } .plain { list-style: decimal; padding-inline-start: 20px; } .stderr { max-height: 360px; overflow: auto; padding: 10px 12px; border-radius: var(--r-control); background: var(--sunk); white-space: pre-wrap; overflow-wrap: anywhere; }
+summary.btn { list-style: none; } code.url { color: var(--text-2); }
+.input.half { width: auto; flex: 0 1 200px; }
 `
 
 const narrow = `
@@ -235,7 +238,7 @@ const narrow = `
   .table.fold tr { position: relative; display: flex; flex-wrap: wrap; gap: 3px 14px; padding: 12px 16px; border-bottom: 1px solid var(--line); } .table.fold tr:last-child { border: 0; }
   .table.fold td, .table.fold th { display: block; padding: 0 !important; border: 0; background: none !important; text-align: start !important; min-width: 0; }
   .table.fold td[data-l]::before { content: attr(data-l) " "; color: var(--text-3); font-size: var(--t-xs); margin-inline-end: 4px; }
-  .table.fold .full, .table.fold tr > :first-child { flex: 1 0 100%; } .table.fold td.num { text-align: start; } .table.fold .calls { display: inline; } .table.fold .corner { position: absolute; right: 12px; top: 12px; width: auto; } .table.fold .hide-sm { display: none; }
+  .table.fold .full, .table.fold tr > :first-child { flex: 1 0 100%; } .table.fold td.num { text-align: start; } .table.fold .calls { display: inline; } .table.fold .calls .spark { display: none; } .table.fold .corner { position: absolute; right: 12px; top: 12px; width: auto; } .table.fold .hide-sm { display: none; }
   .table.fold tr.group { padding: 7px 16px; background: var(--sunk); }
   .table.act tr { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 2px 12px; padding: 10px 16px; } .table.act .a-who { grid-area: 1 / 1; } .table.act .a-dec { grid-area: 1 / 2; } .table.act .a-tool { grid-area: 2 / 1; } .table.act tr > .a-time { grid-area: 2 / 2; text-align: end !important; } .table.act .sub { display: inline; margin-inline-start: 6px; } .table.act tr[aria-selected="true"] { background: var(--selected); }
   .with-drawer .drawer { order: -1; border-top: 0 !important; border-bottom: 1px solid var(--line) !important; }
