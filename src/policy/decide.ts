@@ -82,7 +82,10 @@ export const deniesSubject = (rule: AccessRule, named: Named): boolean => {
 
 /** Whether a grant is about this subject, its conditions aside. Every grant opens the service itself. */
 export const coversSubject = (rule: AccessRule, named: Named): boolean => {
-  if (named.subject.kind === 'service' || isGeneral(rule)) return true
+  const { subject } = named
+  // A page of a tool goes with the tool, whatever grants that.
+  const isOfTool = subject.kind === 'resource' && subject.byTool === true
+  if (subject.kind === 'service' || isOfTool || isGeneral(rule)) return true
   const globs = listFor(rule, named.subject)
   return globs !== undefined && admitted(globs, named)
 }

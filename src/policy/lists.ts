@@ -61,13 +61,25 @@ const distinct = (items: readonly unknown[], key: string): readonly Item[] => {
   return [...byName.values()].filter(({ differs }) => !differs).map(({ item }) => item)
 }
 
+/** Pages that show what tools return (MCP Apps). */
+export const isPage = (uri: string): boolean => uri.startsWith('ui://')
+
+const pageOf = ({ _meta: meta }: Item): string | undefined => {
+  if (!isRecord(meta)) return undefined
+  const { ui, 'ui/resourceUri': flat } = meta
+  const uri = (isRecord(ui) ? ui['resourceUri'] : undefined) ?? flat
+  return typeof uri === 'string' && isPage(uri) ? uri : undefined
+}
+
 /** A tool may name a resource that shows its results (MCP Apps); one that the caller may not read is not named. */
 const withoutHiddenUi = (item: Item, isShown: (subject: Subject) => boolean): Item => {
   const { _meta: meta } = item
   if (!isRecord(meta)) return item
   const { ui, 'ui/resourceUri': flat } = meta
   const nested = isRecord(ui) ? ui['resourceUri'] : undefined
-  const hidden = (uri: unknown): boolean => typeof uri === 'string' && !isShown({ kind: 'resource', uri })
+  // The tool itself is shown.
+  const hidden = (uri: unknown): boolean =>
+    typeof uri === 'string' && !isShown({ kind: 'resource', uri, ...(isPage(uri) && { byTool: true }) })
   if (!hidden(flat) && !hidden(nested)) return item
   const { 'ui/resourceUri': _, ui: __, ...rest } = meta
   const { resourceUri: ___, ...uiRest } = isRecord(ui) ? ui : {}
@@ -104,6 +116,7 @@ export const createTrim =
       const learned = (item: Item): LearnedTool => ({
         name: nameOf(item),
         hint: hint(item),
+        page: pageOf(item),
         ...(isHeld(item) ? { held: true } : { about: aboutOf(item) }),
       })
       if (member === 'tools') learn(items.map(learned))

@@ -8,12 +8,14 @@ import type {
   AnswerRules,
   Arguments,
   Denied,
+  LearnedTool,
   Permission,
   Policy,
   ServicePolicy,
   StoredRule,
   StoredRules,
   Subject,
+  ToolsOfPage,
   Verdict,
 } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -34,7 +36,7 @@ import {
   withinConsent,
 } from './decide.ts'
 import { anyArguments, askedBy, noArguments, service } from './asked.ts'
-import { createTrim } from './lists.ts'
+import { createTrim, isPage } from './lists.ts'
 import { choicesOf, consentedPermissions, judgeByConsent } from './choices.ts'
 import { createPinRecords } from './pin-records.ts'
 import { type Pins, createPins, judgeByPins } from './pins.ts'
@@ -114,7 +116,7 @@ const keyOf = (subject: Subject): string => {
     case 'method':
       return `${subject.kind} ${subject.name}`
     case 'resource':
-      return `resource ${subject.uri}`
+      return `${subject.byTool ? 'page' : 'resource'} ${subject.uri}`
     case 'template':
       return `template ${subject.template}`
   }
@@ -200,6 +202,23 @@ interface Written {
 const createServicePolicy = ({ rules, pins, answers }: Written): ServicePolicy => {
   const decided = rules && createDecide(rules)
   const decide: Decide | (() => Verdict) = decided ?? (() => open)
+  const isShown = (principal: Principal | undefined, subject: Subject): boolean => {
+    const verdict = decide(principal, subject, anyArguments)
+    return rules ? withinConsent(verdict, principal, subject, 'list').allowed : verdict.allowed
+  }
+  /** The page of a tool that the caller is shown may be read, unless a rule denies it. */
+  const asPage = (
+    verdict: Verdict,
+    principal: Principal | undefined,
+    uri: string,
+    shownBy: ToolsOfPage,
+  ): Verdict => {
+    if (verdict.allowed || verdict.code !== 'policy.resource' || !isPage(uri)) return verdict
+    const isListed = ({ name, hint, held }: LearnedTool): boolean =>
+      held !== true && isShown(principal, { kind: 'tool', name, hint })
+    if (!shownBy(uri).some(isListed)) return verdict
+    return decide(principal, { kind: 'resource', uri, byTool: true }, anyArguments)
+  }
   const byRules: ServicePolicy['judge'] = (principal, message, facts) => {
     // Who may do nothing here is told that, and no list is read for it.
     const entered = decide(principal, service, noArguments)
@@ -210,25 +229,28 @@ const createServicePolicy = ({ rules, pins, answers }: Written): ServicePolicy =
     let verdict: Verdict = entered
     for (const subject of subjects) {
       verdict = decide(principal, subject, args)
+      if (subject.kind === 'resource') verdict = asPage(verdict, principal, subject.uri, facts.shownBy)
       if (verdict.allowed === (partly === true)) return verdict
     }
     return verdict
   }
   const known = pins ? judgeByPins(pins, byRules) : byRules
-  const isShown = (principal: Principal | undefined, subject: Subject): boolean => {
-    const verdict = decide(principal, subject, anyArguments)
-    return rules ? withinConsent(verdict, principal, subject, 'list').allowed : verdict.allowed
-  }
   return {
     pins,
     answers,
-    isReadable: (principal, uri) => decide(principal, { kind: 'resource', uri }, noArguments).allowed,
+    isReadable: (principal, uri, shownBy) =>
+      asPage(decide(principal, { kind: 'resource', uri }, noArguments), principal, uri, shownBy).allowed,
     judge: rules ? judgeByConsent(known) : known,
     judgeConnection: (principal) => decide(principal, service, noArguments),
     permissions: (principal) => consentedPermissions(principal, decided?.permissions(principal)),
     ...(rules && { choices: (by, tools) => choicesOf(rules, by, tools) }),
-    trim: (principal, learn) =>
-      createTrim((subject) => isShown(principal, subject), learn, pins?.look(principal)),
+    trim: (principal, learn, shownBy) => {
+      const shows = (subject: Subject): boolean =>
+        isShown(principal, subject) ||
+        (subject.kind === 'resource' &&
+          asPage(decide(principal, subject, anyArguments), principal, subject.uri, shownBy).allowed)
+      return createTrim(shows, learn, pins?.look(principal))
+    },
   }
 }
 

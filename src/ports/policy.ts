@@ -16,7 +16,8 @@ export type Subject =
   | { readonly kind: 'service' }
   | { readonly kind: 'tool'; readonly name: string; readonly hint: ToolHint }
   | { readonly kind: 'prompt'; readonly name: string }
-  | { readonly kind: 'resource'; readonly uri: string }
+  /** `byTool`: a tool that the caller is shown names it as the page that shows its results (MCP Apps). */
+  | { readonly kind: 'resource'; readonly uri: string; readonly byTool?: true }
   | { readonly kind: 'template'; readonly template: string }
   /** A request method that MCP does not define. */
   | { readonly kind: 'method'; readonly name: string }
@@ -76,7 +77,11 @@ export interface MessageFacts {
   params(): Readonly<Record<string, unknown>>
   /** Undefined for a tool that is on no list of this server that was seen. */
   tool(name: string): { readonly hint: ToolHint } | undefined
+  readonly shownBy: ToolsOfPage
 }
+
+/** Tools of this server that name this resource as the page that shows their results (MCP Apps). */
+export type ToolsOfPage = (uri: string) => readonly LearnedTool[]
 
 /** Keeps the tools of a list as the server said it, before it is trimmed. */
 export type LearnTools = (tools: readonly LearnedTool[]) => void
@@ -89,6 +94,8 @@ export interface LearnedTool {
   readonly about?: string | undefined
   /** Its definition is not approved (`ServicePins`). */
   readonly held?: boolean
+  /** The `ui://` resource that shows its results (MCP Apps). */
+  readonly page?: string | undefined
 }
 
 /** One tool on the consent page. */
@@ -195,7 +202,7 @@ export interface ServicePolicy {
   /** Absent: they pass as they come. */
   readonly answers?: AnswerRules | undefined
   /** Whether the caller may read the resource, and so hear that it has changed. */
-  isReadable(principal: Principal | undefined, uri: string): boolean
+  isReadable(principal: Principal | undefined, uri: string, shownBy: ToolsOfPage): boolean
   /** Absent: its definitions are not pinned. */
   readonly pins?: ServicePins | undefined
   /** `policy.unlisted`: nobody knows such a tool; asked again after its list was read, it may be another one. */
@@ -213,7 +220,7 @@ export interface ServicePolicy {
     tools: readonly LearnedTool[],
   ) => ConsentChoices | Denied
   /** What the caller is shown of lists. */
-  trim(principal: Principal | undefined, learn: LearnTools): Trim
+  trim(principal: Principal | undefined, learn: LearnTools, shownBy: ToolsOfPage): Trim
 }
 
 export interface Policy {

@@ -30,6 +30,8 @@ type KnownTool = Omit<LearnedTool, 'name'>
 
 export interface ToolCatalog {
   find(service: Service, principal: Principal | undefined, name: string): KnownTool | undefined
+  /** Those that name this resource as their page. */
+  shownBy(service: Service, principal: Principal | undefined, uri: string): readonly LearnedTool[]
   /**
    * Adds to what is known, because a list may have further pages. A tool that is on the list no more is the
    * server's to refuse.
@@ -110,6 +112,10 @@ export const createToolCatalog = ({
         .get(service)
         ?.get(principal?.personKey ?? '')
         ?.tools.get(name),
+    shownBy(service, principal, uri) {
+      const tools = known.get(service)?.get(principal?.personKey ?? '')?.tools ?? []
+      return [...tools].flatMap(([name, tool]) => (tool.page === uri ? [{ name, ...tool }] : []))
+    },
     learn(service, principal, list) {
       const { tools } = toolsOf(service, principal)
       for (const { name, ...tool } of list)
@@ -229,10 +235,15 @@ const createFactsOf = (
       return isRecord(params) ? params : {}
     },
     tool: (name) => catalog.find(address.service, principal, name),
+    shownBy: (uri) => catalog.shownBy(address.service, principal, uri),
   })
 }
 
-const isUnlisted = (verdict: Verdict): boolean => !verdict.allowed && verdict.code === 'policy.unlisted'
+/** The server's list of tools may say otherwise: there may be such a tool, or one whose page this is. */
+const isUnlisted = (verdict: Verdict, name: string | undefined): boolean =>
+  !verdict.allowed &&
+  (verdict.code === 'policy.unlisted' ||
+    (verdict.code === 'policy.resource' && name?.startsWith('ui://') === true))
 
 /** One verdict for each message. */
 const judgeMessages = (rules: ServicePolicy, call: JudgedCall, catalog: ToolCatalog): readonly Verdict[] => {
@@ -324,7 +335,8 @@ const createCheck = (deps: AccessDeps) => {
   const check = createEnforcement(deps, policy)
   const decided = (rules: ServicePolicy, call: ReadCall, verdicts: readonly Verdict[]) => {
     const goOn = (end: StepResult): StepResult => {
-      if (end === undefined) limitCall(rules, call)
+      if (end === undefined)
+        limitCall(rules, call, (uri) => catalog.shownBy(call.address.service, call.principal, uri))
       return end
     }
     const end = check(call, verdicts)
@@ -332,7 +344,9 @@ const createCheck = (deps: AccessDeps) => {
   }
   const judgeBy = (rules: ServicePolicy, call: ReadCall): StepResult | Promise<StepResult> => {
     const verdicts = judgeMessages(rules, call, catalog)
-    if (!verdicts.some(isUnlisted)) return decided(rules, call, verdicts)
+    const messages = call.envelope?.messages ?? []
+    if (!verdicts.some((verdict, i) => isUnlisted(verdict, messages[i]?.name)))
+      return decided(rules, call, verdicts)
     return catalog.refresh(call).then(() => decided(rules, call, judgeMessages(rules, call, catalog)))
   }
   const judge = (call: ReadCall): StepResult | Promise<StepResult> => {

@@ -115,7 +115,11 @@ const lengthsOf = (result: Readonly<Record<string, unknown>>): number =>
 export const createPolicyTrim =
   (policy: Policy, catalog: ToolCatalog, record: Audit): TrimFor =>
   ({ service, principal, head }) => {
-    const trim = policy.of(service)?.trim(principal, (tools) => catalog.learn(service, principal, tools))
+    const trim = policy.of(service)?.trim(
+      principal,
+      (tools) => catalog.learn(service, principal, tools),
+      (uri) => catalog.shownBy(service, principal, uri),
+    )
     if (!trim || !head) return trim
     return (result) => {
       const trimmed = trim(result)
@@ -152,6 +156,12 @@ export interface ListAccess {
   readonly replyOf: (call: AdmittedCall) => ReplyToServer
 }
 
+/** Whether a caller may read a resource, by what is known of the tools they are shown. */
+export const isReadableBy =
+  (rules: ServicePolicy, catalog: ToolCatalog, service: Service, principal: Principal | undefined) =>
+  (uri: string): boolean =>
+    rules.isReadable(principal, uri, (page) => catalog.shownBy(service, principal, page))
+
 const noMethods: readonly undefined[] = []
 
 /** Undefined for most calls. */
@@ -159,13 +169,14 @@ const messageOf = (
   rules: ServicePolicy | undefined,
   call: AdmittedCall,
   listens: boolean,
-  replyOf: ListAccess['replyOf'],
+  { catalog, replyOf }: Pick<ListAccess, 'catalog' | 'replyOf'>,
 ): ListAnswers['message'] => {
   // What a client of HTTP+SSE hears has been read as the answer to a call of its own.
   if (!rules?.answers || call.address.transport === 'sse') return undefined
-  const { principal, modern, envelope } = call
+  const { principal, modern, envelope, address } = call
+  const isReadable = isReadableBy(rules, catalog, address.service, principal)
   const methods = envelope?.messages.map(({ method }) => method) ?? noMethods
-  return createMessageFilter(rules, { principal, modern, methods, listens }, replyOf(call))
+  return createMessageFilter(rules.answers, { isReadable, modern, methods, listens }, replyOf(call))
 }
 
 export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf }: ListAccess): Lists => {
@@ -193,7 +204,7 @@ export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf }: ListAc
     { listens, lasts }: { readonly listens: boolean; readonly lasts: boolean },
   ): ListAnswers | undefined => {
     const trim = trimOf(call, lasts, trimFor)
-    const message = messageOf(rules, call, listens, replyOf)
+    const message = messageOf(rules, call, listens, { catalog, replyOf })
     if (!trim && !message) return undefined
     return { trim, message, expects: trim && !listens ? listMethods.get(firstMethod(call)) : undefined }
   }

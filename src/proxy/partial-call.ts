@@ -5,7 +5,7 @@ import { type Envelope, envelopeOf } from '../mcp/envelope.ts'
 import { foldName, isRecord, metaOf, paramsOf, parseExactText } from '../mcp/json-rpc.ts'
 import { metaKeys } from '../mcp/revisions.ts'
 import type { Audit } from '../ports/modules.ts'
-import type { ServicePolicy } from '../ports/policy.ts'
+import type { ServicePolicy, ToolsOfPage } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { CallMessage, PermittedCall } from './admitted-call.ts'
 import { refusalResponse, refusedCall } from './outcome.ts'
@@ -127,6 +127,7 @@ const withoutUnreadable = (message: Message, isReadable: (uri: string) => boolea
 export const limitCall = (
   { answers, isReadable }: Pick<ServicePolicy, 'answers' | 'isReadable'>,
   call: JudgedCall,
+  shownBy: ToolsOfPage,
 ): void => {
   const { envelope, principal } = call
   if (!answers || !envelope) return
@@ -139,7 +140,7 @@ export const limitCall = (
   if (!concerned) return
   const messages = messagesIn(call).map((message) =>
     withoutUnreadable(denied.size > 0 ? withoutAsks(message, denied) : message, (uri) =>
-      isReadable(principal, uri),
+      isReadable(principal, uri, shownBy),
     ),
   )
   writeMessages(call, messages)

@@ -3,8 +3,7 @@
 import { type Rpc, isId, isRecord, paramsOf } from '../mcp/json-rpc.ts'
 import { capabilityOf, privateResult } from '../mcp/translate.ts'
 import type { ListAnswers } from '../ports/call.ts'
-import type { Principal } from '../ports/people.ts'
-import type { AnswerRules, ServerAsk, ServicePolicy } from '../ports/policy.ts'
+import type { AnswerRules, ServerAsk } from '../ports/policy.ts'
 
 /** A response to a request of the server's, in place of the client's. */
 export type ReplyToServer = (response: Rpc) => void
@@ -13,7 +12,7 @@ type MessageFilter = NonNullable<ListAnswers['message']>
 
 /** What a call says about the messages that may come with its answer. */
 export interface AnsweredCall {
-  readonly principal: Principal | undefined
+  readonly isReadable: (uri: string) => boolean
   /** Methods of its requests. */
   readonly methods: readonly (string | undefined)[]
   /** What comes may belong to any request of the session. */
@@ -125,12 +124,11 @@ const readResult = (message: Rpc, answers: AnswerRules, { methods, modern }: Ans
 
 /** Undefined where nothing is judged of what comes: then it is not read at all. */
 export const createMessageFilter = (
-  { answers, isReadable }: Pick<ServicePolicy, 'answers' | 'isReadable'>,
+  answers: AnswerRules,
   call: AnsweredCall,
   reply: ReplyToServer,
 ): MessageFilter | undefined => {
-  if (!answers) return undefined
-  const { principal, methods, listens, modern } = call
+  const { isReadable, methods, listens, modern } = call
   const isRead =
     listens ||
     answers.denied.size > 0 ||
@@ -138,7 +136,7 @@ export const createMessageFilter = (
     (answers.dropsInstructions && methods.some((method) => begins.has(method))) ||
     (modern && methods.includes('resources/read'))
   if (!isRead) return undefined
-  const mayRead = (uri: unknown): boolean => typeof uri === 'string' && isReadable(principal, uri)
+  const mayRead = (uri: unknown): boolean => typeof uri === 'string' && isReadable(uri)
   return (message) => {
     if (Object.hasOwn(message, 'method'))
       return Object.hasOwn(message, 'id')

@@ -7,7 +7,7 @@ import { dialSocket } from '../runtimes/socket-client.ts'
 import { type SocketUpstream, openSocketUpstream } from '../runtimes/socket-upstream.ts'
 import { type Caller, ana, callerOf, tokenOf } from '../runtimes/people.ts'
 import { until } from '../runtimes/proxied.ts'
-import { askModern, beginLegacy } from '../runtimes/revisions.ts'
+import { beginLegacy } from '../runtimes/revisions.ts'
 import {
   type RuledUpstream,
   type Told,
@@ -41,7 +41,6 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
   let plain: RuledUpstream
   let stream: RuledUpstream
   let asking: Upstream
-  let modern: Upstream
   let socket: SocketUpstream
   let gateway: RuntimeGateway
   const tokens = new Map<string, string>()
@@ -52,11 +51,10 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
   }
 
   beforeAll(async () => {
-    ;[plain, stream, asking, modern, socket] = await Promise.all([
+    ;[plain, stream, asking, socket] = await Promise.all([
       openRuledUpstream(),
       openRuledUpstream(true),
       openAskingUpstream(),
-      openAskingUpstream(true),
       openSocketUpstream(),
     ])
     gateway = await open({
@@ -67,7 +65,6 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
           ruled: { url: plain.url, access },
           streamed: { url: stream.url, access },
           asking: { url: asking.url, access: asked },
-          modern: { url: modern.url, access: asked },
           socketed: { url: socket.url, access: asked },
           ...(open !== openInWorkerd && {
             command: {
@@ -87,13 +84,12 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
   }, 60_000)
   afterAll(async () => {
     await gateway?.close()
-    await Promise.all([plain, stream, asking, modern, socket].map((server) => server?.close()))
+    await Promise.all([plain, stream, asking, socket].map((server) => server?.close()))
   })
   beforeEach(() => {
     plain.heard.length = 0
     stream.heard.length = 0
     asking.heard.length = 0
-    modern.heard.length = 0
   })
 
   it('answer the denied messages of a batch, and pass the others on (access rule A12)', async () => {
@@ -306,57 +302,5 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
       expect(heard).toContain('elicitation/create')
       expect(heard).not.toMatch(/sampling|roots|acme|secret|instructions/)
     }
-  })
-
-  it('turn required input of a denied kind into an error of the tool (access rule F7)', async () => {
-    const caller = await at('modern')
-    const call = async (name: string, capabilities = everything): Promise<Told> =>
-      told(await askModern(caller, 'tools/call', { name, arguments: {} }, capabilities))
-    expect(
-      (await told(await askModern(caller, 'server/discover', {}, everything))).result,
-    ).not.toHaveProperty('instructions')
-    await told(await askModern(caller, 'tools/list', {}, everything))
-    expect(bodies(modern).every((body) => !/sampling|roots/.test(JSON.stringify(body)))).toBe(true)
-    expect(bodies(modern).some((body) => JSON.stringify(body).includes('elicitation'))).toBe(true)
-    const { result } = await call('sampling/createMessage')
-    expect(result).toEqual({
-      resultType: 'complete',
-      content: [
-        {
-          type: 'text',
-          text: 'Access denied: the access rules of this gateway do not let this server ask for sampling.',
-        },
-      ],
-      isError: true,
-    })
-    expect((await call('acme/ask')).result).toMatchObject({ isError: true })
-    expect((await call('elicitation/create')).result).toMatchObject({ resultType: 'input_required' })
-  })
-
-  it('let a caller alone keep what it read, for a minute at most (access rule F5)', async () => {
-    const caller = await at('modern')
-    const read = await told(await askModern(caller, 'resources/read', { uri: 'doc://public/a' }))
-    expect(read.result).toEqual({ contents: [], ttlMs: 60_000, cacheScope: 'private' })
-  })
-
-  it('take out of a subscription what the caller may not read (access rule F3)', async () => {
-    const caller = await at('modern')
-    const listen = async (notifications: object): Promise<Response> =>
-      askModern(caller, 'subscriptions/listen', { notifications })
-    const both = { toolsListChanged: true, resourceSubscriptions: ['doc://public/a', 'DOC://secret/b'] }
-    const messages = allTold(await (await listen(both)).text())
-    expect((bodies(modern)[0] as { params?: object } | undefined)?.params).toMatchObject({
-      notifications: { toolsListChanged: true, resourceSubscriptions: ['doc://public/a'] },
-    })
-    expect(messages.map((message) => (message as { params?: object }).params)).toEqual([
-      { notifications: { toolsListChanged: true, resourceSubscriptions: ['doc://public/a'] } },
-      { uri: 'doc://public/a' },
-      undefined,
-    ])
-    await (await listen({ ...both, resourceSubscriptions: ['doc://secret/b'] })).text()
-    expect(JSON.stringify(bodies(modern).at(-1))).not.toContain('secret')
-    modern.heard.length = 0
-    const nothing = await told(await listen({ resourceSubscriptions: ['doc://secret/b'] }))
-    expect([nothing.error?.data?.['code'], modern.heard]).toEqual(['policy.denied', []])
   })
 })

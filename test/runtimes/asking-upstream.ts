@@ -11,6 +11,15 @@ interface Asked {
 /** `ask` asks on its way to its answer, the others (2026-07-28) in it. */
 const tools = ['ask', 'sampling/createMessage', 'elicitation/create', 'acme/ask']
 
+/** Resources that show what the tools return, in the same order. */
+const pages = ['ui://ask/page', 'ui://sampling/page', 'ui://secret/page', 'doc://public/a']
+
+const toolOf = (name: string, i: number) => ({
+  name,
+  inputSchema: { type: 'object' },
+  _meta: { ui: { resourceUri: pages[i], visibility: ['model'] } },
+})
+
 const request = (id: string, method: string) => ({ jsonrpc: '2.0', id, method, params: {} })
 
 /** Each on its way before the answer to a call. */
@@ -48,8 +57,8 @@ const input = (method: string) => ({
 const resultOf = ({ method, params }: Asked): object => {
   if (method === 'initialize') return { ...server, protocolVersion: params?.protocolVersion }
   if (method === 'server/discover') return { ...server, supportedVersions: ['2026-07-28'] }
-  if (method === 'tools/list')
-    return { tools: tools.map((name) => ({ name, inputSchema: { type: 'object' } })) }
+  if (method === 'tools/list') return { tools: tools.map(toolOf) }
+  if (method === 'resources/list') return { resources: pages.map((uri) => ({ uri, name: uri })) }
   if (method === 'resources/read') return { contents: [], ttlMs: 3_600_000, cacheScope: 'public' }
   return params?.name === 'ask' ? { content: [{ type: 'text', text: 'done' }] } : input(String(params?.name))
 }

@@ -10,7 +10,7 @@ import type { Timer, ConnectSocket, RuntimeTransports, TextSocket } from '../../
 import type { Service } from '../../ports/services.ts'
 import type { PermittedCall } from '../admitted-call.ts'
 import { rewriteMessages } from '../answer-messages.ts'
-import type { ListAccess, TrimFor } from '../lists.ts'
+import { type ListAccess, type TrimFor, isReadableBy } from '../lists.ts'
 import { type ReplyToServer, createMessageFilter } from '../server-messages.ts'
 import { type MakeInternalCall, type ClientMessagesDeps, createClientMessages } from './client-messages.ts'
 import { forwardedFields, refusalOf } from './server-sse.ts'
@@ -203,6 +203,7 @@ export interface UpstreamSocketDeps {
   /** Absent: every list is passed on as it came. */
   readonly trim: TrimFor | undefined
   readonly rulesOf: ListAccess['rulesOf']
+  readonly catalog: ListAccess['catalog']
   /** The server says that its lists have changed. */
   readonly changed: (service: Service) => void
 }
@@ -240,15 +241,21 @@ const rewritten = (message: string, answers: ListAnswers): string | undefined =>
 
 /** What is read of all that the server says; undefined: nothing. */
 const answersOn = (
-  { trim: trimFor, rulesOf, changed }: UpstreamSocketDeps,
+  { trim: trimFor, rulesOf, catalog, changed }: UpstreamSocketDeps,
   { address: { service }, principal }: OpenedCall,
   reply: ReplyToServer,
 ): ListAnswers | undefined => {
   const trim = trimFor?.({ service, principal })
   const rules = rulesOf(service)
   // Any answer may come here, and a server tells what it is asked in the words of its client.
-  const about = { principal, methods: ['tools/call', 'resources/read'], listens: true, modern: true }
-  const message = rules && createMessageFilter(rules, about, reply)
+  const about = { methods: ['tools/call', 'resources/read'], listens: true, modern: true }
+  const message =
+    rules?.answers &&
+    createMessageFilter(
+      rules.answers,
+      { ...about, isReadable: isReadableBy(rules, catalog, service, principal) },
+      reply,
+    )
   return trim || message ? { trim, message, changed: () => changed(service) } : undefined
 }
 
