@@ -3,18 +3,16 @@
 import { signInMethods } from './policy/rules.ts'
 import type { Config } from './config/schema.ts'
 import { personKey } from './kit/records.ts'
-import { type KnownTools, listedTools } from './proxy/access.ts'
+import { listedTools } from './proxy/access.ts'
+import type { ToolMemory } from './stored-tools.ts'
 import type { ConnectStep, ServiceChoices } from './ports/modules.ts'
 import type { Person } from './ports/people.ts'
 import type { LearnedTool, Policy, ServicePolicy } from './ports/policy.ts'
 import type { Service } from './ports/services.ts'
 
-/** What servers have said of their tools: written by the proxy, read by the consent page. */
-export const createToolMemory = (): KnownTools => new WeakMap()
-
 export interface ServiceChoicesDeps {
   readonly policy: Pick<Policy, 'of' | 'services' | 'fresh' | 'disclosesRules'>
-  readonly knownTools: KnownTools
+  readonly toolMemory: Pick<ToolMemory, 'known' | 'stored'>
 }
 
 /**
@@ -22,7 +20,10 @@ export interface ServiceChoicesDeps {
  * a rule denies is not named where denials name no rules.
  */
 export const createServiceChoices =
-  ({ policy, knownTools }: ServiceChoicesDeps, standing: ConnectStep['standing']): ServiceChoices =>
+  (
+    { policy, toolMemory: { known, stored } }: ServiceChoicesDeps,
+    standing: ConnectStep['standing'],
+  ): ServiceChoices =>
   async (service, by) => {
     const { person } = by
     if (!policy.services.ruled) return undefined
@@ -31,7 +32,8 @@ export const createServiceChoices =
     if (!rules?.choices) return undefined
     const key = personKey(person)
     const own = (await standing(service, person)) !== undefined
-    const listed = listedTools(knownTools, service, key, own)
+    const seen = listedTools(known, service, key, own)
+    const listed = seen.length > 0 ? seen : await stored(service, key, own)
     const choices = rules.choices({ ...by, personKey: key }, listed)
     if ('allowed' in choices || policy.disclosesRules) return choices
     return { ...choices, tools: choices.tools.filter(({ locked }) => !locked) }
@@ -79,10 +81,10 @@ const oneOf = (config: Config, group: string): Person => {
 /** For administrators: the same, for somebody who is nobody but a member of a group. */
 export const createServiceOutlook = ({
   policy,
-  knownTools,
+  toolMemory: { known },
   registry,
 }: ServiceChoicesDeps & { readonly registry: { config(): Config } }): ServiceOutlook => {
-  const tools = (service: Service): readonly LearnedTool[] => listedTools(knownTools, service, '', false)
+  const tools = (service: Service): readonly LearnedTool[] => listedTools(known, service, '', false)
   return {
     tools,
     fresh: () => policy.fresh(),

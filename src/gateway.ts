@@ -8,7 +8,7 @@ import { createIsAdmin } from './admin/services-api.ts'
 import { type RulesAdmin, createRulesAdmin, createStoredRules } from './admin/stored-rules.ts'
 import { createAfterSignIn } from './after-sign-in.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
-import { createServiceChoices, createServiceOutlook, createToolMemory } from './consent-choices.ts'
+import { createServiceChoices, createServiceOutlook } from './consent-choices.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
 import { createRecording } from './flows/observe.ts'
@@ -65,6 +65,7 @@ import { createDryRun, createServiceMaker, servicePlanOf } from './services/from
 import { type ServiceRegistry, createServiceRegistry, createServicesRefresh } from './services/registry.ts'
 import { createServicesList, createStatus, isLoopback, isPublic, stateOf } from './status.ts'
 import { type Bridges, createBridges } from './stdio/bridge.ts'
+import { createToolMemory } from './stored-tools.ts'
 
 export interface GatewayOptions {
   readonly config: Config
@@ -128,7 +129,7 @@ const createPlatform = ({
     trim,
     blocks: withProvisioning(createBlocks(runtime), runtime, config.oauth_providers),
     closures: createClosures(runtime),
-    knownTools: createToolMemory(),
+    toolMemory: createToolMemory(runtime),
     limit: createLimit({ now: runtime.now, loopback: isLoopback(issuer), shared: runtime.counters, runtime }),
     cors: createCors({ cors: config.cors, origins, debug: config.debug }),
     pages: createPages({ issuer, version: runtime.about.version }),
@@ -269,7 +270,7 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
     always: transportSecurity(issuer),
     trim,
     rates,
-    knownTools: parts.knownTools,
+    toolMemory: parts.toolMemory,
     askForMore: parts.stepUps.askForMore,
   }
   const { admit, respond, makeCall, admitSocket, moved } = createProxy(proxyDeps)

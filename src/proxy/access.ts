@@ -87,6 +87,8 @@ export interface ToolCatalogDeps {
   /** The server says that its lists have changed. */
   readonly changed: (service: Service) => void
   readonly known: KnownTools
+  /** What a person was shown is kept beyond this process. */
+  readonly keep: (service: Service, person: string) => void
 }
 
 export const createToolCatalog = ({
@@ -95,6 +97,7 @@ export const createToolCatalog = ({
   singleFlight,
   changed,
   known,
+  keep,
 }: ToolCatalogDeps): ToolCatalog => {
   const toolsOf = (service: Service, principal: Principal | undefined): PersonsTools => {
     const people = known.get(service) ?? new Map<string, PersonsTools>()
@@ -120,6 +123,7 @@ export const createToolCatalog = ({
       const { tools } = toolsOf(service, principal)
       for (const { name, ...tool } of list)
         if (name.length <= longestName && (tools.size < mostTools || tools.has(name))) tools.set(name, tool)
+      keep(service, principal?.personKey ?? '')
     },
     forget(service) {
       known.delete(service)

@@ -32,7 +32,7 @@ import {
   type ServerAdapterDeps,
   createServerAdapter,
 } from './transports/server-adapter.ts'
-import { type KnownTools, createToolCatalog } from './access.ts'
+import { type ToolCatalogDeps, createToolCatalog } from './access.ts'
 import { createCredentialRecovery } from './upstream-credential.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
 
@@ -63,7 +63,7 @@ export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
   /** How a person is asked for more than they let an app do. */
   readonly askForMore: AskForMore
   /** What servers have said of their tools; the consent page shows them too. */
-  readonly knownTools: KnownTools
+  readonly toolMemory: Pick<ToolCatalogDeps, 'known' | 'keep'>
   /** Absent: no rate limits of calls. */
   readonly rates?: CallRates | undefined
 }
@@ -156,15 +156,15 @@ const createListAccess = (
     policy,
     trim,
     record,
-    knownTools: known,
-  }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim' | 'record' | 'knownTools'>,
+    toolMemory,
+  }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim' | 'record' | 'toolMemory'>,
   ask: MakeInternalCall,
 ): ListAccess => {
   const catalog = createToolCatalog({
     ask,
     now: runtime.now,
     singleFlight: createSingleFlight(runtime),
-    known,
+    ...toolMemory,
     changed: (service) => policy?.of(service)?.pins?.changed(),
   })
   const byRules = policy && createPolicyTrim(policy, catalog, record)
