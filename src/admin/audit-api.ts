@@ -8,13 +8,15 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Audit, BrowserSession, Handler, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime, TrailPosition, TrailReader, TrailSearch } from '../ports/runtime.ts'
-import type { AuditCheck, ChainedRow } from '../ports/store.ts'
+import type { AuditBody, AuditCheck, ChainedRow } from '../ports/store.ts'
 
 export interface AuditApi {
   /** GET /api/audit?q=&cursor=&limit= */
   readonly search: Handler
   /** GET /api/audit/export?q=&format= */
   readonly export: Handler
+  /** GET /api/audit/bodies/:hash */
+  readonly body: Handler
   /** POST /api/audit/verify */
   readonly verify: Handler
 }
@@ -203,6 +205,27 @@ const createExport = (deps: AuditApiDeps): Handler => {
   }
 }
 
+/** As it is printed. */
+export const listedBody = ({ hash, text, at, person, request }: AuditBody) => {
+  const { salt: _, ...kept } = JSON.parse(text) as Readonly<Record<string, unknown>>
+  return { body: hash, time: new Date(at).toISOString(), person, request, ...kept }
+}
+
+const createBody = (deps: AuditApiDeps): Handler => {
+  const askingOf = createAsking(deps)
+  return async (request, { ip, requestId }) => {
+    const { session, reader, person } = await askingOf(request)
+    if (person !== undefined) throw new Refusal('auditor.required', person)
+    const hash = new URL(request.url).pathname.slice('/api/audit/bodies/'.length)
+    const found = /^[\w-]{43}$/.test(hash) ? await reader.body(hash) : undefined
+    if (!found) throw new Refusal('audit.body-unknown', hash.slice(0, 80))
+    const by = personKey(session.person)
+    const about = { what: 'body', body: hash, of: found.request }
+    deps.record({ event: 'admin.viewed', person: by, ip, request_id: requestId, ...about })
+    return Response.json(listedBody(found), { headers: { 'cache-control': 'no-store' } })
+  }
+}
+
 const createVerify = (deps: AuditApiDeps): Handler => {
   const askingOf = createAsking(deps)
   return async (request, { ip, requestId }) => {
@@ -222,5 +245,6 @@ const createVerify = (deps: AuditApiDeps): Handler => {
 export const createAuditApi = (deps: AuditApiDeps): AuditApi => ({
   search: createSearch(deps),
   export: createExport(deps),
+  body: createBody(deps),
   verify: createVerify(deps),
 })

@@ -159,6 +159,13 @@ const auditRoutes = ({ audit }: AdminHandlers): readonly Route[] => [
     methods: { GET: audit.export },
   },
   {
+    paths: ['/api/audit/bodies/:hash'],
+    description: 'For auditors: arguments and result of a tool call, where its service keeps them',
+    surface: 'json',
+    cors: false,
+    methods: { GET: audit.body },
+  },
+  {
     paths: ['/api/audit/verify'],
     description: 'For auditors: check that no event of the audit trail was changed or removed',
     surface: 'json',

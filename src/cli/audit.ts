@@ -17,7 +17,7 @@ import type { ChainedRow } from '../ports/store.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
 import { csvHeader, csvLine, exportPieces } from '../stores/audit-formats.ts'
 import { type Search, readSearch } from '../stores/audit.ts'
-import { listedCheck, listedEvent } from '../admin/audit-api.ts'
+import { listedBody, listedCheck, listedEvent } from '../admin/audit-api.ts'
 import type { AdminTarget } from './admin.ts'
 import { StartError, UsageError, count, print, printJson } from './output.ts'
 
@@ -130,6 +130,25 @@ export const queryAudit = (
     else if (form === 'json') for (const row of rows) printJson(listedEvent(row))
     else if (rows.length === 0) print('No events match.')
     else for (const row of rows) print(tableLine(row))
+  })
+
+// `postern audit show`.
+
+/** Prints the events of a request as JSON; with `body` each with what is kept of its arguments and results. */
+export const showAudit = (
+  request: string,
+  { body }: { readonly body?: true },
+  target: AuditTarget,
+): Promise<void> =>
+  withReader(target, (reader) => {
+    const rows = reader.search(searchOf([`request:${request}`]), mostRows)
+    if (rows.length === 0) throw new UsageError(`There is no event of a request with the ID ${request}.`)
+    for (const row of rows) {
+      printJson(listedEvent(row))
+      const { body: hash } = JSON.parse(row.detail ?? '{}') as { readonly body?: unknown }
+      const kept = body && typeof hash === 'string' ? reader.body(hash) : undefined
+      if (kept) printJson(listedBody(kept))
+    }
   })
 
 // `postern audit match`: calls of a tool with exactly these arguments, which only whoever has the root secret can find.

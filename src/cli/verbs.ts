@@ -338,6 +338,12 @@ export const addAuditVerbs = (audit: Command): void => {
     .action(async (terms: string[], options: ExportOptions, command: Command) =>
       (await load()).exportAudit(terms, options, await target(command)),
     )
+  verb(audit, 'show', 'Print the events of a request, by its ID.')
+    .argument('<request>', 'Request ID.')
+    .option('--body', 'Also print the arguments and results that are kept.')
+    .action(async (request: string, options: { readonly body?: true }, command: Command) =>
+      (await load()).showAudit(request, options, await target(command)),
+    )
   verb(audit, 'verify', 'Check that no event was changed or removed.')
     .option('--strict', 'Also fail if a process ended without closing its chain.')
     .option(

@@ -4,6 +4,7 @@
 // among it.
 import * as z from 'zod'
 import { accessKeys } from './access-keys.ts'
+import { auditKeys } from './audit-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import { clientKeys, localUserKeys, providerKeys, serviceAccountKeys } from './people-keys.ts'
 import { normalizeProvider, usesGroups } from './providers.ts'
@@ -67,52 +68,6 @@ const personEntry = z
   .regex(
     /^([a-z0-9][a-z0-9_-]{0,62}:.+|[^@\s:]+@[^@\s]+)$/,
     'must be provider:subject, e.g. "local:ana", or a verified email address',
-  )
-
-const auditSink = z
-  .strictObject({
-    url: z
-      .string()
-      .regex(
-        /^(?:stdout:|file:\/\/\/[^?#]+|syslog\+(?:udp|tcp|tls):\/\/(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?|https?:\/\/[^\s#]+)$/,
-        'must be stdout:, file:///…, syslog+udp://…, syslog+tcp://…, syslog+tls://… or the http(s):// URL of an OpenTelemetry collector',
-      )
-      .describe(
-        'Where to: `stdout:` or `file:///path` (JSON Lines), `syslog+udp://host:514`, `syslog+tcp://host:601` or `syslog+tls://host:6514` (RFC 5424), or an OpenTelemetry collector (`https://host/v1/logs`, OTLP as JSON).',
-      ),
-    headers: z
-      .record(
-        z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'must be an HTTP header name'),
-        secret('Value.'),
-      )
-      .default({})
-      .describe('For a collector: headers to send, for example `Authorization`.'),
-    syslog_id: z
-      .string()
-      .regex(/^[A-Za-z0-9._-]{1,20}@\d{1,11}$/, 'must be a name and an enterprise number, e.g. postern@32473')
-      .default('postern@32473')
-      .describe('For syslog: SD-ID of the structured data.'),
-  })
-  .describe('A place to which all audit events are sent.')
-
-const audit = z
-  .strictObject({
-    enabled: z
-      .boolean()
-      .default(true)
-      .describe('Keep the audit trail. `false`: audit events are written to the log only.'),
-    retention: duration(
-      's',
-      ['400d', '1d', '3650d'],
-      'How long events are kept. They are removed a day at a time, and the trail records each removal.',
-    ),
-    sinks: z
-      .record(serviceId, auditSink)
-      .default({})
-      .describe('Places to which all audit events are sent as well, by ID.'),
-  })
-  .describe(
-    'Audit trail: a searchable, tamper-evident record of sign-ins, consents, grants and calls, in `audit.db` in the state directory. Without this section there is none. See [Audit trail](../guide/audit-trail.md).',
   )
 
 const flowRecord = z
@@ -241,7 +196,7 @@ export const configSchema = z
       .describe('MCP servers by ID. The ID is part of the path: `/{id}/mcp`.'),
     mcpServers: mcpServersKeys,
     access: accessKeys,
-    audit: audit.optional(),
+    audit: auditKeys.optional(),
     flows: flowRecord.optional(),
     rate_limits: rateLimitKeys,
     local_users: z

@@ -2,6 +2,7 @@
 // there.
 import * as z from 'zod'
 import { serviceAccessKeys } from './access-keys.ts'
+import { serviceAuditKeys } from './audit-keys.ts'
 import { httpUrl, scopeWord, secret, text, duration } from './key-types.ts'
 import { serviceRateLimitKeys } from './rate-limit-keys.ts'
 
@@ -312,15 +313,7 @@ export const serviceKeys = z
     upstream_auth: upstreamAuthKeys,
     access: serviceAccessKeys,
     rate_limits: serviceRateLimitKeys,
-    audit: z
-      .strictObject({
-        required: z
-          .boolean()
-          .default(false)
-          .describe('Reject calls with a 503 (`audit.unavailable`) while the audit trail cannot be written.'),
-      })
-      .optional()
-      .describe('The service and the audit trail.'),
+    audit: serviceAuditKeys,
   })
   .describe('An MCP server behind the gateway.')
 

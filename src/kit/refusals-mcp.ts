@@ -330,6 +330,12 @@ export const mcpRefusals = {
     'Auditor access is required. Auditors are listed under auditors in the configuration.',
   ),
   'audit.none': row(404, 'invalid_request', 1404, 'This gateway keeps no audit trail.'),
+  'audit.body-unknown': row(
+    404,
+    'invalid_request',
+    1404,
+    'Nothing is kept under that hash, or no longer: arguments and results are kept for less time than events.',
+  ),
   'grant.unknown': row(404, 'invalid_request', 1404, 'There is no grant with that ID.'),
   'flow.unknown': row(404, 'invalid_request', 1404, 'There is no recorded flow with that ID.'),
   'block.unknown': row(404, 'invalid_request', 1404, 'That user or client is not blocked.'),

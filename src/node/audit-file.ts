@@ -2,10 +2,11 @@
 // few indexes, so that writing is cheap, and a full one gets those that searches use. A segment is removed as a
 // whole. Any number of processes share the file; each writes a chain of its own.
 import type { DatabaseSync } from 'node:sqlite'
-import type { AuditRow, ChainHead } from '../ports/store.ts'
+import type { AuditBody, AuditRow, ChainHead } from '../ports/store.ts'
 import { columns, nextInChain, storedValues } from '../stores/audit-chain.ts'
 import { columnList, migratedSegment, namesSchema, searchIndexes, segmentSchema } from '../stores/audit.ts'
 import { type AuditSigner, signedDetail, signedHead } from '../stores/audit-signatures.ts'
+import { keepBodies, removeOldBodies } from './audit-bodies.ts'
 import {
   type Segment,
   type Statements,
@@ -39,7 +40,11 @@ export interface AuditWriter {
    * Writes the rows, in one commit. Throws SQLite's error with nothing written. `subjects`: the snapshots that
    * the rows name, by their hash.
    */
-  append(rows: readonly AuditRow[], subjects?: ReadonlyMap<string, string>): void
+  append(
+    rows: readonly AuditRow[],
+    subjects?: ReadonlyMap<string, string>,
+    bodies?: readonly AuditBody[],
+  ): void
   /** Signs the ends of all chains where it is time to; true when it was. */
   anchor(now: number): boolean
   /** Work for idle moments, some 100 ms at a time; true when there was some. */
@@ -233,9 +238,15 @@ const createWrite =
     {
       ended = 0,
       subjects,
-    }: { readonly ended?: number; readonly subjects?: ReadonlyMap<string, string> } = {},
+      bodies = [],
+    }: {
+      readonly ended?: number
+      readonly subjects?: ReadonlyMap<string, string>
+      readonly bodies?: readonly AuditBody[]
+    } = {},
   ): ChainHead => {
     const last = insert(rows, from, subjects)
+    if (bodies.length > 0) keepBodies(prepare, bodies)
     // A copy of this process that goes on from the same head is refused.
     const moved = prepare(
       'UPDATE head SET seq = ?, hash = ?, ended = ?, kid = ?, sig = ? WHERE chain = ? AND seq = ? AND hash = ?',
@@ -289,6 +300,8 @@ interface WriterOptions {
   readonly version: string
   /** Rows are kept this long, ms. */
   readonly retentionMs: number
+  /** Bodies are kept this long, ms. */
+  readonly bodiesMs?: number
   /** 8 random bytes in hexadecimal digits. */
   readonly id: string
   /** What signs, and the key of it as it is kept. Absent: nothing is signed. */
@@ -303,7 +316,7 @@ interface WriterOptions {
  */
 export const openAuditWriter = (
   path: string,
-  { now, version, retentionMs, id, signing, begun }: WriterOptions,
+  { now, version, retentionMs, bodiesMs = retentionMs, id, signing, begun }: WriterOptions,
 ): AuditWriter => {
   const db = openFile(path)
   const prepare = createStatements(db)
@@ -344,7 +357,7 @@ export const openAuditWriter = (
     throw error
   }
   return {
-    append: (rows, subjects = new Map()) => commit(rows, { subjects }),
+    append: (rows, subjects = new Map(), bodies = []) => commit(rows, { subjects, bodies }),
     anchor(at) {
       const rows = anchors.due(at)
       if (rows === 0) return false
@@ -353,7 +366,7 @@ export const openAuditWriter = (
       anchors.done(at)
       return done
     },
-    tidy: (at) => removeOldest(at) || sealNext(db, prepare),
+    tidy: (at) => removeOldest(at) || removeOldBodies(db, prepare, at - bodiesMs) || sealNext(db, prepare),
     note(row) {
       if (!ended) commit([row])
     },

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Refusal } from '../kit/refusal.ts'
 import type { TrailCounts, TrailCountsAsked, TrailPage, TrailReader, TrailSearch } from '../ports/runtime.ts'
-import type { AuditCheck } from '../ports/store.ts'
+import type { AuditBody, AuditCheck } from '../ports/store.ts'
 import { type TextSum, exportPieces } from '../stores/audit-formats.ts'
 import { openAuditReader } from './audit-reader.ts'
 
@@ -16,14 +16,16 @@ const idleMs = 60_000
 
 // What the threads say to each other.
 
-/** Neither: the trail is verified. */
+/** None of them: the trail is verified. */
 interface QueryAsked {
   readonly search?: TrailSearch
   readonly counts?: TrailCountsAsked
+  /** Its hash. */
+  readonly body?: string
 }
 
 type Asked = QueryAsked & { readonly id: number }
-type Answer = TrailPage | TrailCounts | AuditCheck
+type Answer = TrailPage | TrailCounts | AuditCheck | AuditBody | undefined
 
 type Reply = { readonly id: number } & (
   | { readonly answer: Answer }
@@ -102,6 +104,7 @@ export const createAuditQueries = (path: string): AuditQueries => {
     page,
     counts: async (counts) => (await searching.ask({ counts })) as TrailCounts,
     export: (search, format) => exportPieces(page, search, format, createSum()),
+    body: async (hash) => (await searching.ask({ body: hash })) as AuditBody | undefined,
     async verify() {
       // It may take many seconds, and searches do not wait for it.
       const verifying = createThread(path)
@@ -119,8 +122,9 @@ export const createAuditQueries = (path: string): AuditQueries => {
 
 const runQueries = (path: string, port: NonNullable<typeof parentPort>): void => {
   const reader = openAuditReader(path)
-  const answer = ({ search, counts }: Asked): Answer => {
+  const answer = ({ search, counts, body }: Asked): Answer => {
     if (!reader) throw new Error('there is no audit trail')
+    if (body !== undefined) return reader.body(body)
     const until = Date.now() + longestMs
     const mayGoOn = (): boolean => Date.now() < until
     if (counts) return reader.counts(counts, Date.now(), mayGoOn)

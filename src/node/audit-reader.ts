@@ -2,12 +2,20 @@
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { TrailCounts, TrailCountsAsked, TrailPage, TrailSearch } from '../ports/runtime.ts'
-import type { AuditCheck, AuditCombination, AuditSubject, ChainFault, ChainedRow } from '../ports/store.ts'
+import type {
+  AuditBody,
+  AuditCheck,
+  AuditCombination,
+  AuditSubject,
+  ChainFault,
+  ChainedRow,
+} from '../ports/store.ts'
 import { type AuditKey, type RecordedHead, createSignatureCheck } from '../stores/audit-signatures.ts'
 import { createChainCheck } from '../stores/audit-chain.ts'
 import { createCounts } from '../stores/audit-counts.ts'
 import { type TrailTables, conditionOf, createPages, valuesOf, within } from '../stores/audit-pages.ts'
 import { type Search, columnList, segmentRows } from '../stores/audit.ts'
+import { bodyFault, readBody } from './audit-bodies.ts'
 import { createVerify, publicKeyOf, storedKeysIn } from './audit-keys.ts'
 import {
   type Segment,
@@ -29,6 +37,8 @@ export interface AuditReader {
   page(asked: TrailSearch, now: number, mayGoOn: () => boolean): TrailPage
   /** How many calls there were, for as long as it may take. */
   counts(asked: TrailCountsAsked, now: number, mayGoOn: () => boolean): TrailCounts
+  /** What is kept of arguments and results, by the hash that a row names. */
+  body(hash: string): AuditBody | undefined
   /** Calls that are alike, with how many there are; some of them may come again. */
   combinations(search: Search): Iterable<AuditCombination>
   /** What was known of the callers, by the hash that rows name. */
@@ -102,7 +112,7 @@ const checkRows = (
     return found(damaged(error))
   }
   const unsigned = (): ChainFault | undefined => heads.map((head) => signatures.head(head)).find(Boolean)
-  return found(chains.end(heads) ?? unsigned() ?? subjectFault(prepare))
+  return found(chains.end(heads) ?? unsigned() ?? subjectFault(prepare) ?? bodyFault(prepare))
 }
 
 const checkChains = (trail: OpenTrail, keys: readonly AuditKey[] | undefined): AuditCheck => {
@@ -170,6 +180,7 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
       const found = prepare('SELECT snapshot FROM subject WHERE hash = ?').get(hash)
       return found && (JSON.parse(String(found['snapshot'])) as AuditSubject)
     },
+    body: (hash) => readBody(prepare, hash),
     page: (asked, now, mayGoOn) => inOneState(() => pageOf(asked, now, mayGoOn)),
     counts: (asked, now, mayGoOn) => inOneState(() => countsOf(asked, now, mayGoOn)),
     verify: (keys) => inOneState(() => checkChains({ db, prepare, tableOf }, keys)),

@@ -2,7 +2,7 @@
 // keep no call waiting here.
 import { createHmac, hash, randomBytes } from 'node:crypto'
 import type { parentPort } from 'node:worker_threads'
-import type { AuditRow } from '../ports/store.ts'
+import type { AuditBody, AuditRow } from '../ports/store.ts'
 import { type EventBatch, type WrittenBatch, createAuditRows } from '../stores/audit-events.ts'
 import { type AuditWriter, openAuditWriter } from './audit-file.ts'
 import { type TrailKey, createSigner } from './audit-keys.ts'
@@ -20,6 +20,7 @@ export interface WriterStart {
   readonly path: string
   readonly version: string
   readonly retentionMs: number
+  readonly bodiesMs: number
   readonly key: TrailKey
   readonly sinks: readonly SinkPlan[]
 }
@@ -81,6 +82,7 @@ const createRowsBy = (keys: ReadonlyMap<number, Uint8Array>) =>
 const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, written: () => void) => {
   let rows: AuditRow[] = []
   let subjects = new Map<string, string>()
+  let bodies: AuditBody[] = []
   let events = 0
   let timer: NodeJS.Timeout | undefined
   let retryMs = commitMs
@@ -89,7 +91,7 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, wri
     timer = undefined
     if (events === 0) return true
     try {
-      writer.append(rows, subjects)
+      writer.append(rows, subjects, bodies)
     } catch (error) {
       if (!isSqlite(error)) throw error
       say({ failed: (error as Error).message })
@@ -100,6 +102,7 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, wri
     say(events)
     rows = []
     subjects = new Map()
+    bodies = []
     events = 0
     retryMs = commitMs
     written()
@@ -107,8 +110,9 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, wri
   }
   return {
     commit,
-    add(more: WrittenBatch, count: number) {
+    add(more: WrittenBatch, { times: { length: count }, kept }: EventBatch) {
       rows.push(...more.rows)
+      bodies.push(...kept)
       for (const [subject, snapshot] of more.subjects) subjects.set(subject, snapshot)
       events += count
       if (rows.length >= commitRows && retryMs === commitMs) commit()
@@ -148,7 +152,7 @@ const createSinks = (
   )
 
 export const runWriter = (
-  { path, version, retentionMs, key, sinks: plans }: WriterStart,
+  { path, version, retentionMs, bodiesMs, key, sinks: plans }: WriterStart,
   port: NonNullable<typeof parentPort>,
 ): void => {
   const say = (said: FromWriter): void => port.postMessage(said)
@@ -162,6 +166,7 @@ export const runWriter = (
     now: Date.now(),
     version,
     retentionMs,
+    bodiesMs,
     id: randomBytes(8).toString('hex'),
     signing: { signer: createSigner(key), key },
   })
@@ -203,7 +208,7 @@ export const runWriter = (
   port.on('message', (said: ToWriter) => {
     if (said === 'close') close().catch((error: unknown) => say({ failed: String(error) }))
     else if ('key' in said) keys.set(said.day, said.key)
-    else commits.add(rowsOf(said), said.times.length)
+    else commits.add(rowsOf(said), said)
   })
   say('open')
 }

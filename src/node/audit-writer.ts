@@ -5,6 +5,7 @@ import { Worker, isMainThread, parentPort, workerData } from 'node:worker_thread
 import { type EventBatch, createSnapshots } from '../stores/audit-events.ts'
 import type { KeyRing } from '../kit/keyring.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
+import type { AuditBody } from '../ports/store.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Log, Trail } from '../ports/runtime.ts'
 import { createAuditLog } from '../stores/audit-log.ts'
@@ -40,6 +41,7 @@ export interface AuditTrailOptions {
   readonly path: string
   readonly version: string
   readonly retentionMs: number
+  readonly bodiesMs: number
   readonly sinks: readonly SinkPlan[]
   readonly keys: Pick<KeyRing, 'mac' | 'open' | 'seal'>
   readonly now: () => number
@@ -63,7 +65,9 @@ const createBatch = () => {
   let times: number[] = []
   let bodies: (string | undefined)[] = []
   let subjects: (string | undefined)[] = []
+  let kept: AuditBody[] = []
   return {
+    keep: (body: AuditBody) => void kept.push(body),
     size: () => events.length,
     add(event: string, at: number, body: string | undefined, subject: string | undefined) {
       subjects.push(subject)
@@ -72,11 +76,12 @@ const createBatch = () => {
       bodies.push(body)
     },
     take(): EventBatch {
-      const taken = { events: `[${events.join(',')}]`, times, bodies, subjects }
+      const taken = { events: `[${events.join(',')}]`, times, bodies, subjects, kept }
       events = []
       times = []
       bodies = []
       subjects = []
+      kept = []
       return taken
     },
   }
@@ -127,6 +132,10 @@ const createDayKeys = ({ keys, log }: AuditTrailOptions) => {
 const latin1Of = ({ buffer, byteOffset, byteLength }: Uint8Array): string | undefined =>
   byteLength <= mostBody ? Buffer.from(buffer, byteOffset, byteLength).toString('latin1') : undefined
 
+/** What of a batch is kept in memory until it is written. */
+const charactersOf = ({ events, kept }: EventBatch): number =>
+  kept.reduce((sum, { text }) => sum + text.length, events.length)
+
 /** What was handed over and is not in the file yet, and whether more may be. */
 const createQueue = (options: AuditTrailOptions) => {
   const { now, log } = options
@@ -134,8 +143,7 @@ const createQueue = (options: AuditTrailOptions) => {
   const losses = createLosses()
   const dayKeys = createDayKeys(options)
   const snapshotOf = createSnapshots()
-  let handed = 0
-  let characters = 0
+  let [handed, characters] = [0, 0]
   let failing = false
   let writer: Worker | undefined
   let timer: NodeJS.Timeout | undefined
@@ -146,7 +154,7 @@ const createQueue = (options: AuditTrailOptions) => {
     if (batch.size() === 0 || !writer) return
     const taken = batch.take()
     handed += taken.times.length
-    characters += taken.events.length
+    characters += charactersOf(taken)
     post(writer, taken)
     dayKeys.next(writer, dayOf(now()))
   }
@@ -170,6 +178,7 @@ const createQueue = (options: AuditTrailOptions) => {
       }
       return add(event, at, body, caller)
     },
+    keepBody: (body: AuditBody): void => void (hasRoom() && batch.keep(body)),
     written(count: number) {
       handed -= count
       if (handed === 0) characters = 0
@@ -209,15 +218,15 @@ const createPublicKeys = (path: string, now: () => number) => {
 
 /** Opens the trail. Rejects with SQLite's error when the file cannot be used. */
 export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditTrail> => {
-  const { path, version, retentionMs, log } = options
+  const { keys, now, log, ...start } = options
   const queue = createQueue(options)
   const ended = Promise.withResolvers<boolean>()
   let closing = false
   let current: Worker | undefined
-  const key = await trailKey(path, options.keys)
+  const key = await trailKey(start.path, keys)
 
   const begin = async (): Promise<void> => {
-    const worker = await startWriter({ audit: true, path, version, retentionMs, key, sinks: options.sinks })
+    const worker = await startWriter({ audit: true, ...start, key })
     current = worker
     worker.on('message', (said: FromWriter) => {
       if (typeof said === 'number') queue.written(said)
@@ -236,13 +245,14 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
     queue.attach(worker)
   }
   await begin()
-  const publicKeys = createPublicKeys(path, options.now)
-  const logged = createAuditLog(log, queue.record, options.now)
+  const publicKeys = createPublicKeys(start.path, now)
+  const logged = createAuditLog(log, queue.record, now)
   const sweeping = setInterval(logged.sweep, sweepMs, false).unref()
-  log('debug', 'audit.open', { path })
+  log('debug', 'audit.open', { path: start.path })
   return {
     log: logged.log,
     record: queue.record,
+    keepBody: queue.keepBody,
     available: queue.available,
     keys: () => publicKeys.get(),
     async close() {

@@ -71,11 +71,12 @@ const openTrail = async ({
   if (!config.audit?.enabled) return undefined
   const path = trailFile(stateDir)
   try {
-    const { retention, sinks } = config.audit
+    const { retention, body_retention: bodies, sinks } = config.audit
     const plans = Object.entries(sinks).map(([name, { url, headers, syslog_id: syslogId }]) => ({
       ...{ name, url, headers, syslogId },
     }))
-    const trail = await openAuditTrail({ ...options, path, retentionMs: retention * 1000, sinks: plans })
+    const keep = { retentionMs: retention * 1000, bodiesMs: bodies * 1000 }
+    const trail = await openAuditTrail({ ...options, ...keep, path, sinks: plans })
     // Nobody else needs what reads it.
     const { createAuditQueries } = await import('./audit-queries.ts')
     const reader = createAuditQueries(path)

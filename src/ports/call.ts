@@ -89,6 +89,8 @@ export interface Outcome {
   readonly why?: string | undefined
   /** Whether the tool said that it failed; absent where the answer was not looked at. */
   readonly isError?: boolean
+  /** The text of the answer, where the service wants it kept and it was not too long. */
+  readonly heard?: string
   readonly bytesOut: number
   /** Epoch ms of the first byte of the answer. */
   readonly answeredAt?: number

@@ -4,7 +4,7 @@ import type { KeyRing } from '../kit/keyring.ts'
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
 import type { Principal } from './people.ts'
-import type { AuditCheck, Cache, ChainedRow, Counters, Store, Subscribe } from './store.ts'
+import type { AuditBody, AuditCheck, Cache, ChainedRow, Counters, Store, Subscribe } from './store.ts'
 
 // A stdio server's process: lines in, lines out, an end. Only Node starts processes.
 
@@ -300,6 +300,8 @@ export interface TrailReader {
   /** Everything that matches, the oldest first, in pieces. */
   export(search: Pick<TrailSearch, 'terms' | 'person'>, format: TrailFormat): AsyncIterable<string>
   verify(): Promise<AuditCheck>
+  /** By the hash that a row names; undefined once it was deleted. */
+  body(hash: string): Promise<AuditBody | undefined>
 }
 
 /** The audit trail (stores/audit-events.ts): where every event is kept beside the log. */
@@ -314,6 +316,8 @@ export interface Trail {
   /** Public keys (JWK) of the signatures in it. */
   keys(): readonly object[] | Promise<readonly object[]>
   readonly reader?: TrailReader | undefined
+  /** Keeps it for as long as bodies are kept. Never throws, never waits. Absent: none are. */
+  keepBody?(body: AuditBody): void
 }
 
 // The runtime as a whole.

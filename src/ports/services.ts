@@ -29,6 +29,16 @@ export interface UpstreamAuth {
 }
 
 /** The set of identity headers a service receives; see docs/reference/headers.md. */
+/** What of the bodies of tool calls is kept. */
+export interface BodyPlan {
+  readonly arguments: boolean
+  readonly results: boolean
+  /** Characters of JSON of each. */
+  readonly cap: number
+  /** Paths of what is not kept: names with dots between, `*` for one and `**` for any number. */
+  readonly redact: readonly string[]
+}
+
 export type IdentityPreset = 'all' | 'profile' | 'minimal' | 'claims' | 'context' | 'none'
 
 export interface Service {
@@ -79,6 +89,8 @@ export interface Service {
   readonly authRequired: boolean
   /** It is not called while the audit trail cannot be written. */
   readonly auditRequired?: true
+  /** What of its tool calls is kept beside the audit trail. */
+  readonly auditBodies?: BodyPlan | undefined
   /** Scopes a token must hold to use the service; never empty. */
   readonly scopes: readonly string[]
   /** Milliseconds until the first byte of the upstream's answer. */

@@ -253,6 +253,17 @@ export interface ChainFault {
   readonly say: string
 }
 
+/** What is kept of the arguments and results of one tool call, beside the trail. */
+export interface AuditBody {
+  /** SHA-256 of the text, base64url: how rows name it. */
+  readonly hash: string
+  /** JSON: `salt`, `arguments`, `result`, and names of what was cut. */
+  readonly text: string
+  readonly at: number
+  readonly person: string | null
+  readonly request: string
+}
+
 /** What a verification of the trail found. */
 export interface AuditCheck {
   readonly fault?: ChainFault | undefined

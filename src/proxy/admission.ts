@@ -4,8 +4,10 @@ import { Refusal } from '../kit/refusal.ts'
 import { hasRequest, isRepeatable, rpcIdOf } from '../mcp/envelope.ts'
 import type { Admission, Answer, Outcome, Piece, ReadBody, Upstream, UpstreamFault } from '../ports/call.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import type { Service } from '../ports/services.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { McpSessions } from './callers.ts'
+import { type KeptAnswer, createKeptAnswer } from './kept-bodies.ts'
 import { noRequestHeaders } from './inbound-request.ts'
 import { type ListAccess, createLists, isRewriting, withoutCoding } from './lists.ts'
 import { type Finish, faultOf, refusalResponse, refusedOutcome } from './outcome.ts'
@@ -259,6 +261,8 @@ interface ToolFailure {
   said: boolean
   /** Characters that are still listened to. */
   left: number
+  /** What was heard, where the service wants it kept. */
+  kept: KeptAnswer | undefined
 }
 
 /** Of a longer answer nothing is known. */
@@ -275,6 +279,20 @@ function heard(this: CallAdmission, piece: Piece): void {
   // As long as what is looked for, with some space in it.
   failure.tail = text.slice(-24)
 }
+
+function keepHeard(this: CallAdmission, piece: Piece): void {
+  this.failure?.kept?.add(piece)
+  heard.call(this, piece)
+}
+
+const toolFailure = ({ auditBodies }: Service): ToolFailure => ({
+  tail: '',
+  said: false,
+  left: mostHeard,
+  kept: auditBodies?.results === true ? createKeptAnswer() : undefined,
+})
+
+const heardBy = (failure: ToolFailure | undefined) => failure && (failure.kept ? keepHeard : heard)
 
 /** Whether the tool said that it failed; undefined where its answer was not looked at. */
 const isErrorOf = ({ failure }: CallAdmission, { result }: Outcome): boolean | undefined => {
@@ -373,7 +391,9 @@ const createFunctions = (
       // A try that is followed by another is no end.
       if (this.next !== undefined) return
       const isError = this.failure && isErrorOf(this, outcome)
-      finish(this.tried.call, isError === undefined ? outcome : { ...outcome, isError })
+      const kept = this.failure?.kept?.text()
+      const told = isError === undefined ? outcome : { ...outcome, isError }
+      finish(this.tried.call, kept === undefined ? told : { ...told, heard: kept })
     },
   }
 }
@@ -395,14 +415,15 @@ export const createAdmission = (deps: AdmissionDeps): ((call: AdmittedCall) => A
     const { address, head, envelope } = call
     const lists = listsOf(call)
     const listening = deps.runtime.trail !== undefined && envelope?.messages[0]?.method === 'tools/call'
-    const own = lists && isRewriting(lists) ? withoutCoding(fields) : fields
+    const failure = listening ? toolFailure(address.service) : undefined
+    const own = (lists && isRewriting(lists)) || failure?.kept ? withoutCoding(fields) : fields
     const admission: CallAdmission = {
       kind: 'admission',
       tried,
       fields,
       next: undefined,
-      failure: listening ? { tail: '', said: false, left: mostHeard } : undefined,
-      heard: listening ? heard : undefined,
+      failure,
+      heard: heardBy(failure),
       address,
       principal: call.principal,
       upstream: upstreamFor(tried),

@@ -14,6 +14,7 @@ import type { Admission, Head, Outcome, Refuse, RefusedCall, UpstreamFault } fro
 import type { Audit, AuditEvent } from '../ports/modules.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { AdmittedCall, AuthenticatedCall, CallMessage, ReadCall } from './admitted-call.ts'
+import type { KeepBodies } from './kept-bodies.ts'
 import type { Cors } from './resolve.ts'
 
 // How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its
@@ -176,6 +177,8 @@ interface CallOutcome {
   readonly durationMs: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Digests of what is kept of them, by message. */
+  readonly bodies?: readonly (string | undefined)[] | undefined
 }
 
 /**
@@ -223,6 +226,8 @@ export const socketEvent = (
   duration_ms: durationMs,
 })
 
+const keptOf = ({ bodies }: CallOutcome, index: number): string | undefined => bodies?.[index]
+
 const callEvent = (
   { head, address, principal, rules }: AuthenticatedCall,
   envelope: Envelope | undefined,
@@ -230,6 +235,7 @@ const callEvent = (
 ): AuditEvent => {
   const first = envelope?.messages[0]
   const batch = envelope?.batch ? envelope.messages : undefined
+
   return {
     event: 'call',
     request_id: head.requestId,
@@ -247,6 +253,7 @@ const callEvent = (
       method: cut(message.method),
       name: cut(message.name),
       rule: rules?.[i],
+      body: keptOf(ending, i),
     })),
     result: ending.result,
     status: ending.status,
@@ -258,6 +265,7 @@ const callEvent = (
     duration_ms: ending.durationMs,
     bytes_in: ending.bytesIn,
     bytes_out: ending.bytesOut,
+    body: keptOf(ending, 0),
   }
 }
 
@@ -352,7 +360,15 @@ const isHalf = ({ head, address }: ReadCall, { status }: Outcome): boolean =>
 export type Finish = (call: ReadCall, outcome: Outcome) => void
 
 export const createFinish =
-  ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
+  ({
+    now,
+    record,
+    keepBodies,
+  }: {
+    readonly now: () => number
+    readonly record: Audit
+    readonly keepBodies: KeepBodies
+  }): Finish =>
   (call, outcome) => {
     const { answeredAt, result, status, code, why, isError, bytesOut } = outcome
     call.permit()
@@ -371,6 +387,7 @@ export const createFinish =
         durationMs: now() - call.startedAt,
         bytesIn: call.body?.byteLength ?? 0,
         bytesOut,
+        bodies: call.address.service.auditBodies && keepBodies(call, outcome.heard),
       }),
       call.body,
       call.principal,

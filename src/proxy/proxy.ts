@@ -15,6 +15,7 @@ import { type AdmitDeps, type SelectUpstream, createAdmit } from './admit.ts'
 import { ownerOf, createBodyBudget, createConcurrencyLimit, createMcpSessions } from './callers.ts'
 import { type MakeCall, createFetchProxy, createMakeCall, headOf } from './fetch.ts'
 import { type ListAccess, type TrimFor, createPolicyTrim, policyOf, trimByBoth } from './lists.ts'
+import { createKeepBodies } from './kept-bodies.ts'
 import { createFinish, askedOf } from './outcome.ts'
 import type { ResolveDeps } from './resolve.ts'
 import { createRespond } from './response-sink.ts'
@@ -184,7 +185,7 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
   const limits = createLimits(deps)
   const sessions = createMcpSessions({ runtime, record })
   const recovery = createCredentialRecovery(deps)
-  const finish = createFinish({ now, record })
+  const finish = createFinish({ now, record, keepBodies: createKeepBodies(runtime) })
   // What a connection says becomes a call again.
   const respond = createRespond({ runtime })
   const makeCall = createMakeCall({ admit: (head, readBody) => admit(head, readBody), respond }, runtime)

@@ -70,6 +70,11 @@ interface MakerDeps {
   readonly digest: Runtime['digest']
 }
 
+const auditOf = ({ audit }: ServiceConfig): Pick<Service, 'auditRequired' | 'auditBodies'> => ({
+  ...(audit?.required ? { auditRequired: true } : {}),
+  ...(audit?.bodies ? { auditBodies: audit.bodies } : {}),
+})
+
 const serviceOf = (
   id: string,
   service: ServiceConfig,
@@ -95,7 +100,7 @@ const serviceOf = (
   ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
   ...(service.oauth_providers === undefined ? {} : { providers: service.oauth_providers }),
   authRequired: service.auth_required,
-  ...(service.audit?.required ? { auditRequired: true } : {}),
+  ...auditOf(service),
   scopes: service.scopes,
   timeoutMs: timeoutOf(service),
   maxBodyBytes: service.max_body ?? (service.command === undefined ? 4_194_304 : 10_485_760),

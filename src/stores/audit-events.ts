@@ -4,7 +4,14 @@
 import { canonicalJson } from '../kit/bytes.ts'
 import { isSecretName, logText } from '../kit/log.ts'
 import type { Principal } from '../ports/people.ts'
-import type { ArgumentsDigest, AuditOutcome, AuditRow, AuditSubject, RecordedEvent } from '../ports/store.ts'
+import type {
+  ArgumentsDigest,
+  AuditBody,
+  AuditOutcome,
+  AuditRow,
+  AuditSubject,
+  RecordedEvent,
+} from '../ports/store.ts'
 
 interface Kind {
   readonly decision: AuditOutcome
@@ -18,7 +25,17 @@ const failed = (...detail: readonly string[]): Kind => ({ decision: 'failed', de
 
 /** Every kind of event. A test compares them with what the code records. */
 export const kinds: Readonly<Record<string, Kind>> = {
-  call: done('http', 'result', 'why', 'batch', 'batch_index', 'first_byte_ms', 'bytes_in', 'bytes_out'),
+  call: done(
+    'http',
+    'result',
+    'why',
+    'batch',
+    'batch_index',
+    'first_byte_ms',
+    'bytes_in',
+    'bytes_out',
+    'body',
+  ),
   'websocket.opened': done(),
   'websocket.message': done('why'),
   'websocket.closed': done('close_code', 'reason', 'messages'),
@@ -84,6 +101,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'audit.closed': done('rows'),
   'audit.dropped': failed('sink', 'rows'),
   'audit.lost': failed('rows', 'from', 'to'),
+  'admin.viewed': done('what', 'body', 'of', 'by'),
   'audit.exported': done('format', 'filter', 'everybody', 'by'),
   'audit.verified': done('rows', 'chains', 'open', 'fault', 'by'),
   'audit.cut': done('segment', 'from', 'to', 'chains', 'reason'),
@@ -178,6 +196,7 @@ interface BatchCall {
   readonly method?: unknown
   readonly name?: unknown
   readonly rule?: unknown
+  readonly body?: unknown
 }
 
 /** What else is known of an event. */
@@ -229,8 +248,8 @@ export const createRows = (digest: (text: string) => string) => {
     const calls = event['calls']
     if (!Array.isArray(calls) || calls.length === 0)
       return [withDigest(rowOf(event, kind, at, subject), 0, argumentsOf)]
-    return calls.map(({ method, name, rule = event['rule'] }: BatchCall, index) => {
-      const one = { ...event, method, name, rule, batch_index: index }
+    return calls.map(({ method, name, rule = event['rule'], body }: BatchCall, index) => {
+      const one = { ...event, method, name, rule, body, batch_index: index }
       return withDigest(rowOf(one, kind, at, subject), index, argumentsOf)
     })
   }
@@ -254,6 +273,8 @@ export interface EventBatch {
   readonly bodies: readonly (string | undefined)[]
   /** Of each, JSON of an `AuditSubject` where its caller is known. */
   readonly subjects: readonly (string | undefined)[]
+  /** What is kept of their arguments and results. */
+  readonly kept: readonly AuditBody[]
 }
 
 export interface WrittenBatch {
@@ -292,7 +313,7 @@ export const createSnapshots = () => {
 
 export const createAuditRows = ({ digest, parse, mac }: AuditRowsDeps) => {
   const rowsOf = createRows(digest)
-  return ({ events, times, bodies, subjects: snapshots }: EventBatch): WrittenBatch => {
+  return ({ events, times, bodies, subjects: snapshots }: Omit<EventBatch, 'kept'>): WrittenBatch => {
     /** Hash by snapshot. */
     const hashes = new Map<string, string>()
     const subjectOf = (snapshot: string | undefined): string | undefined => {

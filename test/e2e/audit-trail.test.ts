@@ -190,6 +190,18 @@ describe('postern audit', () => {
     for (const { out } of [table, csv, exported]) expect(out).not.toContain(hidden)
   })
 
+  it('shows the events of a request, and says that there are none', async () => {
+    const [denied] = await query('tool:delete*')
+    const shown = await audit('show', String(denied?.['request']), '--body')
+    expect(
+      shown.out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown),
+    ).toEqual([denied])
+    expect(errorOf(await audit('show', 'no-such-request'))['message']).toMatch(/^There is no event/)
+  })
+
   it('says what is wrong with a search', async () => {
     expect(errorOf(await audit('query', 'colour:red'))['message']).toMatch(/^Unknown field "colour"/)
     expect(errorOf(await audit('query', '--limit', '0'))['message']).toMatch(/^--limit must be/)

@@ -1,14 +1,17 @@
 // The API of the audit trail: auditors read everybody's events, everybody else their own, and what was read that
 // leaves the gateway is an event itself.
 import { createHash } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { gzipSync } from 'node:zlib'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Administrator, signInAs } from '../runtimes/administrator.ts'
 import { credentials, openFlowWorld, type FlowWorld } from '../runtimes/flow-world.ts'
 import { logIn } from '../runtimes/login.ts'
-import { ana, callerOf, yamada } from '../runtimes/people.ts'
+import { ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
 import { call } from '../runtimes/proxied.ts'
 import { openInProcess } from '../runtimes/runtimes.ts'
+import { type Upstream, openUpstream } from '../runtimes/upstream.ts'
 
 interface Found {
   readonly events: readonly (Readonly<Record<string, unknown>> & {
@@ -21,11 +24,32 @@ interface Found {
 let world: FlowWorld
 let auditor: Administrator
 let user: Administrator
+/** Answers as JSON or as a stream, compressed wherever it may be. */
+const answerOf = (request: IncomingMessage, response: ServerResponse, body: string): void => {
+  const { id, params } = JSON.parse(body) as { id: number; params: { name: string } }
+  const result = { structuredContent: { PIN: 'result-secret', ok: 'grün' }, isError: false }
+  const text = JSON.stringify({ jsonrpc: '2.0', id, result })
+  const streamed = params.name === 'stream'
+  const coded = String(request.headers['accept-encoding']).includes('gzip')
+  response.setHeader('content-type', streamed ? 'text/event-stream' : 'application/json')
+  if (coded) response.setHeader('content-encoding', 'gzip')
+  const whole = streamed ? `event: message\ndata: ${text}\n\n` : text
+  response.end(coded ? gzipSync(whole) : whole)
+}
+let keeping: Upstream
+
 beforeAll(async () => {
+  keeping = await openUpstream(answerOf)
   world = await openFlowWorld(openInProcess, {
     audit: {},
     admins: ['local:yamada'],
     auditors: ['ANA@example.com'],
+    mcp_services: {
+      kept: {
+        url: keeping.url,
+        audit: { bodies: { arguments: true, results: true, cap: 200, redact: ['**.pin', 'a.*.b'] } },
+      },
+    },
   })
   auditor = world.admin
   const { house } = world
@@ -36,7 +60,10 @@ beforeAll(async () => {
   }
   user = await signInAs(house, yamada)
 })
-afterAll(() => world.close())
+afterAll(async () => {
+  await world.close()
+  await keeping.close()
+})
 
 const search = async (who: Administrator, q: string, more = ''): Promise<Found> => {
   const { status, body } = await who.ask('GET', `/api/audit?q=${encodeURIComponent(q)}${more}`)
@@ -207,5 +234,58 @@ describe('the console', () => {
     expect(body).toMatch(
       /<bdi>Echo<\/bdi><\/a><\/th><td class="only-wide"><svg class="spark".*?<\/svg><\/td><td class="num">6<\/td>/,
     )
+  })
+})
+
+describe('arguments and results that a service keeps', () => {
+  const bodyOf = async (who: Administrator, hash: unknown) => {
+    const { status, body } = await who.ask('GET', `/api/audit/bodies/${String(hash)}`)
+    return { status, ...(JSON.parse(body) as Readonly<Record<string, unknown>>) }
+  }
+  const message = (name: string, args: object, id = 7) => ({
+    jsonrpc: '2.0',
+    id,
+    method: 'tools/call',
+    params: { name, arguments: args },
+  })
+
+  it.each([
+    ['plain', 1],
+    ['stream', 2],
+  ])('are read by auditors, redacted, of an answer that is %s', async (name, views) => {
+    const url = `${world.house.origin}/kept/mcp`
+    const caller = callerOf(world.house, url, await tokenOf(world.house, yamada, url))
+    const args = { q: 'x', deep: [{ Pin: 'argument-secret' }], a: { any: { b: 'argument-secret', c: 1 } } }
+    const gzip = { 'accept-encoding': 'gzip' }
+    const answer = await caller.post(message(name, args), gzip)
+    expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('result-secret')])
+    const { events } = await found(auditor, `service:kept tool:${name}`, 1)
+    const hash = events[0]?.detail?.['body']
+    expect(hash).toMatch(/^[\w-]{43}$/)
+    expect(await bodyOf(auditor, hash)).toEqual({
+      status: 200,
+      body: hash,
+      time: expect.any(String),
+      person: 'local:yamada',
+      request: events[0]?.['request'],
+      arguments: { q: 'x', deep: [{ Pin: '[redacted]' }], a: { any: { b: '[redacted]', c: 1 } } },
+      result: { structuredContent: { PIN: '[redacted]', ok: 'grün' }, isError: false },
+    })
+    expect(await bodyOf(user, hash)).toMatchObject({ status: 403, code: 'auditor.required' })
+    const viewed = await found(auditor, 'kind:admin.viewed user:ana', views)
+    expect(viewed.events[0]).toMatchObject({ detail: { what: 'body', of: events[0]?.['request'] } })
+    for (const other of ['x', 'a'.repeat(43)])
+      expect(await bodyOf(auditor, other)).toMatchObject({ status: 404, code: 'audit.body-unknown' })
+  })
+
+  it('are cut, and each message of a batch has its own; the service beside keeps none', async () => {
+    const url = `${world.house.origin}/kept/mcp`
+    const caller = callerOf(world.house, url, await tokenOf(world.house, ana, url))
+    await (await caller.post(message('long', { text: 'é'.repeat(300) }))).text()
+    const { events } = await found(auditor, 'service:kept tool:long', 1)
+    const kept = await bodyOf(auditor, events[0]?.detail?.['body'])
+    expect(kept).toMatchObject({ arguments: `{"text":"${'é'.repeat(191)}`, cut: ['arguments'] })
+    const others = await search(auditor, 'service:echo kind:call')
+    expect(others.events.filter(({ detail }) => detail?.['body'] !== undefined)).toEqual([])
   })
 })

@@ -262,6 +262,41 @@ describe('several writers', () => {
   })
 })
 
+describe('bodies', () => {
+  const text = JSON.stringify({ salt: 's', arguments: { q: 'canary-of-a-body' } })
+  const hash = createHash('sha256').update(text).digest('base64url')
+  const keep = () => {
+    const writer = writerAt(start, 400 * day, day)
+    const body = { hash, text, at: start, person: 'local:ana', request: 'r1' }
+    writer.append([row(start, { detail: JSON.stringify({ body: hash }) })], new Map(), [body])
+    return writer
+  }
+  const kept = () => {
+    const reader = openAuditReader(path)
+    const found = reader?.body(hash)
+    reader?.close()
+    return found?.text
+  }
+
+  it('are removed before their rows, leave nothing in the file, and break no chain', () => {
+    const writer = keep()
+    expect(kept()).toBe(text)
+    expect(writer.tidy(start + day)).toBe(false)
+    expect(writer.tidy(start + day + 1)).toBe(true)
+    writer.close(start + day + 2)
+    expect(kept()).toBeUndefined()
+    expect(readFileSync(path).includes('canary-of-a-body')).toBe(false)
+    expect(verified()).toMatchObject({ rows: 3 })
+    expect(verified()).not.toHaveProperty('fault')
+  })
+
+  it('that were changed are named', () => {
+    keep().close(start + 1)
+    edit("UPDATE body SET text = replace(text, 'canary', 'other')")
+    expect(verified().fault).toMatchObject({ what: 'changed', say: expect.stringContaining(hash) })
+  })
+})
+
 it('only the owner may read the file', () => {
   const writer = writerAt(start)
   for (const name of [path, `${path}-wal`]) expect(statSync(name).mode & 0o077).toBe(0)

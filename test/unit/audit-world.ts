@@ -62,11 +62,12 @@ export const useAuditFile = () => {
   return {
     file,
     row,
-    writerAt: (now: number, retentionMs = 400 * day) =>
+    writerAt: (now: number, retentionMs = 400 * day, bodiesMs = retentionMs) =>
       openAuditWriter(file(), {
         now,
         version: '1',
         retentionMs,
+        bodiesMs,
         id: randomBytes(8).toString('hex'),
         signing,
       }),
