@@ -4,7 +4,7 @@
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { type FormFields, foreignSender, readForm, trimWhitespace } from '../kit/http.ts'
 import { type KeyRing, sealedRefusal } from '../kit/keyring.ts'
-import { createOpenedValues, createRecords, isNamed, keyMismatchOfRecord } from '../kit/records.ts'
+import { createOpenedValues, createRecords, isNamed, keyMismatchOfRecord, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { BrowserSession, MayStillSignIn, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -266,9 +266,10 @@ export const createSessions = ({
     return { id, person, signedInAt: record.signedInAt, csrf: record.csrf }
   }
 
-  const forget = async (request: Request): Promise<void> => {
+  /** Whether there was one. */
+  const forget = async (request: Request): Promise<boolean> => {
     const id = idOf(request)
-    if (id) await runtime.store.take(keyOf(id))
+    return id !== undefined && (await runtime.store.take(keyOf(id))) !== undefined
   }
 
   return {
@@ -279,7 +280,7 @@ export const createSessions = ({
       const now = runtime.now()
       const record = { person, signedInAt: now, seenAt: now, csrf: encodeBase64url(runtime.random(32)) }
       const text = await sealed(id, record)
-      await forget(request)
+      if (await forget(request)) runtime.log('debug', 'session.rotated', { person: personKey(person) })
       await runtime.store.put(keyOf(id), text, { ttlMs: ttl(record, now), only: 'absent' })
       return setCookie(cookie, secret, absoluteMs)
     },

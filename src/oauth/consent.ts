@@ -164,7 +164,9 @@ const issueCode = async (
     throw new Refusal('flow.used', 'flow already answered')
   }
   const excluded = consented && consented.excluded.length > 0 ? consented.excluded : undefined
-  record({ event: 'consent.allowed', how, grant: grant.id, ...factsOf(confirmed, context), scopes, excluded })
+  const facts = { grant: grant.id, ...factsOf(confirmed, context), scopes }
+  record({ event: 'consent.allowed', how, ...facts, excluded })
+  record({ event: 'code.issued', ...facts })
   return respond(deps, pending, { code: tokens.code(grant, secret) })
 }
 

@@ -112,6 +112,17 @@ const nextKeys = async (
   return reseal ? rooted(known, root) : undefined
 }
 
+/** The very first key replaces none. */
+const tellOf = (
+  { log }: Pick<Runtime, 'log'>,
+  known: readonly SigningKey[],
+  keys: readonly SigningKey[],
+): void => {
+  const newest = keys.at(-1)
+  if (known.length > 0 && keys.length > known.length)
+    log('info', 'signing-keys.rotated', { key: newest?.kid, signs_from: newest?.signsFrom })
+}
+
 export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): KeySet => {
   const singleFlight = createSingleFlight(runtime)
   const records = createRecords<readonly SigningKey[]>(runtime, markerKey)
@@ -132,7 +143,9 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       const reseal = !loaded && (kept?.former === true || known.at(-1)?.root !== root)
       const keys = await nextKeys(known, { now, rotationMs, root, reseal })
       if (!keys) return known
-      if (await records.put('', keys, { only: kept?.mark ?? 'absent' })) return keys
+      if (!(await records.put('', keys, { only: kept?.mark ?? 'absent' }))) continue
+      tellOf(runtime, known, keys)
+      return keys
     }
   }
 

@@ -11,6 +11,8 @@ const toldKinds: Readonly<Record<string, string>> = {
   'config.reloaded': 'config.loaded',
   'config.refused': 'config.refused',
   'upstream.refresh-failed': 'connection.refresh-failed',
+  'signing-keys.rotated': 'key.rotated',
+  'session.rotated': 'session.rotated',
 }
 
 /** Who was kept out at a sign-in. */

@@ -147,7 +147,7 @@ describe('postern audit', () => {
   it('finds who was refused before they were known, once for many', async () => {
     const stranger = callerOf(gateway, `${gateway.origin}/echo/mcp`, 'wrong')
     for (let i = 0; i < 5; i++) expect((await stranger.post(call('search', {}))).status).toBe(401)
-    const token = await gateway.fetch(`${gateway.origin}/oauth/token`, form({ grant_type: 'password' }))
+    const token = await gateway.fetch(`${gateway.origin}/oauth/token`, form({ grant_type: 'refresh_token' }))
     await gateway.fetch(`${gateway.origin}/oauth/authorize?client_id=nobody`)
     expect(token.status).toBe(401)
     expect(await query('kind:bearer.refused', 'code:token.malformed')).toMatchObject([
@@ -199,7 +199,7 @@ describe('postern audit', () => {
         .split('\n')
         .map((line) => JSON.parse(line) as unknown),
     ).toEqual([denied])
-    expect(errorOf(await audit('show', 'no-such-request'))['message']).toMatch(/^There is no event/)
+    expect(errorOf(await audit('show', 'no-such-request', '--json'))['message']).toMatch(/^There is no event/)
   })
 
   it('says what is wrong with a search', async () => {

@@ -84,7 +84,14 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
     await world.status(tokens)
     const { id } = await flowOf(client.id)
     const kinds = house.log.filter(({ fields }) => fields['flow'] === id).map(({ fields }) => fields['event'])
-    expect(kinds).toEqual(['client.registered', 'sign-in', 'consent.allowed', 'grant.issued', 'call'])
+    expect(kinds).toEqual([
+      'client.registered',
+      'sign-in',
+      'consent.allowed',
+      'code.issued',
+      'grant.issued',
+      'call',
+    ])
   })
 
   it('is drawn on the console, for administrators alone', async () => {

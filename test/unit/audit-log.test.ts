@@ -98,11 +98,15 @@ it('a process, a configuration and a refresh that failed are kept as they are to
   log('debug', 'process.started', { service: 'files', pid: 7 })
   log('info', 'config.reloaded', { keys: ['admins'] })
   log('info', 'config.unchanged', {})
+  log('info', 'signing-keys.rotated', { key: 'k2' })
+  log('debug', 'session.rotated', { person: 'local:ana' })
   log('warn', 'upstream.refresh-failed', { connection: 'jira', why: 'invalid_grant' })
   log('info', 'call', { event: 'call' }, true)
   expect(kept).toEqual([
     { event: 'process.started', service: 'files', pid: 7 },
     { event: 'config.loaded', keys: ['admins'] },
+    { event: 'key.rotated', key: 'k2' },
+    { event: 'session.rotated', person: 'local:ana' },
     { event: 'connection.refresh-failed', connection: 'jira', why: 'invalid_grant' },
   ])
 })

@@ -61,9 +61,11 @@ test('a record moved to the key of another session opens nothing [H-S11]', async
 })
 
 test('a new sign-in has a new id, and the former one is dead [H-E20]', async () => {
-  const { sessions, jar, start } = await signedIn()
+  const { sessions, jar, start, logged } = await signedIn()
   const before = jar.request('/')
+  expect(logged).toEqual([])
   await start()
+  expect(logged).toEqual(['session.rotated'])
   expect(await sessions.of(before)).toBeUndefined()
   expect((await sessions.of(jar.request('/')))?.person).toEqual(ana)
 })

@@ -67,6 +67,7 @@ export const createWorld = async ({
     await limit?.(kind, key)
   }
   const store = createMemoryStore({ now })
+  const logged: string[] = []
   const runtime: Runtime = {
     now,
     timer: noTimer,
@@ -79,7 +80,7 @@ export const createWorld = async ({
       publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) },
     },
     defer: () => undefined,
-    log: () => undefined,
+    log: (_, event) => void logged.push(event),
     store,
     cache: { get: () => Promise.resolve(undefined), put: () => Promise.resolve() },
     keys: await createKeyRing([random(32)], random),
@@ -119,7 +120,7 @@ export const createWorld = async ({
     record: (event) => void events.push(event),
     origins: [origin],
   })
-  return { config, clock, runtime, store, passwords, events, limited, sessions, links, signIn }
+  return { config, clock, runtime, store, passwords, events, logged, limited, sessions, links, signIn }
 }
 
 export const context = { requestId: 'request-1', ip: '192.0.2.7' }

@@ -119,7 +119,7 @@ describe('the signer', () => {
   })
 
   it('[H-T9] rotates without a moment in which a process does not know the key of another', async () => {
-    const { process, clock } = await setUp()
+    const { process, clock, logged } = await setUp()
     const [a, b] = [await process(), await process()]
     const kids = new Set<string>()
     await a.jwks()
@@ -134,6 +134,8 @@ describe('the signer', () => {
       ])
     }
     expect(kids.size).toBe(2)
+    // By the one that made it.
+    expect(logged).toEqual(['signing-keys.rotated'])
     expect((await a.jwks()).keys).toHaveLength(1)
   })
 
