@@ -293,6 +293,8 @@ const announce = async ({ records, service }: PinnedService, all: Iterable<Known
 
 export interface Pins extends ServicePins {
   look(principal: Principal | undefined): LookAtList
+  /** What is neither listed nor called, by kind and name. */
+  held(principal: Principal | undefined): readonly string[]
 }
 
 export const createPins = (service: ServiceFacts, pinning: Pinning, deps: PinsDeps): Pins => {
@@ -333,6 +335,7 @@ export const createPins = (service: ServiceFacts, pinning: Pinning, deps: PinsDe
         refresh(pinned, known, kind, walk),
       )
     },
+    held: (principal) => [...knownOf(principal).items].flatMap(([key, { held }]) => (held ? [key] : [])),
     changed() {
       for (const known of variants.values()) turnOver(known)
       if (announcing) return

@@ -38,6 +38,7 @@ import {
 import { anyArguments, askedBy, noArguments, service } from './asked.ts'
 import { createTrim, isPage } from './lists.ts'
 import { choicesOf, consentedPermissions, judgeByConsent } from './choices.ts'
+import { createOutlook } from './outlook.ts'
 import { createPinRecords } from './pin-records.ts'
 import { type Pins, createPins, judgeByPins } from './pins.ts'
 import {
@@ -244,6 +245,7 @@ const createServicePolicy = ({ rules, pins, answers }: Written): ServicePolicy =
     judgeConnection: (principal) => decide(principal, service, noArguments),
     permissions: (principal) => consentedPermissions(principal, decided?.permissions(principal)),
     ...(rules && { choices: (by, tools) => choicesOf(rules, by, tools) }),
+    outlook: createOutlook(rules, pins),
     trim: (principal, learn, shownBy) => {
       const shows = (subject: Subject): boolean =>
         isShown(principal, subject) ||

@@ -119,6 +119,8 @@ export interface ListAnswers {
   readonly changed?: (() => void) | undefined
   /** Judges every message besides; undefined: it is not passed on. */
   readonly message?: ((message: JsonObject) => JsonObject | undefined) | undefined
+  /** On a stream that stays: calls `tell` with messages of the gateway's own, until what it returns is called. */
+  readonly notices?: ((tell: (message: string) => void) => () => void) | undefined
   /** Errors of messages of a batch that the server did not hear: they stand in its answer. */
   readonly denied?: readonly string[] | undefined
 }

@@ -219,6 +219,8 @@ export interface ServicePolicy {
     by: Pick<Principal, 'person' | 'personKey' | 'clientId' | 'redirectHost'>,
     tools: readonly LearnedTool[],
   ) => ConsentChoices | Denied
+  /** The same text for as long as the same decides what the caller is shown of lists. */
+  outlook(principal: Principal | undefined): string
   /** What the caller is shown of lists. */
   trim(principal: Principal | undefined, learn: LearnTools, shownBy: ToolsOfPage): Trim
 }

@@ -1,6 +1,7 @@
 // What the body of an answer passes on its way through the gateway, where it does not pass as it came:
 // codings undone, lists rewritten, lists heard.
 import { utf8 } from '../kit/bytes.ts'
+import { messageEvent } from '../kit/sse.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, AnswerHead, ListAnswers, Piece } from '../ports/call.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -78,9 +79,12 @@ const createRewriter = (
   reading: ListReader,
   whole: boolean,
   { emit, ended, failed }: BodyFilterEvents,
+  notices?: ListAnswers['notices'],
 ): BodyFilter => {
   const guard = catching(failed)
   let over = false
+  // What comes out are whole events: between them there is room for another one.
+  const stop = notices?.((message) => void (over || emit(messageEvent(message))))
   return {
     rewrites: true,
     whole,
@@ -93,13 +97,25 @@ const createRewriter = (
       const text = over ? undefined : guard(() => reading.end())
       if (text === undefined) return
       over = true
+      stop?.()
       if (text !== '') emit(text)
       ended()
     },
     close() {
       over = true
+      stop?.()
     },
   }
+}
+
+const createMessageRewriter = (
+  lists: ListAnswers,
+  head: AnswerHead,
+  events: BodyFilterEvents,
+): BodyFilter => {
+  if (head.events) return createRewriter(createEventReading(lists), false, events, lists.notices)
+  // Who asked for a list is told why there is none; whatever else failed failed as it says.
+  return createRewriter(createWholeReading(lists, head.status >= 400 && !lists.expects), true, events)
 }
 
 /** Undoes the coding in front of what follows, no faster than that takes it. */
@@ -251,16 +267,7 @@ export const createBodyFilter = (
 ): BodyFilter | undefined => {
   const coding = codingOf(head.headers)
   const lists = listsFor(admission, head)
-  const rewriter =
-    lists && isRewriting(lists)
-      ? createRewriter(
-          head.events
-            ? createEventReading(lists)
-            : createWholeReading(lists, head.status >= 400 && !lists.expects),
-          !head.events,
-          events,
-        )
-      : undefined
+  const rewriter = lists && isRewriting(lists) ? createMessageRewriter(lists, head, events) : undefined
   if (coding !== undefined && (rewriter || early))
     return createDecoding(coding, rewriter ?? passing(events), events)
   if (rewriter) return rewriter

@@ -8,6 +8,7 @@ import type { Policy, ServicePolicy } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { ToolCatalog } from './access.ts'
+import type { WatchLists } from './list-notices.ts'
 import { type ReplyToServer, createMessageFilter } from './server-messages.ts'
 
 /** What a caller is to see of the lists of a service; undefined: all of it. */
@@ -115,14 +116,17 @@ const lengthsOf = (result: Readonly<Record<string, unknown>>): number =>
 export const createPolicyTrim =
   (policy: Policy, catalog: ToolCatalog, record: Audit): TrimFor =>
   ({ service, principal, head }) => {
-    const trim = policy.of(service)?.trim(
-      principal,
-      (tools) => catalog.learn(service, principal, tools),
-      (uri) => catalog.shownBy(service, principal, uri),
-    )
-    if (!trim || !head) return trim
+    const trimNow = (): Trim | undefined =>
+      policy.of(service)?.trim(
+        principal,
+        (tools) => catalog.learn(service, principal, tools),
+        (uri) => catalog.shownBy(service, principal, uri),
+      )
+    if (!trimNow()) return undefined
+    // What is listened to stays open while rules change: each list is trimmed by those of its time.
     return (result) => {
-      const trimmed = trim(result)
+      const trimmed = trimNow()?.(result) ?? result
+      if (!head) return trimmed
       if (trimmed === result) return trimmed
       const [total, shown] = [lengthsOf(result), lengthsOf(trimmed)]
       const { personKey: person, clientId: client, grantId: grant } = principal ?? {}
@@ -152,6 +156,7 @@ export interface ListAccess {
   readonly catalog: ToolCatalog
   readonly trim: TrimFor | undefined
   readonly rulesOf: (service: Service) => ServicePolicy | undefined
+  readonly watchLists: WatchLists
   /** Answers the server of this call in place of its client. */
   readonly replyOf: (call: AdmittedCall) => ReplyToServer
 }
@@ -169,17 +174,18 @@ const messageOf = (
   rules: ServicePolicy | undefined,
   call: AdmittedCall,
   listens: boolean,
-  { catalog, replyOf }: Pick<ListAccess, 'catalog' | 'replyOf'>,
+  { catalog, rulesOf, replyOf }: Pick<ListAccess, 'catalog' | 'rulesOf' | 'replyOf'>,
 ): ListAnswers['message'] => {
   // What a client of HTTP+SSE hears has been read as the answer to a call of its own.
   if (!rules?.answers || call.address.transport === 'sse') return undefined
   const { principal, modern, envelope, address } = call
-  const isReadable = isReadableBy(rules, catalog, address.service, principal)
+  const now = (): ServicePolicy => rulesOf(address.service) ?? rules
+  const isReadable = (uri: string): boolean => isReadableBy(now(), catalog, address.service, principal)(uri)
   const methods = envelope?.messages.map(({ method }) => method) ?? noMethods
-  return createMessageFilter(rules.answers, { isReadable, modern, methods, listens }, replyOf(call))
+  return createMessageFilter(() => now().answers, { isReadable, modern, methods, listens }, replyOf(call))
 }
 
-export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf }: ListAccess): Lists => {
+export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf, watchLists }: ListAccess): Lists => {
   const tools = createRepeatableTools()
   /** For a stream of which nothing is trimmed: one for all streams of a service, because they may be many. */
   const heard = new WeakMap<Service, ListAnswers>()
@@ -204,9 +210,19 @@ export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf }: ListAc
     { listens, lasts }: { readonly listens: boolean; readonly lasts: boolean },
   ): ListAnswers | undefined => {
     const trim = trimOf(call, lasts, trimFor)
-    const message = messageOf(rules, call, listens, { catalog, replyOf })
+    const message = messageOf(rules, call, listens, { catalog, rulesOf, replyOf })
     if (!trim && !message) return undefined
-    return { trim, message, expects: trim && !listens ? listMethods.get(firstMethod(call)) : undefined }
+    const { address, principal, body: subscription } = call
+    const notices: ListAnswers['notices'] =
+      rules && lasts
+        ? (tell) => watchLists({ service: address.service, principal, subscription }, tell)
+        : undefined
+    return {
+      trim,
+      message,
+      notices,
+      expects: trim && !listens ? listMethods.get(firstMethod(call)) : undefined,
+    }
   }
   const answersOf = (call: AdmittedCall): ListAnswers | undefined => {
     const { service } = call.address

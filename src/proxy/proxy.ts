@@ -16,6 +16,7 @@ import { ownerOf, createBodyBudget, createConcurrencyLimit, createMcpSessions } 
 import { type MakeCall, createFetchProxy, createMakeCall, headOf } from './fetch.ts'
 import { type ListAccess, type TrimFor, createPolicyTrim, policyOf, trimByBoth } from './lists.ts'
 import { createKeepBodies } from './kept-bodies.ts'
+import { createWatchLists } from './list-notices.ts'
 import { createFinish, askedOf } from './outcome.ts'
 import type { ResolveDeps } from './resolve.ts'
 import { createRespond } from './response-sink.ts'
@@ -174,6 +175,7 @@ const createListAccess = (
     trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim),
     rulesOf: policyOf(policy),
     replyOf: createReplyOf(runtime, ask),
+    watchLists: policy ? createWatchLists(policy, runtime.timer) : () => () => undefined,
   }
 }
 

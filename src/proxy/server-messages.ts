@@ -122,22 +122,29 @@ const readResult = (message: Rpc, answers: AnswerRules, { methods, modern }: Ans
     : message
 }
 
-/** Undefined where nothing is judged of what comes: then it is not read at all. */
+const unlimited: AnswerRules = { denied: new Set(), dropsInstructions: false }
+
+/**
+ * Undefined where nothing is judged of what comes: then it is not read at all. `now`: as the rules are when a message
+ * comes, because streams stay open while they change.
+ */
 export const createMessageFilter = (
-  answers: AnswerRules,
+  now: () => AnswerRules | undefined,
   call: AnsweredCall,
   reply: ReplyToServer,
 ): MessageFilter | undefined => {
   const { isReadable, methods, listens, modern } = call
+  const first = now() ?? unlimited
   const isRead =
     listens ||
-    answers.denied.size > 0 ||
+    first.denied.size > 0 ||
     methods.includes(subscribe) ||
-    (answers.dropsInstructions && methods.some((method) => begins.has(method))) ||
+    (first.dropsInstructions && methods.some((method) => begins.has(method))) ||
     (modern && methods.includes('resources/read'))
   if (!isRead) return undefined
   const mayRead = (uri: unknown): boolean => typeof uri === 'string' && isReadable(uri)
   return (message) => {
+    const answers = now() ?? unlimited
     if (Object.hasOwn(message, 'method'))
       return Object.hasOwn(message, 'id')
         ? refuseRequest(message, answers, reply)

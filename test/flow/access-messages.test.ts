@@ -6,6 +6,7 @@ import { changes, openAskingUpstream } from '../runtimes/asking-upstream.ts'
 import { dialSocket } from '../runtimes/socket-client.ts'
 import { type SocketUpstream, openSocketUpstream } from '../runtimes/socket-upstream.ts'
 import { type Caller, ana, callerOf, tokenOf } from '../runtimes/people.ts'
+import { signInAs } from '../runtimes/administrator.ts'
 import { until } from '../runtimes/proxied.ts'
 import { beginLegacy } from '../runtimes/revisions.ts'
 import {
@@ -61,6 +62,7 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
       upstream: plain.url,
       config: {
         local_users: [ana],
+        admins: ['local:ana'],
         mcp_services: {
           ruled: { url: plain.url, access },
           streamed: { url: stream.url, access },
@@ -258,6 +260,39 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
     expect(heard).toContain('elicitation/create')
     expect(heard).not.toMatch(/sampling|roots|acme|secret|instructions/)
     await until(() => replies(bodies(asking)).length >= 3, 'the server has its answers')
+  })
+
+  it('tell who listens that other rules change what they are shown (access rule F6)', async () => {
+    const caller = await at('asking')
+    const { session } = await beginLegacy(caller)
+    const response = await caller.get(session)
+    const reader = (response.body as ReadableStream<Uint8Array>)
+      .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
+      .getReader()
+    let heard = ''
+    const hear = async (what: string): Promise<void> => {
+      while (!heard.includes(what)) heard += (await reader.read()).value ?? ''
+    }
+    await hear('"s5"')
+    const admin = await signInAs(gateway, ana)
+    const store = async (deny: object): Promise<string> => {
+      const { status, body } = await admin.ask('POST', '/api/access', { deny })
+      expect([status, body]).toEqual([201, expect.any(String)])
+      return String((JSON.parse(body) as { readonly id: unknown }).id)
+    }
+    // Whom a rule does not concern hears nothing of it.
+    const ids = [await store({ services: ['asking'], people: ['local:ben'], tools: ['ask'] })]
+    const other = heard.length
+    ids.push(await store({ services: ['asking'], tools: ['ask'] }))
+    await hear('notifications/resources/list_changed')
+    expect(methodsIn(allTold(heard.slice(other)))).toEqual([
+      'notifications/tools/list_changed',
+      'notifications/prompts/list_changed',
+      'notifications/resources/list_changed',
+    ])
+    expect((await told(await caller.post(rpc('tools/list'), session))).result?.['tools']).toHaveLength(3)
+    await reader.cancel()
+    for (const id of ids) await admin.ask('DELETE', `/api/access/${id}`)
   })
 
   it('hold for stdio servers', async () => {

@@ -60,6 +60,7 @@ const admitted = (method: string, upstream: Upstream, asked?: string) => {
       catalog: { forget: () => undefined } as never,
       trim: undefined,
       rulesOf: () => undefined,
+      watchLists: () => () => undefined,
       replyOf: () => () => undefined,
     },
   })

@@ -204,6 +204,7 @@ export interface UpstreamSocketDeps {
   readonly trim: TrimFor | undefined
   readonly rulesOf: ListAccess['rulesOf']
   readonly catalog: ListAccess['catalog']
+  readonly watchLists: ListAccess['watchLists']
   /** The server says that its lists have changed. */
   readonly changed: (service: Service) => void
 }
@@ -252,12 +253,19 @@ const answersOn = (
   const message =
     rules?.answers &&
     createMessageFilter(
-      rules.answers,
+      () => rules.answers,
       { ...about, isReadable: isReadableBy(rules, catalog, service, principal) },
       reply,
     )
   return trim || message ? { trim, message, changed: () => changed(service) } : undefined
 }
+
+const noticesOn = (
+  { rulesOf, watchLists }: UpstreamSocketDeps,
+  { address: { service }, principal }: OpenedCall,
+  { tell }: UpstreamSocketEvents,
+): (() => void) =>
+  rulesOf(service) ? watchLists({ service, principal }, (message) => void tell(message)) : () => undefined
 
 const overSocket = async (
   { url, publicOnly }: HttpUpstream,
@@ -267,12 +275,14 @@ const overSocket = async (
 ): Promise<UpstreamSocket> => {
   const { transports, timer, heartbeatMs } = deps
   const { id, timeoutMs } = call.address.service
-  const answers = answersOn(deps, call, (response) =>
-    holdBack(socket, socket?.send(JSON.stringify(response))),
-  )
+  // By the rules of the time: the connection stays while they change.
+  const answersNow = (): ListAnswers | undefined =>
+    answersOn(deps, call, (response) => holdBack(socket, socket?.send(JSON.stringify(response))))
   let socket: TextSocket | undefined
+  let unwatch = (): void => undefined
   const closed = (code: number, reason: string): void => {
     beat.stop()
+    unwatch()
     // A handshake that came to nothing is told by the error, and another may follow.
     if (socket) events.closed(code, reason)
   }
@@ -284,6 +294,7 @@ const overSocket = async (
   )
   const text = (message: string): void => {
     if (beat.hear(message)) return
+    const answers = answersNow()
     const shown = answers ? rewritten(message, answers) : message
     if (shown !== undefined) {
       if (shown !== '') holdBack(socket, events.tell(shown))
@@ -308,10 +319,12 @@ const overSocket = async (
     throw handshakeRefusal(error, id)
   }
   const open = socket
+  unwatch = noticesOn(deps, call, events)
   return {
     send: (text) => open.send(text),
     close(code, reason) {
       beat.stop()
+      unwatch()
       open.close(code, reason)
     },
   }
