@@ -52,6 +52,8 @@ export interface ServiceOutlook {
   fresh(): Promise<void> | undefined
   /** Undefined: the service has no access rules. */
   readonly choices: GroupChoices
+  /** The same for a person as they are, with an app that no rule names. */
+  readonly ofPerson: (service: Service, person: Person) => ReturnType<GroupChoices>
 }
 
 const nobody: Person = { provider: '', subject: '', groups: [] }
@@ -85,13 +87,15 @@ export const createServiceOutlook = ({
   registry,
 }: ServiceChoicesDeps & { readonly registry: { config(): Config } }): ServiceOutlook => {
   const tools = (service: Service): readonly LearnedTool[] => listedTools(known, service, '', false)
+  const ofPerson: ServiceOutlook['ofPerson'] = (service, person) => {
+    const by = { person, personKey: personKey(person), clientId: '', redirectHost: '' }
+    return policy.of(service)?.choices?.(by, tools(service))
+  }
   return {
     tools,
     fresh: () => policy.fresh(),
-    choices(service, group) {
-      const person = group === undefined ? nobody : oneOf(registry.config(), group)
-      const by = { person, personKey: personKey(person), clientId: '', redirectHost: '' }
-      return policy.of(service)?.choices?.(by, tools(service))
-    },
+    choices: (service, group) =>
+      ofPerson(service, group === undefined ? nobody : oneOf(registry.config(), group)),
+    ofPerson,
   }
 }

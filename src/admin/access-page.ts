@@ -62,7 +62,7 @@ const unlessGone = async (ended: Promise<void>): Promise<void> => {
   }
 }
 
-const createActions = (admin: AccessAdmin): Readonly<Record<string, Action>> => {
+export const createAccessActions = (admin: AccessAdmin): Readonly<Record<string, Action>> => {
   const field = (form: ReadonlyMap<string, string>, name: string) => form.get(name) || undefined
   const party = (form: ReadonlyMap<string, string>) =>
     partyOf({ user: field(form, 'user'), client: field(form, 'client'), domain: field(form, 'domain') })
@@ -84,7 +84,7 @@ const createActions = (admin: AccessAdmin): Readonly<Record<string, Action>> => 
 
 export const createAccessPage = (deps: AccessPageDeps): AccessPage => {
   const { accessAdmin: admin, sessions, isAdmin, directory, pages } = deps
-  const actions = createActions(admin)
+  const actions = createAccessActions(admin)
   const requireAdmin = ({ person }: BrowserSession): void => {
     if (!isAdmin(person)) throw new Refusal('admin.required', `${personKey(person)} is not listed in admins`)
   }

@@ -10,7 +10,8 @@ import type {
   ServiceView,
 } from '../ports/console.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { ConsentChoices, LearnedTool } from '../ports/policy.ts'
+import type { Person } from '../ports/people.ts'
+import type { ConsentChoices, Denied, LearnedTool } from '../ports/policy.ts'
 import type { TrailCounts } from '../ports/runtime.ts'
 import type { Directory, Service, ServiceState } from '../ports/services.ts'
 import type { ServiceRegistry } from '../services/registry.ts'
@@ -23,10 +24,8 @@ import type { RulesAdmin } from './stored-rules.ts'
 export interface Outlook {
   tools(service: Service): readonly LearnedTool[]
   fresh(): Promise<void> | undefined
-  choices(
-    service: Service,
-    group: string | undefined,
-  ): ConsentChoices | { readonly allowed: false } | undefined
+  choices(service: Service, group: string | undefined): ConsentChoices | Denied | undefined
+  ofPerson(service: Service, person: Person): ConsentChoices | Denied | undefined
 }
 
 export interface ConsoleServicesDeps {

@@ -20,6 +20,8 @@ import {
 } from './console-attention.ts'
 import { type ActivityDeps, callsOfADay, createActivity } from './console-activity.ts'
 import { type ConsoleServicesDeps, drawService, drawServices, readMatrix } from './console-services.ts'
+import { type ConsolePeopleDeps, drawClient, drawHolders, drawPerson } from './console-people.ts'
+import { createAccessActions } from './access-page.ts'
 import { requireWritable } from './services-api.ts'
 
 export interface Console {
@@ -29,7 +31,7 @@ export interface Console {
   readonly act: Handler
 }
 
-export interface ConsoleDeps extends AttentionDeps, ActivityDeps, ConsoleServicesDeps {
+export interface ConsoleDeps extends AttentionDeps, ActivityDeps, ConsoleServicesDeps, ConsolePeopleDeps {
   readonly runtime: ActivityDeps['runtime']
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service' | 'addresses'>
   readonly registry: ConsoleServicesDeps['registry']
@@ -191,6 +193,14 @@ const createPages = (deps: ConsoleDeps): Readonly<Record<string, Draw>> => ({
   '/console/services/': async (frame, asked) =>
     drawService(deps, frame, asked, await callsOfADay(deps, frame.now)),
   '/console/access': createChanges(deps),
+  '/console/people'(frame, asked) {
+    const user = named(asked, 'user')
+    return user === undefined ? drawHolders(deps, frame, asked, 'people') : drawPerson(deps, frame, user)
+  },
+  '/console/clients'(frame, asked) {
+    const client = named(asked, 'client')
+    return client === undefined ? drawHolders(deps, frame, asked, 'clients') : drawClient(deps, frame, client)
+  },
   '/console/activity': createActivity(deps),
   '/console/flows': createFlowList(deps),
   '/console/flows/': createFlow(deps),
@@ -200,23 +210,50 @@ const createPages = (deps: ConsoleDeps): Readonly<Record<string, Draw>> => ({
 
 type Form = ReadonlyMap<string, string>
 
-/** What a form asks for; `id`: of the service whose page it is on. */
-type Act = (form: Form, about: { readonly by: string; readonly id: string | undefined }) => Promise<unknown>
+/** What a form asks for, on which page. */
+type Act = (form: Form, about: { readonly session: BrowserSession; readonly asked: URL }) => Promise<unknown>
 
-const createActions = ({ accessAdmin }: ConsoleDeps): Readonly<Record<string, Act>> => {
+const serviceIn = ({ pathname }: URL): string => /^\/console\/services\/([^/]+)$/.exec(pathname)?.[1] ?? ''
+
+/** By the path of the page, and the name of the action. */
+const createActions = ({
+  accessAdmin,
+}: ConsoleDeps): Readonly<Record<string, Readonly<Record<string, Act>>>> => {
   const tool = (form: Form) => ({
     service: form.get('service') ?? '',
     kind: form.get('kind') === 'prompt' ? ('prompt' as const) : ('tool' as const),
     name: form.get('name') ?? '',
   })
+  const by = ({ person }: BrowserSession): string => personKey(person)
+  const access = Object.fromEntries(
+    Object.entries(createAccessActions(accessAdmin)).map(([name, action]): [string, Act] => [
+      name,
+      (form, { session, asked }) =>
+        action(form, {
+          session,
+          by: by(session),
+          filter: { user: named(asked, 'user'), client: named(asked, 'client') },
+        }),
+    ]),
+  )
   return {
-    unlock: (_, { by }) => accessAdmin.open(undefined, by),
-    approve: (form, { by }) => accessAdmin.tools.approve(tool(form), form.get('digest') ?? '', by),
-    block: (form, { by }) => accessAdmin.tools.block(tool(form), by),
-    disable: (_, { by, id = '' }) => accessAdmin.close(id, by),
-    enable: (_, { by, id = '' }) => accessAdmin.open(id, by),
+    '/console': { unlock: (_, { session }) => accessAdmin.open(undefined, by(session)) },
+    '/console/services/': {
+      disable: (_, { session, asked }) => accessAdmin.close(serviceIn(asked), by(session)),
+      enable: (_, { session, asked }) => accessAdmin.open(serviceIn(asked), by(session)),
+    },
+    '/console/access': {
+      approve: (form, { session }) =>
+        accessAdmin.tools.approve(tool(form), form.get('digest') ?? '', by(session)),
+      block: (form, { session }) => accessAdmin.tools.block(tool(form), by(session)),
+    },
+    '/console/people': access,
+    '/console/clients': access,
   }
 }
+
+/** The page that a path is of; of one thing, the path before its ID. */
+const pageOf = ({ pathname }: URL): string => pathname.replace(/^(\/console\/[a-z]+\/).+$/, '$1')
 
 /** How long what every page says about the whole is remembered, ms: pages that are opened one after another. */
 const rememberedMs = 2_000
@@ -229,9 +266,11 @@ export const createConsole = (deps: ConsoleDeps): Console => {
 
   const overviewNow = (): Promise<Overview> => {
     const now = runtime.now()
-    if (!last || now - last.at > rememberedMs || now < last.at)
-      last = { at: now, overview: readOverview(deps) }
-    return last.overview
+    if (last && now - last.at <= rememberedMs && now >= last.at) return last.overview
+    const overview = readOverview(deps)
+    last = { at: now, overview }
+    overview.catch(() => (last = undefined))
+    return overview
   }
   const requireAdmin = ({ person }: BrowserSession): void => {
     if (!isAdmin(person)) throw new Refusal('admin.required', `${personKey(person)} is not listed in admins`)
@@ -242,7 +281,7 @@ export const createConsole = (deps: ConsoleDeps): Console => {
       const session = await sessions.of(request)
       if (!session) return seeOther(`/login?return_to=${encodeURIComponent(asked.pathname + asked.search)}`)
       requireAdmin(session)
-      const draw = draws[asked.pathname.replace(/^(\/console\/[a-z]+\/).+$/, '$1')]
+      const draw = draws[pageOf(asked)]
       if (!draw) throw new Refusal('route.unknown', asked.pathname)
       const overview = await overviewNow()
       const { person, csrf } = session
@@ -263,10 +302,10 @@ export const createConsole = (deps: ConsoleDeps): Console => {
       requireAdmin(session)
       requireWritable(runtime)
       const name = form.get('action') ?? ''
-      const action = Object.hasOwn(actions, name) ? actions[name] : undefined
+      const known = actions[pageOf(asked)] ?? {}
+      const action = Object.hasOwn(known, name) ? known[name] : undefined
       if (!action) throw new Refusal('request.malformed', 'action unknown')
-      const id = /^\/console\/services\/([^/]+)$/.exec(asked.pathname)?.[1]
-      await action(form, { by: personKey(session.person), id })
+      await action(form, { session, asked })
       last = undefined
       return seeOther(asked.pathname + asked.search)
     },

@@ -174,59 +174,51 @@ const auditRoutes = ({ audit }: AdminHandlers): readonly Route[] => [
   },
 ]
 
-/** The pages of the console. */
-const consoleRoutes = ({ console }: AdminHandlers): readonly Route[] => [
-  {
-    paths: ['/console'],
-    description: 'Console for administrators: overview (csrf, action=unlock)',
-    surface: 'page',
-    cors: false,
-    methods: { GET: console.page, POST: console.act },
-    issuerOnly: true,
-  },
-  {
-    paths: ['/console/services'],
-    description: 'Console: list of services (?q=, ?only=, ?page=)',
-    surface: 'page',
-    cors: false,
-    methods: { GET: console.page },
-    issuerOnly: true,
-  },
-  {
-    paths: ['/console/services/:id'],
-    description: 'Console: one service (?tab=), and its end (csrf, action=disable or enable)',
-    surface: 'page',
-    cors: false,
-    methods: { GET: console.page, POST: console.act },
-    issuerOnly: true,
-  },
-  {
-    paths: ['/console/access'],
-    description:
-      'Console: definitions of tools that changed (?service=), and the decision (csrf, action=approve with digest or block, service, kind, name)',
-    surface: 'page',
-    cors: false,
-    methods: { GET: console.page, POST: console.act },
-    issuerOnly: true,
-  },
-  {
-    paths: ['/console/activity'],
-    description: 'Console: search of the audit trail (?q=, ?period=, ?from=), and one event (?row=)',
-    surface: 'page',
-    cors: false,
-    methods: { GET: console.page },
-    issuerOnly: true,
-  },
-  {
-    paths: ['/console/flows', '/console/flows/:id'],
-    description:
-      'Console: recorded flows (?state=, ?service=, ?user=, ?client=, ?stopped=), one step by step',
-    surface: 'page',
-    cors: false,
-    methods: { GET: console.page },
-    issuerOnly: true,
-  },
+/** The pages of the console: where they are, what is on them, and whether they have forms. */
+const consolePages: readonly (readonly [paths: readonly string[], description: string, acts: boolean])[] = [
+  [['/console'], 'Console for administrators: overview (csrf, action=unlock)', true],
+  [['/console/services'], 'Console: list of services (?q=, ?only=, ?page=)', false],
+  [
+    ['/console/services/:id'],
+    'Console: one service (?tab=), and its end (csrf, action=disable or enable)',
+    true,
+  ],
+  [
+    ['/console/access'],
+    'Console: definitions of tools that changed, and who may call which tool (?service=), and the decision (csrf, action=approve with digest or block, service, kind, name)',
+    true,
+  ],
+  [
+    ['/console/people'],
+    'Console: users with access (?q=, ?page=), one of them (?user=), and the end of access (csrf, action=end with grant, end-all, block, unblock or sign-out with user)',
+    true,
+  ],
+  [
+    ['/console/clients'],
+    'Console: clients with access (?q=, ?page=), one of them (?client=), and the end of access (csrf, action=end with grant, end-all, block or unblock with client)',
+    true,
+  ],
+  [
+    ['/console/activity'],
+    'Console: search of the audit trail (?q=, ?period=, ?from=), and one event (?row=)',
+    false,
+  ],
+  [
+    ['/console/flows', '/console/flows/:id'],
+    'Console: recorded flows (?state=, ?service=, ?user=, ?client=, ?stopped=), one step by step',
+    false,
+  ],
 ]
+
+const consoleRoutes = ({ console }: AdminHandlers): readonly Route[] =>
+  consolePages.map(([paths, description, acts]) => ({
+    paths,
+    description,
+    surface: 'page',
+    cors: false,
+    methods: { GET: console.page, ...(acts && { POST: console.act }) },
+    issuerOnly: true,
+  }))
 
 export const adminRoutes = (h: AdminHandlers & FlowHandlers): readonly Route[] => [
   ...serviceRoutes(h),

@@ -132,6 +132,10 @@ export const createGrantAdmin = (access: AppAccess): GrantAdmin => ({
     const grant = await access.byId(id)
     return grant && listedOf(grant, access)
   },
+  async person(user) {
+    for await (const [grant] of access.find({ user })) if (grant) return grant.person
+    return undefined
+  },
   async endOne(id, why) {
     const grant = await access.byId(id)
     return grant !== undefined && (await access.end([grant], why)) > 0

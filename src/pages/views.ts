@@ -13,6 +13,8 @@ import { activityPage } from './console/activity.ts'
 import { changesPage } from './console/changes.ts'
 import { flowPage, flowsPage } from './console/flow-pages.ts'
 import { overviewPage } from './console/overview.ts'
+import { holdersPage } from './console/people.ts'
+import { clientPage, personPage } from './console/person.ts'
 import { servicePage } from './console/service.ts'
 import { servicesPage } from './console/services.ts'
 import {
@@ -228,6 +230,9 @@ export const createConsolePages = (gateway: PageContext): ConsolePages => ({
   services: (frame, view) => servicesPage(gateway, frame, view),
   service: (frame, view) => servicePage(gateway, frame, view),
   changes: (frame, view) => changesPage(gateway, frame, view),
+  holders: (frame, view) => holdersPage(gateway, frame, view),
+  person: (frame, view) => personPage(gateway, frame, view),
+  client: (frame, view) => clientPage(gateway, frame, view),
   activity: (frame, view) => activityPage(gateway, frame, view),
   flowList: (frame, view) => flowsPage(gateway, frame, view),
   flow: (frame, view) => flowPage(gateway, frame, view),

@@ -3,11 +3,11 @@
 import type { ListedFlow } from './modules.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
-import type { Person } from './people.ts'
+import type { Block, ListedGrant, Person } from './people.ts'
 import type { ConsentTool, Permission, PinKind, PinState } from './policy.ts'
 
 /** The pages of the console, by what the navigation calls them. */
-export type ConsolePage = 'overview' | 'services' | 'access' | 'activity' | 'flows'
+export type ConsolePage = 'overview' | 'services' | 'access' | 'people' | 'clients' | 'activity' | 'flows'
 
 interface NamedService {
   readonly id: string
@@ -254,12 +254,76 @@ export interface ServiceProcess {
   readonly stderr: string
 }
 
+/** Somebody with access, or an app with access of users: the same grants from two sides. */
+export interface HolderSummary {
+  /** Key of a person, or what a client is found by. */
+  readonly id: string
+  readonly name: string
+  /** Email address of a person; where a client sends users back to. */
+  readonly detail?: string | undefined
+  /** Of clients. */
+  readonly kind?: string | undefined
+  /** Registrations that a client has under this name and host. */
+  readonly ids: readonly string[]
+  /** Apps of a person, or users of a client. */
+  readonly others: number
+  readonly services: readonly string[]
+  readonly grants: number
+  /** Epoch ms. */
+  readonly lastUsed?: number | undefined
+  readonly blocked: boolean
+}
+
+export interface HoldersView {
+  readonly side: 'people' | 'clients'
+  readonly found: readonly HolderSummary[]
+  readonly asked?: string | undefined
+  /** Of all. */
+  readonly count: number
+  readonly page: { readonly at: number; readonly count: number }
+  /** There are more grants than were read. */
+  readonly more: boolean
+  /** What is blocked although nobody has access by it. */
+  readonly blocks: readonly Block[]
+}
+
+/** What somebody may do at a service, and why. */
+export interface PersonService extends NamedService {
+  /** Tools that they may call, of those that are known. */
+  readonly allowed: number
+  readonly tools: number
+  /** There are no rules, or nobody signs in there. */
+  readonly because: 'open' | 'public' | 'rules' | 'denied' | 'provider'
+  /** The rule that denies it, or the code. */
+  readonly rule?: string | undefined
+}
+
+export interface PersonView {
+  readonly user: string
+  /** As their provider described them last; absent where they have no grant. */
+  readonly about?: Person | undefined
+  readonly grants: readonly ListedGrant[]
+  readonly services: readonly PersonService[]
+  readonly blocked?: Block | undefined
+  /** It is the person who looks. */
+  readonly self: boolean
+}
+
+export interface ClientPageView {
+  readonly client: string
+  readonly grants: readonly ListedGrant[]
+  readonly blocked?: Block | undefined
+}
+
 /** The pages of the console, as complete HTML responses. */
 export interface ConsolePages {
   overview(frame: ConsoleFrame, view: OverviewView): Response
   services(frame: ConsoleFrame, view: ServicesView): Response
   service(frame: ConsoleFrame, view: ServiceView): Response
   changes(frame: ConsoleFrame, view: ChangesView): Response
+  holders(frame: ConsoleFrame, view: HoldersView): Response
+  person(frame: ConsoleFrame, view: PersonView): Response
+  client(frame: ConsoleFrame, view: ClientPageView): Response
   activity(frame: ConsoleFrame, view: ActivityView): Response
   flowList(frame: ConsoleFrame, view: FlowsView): Response
   flow(frame: ConsoleFrame, view: FlowView): Response

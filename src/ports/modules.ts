@@ -73,6 +73,8 @@ export interface EndedBy {
 export interface GrantAdmin {
   list(filter: GrantFilter): AsyncIterable<readonly ListedGrant[]>
   byId(id: string): Promise<ListedGrant | undefined>
+  /** As their provider described them last; undefined for somebody without grants. */
+  person(user: string): Promise<Person | undefined>
   /** False when there is none. */
   endOne(id: string, why: EndedBy): Promise<boolean>
   /** `dryRun`: what would end. */

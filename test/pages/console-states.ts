@@ -1,6 +1,7 @@
 // The pages of the console in the states worth looking at, as data: the browser tests walk them, the preview serves them.
 import type { ConsolePages, HeldDefinition, OverviewView } from '../../src/ports/console.ts'
 import { activityStates } from './console-activity.ts'
+import { peopleStates } from './console-people.ts'
 import { access, serviceStates } from './console-services.ts'
 import {
   attention,
@@ -168,6 +169,7 @@ export const consoleStates = (pages: ConsolePages): Readonly<Record<string, () =
   ...overviewStates(pages),
   ...serviceStates(pages),
   ...changesStates(pages),
+  ...peopleStates(pages),
   ...activityStates(pages),
   ...flowStates(pages),
 })

@@ -30,7 +30,7 @@ describe('every page of the console', () => {
       expect(text.match(/<h1/g)).toHaveLength(1)
       expect(text.match(/ id="([^"]+)"/g)).toEqual([...new Set(text.match(/ id="([^"]+)"/g))])
       for (const [, action, csrf] of text.matchAll(posts)) {
-        expect(action).toMatch(/^\/(?:console(?:\/[a-z]+){0,2}|logout)$/)
+        expect(action).toMatch(/^\/(?:console(?:\/[a-z]+){0,2}(?:\?(?:user|client)=[^"&]*)?|logout)$/)
         expect(csrf).toBeDefined()
       }
       // Each page says how to do the same in a terminal.

@@ -71,6 +71,8 @@ const paths: Readonly<Record<ConsolePage, string>> = {
   overview: '/console',
   services: '/console/services',
   access: '/console/access',
+  people: '/console/people',
+  clients: '/console/clients',
   activity: '/console/activity',
   flows: '/console/flows',
 }
@@ -85,6 +87,13 @@ const sections: readonly (readonly [
     [
       ['services', 'Services'],
       ['access', 'Access'],
+    ],
+  ],
+  [
+    'Who',
+    [
+      ['people', 'People'],
+      ['clients', 'Clients'],
     ],
   ],
   [

@@ -211,7 +211,7 @@ const narrow = `
   .flow .via { display: block; order: -1; color: var(--text-2); font-size: var(--t-xs); font-weight: var(--w-medium); }
 }
 @media (max-width: 720px) {
-  .page { border: 0; } .list .end { min-width: 96px; }
+  .page { border: 0; } .list .end { min-width: 96px; max-width: 45%; white-space: normal; }
   body { --control: 40px; }
   .only-narrow { display: initial; } .only-wide { display: none !important; }
   .console { display: block; }
