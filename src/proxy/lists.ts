@@ -179,10 +179,16 @@ const messageOf = (
   // What a client of HTTP+SSE hears has been read as the answer to a call of its own.
   if (!rules?.answers || call.address.transport === 'sse') return undefined
   const { principal, modern, envelope, address } = call
+  // A client of a command can always listen; whether a server over HTTP lets it is not known.
+  const announces = call.upstream.kind === 'bridge'
   const now = (): ServicePolicy => rulesOf(address.service) ?? rules
   const isReadable = (uri: string): boolean => isReadableBy(now(), catalog, address.service, principal)(uri)
   const methods = envelope?.messages.map(({ method }) => method) ?? noMethods
-  return createMessageFilter(() => now().answers, { isReadable, modern, methods, listens }, replyOf(call))
+  return createMessageFilter(
+    () => now().answers,
+    { isReadable, announces, modern, methods, listens },
+    replyOf(call),
+  )
 }
 
 export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf, watchLists }: ListAccess): Lists => {

@@ -1,7 +1,7 @@
 // What a server says of its own accord, as far as the access rules of its service let clients hear it: requests to
 // clients, changes of resources, instructions.
 import { type Rpc, isId, isRecord, paramsOf } from '../mcp/json-rpc.ts'
-import { capabilityOf, privateResult } from '../mcp/translate.ts'
+import { capabilityOf, listChanges, privateResult } from '../mcp/translate.ts'
 import type { ListAnswers } from '../ports/call.ts'
 import type { AnswerRules, ServerAsk } from '../ports/policy.ts'
 
@@ -17,11 +17,15 @@ export interface AnsweredCall {
   readonly methods: readonly (string | undefined)[]
   /** What comes may belong to any request of the session. */
   readonly listens: boolean
+  /** Whatever the server says, the client hears of changed lists (list-notices.ts). */
+  readonly announces: boolean
   /** Of a revision in which results say how long they may be kept. */
   readonly modern: boolean
 }
 
 const subscribe = 'subscriptions/listen'
+/** Capabilities with lists that may change. */
+const changeable = new Set(Object.values(listChanges).map(({ capability }) => capability))
 const begins: ReadonlySet<string | undefined> = new Set(['initialize', 'server/discover'])
 
 const words: Readonly<Record<ServerAsk, string>> = {
@@ -105,7 +109,23 @@ const readError = (message: Rpc, { denied }: AnswerRules): Rpc => {
   return { ...message, error: { code: 1403, message: refusing('elicitation') } }
 }
 
-const readResult = (message: Rpc, answers: AnswerRules, { methods, modern }: AnsweredCall): Rpc => {
+/** What a server offers at the beginning of a session, as its client is told. */
+const offered = (result: Rpc, { dropsInstructions }: AnswerRules, announces: boolean): Rpc => {
+  const { instructions, capabilities, ...rest } = result
+  const changing = Object.entries(capabilities as Rpc).map(([name, capability]) =>
+    announces && changeable.has(name) && isRecord(capability)
+      ? [name, { ...capability, listChanged: true }]
+      : [name, capability],
+  )
+  return {
+    ...rest,
+    capabilities: Object.fromEntries(changing) as unknown,
+    ...(instructions !== undefined && !dropsInstructions && { instructions }),
+  }
+}
+
+const readResult = (message: Rpc, answers: AnswerRules, call: AnsweredCall): Rpc => {
+  const { methods, modern } = call
   const { result } = message
   if (!isRecord(result)) return message
   const kind =
@@ -113,10 +133,9 @@ const readResult = (message: Rpc, answers: AnswerRules, { methods, modern }: Ans
       ? deniedInput(result, answers.denied)
       : undefined
   if (kind) return withoutInput(message, kind, methods.includes('tools/call'))
-  if (answers.dropsInstructions && isRecord(result['capabilities']) && 'instructions' in result) {
-    const { instructions: _, ...rest } = result
-    return { ...message, result: rest }
-  }
+  const announces = call.announces && 'protocolVersion' in result
+  if (isRecord(result['capabilities']) && (announces || answers.dropsInstructions))
+    return { ...message, result: offered(result, answers, announces) }
   return modern && methods.includes('resources/read')
     ? { ...message, result: privateResult(result) }
     : message
@@ -133,13 +152,13 @@ export const createMessageFilter = (
   call: AnsweredCall,
   reply: ReplyToServer,
 ): MessageFilter | undefined => {
-  const { isReadable, methods, listens, modern } = call
+  const { isReadable, methods, listens, modern, announces } = call
   const first = now() ?? unlimited
   const isRead =
     listens ||
     first.denied.size > 0 ||
     methods.includes(subscribe) ||
-    (first.dropsInstructions && methods.some((method) => begins.has(method))) ||
+    ((first.dropsInstructions || announces) && methods.some((method) => begins.has(method))) ||
     (modern && methods.includes('resources/read'))
   if (!isRead) return undefined
   const mayRead = (uri: unknown): boolean => typeof uri === 'string' && isReadable(uri)

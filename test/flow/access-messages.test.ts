@@ -298,7 +298,9 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
   it('hold for stdio servers', async () => {
     if (where === 'in workerd') return
     const caller = await at('command')
-    const { session } = await beginLegacy(caller, '2025-11-25', everything)
+    const { begun, session } = await beginLegacy(caller, '2025-11-25', everything)
+    // The client hears of changes, whatever the server says of them (access rule F6).
+    expect((await told(begun)).result?.['capabilities']).toMatchObject({ tools: { listChanged: true } })
     for (const name of ['sample', 'roots']) {
       const messages = allTold(`data: ${await (await caller.post(call(name), session)).text()}`)
       expect([methodsIn(messages), JSON.stringify(messages.at(-1)?.result)]).toEqual([
@@ -326,6 +328,7 @@ describe.each(runtimes)('messages under access rules %s', (where, open) => {
         await until(() => replies(bodies(asking)).length >= 3, 'the server has its answers')
       } else {
         expect(socket.said[0]).not.toMatch(/sampling|roots/)
+        expect(client.said[0]?.result).toMatchObject({ capabilities: { tools: { listChanged: true } } })
         for (const open of socket.open) for (const message of changes) open.send(JSON.stringify(message))
         await hears('s2')
         const answered = () => socket.said.map((text) => JSON.parse(text) as Told)

@@ -70,7 +70,7 @@ it('judges what a server says by the rules of the moment', () => {
   const replies: unknown[] = []
   const filter = createMessageFilter(
     () => ({ denied, dropsInstructions: false }),
-    { isReadable: () => readable, methods: [], listens: true, modern: false },
+    { isReadable: () => readable, methods: [], listens: true, modern: false, announces: false },
     (reply) => void replies.push(reply['id']),
   )
   const updated = { method: 'notifications/resources/updated', params: { uri: 'doc://a' } }

@@ -249,7 +249,7 @@ const answersOn = (
   const trim = trimFor?.({ service, principal })
   const rules = rulesOf(service)
   // Any answer may come here, and a server tells what it is asked in the words of its client.
-  const about = { methods: ['tools/call', 'resources/read'], listens: true, modern: true }
+  const about = { methods: ['tools/call', 'resources/read'], listens: true, modern: true, announces: true }
   const message =
     rules?.answers &&
     createMessageFilter(
