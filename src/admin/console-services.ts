@@ -11,14 +11,13 @@ import type {
 } from '../ports/console.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
-import type { ConsentChoices, Denied, LearnedTool } from '../ports/policy.ts'
+import type { ConsentChoices, Denied, LearnedTool, StoredRules } from '../ports/policy.ts'
 import type { TrailCounts } from '../ports/runtime.ts'
 import type { Directory, Service, ServiceState } from '../ports/services.ts'
 import type { ServiceRegistry } from '../services/registry.ts'
 import type { Bridges } from '../stdio/bridge.ts'
 import type { AccessAdmin } from './access-api.ts'
 import { whereOf } from './console-attention.ts'
-import type { RulesAdmin } from './stored-rules.ts'
 
 /** What the access rules and the servers say, asked for administrators. */
 export interface Outlook {
@@ -32,7 +31,8 @@ export interface ConsoleServicesDeps {
   readonly directory: Pick<Directory, 'services' | 'service' | 'addresses'>
   readonly registry: Pick<ServiceRegistry, 'config' | 'list'>
   readonly accessAdmin: Pick<AccessAdmin, 'closures' | 'list'>
-  readonly rules: Pick<RulesAdmin, 'list'>
+  /** As they were read last: to list them with their faults takes a second where there are many services. */
+  readonly stored: Pick<StoredRules, 'now'>
   readonly outlook: Outlook
   readonly stateOf: (service: Service) => ServiceState
   readonly bridges: Pick<Bridges, 'all'>
@@ -75,7 +75,7 @@ const audienceOf = (outlook: Outlook, service: Service, groups: readonly string[
 
 /** What people of each group may do. Those who are in no group come first, where they may do anything. */
 export const readMatrix = async (
-  { outlook, rules, registry }: Pick<ConsoleServicesDeps, 'outlook' | 'rules' | 'registry'>,
+  { outlook, stored, registry }: Pick<ConsoleServicesDeps, 'outlook' | 'stored' | 'registry'>,
   service: Service,
 ): Promise<AccessMatrix> => {
   await outlook.fresh()
@@ -94,10 +94,9 @@ export const readMatrix = async (
     }
   }
   if (everybody === undefined) return { tools: learned.map(({ name }) => toolOf(name, [])) }
-  const stored = (await rules.list()).rules
   const groups = [
     ...('allowed' in everybody ? [] : [undefined]),
-    ...groupsOf(outlook, service, namedGroups(registry.config(), stored, service)),
+    ...groupsOf(outlook, service, namedGroups(registry.config(), stored.now(), service)),
   ].slice(0, mostGroups)
   const columns = groups.map((group) => outlook.choices(service, group))
   const needs = new Map(
@@ -161,12 +160,8 @@ const readAll = async (
   frame: ConsoleFrame,
   calls: TrailCounts | undefined,
 ): Promise<Read> => {
-  const [{ services: disabled }, { rules: stored }] = await Promise.all([
-    deps.accessAdmin.closures(),
-    deps.rules.list(),
-    deps.outlook.fresh(),
-  ])
-  return { config: deps.registry.config(), stored, disabled, calls, frame }
+  const [{ services: disabled }] = await Promise.all([deps.accessAdmin.closures(), deps.outlook.fresh()])
+  return { config: deps.registry.config(), stored: deps.stored.now(), disabled, calls, frame }
 }
 
 // The list.
