@@ -2,13 +2,14 @@
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { hasRequest, isRepeatable, rpcIdOf } from '../mcp/envelope.ts'
-import type { Admission, Answer, Outcome, Piece, ReadBody, Upstream, UpstreamFault } from '../ports/call.ts'
+import type { Admission, Answer, Outcome, Piece, Upstream, UpstreamFault } from '../ports/call.ts'
+import type { Audit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { McpSessions } from './callers.ts'
 import { type KeptAnswer, createKeptAnswer } from './kept-bodies.ts'
-import { noRequestHeaders } from './inbound-request.ts'
+import { createListenedStreams } from './listened-streams.ts'
 import { type ListAccess, createLists, isRewriting, withoutCoding } from './lists.ts'
 import { type Finish, faultOf, refusalResponse, refusedOutcome } from './outcome.ts'
 import type { Cors } from './resolve.ts'
@@ -165,6 +166,7 @@ interface AdmissionDeps {
   readonly runtime: Pick<Runtime, 'log' | 'trail'>
   readonly cors: Cors
   readonly finish: Finish
+  readonly record: Audit
   readonly sessions: McpSessions
   readonly watch: Revalidation
   readonly keepAliveMs: number
@@ -248,6 +250,8 @@ interface CallAdmission extends Omit<Admission, 'headers' | 'identity' | 'upstre
   next: Promise<Admission | Answer> | undefined
   /** What of a tool's answer has been heard, as far as it says whether the tool failed. */
   failure: ToolFailure | undefined
+  /** A stream that is listened to has begun. */
+  opened: boolean
   /** What every try sends. */
   fields: readonly string[]
   headers: readonly string[]
@@ -303,29 +307,6 @@ const isErrorOf = ({ failure }: CallAdmission, { result }: Outcome): boolean | u
 /** Whether another try follows. */
 type Follows = (admission: CallAdmission, status: number, rawHeaders: readonly string[]) => boolean
 
-const nothing: readonly string[] = []
-const noBody: ReadBody = () => Promise.reject(new TypeError('the body was let go'))
-
-/**
- * What only the beginning of a stream needed: the caller's token among it, and who the caller is in the words
- * of this service.
- */
-const createLetGo = () => {
-  const unread = noRequestHeaders()
-  return (admission: CallAdmission): void => {
-    const call: { -readonly [Name in keyof AdmittedCall]: AdmittedCall[Name] } = admission.tried.call
-    // What answers in this process may hold the call, and go by what came with it. Any other answer than one
-    // that is listened to is over soon.
-    if (admission.upstream.kind !== 'http' || !listens(call)) return
-    admission.fields = nothing
-    admission.headers = nothing
-    admission.identity = nothing
-    call.identity = nothing
-    call.inbound = unread
-    call.readBody = noBody
-  }
-}
-
 /**
  * A server that is reached over a connection says no without an answer over HTTP: what it said counts all the
  * same (RFC 9110 §15.5.2).
@@ -352,11 +333,11 @@ const noticeRefusals = (
 }
 
 const createFunctions = (
-  { runtime, cors, finish, sessions, watch, always }: Omit<AdmissionDeps, 'recovery' | 'access'>,
+  { runtime, cors, finish, sessions, watch, always, record }: Omit<AdmissionDeps, 'recovery' | 'access'>,
   follows: Follows,
 ) => {
   const headOf = createHeadOf({ sessions, cors, always })
-  const letGo = createLetGo()
+  const listened = createListenedStreams(record)
   return {
     streamHeaders(this: CallAdmission) {
       return [...eventStream, ...added(this.tried.call, cors, always)]
@@ -375,7 +356,7 @@ const createFunctions = (
       return learning === undefined ? head : learning.then(() => head)
     },
     streams(this: CallAdmission) {
-      letGo(this)
+      if (listens(this.tried.call)) listened.opened(this)
     },
     refused(this: CallAdmission, refusal: Refusal, id: unknown) {
       const { call } = this.tried
@@ -390,6 +371,7 @@ const createFunctions = (
     end(this: CallAdmission, outcome: Outcome) {
       // A try that is followed by another is no end.
       if (this.next !== undefined) return
+      if (this.opened) listened.closed(this.tried.call, outcome)
       const isError = this.failure && isErrorOf(this, outcome)
       const kept = this.failure?.kept?.text()
       const told = isError === undefined ? outcome : { ...outcome, isError }
@@ -423,6 +405,7 @@ export const createAdmission = (deps: AdmissionDeps): ((call: AdmittedCall) => A
       fields,
       next: undefined,
       failure,
+      opened: false,
       heard: heardBy(failure),
       address,
       principal: call.principal,

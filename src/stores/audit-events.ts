@@ -36,6 +36,8 @@ export const kinds: Readonly<Record<string, Kind>> = {
     'bytes_out',
     'body',
   ),
+  'stream.opened': done(),
+  'stream.closed': done('end', 'bytes_out'),
   'websocket.opened': done(),
   'websocket.message': done('why'),
   'websocket.closed': done('close_code', 'reason', 'messages'),

@@ -26,6 +26,8 @@ let auditor: Administrator
 let user: Administrator
 /** Answers as JSON or as a stream, compressed wherever it may be. */
 const answerOf = (request: IncomingMessage, response: ServerResponse, body: string): void => {
+  if (request.method === 'GET')
+    return void response.writeHead(200, { 'content-type': 'text/event-stream' }).end('data: {}\n\n')
   const { id, params } = JSON.parse(body) as { id: number; params: { name: string } }
   const result = { structuredContent: { PIN: 'result-secret', ok: 'grün' }, isError: false }
   const text = JSON.stringify({ jsonrpc: '2.0', id, result })
@@ -288,4 +290,16 @@ describe('arguments and results that a service keeps', () => {
     const others = await search(auditor, 'service:echo kind:call')
     expect(others.events.filter(({ detail }) => detail?.['body'] !== undefined)).toEqual([])
   })
+})
+
+it('a stream that is listened to is an event when it opens, and when it is over', async () => {
+  const url = `${world.house.origin}/kept/mcp`
+  const caller = callerOf(world.house, url, await tokenOf(world.house, ana, url))
+  await (await caller.get()).text()
+  const { events } = await found(auditor, 'kind:stream.opened,stream.closed', 2)
+  expect(events).toMatchObject([
+    { kind: 'stream.closed', person: 'local:ana', service: 'kept', detail: { end: 'answered' } },
+    { kind: 'stream.opened', person: 'local:ana', service: 'kept' },
+  ])
+  expect(events[0]?.['request']).toBe(events[1]?.['request'])
 })

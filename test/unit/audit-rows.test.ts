@@ -25,6 +25,7 @@ const recorded = (): string[] => {
       ...named,
       ...loggedKinds,
       ...['opened', 'message', 'closed'].map((what) => `websocket.${what}`),
+      ...['opened', 'closed'].map((what) => `stream.${what}`),
     ]),
   ].sort()
 }

@@ -47,10 +47,12 @@ const admitted = (method: string, upstream: Upstream, asked?: string) => {
   call.upstream = upstream
   if (asked !== undefined) call.envelope = envelopeOf({ jsonrpc: '2.0', id: 1, method: asked, params: {} })
   const ends: unknown[] = []
+  const events: unknown[] = []
   const admit = createAdmission({
     runtime: { log: () => undefined },
     cors: { answer: () => [] } as never,
     finish: (ended, outcome) => void ends.push(ended.head.requestId, ended.principal, outcome),
+    record: ({ event, person, end }) => void events.push([event, person, end]),
     sessions: { learn: () => Promise.resolve() } as never,
     watch: {} as never,
     keepAliveMs: 1000,
@@ -64,7 +66,7 @@ const admitted = (method: string, upstream: Upstream, asked?: string) => {
       replyOf: () => () => undefined,
     },
   })
-  return { call, admission: admit(call), ends }
+  return { call, admission: admit(call), ends, events }
 }
 
 const said = ({ call, admission }: ReturnType<typeof admitted>) => ({
@@ -101,13 +103,17 @@ describe('the record of a call whose answer is an event stream', () => {
   })
 
   it('still says who listened, and where, when it ends', () => {
-    const { admission, ends } = admitted('GET', http)
+    const { admission, ends, events } = admitted('GET', http)
+    expect(events).toEqual([])
     admission.streams()
+    expect(events).toEqual([['stream.opened', 'local:ada', undefined]])
     expect(admission.fault('closed', 'why').code).toBe('upstream.closed')
     expect([admission.address.service.id, admission.principal]).toEqual(['notes', principal])
     const outcome = { result: 'aborted', status: 200, bytesOut: 3 } as const
     admission.end(outcome)
     expect(ends).toEqual(['r1', principal, outcome])
+    expect(events).toHaveLength(2)
+    expect(events[1]).toEqual(['stream.closed', 'local:ada', 'aborted'])
   })
 
   it('stays whole for the answer to a call, and for a service in this process, which may go by it', () => {
