@@ -59,7 +59,7 @@ const completed = (ref: unknown): Subject => {
 }
 
 /** Where a subscription says what it wants to hear, and the member of that with the URIs of resources. */
-export const watchedResources = 'resourceSubscriptions'
+const watchedResources = 'resourceSubscriptions'
 
 /**
  * What a subscription is to tell (2026-07-28 subscriptions/listen): changes of resources, and besides of what
