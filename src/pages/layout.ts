@@ -146,12 +146,12 @@ export interface Page {
   readonly foot?: Drawable
 }
 
-export const page = (
-  gateway: PageContext,
-  { title, width, body, status, headers, head, foot }: Page,
-): Response =>
-  htmlResponse(
-    html`<!doctype html>
+/** A document up to its body. */
+export const documentHead = (
+  title: string,
+  stylesheet: string,
+  more?: Drawable,
+): Drawable => html`<!doctype html>
 <html lang="en" dir="ltr">
 <head>
 <meta charset="utf-8">
@@ -160,9 +160,16 @@ export const page = (
 <meta name="robots" content="noindex">
 <title>${title} · Postern</title>
 <link rel="icon" href="${assetPaths.icon}" type="image/svg+xml">
-<link rel="stylesheet" href="${assetPaths.stylesheet}">
-<script src="${assetPaths.script}" defer></script>${head}
-</head>
+<link rel="stylesheet" href="${stylesheet}">
+<script src="${assetPaths.script}" defer></script>${more}
+</head>`
+
+export const page = (
+  gateway: PageContext,
+  { title, width, body, status, headers, head, foot }: Page,
+): Response =>
+  htmlResponse(
+    html`${documentHead(title, assetPaths.stylesheet, head)}
 <body>
 <header class="top"><span class="brand">${mark}Postern</span><span class="host">${URL.parse(gateway.issuer)?.host}</span></header>
 <main class="${width}">${body}</main>

@@ -31,7 +31,7 @@ describe('every page of the console', () => {
       expect(text.match(/ id="([^"]+)"/g)).toEqual([...new Set(text.match(/ id="([^"]+)"/g))])
       for (const [, action, csrf] of text.matchAll(posts)) {
         expect(action).toMatch(/^\/(?:console(?:\/[a-z]+){0,2}(?:\?(?:user|client)=[^"&]*)?|logout)$/)
-        expect(csrf).toBeDefined()
+        expect(csrf).toBe('<input type="hidden" name="csrf" value="x9f2">')
       }
       // Each page says how to do the same in a terminal.
       expect(text).toMatch(/Same in a terminal<\/span><code class="copy" data-what="command">postern [a-z]+ /)

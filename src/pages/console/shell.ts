@@ -3,7 +3,7 @@
 import { type Drawable, type Markup, html, htmlResponse, isolated, trusted } from '../../kit/html.ts'
 import type { Attention, ConsoleFrame, ConsolePage } from '../../ports/console.ts'
 import { assetPaths, mark } from '../assets.ts'
-import { type PageContext, account, day, initial, named, post, readText } from '../layout.ts'
+import { type PageContext, account, day, documentHead, initial, named, post, readText } from '../layout.ts'
 
 // Icons, in the colour of the words beside them. Decoration only.
 
@@ -152,18 +152,7 @@ export interface ConsoleContent {
 export const consolePage = (gateway: PageContext, frame: ConsoleFrame, content: ConsoleContent): Response => {
   const { page, title, heading = title, above, lead, actions, body, commands } = content
   return htmlResponse(
-    html`<!doctype html>
-<html lang="en" dir="ltr">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="robots" content="noindex">
-<title>${title} · Postern</title>
-<link rel="icon" href="${assetPaths.icon}" type="image/svg+xml">
-<link rel="stylesheet" href="${assetPaths.consoleStylesheet}">
-<script src="${assetPaths.script}" defer></script>
-</head>
+    html`${documentHead(title, assetPaths.consoleStylesheet)}
 <body>
 <a class="skip" href="#main">Skip to content</a>
 <div class="console">
