@@ -9,7 +9,7 @@ import { createKeyRing } from '../kit/keyring.ts'
 import { createVerify } from '../node/audit-keys.ts'
 import { type AuditReader, openAuditReader } from '../node/audit-reader.ts'
 import { checkExport } from '../node/audit-exported.ts'
-import { dayOf, macWith } from '../node/audit-thread.ts'
+import { createMac, dayOf } from '../node/audit-thread.ts'
 import { createRandomBytes, rootSecrets } from '../node/crypto.ts'
 import { trailFile } from '../node/runtime.ts'
 import { canonicalJson } from '../kit/bytes.ts'
@@ -176,18 +176,18 @@ const createDigests = async ({ config, stateDir }: AdminTarget) => {
   const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, false)
   const random = createRandomBytes()
   const rings = await Promise.all(secrets.map((secret) => createKeyRing([secret], random)))
-  const known = new Map<number, Promise<readonly Uint8Array[]>>()
-  const keysOf = (day: number): Promise<readonly Uint8Array[]> => {
+  const known = new Map<number, Promise<readonly ((text: string) => string)[]>>()
+  const macsOf = (day: number): Promise<readonly ((text: string) => string)[]> => {
     const made =
       known.get(day) ??
       Promise.all(rings.map((ring) => ring.mac('audit/arguments', String(day)))).then((keys) =>
-        keys.filter((key) => key !== undefined),
+        keys.filter((key) => key !== undefined).map(createMac),
       )
     known.set(day, made)
     return made
   }
   return async (at: number, text: string): Promise<readonly string[]> =>
-    (await keysOf(dayOf(at))).map((key) => macWith(key, text))
+    (await macsOf(dayOf(at))).map((mac) => mac(text))
 }
 
 /** Prints the calls, the newest first. */

@@ -37,7 +37,8 @@ export const openFile = (path: string): DatabaseSync => {
   const db = new DatabaseSync(path, { timeout: lockWaitMs })
   try {
     db.exec(
-      'PRAGMA journal_mode = WAL; PRAGMA synchronous = normal; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF',
+      // A new file gets large pages: a commit of many rows then writes a quarter as often.
+      'PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = normal; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF',
     )
     db.exec(trailSchema)
     // A file that an earlier version began.

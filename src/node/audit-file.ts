@@ -3,7 +3,7 @@
 // whole. Any number of processes share the file; each writes a chain of its own.
 import type { DatabaseSync } from 'node:sqlite'
 import type { AuditBody, AuditRow, ChainHead } from '../ports/store.ts'
-import { columns, nextInChain, storedValues } from '../stores/audit-chain.ts'
+import { appended, columns } from '../stores/audit-chain.ts'
 import { columnList, migratedSegment, namesSchema, searchIndexes, segmentSchema } from '../stores/audit.ts'
 import { type AuditSigner, signedDetail, signedHead } from '../stores/audit-signatures.ts'
 import { keepBodies, removeOldBodies } from './audit-bodies.ts'
@@ -127,8 +127,9 @@ const createInsert = (db: DatabaseSync, prepare: Statements, signer: AuditSigner
     let head = from
     for (const each of rows) {
       const row = 'facts' in each ? ownRow(each, head, signer) : each
-      head = nextInChain(head, row, digest)
-      insert.run(...storedValues(head, row))
+      const next = appended(head, row, digest)
+      insert.run(...next.values)
+      head = next.head
       if (row.at < least) least = row.at
       if (row.at > most) most = row.at
     }

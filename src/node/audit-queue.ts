@@ -192,7 +192,7 @@ export const createQueue = (options: QueueOptions) => {
     flush: gathered.flush,
     keepBody: gathered.keepBody,
     available: () => gathered.hasWriter() && room.hasSome() && !failing,
-    record(event: object, body?: Uint8Array, caller?: Principal) {
+    record(event: Readonly<Record<string, unknown>>, body?: Uint8Array, caller?: Principal, json?: string) {
       const at = now()
       if (!room.hasSome()) return losses.add(1, at)
       const lost = losses.take()
@@ -200,7 +200,7 @@ export const createQueue = (options: QueueOptions) => {
         log('error', 'audit.lost', { rows: lost.rows })
         gathered.add(JSON.stringify(lost), at)
       }
-      return gathered.add(JSON.stringify(event), at, body, caller)
+      return gathered.add(json ?? JSON.stringify(event), at, body, caller)
     },
     /** So many events are in the file. */
     written(count: number) {

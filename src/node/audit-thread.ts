@@ -1,6 +1,6 @@
 // The thread that writes the audit trail of a process, and sends it elsewhere: hashes, signatures, disks and networks
 // keep no call waiting here.
-import { createHmac, hash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import type { parentPort } from 'node:worker_threads'
 import type { AuditBody, AuditRow } from '../ports/store.ts'
 import { type EventBatch, type WrittenBatch, createAuditRows } from '../stores/audit-events.ts'
@@ -60,23 +60,43 @@ const parsedBody = (text: string): unknown => {
   }
 }
 
-/** 128 bits. `key`: of the day. */
-export const macWith = (key: Uint8Array, text: string): string =>
-  createHmac('sha256', key).update(text).digest().subarray(0, 16).toString('base64url')
+const blockBytes = 64
+
+/** The key of an HMAC, filled up to a block (RFC 2104 §2), with room for the text behind it. */
+const keyedBlock = (key: Uint8Array, fill: number, room: number): Buffer => {
+  const block = Buffer.alloc(blockBytes + room, 0)
+  for (let i = 0; i < blockBytes; i++) block[i] = (key[i] ?? 0) ^ fill
+  return block
+}
+
+/**
+ * HMAC-SHA-256, of which 128 bits. `key`: of the day, at most a block. Two hashes in one call each, because
+ * `createHmac` makes a key object of the key each time, which takes ten times as long.
+ */
+export const createMac = (key: Uint8Array): ((text: string) => string) => {
+  const room = 4096
+  const usual = keyedBlock(key, 0x36, room)
+  const outer = keyedBlock(key, 0x5c, 32)
+  return (text) => {
+    // One UTF-16 unit is at most three bytes of UTF-8.
+    const most = text.length * 3
+    const inner = most <= room ? usual : keyedBlock(key, 0x36, most)
+    const end = blockBytes + inner.write(text, blockBytes)
+    outer.write(hash('sha256', inner.subarray(0, end), 'binary'), blockBytes, 'latin1')
+    return Buffer.from(hash('sha256', outer, 'binary').slice(0, 16), 'latin1').toString('base64url')
+  }
+}
 
 /** Whether it is SQLite's; after any other another chain has to be begun. */
 const isSqlite = (error: unknown): boolean =>
   (error as { readonly code?: string }).code === 'ERR_SQLITE_ERROR'
 
-/** `keys`: of digests, by day. */
-const createRowsBy = (keys: ReadonlyMap<number, Uint8Array>) =>
+/** `macs`: what makes digests, by day. */
+const createRowsBy = (macs: ReadonlyMap<number, (text: string) => string>) =>
   createAuditRows({
     digest: (text) => hash('sha256', text, 'base64url'),
     parse: parsedBody,
-    mac(at, text) {
-      const key = keys.get(dayOf(at))
-      return key && macWith(key, text)
-    },
+    mac: (at, text) => macs.get(dayOf(at))?.(text),
   })
 
 const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, written: () => void) => {
@@ -170,7 +190,7 @@ export const runWriter = (
     id: randomBytes(8).toString('hex'),
     signing: { signer: createSigner(key), key },
   })
-  const keys = new Map<number, Uint8Array>()
+  const macs = new Map<number, (text: string) => string>()
   const sinks = positions ? createSinks(plans, { writer, positions, version, say }) : []
   const later = (work: () => void): void => {
     try {
@@ -184,7 +204,7 @@ export const runWriter = (
     later(() => writer.anchor(Date.now()))
     for (const sink of sinks) sink.nudge()
   })
-  const rowsOf = createRowsBy(keys)
+  const rowsOf = createRowsBy(macs)
   let tidying: NodeJS.Timeout | undefined
   const tidy = (): void => {
     let more = false
@@ -207,7 +227,7 @@ export const runWriter = (
   }
   port.on('message', (said: ToWriter) => {
     if (said === 'close') close().catch((error: unknown) => say({ failed: String(error) }))
-    else if ('key' in said) keys.set(said.day, said.key)
+    else if ('key' in said) macs.set(said.day, createMac(said.key))
     else commits.add(rowsOf(said), said)
   })
   say('open')

@@ -124,14 +124,14 @@ export const createJsonLog = (least: LogLevel, held = false): NodeLog => {
   let time = 0
   let ts = ''
   return {
-    log: (level, event, fields = {}, audit = false) => {
+    log: (level, event, fields = {}, audit = false, json) => {
       if (!audit && logOrder[level] < logOrder[least]) return
       const now = Date.now()
       if (now !== time) {
         time = now
         ts = new Date(now).toISOString()
       }
-      writer.write(`${logLine({ level, ts, event, fields, audit })}\n`)
+      writer.write(`${logLine({ level, ts, event, fields, audit, json })}\n`)
     },
     stderr,
     release() {

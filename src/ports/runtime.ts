@@ -89,13 +89,14 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 /**
  * One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. `audit`:
  * the event belongs to the audit trail, which is not the log and does not depend on its level (kit/log.ts
- * alone says so).
+ * alone says so). `json`: the fields as `jsonFields` writes them, where somebody has done so.
  */
 export type Log = (
   level: LogLevel,
   event: string,
   fields?: Readonly<Record<string, unknown>>,
   audit?: boolean,
+  json?: string,
 ) => void
 
 /**
@@ -308,9 +309,9 @@ export interface TrailReader {
 export interface Trail {
   /**
    * Keeps an event. Never throws, never waits. `body`: of a call, whose arguments are digested and not kept.
-   * `caller`: what is known of them is kept once.
+   * `caller`: what is known of them is kept once. `json`: as `Log`.
    */
-  record(event: Readonly<Record<string, unknown>>, body?: Uint8Array, caller?: Principal): void
+  record(event: Readonly<Record<string, unknown>>, body?: Uint8Array, caller?: Principal, json?: string): void
   /** Whether what is recorded now can be expected to be written. */
   available(): boolean
   /** Public keys (JWK) of the signatures in it. */

@@ -41,7 +41,7 @@ export const laterColumns = ['actor', 'is_error', 'flow', 'subject'] as const sa
 export type Digest = (text: string) => string
 
 /** What of a row is hashed, in the order of the columns. */
-const hashedValues = (chain: string, seq: number, row: AuditRow): readonly (string | number | null)[] => [
+const hashedValues = (chain: string, seq: number, row: AuditRow): (string | number | null)[] => [
   'postern-event-v2',
   chain,
   seq,
@@ -85,17 +85,24 @@ const isHashed = (previous: string, row: ChainedRow, digest: Digest): boolean =>
   (laterColumns.every((name) => row[name] === null) &&
     digest(previous + JSON.stringify(formerValues(row.chain, row.seq, row))) === row.hash)
 
-/** The row that follows in the chain, as it is stored. */
-export const nextInChain = (head: ChainHead, row: AuditRow, digest: Digest): ChainHead => {
-  const next = { chain: head.chain, seq: head.seq + 1 }
-  return { ...next, hash: hashOf(head.hash, next, row, digest) }
+/** The end of the chain with this row behind it, and the row as it is stored: the values of the columns. */
+export const appended = (
+  { chain, seq: last, hash: previous }: ChainHead,
+  row: AuditRow,
+  digest: Digest,
+): { readonly head: ChainHead; readonly values: (string | number | null)[] } => {
+  const seq = last + 1
+  const values = hashedValues(chain, seq, row)
+  const hash = digest(previous + JSON.stringify(values))
+  // In place of the format come the columns, and the hash is the last of them.
+  values.shift()
+  values.push(hash)
+  return { head: { chain, seq, hash }, values }
 }
 
-/** The values of the columns. */
-export const storedValues = ({ chain, seq, hash }: ChainHead, row: AuditRow) => {
-  const [, ...values] = hashedValues(chain, seq, row)
-  return [...values, hash]
-}
+/** The end of the chain with this row behind it. */
+export const nextInChain = (head: ChainHead, row: AuditRow, digest: Digest): ChainHead =>
+  appended(head, row, digest).head
 
 export interface ChainCheck {
   /** Takes the rows in the order in which they were written; returns what is wrong with this one. */

@@ -197,6 +197,9 @@ const decisionOf = (event: RecordedEvent, kind: Kind): AuditOutcome => {
   return typeof event['refusal'] === 'string' && kind.decision === 'allowed' ? 'denied' : kind.decision
 }
 
+/** A row whose digest comes last, because it depends on the others. */
+type NewRow = AuditRow & { digest: string | null }
+
 interface BatchCall {
   readonly method?: unknown
   readonly name?: unknown
@@ -215,7 +218,7 @@ export interface RowFacts {
 export const createRows = (digest: (text: string) => string) => {
   const clean = createClean()
   const textOf = (value: unknown): string | null => (typeof value === 'string' ? clean(value) : null)
-  const rowOf = (event: RecordedEvent, kind: Kind, at: number, subject: RowFacts['subject']): AuditRow => ({
+  const rowOf = (event: RecordedEvent, kind: Kind, at: number, subject: RowFacts['subject']): NewRow => ({
     at,
     kind: event.event,
     person: textOf(event['person'] ?? event['by']),
@@ -242,10 +245,11 @@ export const createRows = (digest: (text: string) => string) => {
     subject: subject ?? null,
     detail: detailOf(event, kind.detail ?? [], clean),
   })
-  const withDigest = (row: AuditRow, index: number, argumentsOf: ArgumentsDigest | undefined): AuditRow =>
-    argumentsOf && row.method === 'tools/call'
-      ? { ...row, digest: argumentsOf(index, row.person ?? '', row.name ?? '') }
-      : row
+  const withDigest = (row: NewRow, index: number, argumentsOf: ArgumentsDigest | undefined): AuditRow => {
+    if (argumentsOf && row.method === 'tools/call')
+      row.digest = argumentsOf(index, row.person ?? '', row.name ?? '')
+    return row
+  }
   /** One row, and of a batch one for each of its messages. None for an unknown event. */
   return (event: RecordedEvent, at: number, { argumentsOf, subject }: RowFacts = {}): readonly AuditRow[] => {
     const kind = Object.hasOwn(kinds, event.event) ? kinds[event.event] : undefined

@@ -134,8 +134,8 @@ export const createAuditLog = (log: Log, keep: Keep, now: () => number): AuditLo
     else repeats.add({ ...facts, event })
   }
   return {
-    log(level, event, fields = {}, audit = false) {
-      log(level, event, fields, audit)
+    log(level, event, fields = {}, audit = false, json) {
+      log(level, event, fields, audit, json)
       if (audit) return
       if (event === 'refused') keepRefused(fields)
       else if (Object.hasOwn(toldKinds, event)) keep({ ...fields, event: toldKinds[event] as string })

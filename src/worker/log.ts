@@ -5,9 +5,9 @@ import type { Log, LogLevel } from '../ports/runtime.ts'
 /** Writes events of at least that level, and the audit trail whatever the level. `now`: epoch ms. */
 export const createLog =
   (least: LogLevel, now: () => number): Log =>
-  (level, event, fields = {}, audit = false) => {
+  (level, event, fields = {}, audit = false, json) => {
     if (audit || logOrder[level] >= logOrder[least]) {
       // oxlint-disable-next-line no-console -- the console is where a Worker's log goes
-      console.log(logLine({ level, ts: new Date(now()).toISOString(), event, fields, audit }))
+      console.log(logLine({ level, ts: new Date(now()).toISOString(), event, fields, audit, json }))
     }
   }
