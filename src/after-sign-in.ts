@@ -11,11 +11,11 @@ import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
+import type { FlowGrant } from './ports/flows.ts'
 import type {
   Audit,
   ConfirmPerson,
   EndedBy,
-  FlowGrant,
   GrantAdmin,
   Handler,
   Limit,

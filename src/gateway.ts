@@ -12,7 +12,7 @@ import { createServiceChoices, createServiceOutlook } from './consent-choices.ts
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
 import { createRecording } from './flows/observe.ts'
-import { createFlowsApi } from './flows/story.ts'
+import { createFlowsApi } from './flows/api.ts'
 import {
   type LoginLinks,
   createAccessRules,
@@ -46,7 +46,8 @@ import { createCallRates } from './policy/call-rates.ts'
 import { createPolicy } from './policy/policy.ts'
 import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
-import type { Audit, FlowAdmin } from './ports/modules.ts'
+import type { FlowAdmin } from './ports/flows.ts'
+import type { Audit } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
@@ -250,7 +251,9 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
   const { directory, registry, refresh, signer, grants, authenticate } = parts
   const hosts = createHostCheck({ config, directory })
   const endpointOf = createEndpoints(() => runtime.now())
-  const refuse = createRefuse({ cors, log: runtime.log, always: transportSecurity(issuer) })
+  const refuse = parts.watchRefuse(
+    createRefuse({ cors, log: runtime.log, always: transportSecurity(issuer) }),
+  )
   const common = { config, directory, credentials, endpointOf, policy }
   const { now, transports } = runtime
   const contextOf = createServiceContexts({ ...common, signer, transports, now })

@@ -4,7 +4,14 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { styleText } from 'node:util'
 import { printable } from '../config/tree.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { FlowActor, FlowAdmin, FlowState, ListedFlow, ListedFlowStep } from '../ports/modules.ts'
+import type {
+  FlowActor,
+  FlowDifference,
+  FlowAdmin,
+  FlowState,
+  ListedFlow,
+  ListedFlowStep,
+} from '../ports/flows.ts'
 import { readTime } from '../stores/audit.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { StartError, UsageError, print, printJson, printTable } from './output.ts'
@@ -140,15 +147,19 @@ const stepLines = (step: ListedFlowStep, i: number): readonly string[] => {
   const [colour, sign] = signs[step.result]
   const head = [
     step.at.slice(11, 23),
-    (i === 0 ? '' : later(step.after_ms)).padStart(10),
+    (i === 0 ? '' : later(step.delta)).padStart(10),
     styleText(colour, sign),
-    step.step.padEnd(17),
+    step.name.padEnd(17),
     step.code ?? (step.result === 'asked' ? 'waiting' : ''),
+    (step.confidence ?? 1) < 0.7 ? '(probably the same client)' : '',
   ]
   const facts = [factsText(step.request), factsText(step.answer)].filter((text) => text !== '').join('  → ')
   const from = [step.ip, step.request_id && `request ${step.request_id}`].filter(Boolean).join(', ')
   return [
-    head.join(' ').trimEnd(),
+    head
+      .filter((text, n) => n < 4 || text !== '')
+      .join(' ')
+      .trimEnd(),
     ...[facts, from]
       .filter((text) => text !== '')
       .map((text) => styleText('dim', `${' '.repeat(26)}${text}`)),
@@ -164,6 +175,27 @@ const endings: Readonly<Record<FlowState, string>> = {
   abandoned: 'Abandoned.',
 }
 
+const gapLines = ({ gap, state }: ListedFlow): readonly string[] => {
+  if (!gap) return []
+  const since = `since ${gap.since.slice(11, 19)}`
+  return [`${state === 'open' || state === 'waiting' ? 'Waiting for' : 'Missing'}: ${gap.expects}, ${since}`]
+}
+
+/** What is the same in both is not said. */
+const compareLines = ({ compare }: ListedFlow): readonly string[] => {
+  if (!compare) return []
+  const differ = compare.steps.filter(({ differs }) => differs !== 'same')
+  const told = ({ name, differs, delta, good_delta: good, facts }: FlowDifference): string => {
+    const times = differs === 'slower' ? `${later(delta ?? 0)}, then ${later(good ?? 0)}` : ''
+    return `  ${name.padEnd(17)} ${differs} ${facts?.join(' ') ?? times}`.trimEnd()
+  }
+  return [
+    '',
+    `Compared with ${compare.flow}, when this app last connected:${differ.length === 0 ? ' the same steps.' : ''}`,
+    ...differ.map(told),
+  ]
+}
+
 const showText = (flow: ListedFlow): readonly string[] => {
   const { state, finding } = flow
   const who = [
@@ -172,6 +204,11 @@ const showText = (flow: ListedFlow): readonly string[] => {
     ['User', flow.user],
     ['Grant', flow.grant],
     ['Previous', flow.previous],
+    ['Perhaps', flow.related?.join(' ')],
+    [
+      'Others',
+      flow.unrecorded === undefined ? undefined : `${flow.unrecorded} more attempts of this network`,
+    ],
   ].filter((pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== '')
   return [
     `${styleText(colours[state], state)}  ${endings[state]}${finding ? ` ${finding.say}` : ''}`,
@@ -182,13 +219,16 @@ const showText = (flow: ListedFlow): readonly string[] => {
     '',
     ...flow.steps.flatMap(stepLines),
     ...(flow.cut ? ['… There were more steps than are kept.'] : []),
+    ...gapLines(flow),
+    ...compareLines(flow),
   ]
 }
 
-export const showFlow = (target: AdminTarget, id: string): Promise<void> =>
+/** `share`: with pseudonyms, as JSON. */
+export const showFlow = (target: AdminTarget, id: string, { share = false } = {}): Promise<void> =>
   withFlows(target, async (flows) => {
-    const flow = await flows.show(id)
-    if (target.json) return printJson(flow)
+    const flow = await flows.show(id, undefined, share)
+    if (target.json || share) return printJson(flow)
     for (const line of showText(flow)) print(line)
   })
 
@@ -218,7 +258,7 @@ const createNews = () => {
     }
     for (const flow of flows) {
       for (const step of flow.steps)
-        tell(`${flow.id} ${step.at} ${step.step} ${step.request_id}`, '', { flow, step }, step.at)
+        tell(`${flow.id} ${step.at} ${step.name} ${step.request_id}`, '', { flow, step }, step.at)
       const stopped = flow.finding && flow.steps.at(-1)?.code === undefined ? flow.finding.code : ''
       if (stopped !== '') tell(flow.id, stopped, { flow }, '~')
     }
@@ -232,7 +272,7 @@ const newsLine = ({ flow, step }: NewsItem): string => {
     .join('  ')
   if (!step) return `${styleText('yellow', '!')} ${flow.state.padEnd(17)} ${who}  ${flow.finding?.say ?? ''}`
   const [colour, sign] = signs[step.result]
-  return `${styleText(colour, sign)} ${step.step.padEnd(17)} ${who}  ${step.code ?? ''}`.trimEnd()
+  return `${styleText(colour, sign)} ${step.name.padEnd(17)} ${who}  ${step.code ?? ''}`.trimEnd()
 }
 
 const newsObject = ({ flow: { steps: _, ...flow }, step }: NewsItem): object => ({

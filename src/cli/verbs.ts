@@ -265,7 +265,10 @@ export const addFlowVerbs = (flows: Command): void => {
     )
   verb(flows, 'show', 'Tell a flow step by step: where it stopped, and who must act.')
     .argument('<id>', 'ID of the flow, or a request ID, grant ID or client_id that it contains.')
-    .action(async (id: string, _, command: Command) => (await load()).showFlow(await targetOf(command), id))
+    .option('--share', 'Print it as JSON without names, addresses and IDs, for somebody outside.')
+    .action(async (id: string, options: { readonly share?: boolean }, command: Command) =>
+      (await load()).showFlow(await targetOf(command), id, options),
+    )
   addFilter(verb(flows, 'tail', 'Print each step as it happens, and each flow that stops, until Ctrl+C.'))
     .option('--lines <n>', 'End after so many lines.')
     .action(async (options: FlowTailOptions, command: Command) =>

@@ -3,33 +3,27 @@
 // here is kept.
 import type { Config } from '../config/schema.ts'
 import { createAudit } from '../kit/log.ts'
-import { withoutQuery } from '../kit/urls.ts'
-import type {
-  Audit,
-  AuditEvent,
-  BeginFlow,
-  FlowFacts,
-  FlowGrant,
-  FlowStep,
-  FlowStepKind,
-} from '../ports/modules.ts'
+import type { Refuse } from '../ports/call.ts'
+import type { BeginFlow, FlowGrant, FlowStep } from '../ports/flows.ts'
+import type { Audit, AuditEvent } from '../ports/modules.ts'
 import type { Log, RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
+import { isKnownClient } from './early.ts'
+import { createFirstCalls, revokedStep, watchRefuse } from './calls.ts'
+import { type FlowRecorder, type FlowRecorderDeps, createFlowRecorder } from './recorder.ts'
 import {
-  type FlowAbout,
-  type FlowRecorder,
-  type FlowRecorderDeps,
-  createFirstCalls,
-  createFlowRecorder,
-  createRecent,
-  facts,
-  flowIdShape,
-  defined,
-  revokedStep,
-  text,
-  texts,
-} from './recorder.ts'
-import { createFlowAdmin } from './story.ts'
+  type Came,
+  type Watched,
+  aboutOf,
+  agentOf,
+  cameTo,
+  discoveredPath,
+  earlySteps,
+  requestFacts,
+  stepOf,
+} from './requests.ts'
+import { createRecent, defined, flowIdShape } from './steps.ts'
+import { createFlowAdmin } from './api.ts'
 
 /** What is seen of a pending authorization request. */
 interface Pending {
@@ -57,6 +51,8 @@ export interface FlowRecording {
   watchEvents(record: Audit): Audit
   /** Hears the refusals of the application. */
   watchLog(log: Log): Log
+  /** Sees the refusals of calls: challenges, and what became of tokens. */
+  watchRefuse(refuse: Refuse): Refuse
   /** Grants whose first call is awaited in this process, and who is told of it. */
   readonly firstCalls: ReadonlyMap<unknown, (event: AuditEvent) => void>
   /** A grant is used that this process has not met before. */
@@ -67,181 +63,10 @@ export interface FlowRecording {
 export interface FlowRecordingDeps extends FlowRecorderDeps {
   readonly runtime: FlowRecorderDeps['runtime'] & Pick<Runtime, 'digest'>
   readonly serviceOf: (resource: string) => string | undefined
-}
-
-// What a request came to: read from its URL, the events and the refusal that it left, and the head of its answer.
-
-/** A request of a login, while it is handled. */
-interface Watched {
-  readonly step: FlowStepKind
-  readonly url: URL
-  flow?: string
-  about: FlowAbout
-  readonly events: AuditEvent[]
-  /** Fields of its line in the log. */
-  refused?: Readonly<Record<string, unknown>>
-}
-
-const routes: readonly (readonly [methods: string, path: RegExp, step: FlowStepKind])[] = [
-  ['POST', /^(?:\/oauth)?\/register$/, 'register'],
-  ['GET POST', /^(?:\/oauth)?\/authorize$/, 'authorize'],
-  ['GET POST', /^\/login$/, 'sign-in'],
-  ['GET', /^\/$/, 'sign-in'],
-  ['POST', /^\/login\/[^/]+$/, 'provider-redirect'],
-  ['GET', /^(?:\/oauth\/callback(?:\/[^/]+)?|\/callback|\/authorize\/callback)$/, 'provider-callback'],
-  ['GET POST', /^\/oauth\/consent$/, 'consent'],
-  ['GET', /^\/connect\/callback(?:\/[^/]+)?$/, 'upstream-connect'],
-  ['POST', /^(?:\/oauth)?\/token$/, 'token'],
-]
-
-const stepOf = (method: string, { pathname, searchParams }: URL): FlowStepKind | undefined => {
-  const step = routes.find(
-    ([methods, path]) => methods.split(' ').includes(method) && path.test(pathname),
-  )?.[2]
-  return pathname === '/' && !searchParams.has('t') ? undefined : step
-}
-
-const authorizeRequest = ({ searchParams }: URL, digest: Runtime['digest']): FlowFacts => {
-  const kept = (name: string): string | undefined => text(searchParams.get(name))
-  const secret = (name: string): string | undefined => {
-    const value = searchParams.get(name)
-    return value === null || value === '' ? undefined : `‹${digest(value).slice(0, 12)}›`
-  }
-  const redirect = kept('redirect_uri')
-  return facts({
-    client_id: kept('client_id'),
-    redirect_uri: redirect === undefined ? undefined : withoutQuery(redirect),
-    resource: kept('resource'),
-    scope: kept('scope'),
-    prompt: kept('prompt'),
-    response_type: kept('response_type'),
-    code_challenge_method: kept('code_challenge_method'),
-    code_challenge: secret('code_challenge'),
-    state: secret('state'),
-  })
-}
-
-const eventOf = ({ events }: Watched, ...names: readonly string[]): AuditEvent | undefined =>
-  events.find(({ event }) => names.includes(event))
-
-const requestFacts = (watched: Watched, digest: Runtime['digest']): FlowFacts => {
-  const { step, url } = watched
-  if (step === 'authorize') return authorizeRequest(url, digest)
-  if (step === 'provider-callback') return facts({ error: text(url.searchParams.get('error')) })
-  if (step !== 'register') return {}
-  const registered = eventOf(watched, 'client.registered')
-  return facts({
-    client_name: text(registered?.['name']),
-    redirect_uris: texts(registered?.['redirect_uris']),
-    token_endpoint_auth_method: text(registered?.['method']),
-  })
-}
-
-// What a request came to: none, one or two steps.
-
-interface Came {
-  readonly step: FlowStepKind
-  readonly result: FlowStep['result']
-  readonly code?: FlowStep['code'] | undefined
-  readonly answer?: FlowFacts
-}
-
-const signedIn = (watched: Watched, step: FlowStepKind): readonly Came[] => {
-  const event = eventOf(watched, 'sign-in')
-  return event ? [{ step, result: 'done', answer: facts({ provider: text(event['provider']) }) }] : []
-}
-
-const grantedFacts = (event: AuditEvent): FlowFacts =>
-  facts({ scopes: texts(event['scopes']), how: text(event['how']) })
-
-const connecting = (watched: Watched): readonly Came[] => {
-  const begun = eventOf(watched, 'connection.begun')
-  if (begun)
-    return [{ step: 'upstream-connect', result: 'asked', answer: facts({ to: text(begun['issuer']) }) }]
-  return eventOf(watched, 'connection.made') ? [{ step: 'upstream-connect', result: 'done' }] : []
-}
-
-const consented = (watched: Watched, { status }: Response): readonly Came[] => {
-  const allowed = eventOf(watched, 'consent.allowed')
-  if (allowed) return [{ step: 'consent', result: 'done', answer: grantedFacts(allowed) }]
-  if (eventOf(watched, 'consent.denied'))
-    return [{ step: 'consent', result: 'refused', code: 'consent.denied' }]
-  const connect = connecting(watched)
-  if (connect.length > 0) return connect
-  return status === 200 ? [{ step: 'consent', result: 'asked', answer: { shown: 'consent page' } }] : []
-}
-
-const tokened = (watched: Watched): readonly Came[] => {
-  const issued = eventOf(watched, 'grant.issued')
-  if (issued) return [{ step: 'token', result: 'done', answer: grantedFacts(issued) }]
-  const refreshed = eventOf(watched, 'grant.refreshed')
-  return refreshed ? [{ step: 'refresh', result: 'done', answer: grantedFacts(refreshed) }] : []
-}
-
-const signIn = (watched: Watched, { status }: Response): readonly Came[] => {
-  if (eventOf(watched, 'sign-in.failed'))
-    return [{ step: 'sign-in', result: 'refused', code: 'sign-in.failed' }]
-  const done = signedIn(watched, 'sign-in')
-  if (done.length > 0) return done
-  return status === 200 ? [{ step: 'sign-in', result: 'asked', answer: { shown: 'sign-in page' } }] : []
-}
-
-const registered = (watched: Watched): readonly Came[] => {
-  const event = eventOf(watched, 'client.registered')
-  return event
-    ? [{ step: 'register', result: 'done', answer: facts({ client_id: text(event['client']) }) }]
-    : []
-}
-
-const sentToProvider = (watched: Watched, { status, headers }: Response): readonly Came[] => {
-  const direct = signedIn(watched, 'sign-in')
-  if (direct.length > 0 || status !== 303) return direct
-  const to = URL.parse(headers.get('location') ?? '')?.origin
-  return [{ step: 'provider-redirect', result: 'asked', answer: facts({ to }) }]
-}
-
-const cameThrough: Readonly<
-  Partial<Record<FlowStepKind, (watched: Watched, response: Response) => readonly Came[]>>
-> = {
-  register: registered,
-  authorize: (_, { status }) => (status === 303 ? [{ step: 'authorize', result: 'done' }] : []),
-  'sign-in': signIn,
-  'provider-redirect': sentToProvider,
-  // Upstream authorization servers may return to the same path.
-  'provider-callback': (watched) => [...signedIn(watched, 'provider-callback'), ...connecting(watched)],
-  consent: consented,
-  'upstream-connect': connecting,
-  token: tokened,
-}
-
-const cameTo = (watched: Watched, response: Response): readonly Came[] => {
-  const { step, refused } = watched
-  if (!refused) return cameThrough[step]?.(watched, response) ?? []
-  const code = refused['refusal'] as FlowStep['code']
-  const refreshing = step === 'token' && code?.startsWith('refresh.') === true
-  const why = text(refused['why'])
-  return [{ step: refreshing ? 'refresh' : step, result: 'refused', code, answer: facts({ why }) }]
-}
-
-/** What the events and the refusal say of the flow as a whole. */
-const aboutOf = (watched: Watched, serviceOf: (resource: string) => string | undefined): FlowAbout => {
-  let about = watched.about
-  const read = (from: Readonly<Record<string, unknown>>): void => {
-    const resource = from['resource']
-    about = {
-      ...about,
-      ...defined({
-        client: text(from['client']),
-        person: text(from['person']),
-        grant: text(from['grant']),
-        service: text(from['service']) ?? (typeof resource === 'string' ? serviceOf(resource) : undefined),
-      }),
-    }
-  }
-  for (const event of watched.events) read(event)
-  if (watched.refused) read(watched.refused)
-  const name = text(eventOf(watched, 'client.registered')?.['name'])
-  return { ...about, ...(name !== undefined && { clientName: name }) }
+  /** The service whose metadata is asked for. */
+  readonly serviceAt: (url: URL, path: string) => string | undefined
+  /** The resource that is meant by one that differs in scheme, port, case or a slash. */
+  readonly nearestTo: (resource: string) => string | undefined
 }
 
 // Which flow.
@@ -251,9 +76,27 @@ const pendingShape = /[?&]flow=([\w-]{32})(?:&|$)/
 /** A page of this gateway for a pending request. */
 const pendingIn = (location: string | null): string | undefined => pendingShape.exec(location ?? '')?.[1]
 
+/** A step as it is kept. */
+const createStepFrom =
+  ({ runtime: { digest }, nearestTo }: FlowRecordingDeps) =>
+  (watched: Watched, came: Came, context: Pick<FlowStep, 'at' | 'status' | 'ip' | 'requestId'>): FlowStep => {
+    const { step, result, code, answer = {} } = came
+    const request = step === watched.step ? requestFacts(watched, digest) : {}
+    const meant = code === 'resource.unknown' ? nearestTo(String(request['resource'] ?? '')) : undefined
+    return {
+      ...context,
+      step,
+      result,
+      ...defined({ code }),
+      request,
+      answer: meant === undefined ? answer : { ...answer, service_url: meant },
+    }
+  }
+
 /** Requests that are handled now, by themselves and by their IDs. */
-const createWatchedRequests = ({ runtime, serviceOf }: FlowRecordingDeps, recorder: FlowRecorder) => {
-  const { now, digest } = runtime
+const createWatchedRequests = (deps: FlowRecordingDeps, recorder: FlowRecorder) => {
+  const { runtime, serviceOf, serviceAt } = deps
+  const { now } = runtime
   const byRequest = new WeakMap<Request, Watched>()
   const byId = new Map<string, Watched>()
   const flowOfPending = createRecent<string>()
@@ -267,6 +110,8 @@ const createWatchedRequests = ({ runtime, serviceOf }: FlowRecordingDeps, record
     if (known !== undefined && pending !== undefined) flowOfPending.set(pending, known)
     return { pending, flow: known ?? (pending === undefined ? undefined : flowOfPending.get(pending)) }
   }
+
+  const stepFrom = createStepFrom(deps)
 
   return {
     byRequest,
@@ -290,14 +135,20 @@ const createWatchedRequests = ({ runtime, serviceOf }: FlowRecordingDeps, record
     keep(watched: Watched, response: Response, { ip, requestId }: RequestContext, peek: PeekFlow): void {
       const came = cameTo(watched, response)
       if (came.length === 0) return
-      const at = now()
+      const { agent, url } = watched
+      const { status } = response
+      const context = { at: now(), status, ip, requestId }
+      const steps = came.map((one) => stepFrom(watched, one, context))
+      const [first] = steps
+      if (first && earlySteps.has(first.step))
+        return recorder.seeEarly({ ip, agent, service: serviceAt(url, discoveredPath(url)), step: first })
       const note = (flow: string): void => {
         const about = aboutOf(watched, serviceOf)
-        for (const { step, result, code, answer = {} } of came) {
-          const request = step === watched.step ? requestFacts(watched, digest) : {}
-          const { status } = response
-          const more = { ...(code !== undefined && { code }), status, request, answer, ip, requestId }
-          recorder.note(flow, { at, step, result, ...more }, about)
+        for (const step of steps) {
+          recorder.note(flow, step, about)
+          if (step.step !== 'token' || step.result !== 'done') continue
+          const expects = { flow, known: isKnownClient(about) }
+          recorder.seeEarly({ ip, agent, service: about.service, step, expects })
         }
       }
       const begins = watched.step === 'register' || watched.step === 'authorize'
@@ -317,7 +168,8 @@ const watchApp =
     const url = new URL(request.url)
     const step = stepOf(request.method, url)
     if (step === undefined) return app(request, context)
-    const watched: Watched = { step, url, about: {}, events: [] }
+    const agent = agentOf(request.headers.get('user-agent'))
+    const watched: Watched = { step, url, agent, about: {}, events: [] }
     byRequest.set(request, watched)
     byId.set(context.requestId, watched)
     try {
@@ -376,14 +228,34 @@ export const createFlowRecording = (deps: FlowRecordingDeps): FlowRecording => {
       if (watched && fields) watched.refused = fields
       log(level, event, fields, audit)
     },
+    watchRefuse: (refuse) => watchRefuse(refuse, recorder, now),
   }
 }
 
 interface RecordingDeps extends Pick<FlowRecordingDeps, 'runtime' | 'limit'> {
   readonly config: Pick<Config, 'flows'>
   readonly runtime: FlowRecordingDeps['runtime'] & Pick<Runtime, 'trail'>
-  readonly directory: Pick<Directory, 'resolve'>
+  readonly directory: Pick<Directory, 'resolve' | 'locate' | 'only' | 'addresses'>
 }
+
+/** The service that metadata is asked for: at its path, by `service_id`, or the only one. */
+const serviceAt = (
+  { locate, only }: RecordingDeps['directory'],
+  url: URL,
+  path: string,
+): string | undefined =>
+  path === '/'
+    ? (url.searchParams.get('service_id')?.slice(0, 100) ?? only?.service.id)
+    : locate(path, url.host)?.address.service.id
+
+const bare = (url: string): string =>
+  url
+    .toLowerCase()
+    .replace(/^https?:\/\/([^/:]*)(?::\d+)?/, '$1')
+    .replace(/\/+$/, '')
+
+const nearestTo = ({ addresses }: RecordingDeps['directory'], resource: string): string | undefined =>
+  addresses.find((address) => bare(address.resource) === bare(resource))?.resource
 
 /** The audit trail and, where flows are recorded, what hears its events. `recordCall`: for proxied calls. */
 export const createRecording = ({ config, runtime, limit, directory }: RecordingDeps) => {
@@ -393,6 +265,8 @@ export const createRecording = ({ config, runtime, limit, directory }: Recording
         limit,
         retentionMs: config.flows.retention * 1000,
         serviceOf: (resource) => directory.resolve(resource)?.service.id,
+        serviceAt: (url, path) => serviceAt(directory, url, path),
+        nearestTo: (resource) => nearestTo(directory, resource),
       })
     : undefined
   const recordCall: Audit = createAudit(runtime.log, runtime.trail, recorded?.firstCalls)
@@ -404,6 +278,7 @@ export const createRecording = ({ config, runtime, limit, directory }: Recording
     record: recorded?.watchEvents(recordCall) ?? recordCall,
     watchApp: (app: App): App => recorded?.watchApp(app) ?? app,
     watchLog: (log: Log): Log => recorded?.watchLog(log) ?? log,
+    watchRefuse: (refuse: Refuse): Refuse => recorded?.watchRefuse(refuse) ?? refuse,
     watchPending: <T extends PendingReads>(inner: T): T => recorded?.watchPending(inner) ?? inner,
   }
 }

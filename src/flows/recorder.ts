@@ -1,53 +1,12 @@
 // Where flows are kept: one sealed record each, to which steps are added a moment after the answer, several in
 // one write. Whatever goes wrong here is told in the log and stops no login.
-import { logText } from '../kit/log.ts'
 import { type Records, createRecords, takeAll } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { AuditEvent, FlowFacts, FlowGrant, FlowRecord, FlowStep, Limit } from '../ports/modules.ts'
+import type { FlowRecord, FlowStep } from '../ports/flows.ts'
+import type { Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
-
-// What is kept.
-
-const mostText = 256
-/** Ids, hosts and URLs without a query, which need no cleaning: most of what is kept. */
-const clean = /^(?:https?:\/\/)?[\w./-]{1,100}(?::\d{1,5}[\w./-]{0,100})?$/
-
-export const text = (value: unknown): string | undefined => {
-  if (typeof value !== 'string' || value === '') return undefined
-  return clean.test(value) && !value.includes('eyJ') ? value : logText(value, mostText)
-}
-
-export const texts = (value: unknown): readonly string[] | undefined =>
-  Array.isArray(value) ? value.slice(0, 10).flatMap((one) => text(one) ?? []) : undefined
-
-export const facts = (named: Readonly<Record<string, FlowFacts[string] | undefined>>): FlowFacts =>
-  Object.fromEntries(
-    Object.entries(named).filter((pair): pair is [string, FlowFacts[string]] => pair[1] !== undefined),
-  )
-
-type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> }
-
-export const defined = <T extends object>(named: T): Defined<T> =>
-  Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined)) as Defined<T>
-
-/** IDs that are kept in memory. */
-const mostRecent = 10_000
-
-/** IDs that were seen lately. */
-export const createRecent = <T>() => {
-  const known = new Map<string, T>()
-  return {
-    get: (id: string) => known.get(id),
-    set(id: string, value: T) {
-      known.delete(id)
-      if (known.size >= mostRecent) known.delete(known.keys().next().value as string)
-      known.set(id, value)
-    },
-  }
-}
-
-/** What a step tells of its flow as a whole. */
-export type FlowAbout = Partial<Pick<FlowRecord, 'client' | 'clientName' | 'service' | 'person' | 'grant'>>
+import { type EarlyStep, type EarlySteps, createEarlySteps } from './early.ts'
+import { type FlowAbout, createRecent, flowIdShape, flowTime, newFlowId, withSteps } from './steps.ts'
 
 export interface FlowRecorder {
   newId(): string
@@ -55,6 +14,8 @@ export interface FlowRecorder {
   recent(id: string | undefined): string | undefined
   /** Keeps a step. Never throws, never waits. */
   note(flow: string, step: FlowStep, about?: FlowAbout): void
+  /** The same for a step of which it is not known whose it is. */
+  seeEarly(step: EarlyStep): void
   /** Writes what this process still holds. */
   flush(): Promise<void>
   read(id: string): Promise<FlowRecord | undefined>
@@ -74,11 +35,6 @@ export interface FlowRecorderDeps {
 const gatherMs = 250
 /** Whoever reads waits so long for what is being written, ms. */
 const flushMs = 1000
-const mostSteps = 200
-/** Of a flow in which nobody has signed in. */
-const mostStrangersSteps = 40
-const mostRefreshes = 50
-const mostFirstCalls = 3
 /** A person’s flows; the oldest go, a few at a time. */
 const mostOfPerson = 50
 const trimmedAtOnce = 10
@@ -90,59 +46,12 @@ const strangersMs = 86_400_000
 const maxAttempts = 10
 const atOnce = 200
 
-// A flow ID sorts by its time, the newest first, so that a list of the store begins with them. It has no
-// characters but digits and small letters, and so is never taken for an option on a command line.
-
-const timeDigits = 9
-const latest = 36 ** timeDigits - 1
-
-export const flowIdShape = /^[0-9a-z]{9}[0-9a-f]{12}$/
-
-const timeOf = (id: string): number => latest - Number.parseInt(id.slice(0, timeDigits), 36)
-
-const newFlowId = (now: number, bytes: Uint8Array): string =>
-  (latest - now).toString(36).padStart(timeDigits, '0') +
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-
-const countOf = (steps: readonly FlowStep[], one: FlowStep): number =>
-  steps.filter(({ step, result }) => step === one.step && result === one.result).length
-
-/** Whether a step is kept beside those that are there. */
-const isKept = (steps: readonly FlowStep[], step: FlowStep): boolean => {
-  if (step.step === 'first-call')
-    return (
-      !steps.some(({ step, result }) => step === 'first-call' && result === 'done') &&
-      countOf(steps, step) < mostFirstCalls
-    )
-  return step.step !== 'refresh' || step.result === 'refused' || countOf(steps, step) < mostRefreshes
-}
-
-/** The flow with these steps; itself, when none of them is kept. */
-export const withSteps = (flow: FlowRecord, added: readonly FlowStep[], about: FlowAbout): FlowRecord => {
-  const steps = [...flow.steps]
-  const most = (about.person ?? flow.person) === undefined ? mostStrangersSteps : mostSteps
-  let cut = flow.cut
-  for (const step of added) {
-    if (!isKept(steps, step)) continue
-    if (steps.length < most) steps.push(step)
-    else cut = true
-  }
-  if (steps.length === flow.steps.length && cut === flow.cut) return flow
-  return {
-    ...flow,
-    ...about,
-    // Processes write when they come to it.
-    at: Math.min(flow.at, ...added.map(({ at }) => at)),
-    steps: steps.toSorted((one, other) => one.at - other.at),
-    ...(cut && { cut }),
-  }
-}
-
 /** An app that asks so long after its registration begins a flow of its own, ms. */
 const recentMs = 3_600_000
 
 /** Steps that may begin a record; the others belong to one that is there, or was. */
 const beginning = new Set<FlowStep['step']>([
+  'challenge',
   'register',
   'authorize',
   'sign-in',
@@ -152,8 +61,10 @@ const beginning = new Set<FlowStep['step']>([
 ])
 
 interface Gathered {
-  readonly steps: FlowStep[]
-  about: FlowAbout
+  readonly steps: readonly FlowStep[]
+  readonly about: FlowAbout
+  /** It has been counted. */
+  readonly admitted?: boolean
 }
 
 /**
@@ -238,16 +149,27 @@ const createWrite = (
   deps: FlowRecorderDeps,
   records: Records<FlowRecord>,
   lists: ReturnType<typeof createPersonLists>,
-  gone: Recent<string>,
+  { gone, claim }: { readonly gone: Recent<string>; readonly claim: EarlySteps['claim'] },
 ): Write => {
   const { now } = deps.runtime
   const lifetimeOf = ({ at, person }: FlowRecord): number =>
     at + (person === undefined ? Math.min(strangersMs, deps.retentionMs) : deps.retentionMs) - now()
-  const begun = async (id: string, { steps, about }: Gathered): Promise<FlowRecord | undefined> => {
+  const begun = async (
+    id: string,
+    { steps, about, admitted = false }: Gathered,
+  ): Promise<FlowRecord | undefined> => {
     const first = steps.find(({ step }) => beginning.has(step))
-    if (first && (await isAdmitted(deps, about.person, first.ip))) return { id, at: first.at, steps: [] }
-    gone.set(id, about.person ?? '')
-    return undefined
+    const isAsking = first?.step === 'register' || first?.step === 'authorize'
+    const earlier = isAsking ? await claim({ flow: id, first, about }) : undefined
+    const isCounted = admitted || (earlier !== undefined && earlier.steps.length > 0)
+    if (!first || !(isCounted || (await isAdmitted(deps, about.person, first.ip)))) {
+      gone.set(id, about.person ?? '')
+      return undefined
+    }
+    const flow: FlowRecord = { id, at: first.at, steps: [] }
+    if (!earlier) return flow
+    const related = earlier.related.length > 0 ? { related: earlier.related } : {}
+    return withSteps({ ...flow, ...related }, earlier.steps, {})
   }
   /** Somebody has signed in: the flow is theirs from now on. */
   const owned = async (flow: FlowRecord, person: string): Promise<FlowRecord> => {
@@ -286,6 +208,21 @@ const createIsIdle = (gone: Recent<string>) => {
   }
 }
 
+const createReads = (
+  records: Records<FlowRecord>,
+  lists: ReturnType<typeof createPersonLists>,
+): Pick<FlowRecorder, 'read' | 'pages' | 'ofPerson'> => ({
+  read: async (id) => (flowIdShape.test(id) ? (await records.get(id))?.value : undefined),
+  async *pages() {
+    for await (const page of records.pages(atOnce)) yield page.map(({ value }) => value)
+  },
+  async ofPerson(person) {
+    const ids = await lists.idsOf(person, mostOfPerson)
+    const read = await Promise.all(ids.map((id) => records.get(id)))
+    return read.flatMap((found) => (found?.value.person === person ? [found.value] : []))
+  },
+})
+
 export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
   const { runtime } = deps
   const { now } = runtime
@@ -293,9 +230,17 @@ export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
   const lists = createPersonLists(runtime)
   /** Flows of which there is no record, and who had signed in then. */
   const gone = createRecent<string>()
-  const write = createWrite(deps, records, lists, gone)
+  const newId = (at = now()): string => newFlowId(at, runtime.random(6))
+  const early = createEarlySteps({
+    runtime,
+    newId,
+    isAdmitted: (ip) => isAdmitted(deps, undefined, ip),
+    write: (id, steps, about) => write(id, { steps, about, admitted: true }),
+    remove: async (id) => void (await records.take(id)),
+  })
+  const write = createWrite(deps, records, lists, { gone, claim: early.claim })
   const isIdle = createIsIdle(gone)
-  const gathered = new Map<string, Gathered>()
+  const gathered = new Map<string, { readonly steps: FlowStep[]; about: FlowAbout }>()
   const writing = new Set<Promise<void>>()
 
   const flushOne = async (id: string): Promise<void> => {
@@ -310,9 +255,11 @@ export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
   }
 
   return {
-    newId: () => newFlowId(now(), runtime.random(6)),
+    ...createReads(records, lists),
+    newId,
+    seeEarly: early.see,
     recent: (id) =>
-      id !== undefined && flowIdShape.test(id) && now() - timeOf(id) < recentMs ? id : undefined,
+      id !== undefined && flowIdShape.test(id) && now() - flowTime(id) < recentMs ? id : undefined,
     note(flow, step, about = {}) {
       if (isIdle(flow, step, about.person)) return
       const known = gathered.get(flow) ?? { steps: [], about: {} }
@@ -327,70 +274,12 @@ export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
       )
     },
     async flush() {
-      await Promise.all([...gathered.keys()].map(flushOne))
-      if (writing.size === 0) return
+      const flushing = Promise.all([early.flush(), ...[...gathered.keys()].map(flushOne), ...writing])
       // On Workers, what another request began may never settle.
       let cancel = (): void => undefined
       const late = new Promise<void>((done) => (cancel = runtime.timer(flushMs, done)))
-      await Promise.race([Promise.all(writing), late])
+      await Promise.race([flushing, late])
       cancel()
     },
-    read: async (id) => (flowIdShape.test(id) ? (await records.get(id))?.value : undefined),
-    async *pages() {
-      for await (const page of records.pages(atOnce)) yield page.map(({ value }) => value)
-    },
-    async ofPerson(person) {
-      const ids = await lists.idsOf(person, mostOfPerson)
-      const read = await Promise.all(ids.map((id) => records.get(id)))
-      return read.flatMap((found) => (found?.value.person === person ? [found.value] : []))
-    },
   }
-}
-
-// The first call of each grant, which any process may meet, and what is kept of it.
-
-/** Calls that are refused are no first call, but told so often. */
-const mostTold = 3
-
-/** `at`: now. The event comes when the call is over; what another process saw meanwhile came after its beginning. */
-const firstCallStep = (event: AuditEvent, at: number): FlowStep => {
-  const took = event['duration_ms']
-  const failed = event['result'] !== undefined && event['result'] !== 'answered'
-  const status = event['status']
-  const isRefused = failed || (typeof status === 'number' && status >= 400)
-  const code = event['refusal']
-  return {
-    at: typeof took === 'number' ? at - took : at,
-    step: 'first-call',
-    result: isRefused ? 'refused' : 'done',
-    ...(typeof code === 'string' && { code: code as NonNullable<FlowStep['code']> }),
-    ...(typeof status === 'number' && { status }),
-    request: facts({ method: text(event['method']), name: text(event['name']) }),
-    answer: facts({ why: text(event['why']) }),
-    ...defined({ ip: text(event['ip']), requestId: text(event['request_id']) }),
-  }
-}
-
-export const revokedStep = (event: AuditEvent, at: number): FlowStep => ({
-  at,
-  step: 'revoke',
-  result: 'done',
-  request: {},
-  answer: facts({ reason: text(event['reason']) }),
-})
-
-/** The first call of each grant that this process meets. */
-export const createFirstCalls = (recorder: FlowRecorder, now: () => number) => {
-  const waiting = new Map<unknown, (event: AuditEvent) => void>()
-  const met = ({ id, flow }: FlowGrant): void => {
-    if (flow === undefined) return
-    let told = 0
-    if (waiting.size >= mostRecent) waiting.delete(waiting.keys().next().value)
-    waiting.set(id, (event) => {
-      const step = firstCallStep(event, now())
-      if (step.result === 'done' || ++told >= mostTold) waiting.delete(id)
-      recorder.note(flow, step, defined({ service: text(event['service']) }))
-    })
-  }
-  return { firstCalls: waiting, met }
 }

@@ -122,7 +122,7 @@ const grantedScopes = (scope: string, { address, origin }: TokenAttempt, grant: 
     throw refuse('scope.insufficient', `lacks ${missing.join(' ')}`, {
       address,
       origin,
-      about: { client: grant.clientId, person: subjectOf(grant) },
+      about: { client: grant.clientId, person: subjectOf(grant), flow: grant.flow },
     })
   return scopes
 }
@@ -191,7 +191,7 @@ export const createAuthenticateBearer = ({
     if (!isFor(claims.aud, address))
       throw refuse('token.audience', `${claims.aud} at ${address.resource}`, {
         ...attempt,
-        about: { client: claims.client_id },
+        about: { client: claims.client_id, flow: (await grants.live(claims.gid))?.flow },
       })
     const grant = await grants.live(claims.gid)
     // The same reading of the grant has been judged before.

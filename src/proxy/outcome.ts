@@ -36,6 +36,7 @@ export const factsOf = ({ address, principal }: Pick<Admission, 'address' | 'pri
   service: address.service.id,
   client: principal?.clientId,
   person: principal?.personKey,
+  flow: principal?.flow,
 })
 
 /** Says in the log that a call was refused; of one that nobody waits for any more, only in detail. */

@@ -9,7 +9,7 @@ import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { UsageError } from '../../src/cli/output.ts'
 import { createProgram } from '../../src/cli/program.ts'
-import type { ListedFlow } from '../../src/ports/modules.ts'
+import type { ListedFlow } from '../../src/ports/flows.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import {
   allow,
@@ -249,10 +249,10 @@ it('shows how an app got access, whichever process its requests met, and what ca
   expect((await refresh(other, client, tokens.refresh_token)).status).toBe(200)
   // Steps are written a moment after the answer.
   const told = async () => (await here('flows', 'show', client.id)) as ListedFlow
-  const lastOf = async () => (await told()).steps?.at(-1)?.step
+  const lastOf = async () => (await told()).steps?.at(-1)?.name
   await until(async () => (await lastOf()) === 'refresh', 'the last step', 20_000)
   const flow = await told()
-  expect(flow.steps.map(({ step }) => step).join(' ')).toBe(
+  expect(flow.steps.map(({ name }) => name).join(' ')).toBe(
     'register authorize sign-in sign-in consent consent token first-call refresh',
   )
   const page = await shown('flows', 'show', flow.id)

@@ -15,13 +15,15 @@ import {
   refresh,
   register,
 } from '../runtimes/login.ts'
-import { ana, yamada } from '../runtimes/people.ts'
+import { fromNetwork } from '../runtimes/networks.ts'
+import { ana, callerOf, yamada } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
 import { openInProcess, runtimes } from '../runtimes/runtimes.ts'
 
 describe.each(runtimes)('%s', (_, gatewayOf) => {
   let world: FlowWorld
   beforeAll(async () => {
-    world = await openFlowWorld(gatewayOf)
+    world = await openFlowWorld(gatewayOf, { trusted_proxies: ['127.0.0.1'] })
   }, 120_000)
   afterAll(() => world.close())
 
@@ -76,6 +78,38 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
     const text = JSON.stringify(flow)
     for (const secret of [tokens.access_token, tokens.refresh_token, again.refresh_token])
       expect(text).not.toContain(secret.slice(0, 20))
+  })
+
+  it('joins what an app did before it registered, as far as that can be known', async () => {
+    const { origin, fetch } = fromNetwork(world.house, '192.0.2.9')
+    const agent = { 'user-agent': 'Notes/2.1' }
+    const app = {
+      origin,
+      fetch: (url: string, init: RequestInit = {}) =>
+        fetch(url, { ...init, headers: { ...Object.fromEntries(new Headers(init.headers)), ...agent } }),
+    }
+    const wellKnown = `${origin}/.well-known/oauth`
+    expect((await callerOf(app, `${origin}/echo/mcp`, '').post(call())).status).toBe(401)
+    expect((await app.fetch(`${wellKnown}-protected-resource/echo/mcp`)).status).toBe(200)
+    expect((await app.fetch(`${wellKnown}-authorization-server`)).status).toBe(200)
+    const client = await register(app, { client_name: 'Notes' })
+    const flow = await world.flowOf(client.id)
+    expect(stepsOf(flow)).toEqual([
+      'challenge done',
+      'resource-metadata done',
+      'server-metadata done',
+      'register done',
+    ])
+    expect(flow.steps.map(({ confidence = 1 }) => confidence)).toEqual([0.5, 0.5, 0.5, 1])
+    expect(flow.steps[0]).toMatchObject({
+      lane: 'client',
+      status: 401,
+      request: { method: 'POST', path: '/echo/mcp', agent: 'notes' },
+      meaning: 'The app called without a token and was told where to get one.',
+    })
+    // Whoever it was is not told twice.
+    const { flows } = await world.list('?service=echo')
+    expect(flows.filter(({ steps }) => steps[0]?.name === 'challenge')).toEqual([])
   })
 
   it('hands its ID to the events of the audit trail', async () => {
@@ -164,7 +198,7 @@ describe('an attempt that stops', () => {
   const resource = () => `${world.house.origin}/echo/mcp`
   const told = async ({ id }: Client) => {
     const { state, finding, steps } = await world.flowOf(id)
-    return [state, finding?.code, finding?.acts, steps.at(-1)?.step]
+    return [state, finding?.code, finding?.acts, steps.at(-1)?.name]
   }
   const allowed = async (client: Client) => {
     const asking = authorizeUrl(world.house, client, { resource: resource() })
@@ -202,7 +236,7 @@ describe('an attempt that stops', () => {
     world.house.advance(59_000)
     expect(await told(client)).toEqual(['open', undefined, undefined, 'consent'])
     world.house.advance(1_000)
-    expect(await told(client)).toEqual(['stalled', 'flow.code-unused', 'app', 'consent'])
+    expect(await told(client)).toEqual(['stalled', 'flow.loopback-closed', 'user', 'consent'])
     world.house.advance(300_000)
     expect((await redeem(world.house, client, code, verifier)).status).toBe(400)
     expect(await told(client)).toEqual(['failed', 'code.expired', 'app', 'token'])
@@ -261,6 +295,6 @@ describe('an attempt that stops', () => {
     await allowed(client)
     const { flows } = await world.list(`?client=${client.id}`)
     expect(flows.map(({ id }) => id)).toEqual([expect.not.stringMatching(first.id), first.id])
-    expect(flows[0]?.steps[0]?.step).toBe('authorize')
+    expect(flows[0]?.steps[0]?.name).toBe('authorize')
   })
 })

@@ -1,10 +1,10 @@
 // A gateway that records flows, and an administrator who asks for them.
-import type { ListedFlow } from '../../src/ports/modules.ts'
+import type { ListedFlow } from '../../src/ports/flows.ts'
 import { type Administrator, signInAs } from './administrator.ts'
 import type { Tokens } from './login.ts'
 import { ana, callerOf, yamada } from './people.ts'
 import { call } from './proxied.ts'
-import type { runtimes } from './runtimes.ts'
+import type { TestGatewayOptions, runtimes } from './runtimes.ts'
 import { openUpstream } from './upstream.ts'
 
 interface Found {
@@ -12,14 +12,19 @@ interface Found {
   readonly truncated: boolean
 }
 
-export const stepsOf = ({ steps }: ListedFlow) => steps.map(({ step, result }) => `${step} ${result}`)
+export const stepsOf = ({ steps }: ListedFlow) => steps.map(({ name, result }) => `${name} ${result}`)
 export const credentials = ({ username, password }: typeof ana) => ({ username, password })
 
-export const openFlowWorld = async (gatewayOf: (typeof runtimes)[number][1], config = {}) => {
+export const openFlowWorld = async (
+  gatewayOf: (typeof runtimes)[number][1],
+  config = {},
+  more: Omit<Partial<TestGatewayOptions>, 'config'> = {},
+) => {
   const upstream = await openUpstream()
   const house = await gatewayOf({
     upstream: upstream.url,
     config: { flows: {}, local_users: [ana, yamada], admins: ['ANA@example.com'], ...config },
+    ...more,
   })
   const admin = await signInAs(house, ana)
   const ask = async (path: string, who: Administrator = admin) => {

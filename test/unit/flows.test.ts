@@ -1,57 +1,14 @@
 // The flow record below the gateway: which steps are joined, what is kept and for how long, and what strangers can
 // make it hold.
 import { describe, expect, it } from 'vitest'
+import { createFirstCalls } from '../../src/flows/calls.ts'
 import { createRecording } from '../../src/flows/observe.ts'
-import { createFlowRecorder, withSteps, createFirstCalls } from '../../src/flows/recorder.ts'
+import { createFlowRecorder } from '../../src/flows/recorder.ts'
+import { withSteps } from '../../src/flows/steps.ts'
 import { storyOf } from '../../src/flows/story.ts'
-import { createKeyRing } from '../../src/kit/keyring.ts'
-import { digest } from '../../src/node/crypto.ts'
-import { createLimit } from '../../src/policy/rate-limit.ts'
-import type { FlowRecord, FlowStep } from '../../src/ports/modules.ts'
-import type { Timer } from '../../src/ports/runtime.ts'
-import { createMemoryStore } from '../../src/stores/memory.ts'
-import { createTestClock, noTimer } from '../runtimes/clock.ts'
-import { random } from './oauth-world.ts'
-
-const start = Date.UTC(2026, 0, 1)
-const dayMs = 86_400_000
-
-/** `timer`: in place of the clock's own. */
-const worldOf = async (timer?: Timer) => {
-  const clock = createTestClock({ start })
-  const store = createMemoryStore({ now: clock.now })
-  const lines: string[] = []
-  const runtime = {
-    now: clock.now,
-    timer: timer ?? clock.timer,
-    store,
-    random,
-    digest,
-    keys: await createKeyRing([new Uint8Array(32).fill(7)], random),
-    log: (_: unknown, event: string) => void lines.push(event),
-    defer: () => undefined,
-  }
-  const limit = createLimit({ now: clock.now, loopback: false })
-  const deps = { runtime, limit, retentionMs: 30 * dayMs }
-  const recorder = createFlowRecorder(deps)
-  return { clock, store, runtime, limit, deps, recorder, lines }
-}
-
-const step = (named: FlowStep['step'], at: number, more: Partial<FlowStep> = {}): FlowStep => ({
-  at,
-  step: named,
-  result: 'done',
-  request: {},
-  answer: {},
-  ip: '192.0.2.1',
-  ...more,
-})
-
-const all = async (recorder: ReturnType<typeof createFlowRecorder>): Promise<readonly FlowRecord[]> => {
-  const found: FlowRecord[] = []
-  for await (const page of recorder.pages()) found.push(...page)
-  return found
-}
+import type { FlowRecord, FlowStep } from '../../src/ports/flows.ts'
+import { noTimer } from '../runtimes/clock.ts'
+import { all, dayMs, start, step, worldOf } from './flow-recorder-world.ts'
 
 describe('joining', () => {
   it('of 1,000 interleaved flows of one address and one browser joins none wrongly', async () => {
@@ -64,7 +21,7 @@ describe('joining', () => {
       config: { flows: { enabled: true, retention: 86_400 } },
       runtime,
       limit,
-      directory: { resolve: () => undefined },
+      directory: { resolve: () => undefined, locate: () => undefined, only: undefined, addresses: [] },
     })
     // What the modules keep of a flow, by client, pending request and grant.
     const registered = new Map<string, string | undefined>()
@@ -137,7 +94,7 @@ describe('joining', () => {
     for (const flow of flows) {
       const n = flow.client?.slice('client-'.length)
       expect([flow.grant, flow.state]).toEqual([`grant-${n}`, 'completed'])
-      expect(flow.steps.map(({ step }) => step)).toEqual([
+      expect(flow.steps.map(({ name }) => name)).toEqual([
         'register',
         'authorize',
         'consent',
@@ -158,7 +115,7 @@ describe('a callback that another process meets', () => {
       config: { flows: { enabled: true, retention: 86_400 } },
       runtime,
       limit,
-      directory: { resolve: () => undefined },
+      directory: { resolve: () => undefined, locate: () => undefined, only: undefined, addresses: [] },
     })
     const flow = world.recorder.newId()
     recording.watchPending({
@@ -177,7 +134,7 @@ describe('a callback that another process meets', () => {
     await deferred[0]
     expect(await recording.flowAdmin?.show(flow)).toMatchObject({
       user: 'usual:7',
-      steps: [{ step: 'provider-callback', result: 'done', answer: { provider: 'usual' } }],
+      steps: [{ name: 'provider-callback', result: 'done', answer: { provider: 'usual' } }],
     })
   })
 })

@@ -1,0 +1,104 @@
+// What is kept of a flow: its ID, its steps and their facts, cleaned and bounded.
+import { logText } from '../kit/log.ts'
+import type { FlowFacts, FlowRecord, FlowStep } from '../ports/flows.ts'
+
+const mostText = 256
+/** Ids, hosts and URLs without a query, which need no cleaning: most of what is kept. */
+const clean = /^(?:https?:\/\/)?[\w./-]{1,100}(?::\d{1,5}[\w./-]{0,100})?$/
+
+export const text = (value: unknown): string | undefined => {
+  if (typeof value !== 'string' || value === '') return undefined
+  return clean.test(value) && !value.includes('eyJ') ? value : logText(value, mostText)
+}
+
+export const texts = (value: unknown): readonly string[] | undefined =>
+  Array.isArray(value) ? value.slice(0, 10).flatMap((one) => text(one) ?? []) : undefined
+
+export const facts = (named: Readonly<Record<string, FlowFacts[string] | undefined>>): FlowFacts =>
+  Object.fromEntries(
+    Object.entries(named).filter((pair): pair is [string, FlowFacts[string]] => pair[1] !== undefined),
+  )
+
+type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> }
+
+export const defined = <T extends object>(named: T): Defined<T> =>
+  Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined)) as Defined<T>
+
+/** IDs that are kept in memory. */
+export const mostRecent = 10_000
+
+/** IDs that were seen lately. */
+export const createRecent = <T>() => {
+  const known = new Map<string, T>()
+  return {
+    get: (id: string) => known.get(id),
+    set(id: string, value: T) {
+      known.delete(id)
+      if (known.size >= mostRecent) known.delete(known.keys().next().value as string)
+      known.set(id, value)
+    },
+  }
+}
+
+/** What a step tells of its flow as a whole. */
+export type FlowAbout = Partial<
+  Pick<FlowRecord, 'client' | 'clientName' | 'service' | 'person' | 'grant' | 'related' | 'unrecorded'>
+>
+
+const mostSteps = 200
+/** Of a flow in which nobody has signed in. */
+const mostStrangersSteps = 40
+const mostRefreshes = 50
+const mostFirstCalls = 3
+const mostStepUps = 10
+
+// A flow ID sorts by its time, the newest first, so that a list of the store begins with them. It has no
+// characters but digits and small letters, and so is never taken for an option on a command line.
+
+const timeDigits = 9
+const latest = 36 ** timeDigits - 1
+
+export const flowIdShape = /^[0-9a-z]{9}[0-9a-f]{12}$/
+
+/** When the flow of this ID began, epoch ms. */
+export const flowTime = (id: string): number => latest - Number.parseInt(id.slice(0, timeDigits), 36)
+
+export const newFlowId = (now: number, bytes: Uint8Array): string =>
+  (latest - now).toString(36).padStart(timeDigits, '0') +
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+
+const countOf = (steps: readonly FlowStep[], one: FlowStep): number =>
+  steps.filter(({ step, result }) => step === one.step && result === one.result).length
+
+/** Whether a step is kept beside those that are there. */
+const isKept = (steps: readonly FlowStep[], step: FlowStep): boolean => {
+  if (step.step === 'first-call')
+    return (
+      !steps.some(({ step, result }) => step === 'first-call' && result === 'done') &&
+      countOf(steps, step) < mostFirstCalls
+    )
+  if (step.step === 'step-up') return countOf(steps, step) < mostStepUps
+  return step.step !== 'refresh' || step.result === 'refused' || countOf(steps, step) < mostRefreshes
+}
+
+/** The flow with these steps; itself, when none of them is kept. */
+export const withSteps = (flow: FlowRecord, added: readonly FlowStep[], about: FlowAbout): FlowRecord => {
+  const steps = [...flow.steps]
+  const most = (about.person ?? flow.person) === undefined ? mostStrangersSteps : mostSteps
+  let cut = flow.cut
+  for (const step of added) {
+    if (!isKept(steps, step)) continue
+    if (steps.length < most) steps.push(step)
+    else cut = true
+  }
+  const isSame = steps.length === flow.steps.length && cut === flow.cut
+  if (isSame && (about.unrecorded ?? flow.unrecorded) === flow.unrecorded) return flow
+  return {
+    ...flow,
+    ...about,
+    // Processes write when they come to it.
+    at: Math.min(flow.at, ...added.map(({ at }) => at)),
+    steps: steps.toSorted((one, other) => one.at - other.at),
+    ...(cut && { cut }),
+  }
+}

@@ -1,0 +1,160 @@
+// Findings that rest on what an identity provider or a proxy did, and how flows are compared and shared.
+import { describe, expect, it } from 'vitest'
+import { comparedFlows, isGoodBefore, listedFlow, sharedFlow } from '../../src/flows/listing.ts'
+import { storyOf } from '../../src/flows/story.ts'
+import { denialOf } from '../../src/identity/providers/provider.ts'
+import type { FlowRecord, FlowStep } from '../../src/ports/flows.ts'
+import type { Person } from '../../src/ports/people.ts'
+import { start, step } from './flow-recorder-world.ts'
+
+const flowOf = (steps: readonly FlowStep[], more: Partial<FlowRecord> = {}): FlowRecord => ({
+  id: 'f'.repeat(21),
+  at: start,
+  client: 'client_abc',
+  clientName: 'Notes',
+  service: 'jira',
+  person: 'okta:ana',
+  steps,
+  ...more,
+})
+const found = (flow: FlowRecord, now = start) => {
+  const { state, finding } = storyOf(flow, now)
+  return [state, finding?.code, finding?.acts]
+}
+
+describe('of an identity provider', () => {
+  const person = (more: Partial<Person>): Person => ({ provider: 'okta', subject: '1', groups: [], ...more })
+  const denied = (who: Person, rules: Parameters<typeof denialOf>[1]): FlowRecord => {
+    const why = denialOf(who, rules)?.why ?? ''
+    const code = 'person.not-allowed'
+    return flowOf([step('provider-callback', start, { result: 'refused', code, answer: { why } })])
+  }
+  it.each([
+    ['provider.no-email', person({}), { allowed_emails: ['ana@example.com'] }],
+    ['provider.no-email', person({}), { allowed_domains: ['example.com'] }],
+    ['provider.groups-overage', person({ groupsUnknown: true }), { allowed_groups: ['staff'] }],
+    ['provider.groups-unmapped', person({ groups: ['a', 'b'] }), { allowed_groups: ['staff'] }],
+  ])('%s', (code, who, rules) => expect(found(denied(who, rules))).toEqual(['failed', code, 'operator']))
+  it.each([
+    [person({ email: 'ana@other.example' }), { allowed_emails: ['ana@example.com'] }],
+    [person({}), { allowed_groups: ['staff'] }],
+  ])('says no more than the refusal where nothing more is known', (who, rules) =>
+    expect(found(denied(who, rules))).toEqual(['failed', 'person.not-allowed', 'operator']),
+  )
+
+  it('that never sends anybody back may not know the redirect URI', () => {
+    const sent = step('provider-redirect', start, { result: 'asked', answer: { to: 'https://idp.example' } })
+    const after = start + 600_000
+    expect(found(flowOf([sent]), after)).toEqual(['abandoned', 'flow.left', 'user'])
+    expect(found(flowOf([sent, sent]), after)).toEqual(['abandoned', 'provider.redirect-uri', 'operator'])
+    const back = step('provider-callback', start)
+    expect(found(flowOf([sent, back, sent]), after)).toEqual(['abandoned', 'flow.left', 'user'])
+  })
+})
+
+describe('of what stands in front', () => {
+  it.each([
+    ['flow.scheme-http', 'request.plain-http', 'operator'],
+    ['flow.registration-off', 'route.unknown', 'operator'],
+  ] as const)('%s', (finding, code, acts) =>
+    expect(found(flowOf([step('register', start, { result: 'refused', code })]))).toEqual([
+      'failed',
+      finding,
+      acts,
+    ]),
+  )
+})
+
+it('an app that guesses the endpoints is told to be old', () => {
+  const authorize = step('authorize', start, { request: { path: '/authorize' } })
+  const flow = flowOf([authorize, step('token', start), step('first-call', start)])
+  expect(found(flow)).toEqual(['completed', 'flow.old-revision', 'app'])
+})
+
+const login = (at: number, callAfter: number, more: Partial<FlowStep> = {}): readonly FlowStep[] => [
+  step('register', at),
+  step('authorize', at + 100, { request: { scope: 'mcp', state: '‹x›' }, ...more }),
+  step('token', at + 200),
+  ...(callAfter < 0 ? [] : [step('first-call', at + 200 + callAfter)]),
+]
+
+describe('a flow beside the last good one of its app', () => {
+  const good = flowOf(login(start, 100), { id: '0'.repeat(21) })
+  const later = start + 1_000_000
+
+  it('is one of the same app and service that went well before', () => {
+    const flow = flowOf(login(later, 100), { at: later })
+    expect(isGoodBefore(flow, good, later)).toBe(true)
+    expect(isGoodBefore(flow, { ...good, service: 'other' }, later)).toBe(false)
+    expect(isGoodBefore(flow, { ...good, steps: login(start, -1) }, later)).toBe(false)
+    expect(isGoodBefore(good, flow, later)).toBe(false)
+  })
+
+  it('names what is missing, refused, slower or asked in another way', () => {
+    const differ = (steps: readonly FlowStep[]) =>
+      comparedFlows(flowOf(steps), good).steps.map(({ name, differs }) => `${name} ${differs}`)
+    expect(differ(login(later, 100))).toEqual([
+      'register same',
+      'authorize same',
+      'token same',
+      'first-call same',
+    ])
+    expect(differ(login(later, -1)).at(-1)).toBe('first-call missing')
+    expect(differ(login(later, 9000)).at(-1)).toBe('first-call slower')
+    const asked = login(later, 100, { request: { scope: 'mcp admin', state: '‹y›' } })
+    expect(comparedFlows(flowOf(asked), good).steps[1]).toMatchObject({
+      differs: 'request',
+      facts: ['scope'],
+    })
+    expect(differ(login(later, 100, { result: 'refused', code: 'pkce.verifier' }))[1]).toBe(
+      'authorize refused',
+    )
+  })
+})
+
+describe('a flow that is shared', () => {
+  const request = {
+    redirect_uri: 'https://tenant.example/cb',
+    resource: 'https://gw.tenant.example/jira/mcp',
+    scope: 'mcp',
+    code_challenge: '‹abc›',
+    path: '/jira/mcp',
+  }
+  const why = 'allowed_groups: none of its groups (secret-project) is in it'
+  const flow = flowOf(
+    [
+      step('challenge', start, { ip: '198.51.100.7', requestId: 'req-secret', confidence: 0.5 }),
+      step('authorize', start, { ip: '198.51.100.7', request, requestId: 'req-secret' }),
+      step('provider-callback', start, {
+        ip: '198.51.100.8',
+        result: 'refused',
+        code: 'person.not-allowed',
+        answer: { why },
+      }),
+    ],
+    { grant: 'grant-secret', related: ['other-flow'] },
+  )
+
+  it('names nobody and nothing, and the same by the same name', () => {
+    const shared = sharedFlow(flow, start)
+    const text = JSON.stringify(shared)
+    for (const name of ['tenant', 'secret', 'jira', 'ana', 'Notes', '198.51', 'abc', 'other-flow', 'ffff'])
+      expect(text).not.toContain(name)
+    expect(shared.steps.map(({ ip }) => ip)).toEqual(['address-1', 'address-1', 'address-2'])
+    expect(shared).toMatchObject({ user: 'user-1', finding: { code: 'provider.groups-unmapped' } })
+    expect(shared.steps[1]?.request).toEqual({
+      redirect_uri: 'https://host-1',
+      resource: 'https://host-2',
+      scope: 'mcp',
+    })
+  })
+
+  it('shows its own person nothing that may be somebody else’s', () => {
+    const own = listedFlow(flow, start, { person: 'okta:ana', ip: '198.51.100.8' })
+    expect(own.steps.map(({ name, ip }) => [name, ip])).toEqual([
+      ['authorize', undefined],
+      ['provider-callback', '198.51.100.8'],
+    ])
+    expect(JSON.stringify(own)).not.toMatch(/secret-project|other-flow|198\.51\.100\.7/)
+  })
+})
