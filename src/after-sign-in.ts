@@ -11,7 +11,7 @@ import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
-import type { FlowGrant } from './ports/flows.ts'
+import type { FlowGrant } from './ports/flow-record.ts'
 import type {
   Audit,
   ConfirmPerson,

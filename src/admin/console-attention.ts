@@ -2,7 +2,7 @@
 // its own state.
 import type { Config } from '../config/schema.ts'
 import type { Attention, Funnel } from '../ports/console.ts'
-import type { FlowAdmin, ListedFlow } from '../ports/modules.ts'
+import type { FlowAdmin, ListedFlow } from '../ports/flow-record.ts'
 import type { ListedPin, PinAdmin } from '../ports/policy.ts'
 import type { Directory, Service, ServiceState } from '../ports/services.ts'
 import type { AccessAdmin } from './access-api.ts'
@@ -57,12 +57,12 @@ const definitionsOf = (
 /** How far a login came: 0 it began, 1 signed in, 2 allowed, 3 token, 4 first call. Undefined: nobody was sent here. */
 const stageOf = ({ steps, user }: ListedFlow): number | undefined => {
   const isDone = (kind: string): boolean =>
-    steps.some(({ step, result }) => step === kind && result === 'done')
+    steps.some(({ name, result }) => name === kind && result === 'done')
   if (isDone('first-call')) return 4
   if (isDone('token')) return 3
   if (isDone('consent')) return 2
   if (user !== undefined) return 1
-  return steps.some(({ step }) => step !== 'register') ? 0 : undefined
+  return steps.some(({ name }) => name === 'authorize') ? 0 : undefined
 }
 
 /** The stages by the step that did not come. */
@@ -89,9 +89,9 @@ const isSameLogin = (one: ListedFlow, other: ListedFlow): boolean =>
   one.service === other.service &&
   (one.user === undefined || one.user === other.user)
 
-/** Where the user alone can go on, no administrator is called. */
+/** Where the user alone can go on, or nobody was sent here yet, no administrator is called. */
 const needsHelp = ({ state, finding, steps }: ListedFlow): boolean => {
-  if (state === 'stalled') return steps.at(-1)?.step !== 'register'
+  if (state === 'stalled') return finding?.acts !== 'user' && steps.some(({ name }) => name === 'authorize')
   return state === 'failed' && (finding?.acts === 'operator' || finding?.acts === 'server')
 }
 

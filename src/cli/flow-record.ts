@@ -11,7 +11,7 @@ import type {
   FlowState,
   ListedFlow,
   ListedFlowStep,
-} from '../ports/flows.ts'
+} from '../ports/flow-record.ts'
 import { readTime } from '../stores/audit.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { StartError, UsageError, print, printJson, printTable } from './output.ts'

@@ -2,7 +2,7 @@
 // through the same functions (cli/flow-record.ts).
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { FlowAdmin, FlowFilter, FlowOwner, FlowRecord, ListedFlow } from '../ports/flows.ts'
+import type { FlowAdmin, FlowFilter, FlowOwner, FlowRecord, ListedFlow } from '../ports/flow-record.ts'
 import type { Handler, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'

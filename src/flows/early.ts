@@ -3,7 +3,7 @@
 // taken, and where one network makes many, hardly anything is believed. What strangers can make it hold is bounded.
 import { networkOf } from '../kit/addresses.ts'
 import { type Records, type Sealed, createRecords } from '../kit/records.ts'
-import type { FlowStep } from '../ports/flows.ts'
+import type { FlowStep } from '../ports/flow-record.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type FlowAbout, defined } from './steps.ts'
 

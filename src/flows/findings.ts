@@ -1,7 +1,7 @@
 // What there is to say of a flow: each finding with who must act, when it holds and what to do. What rests on steps
 // of which it is not known whose they are accuses nobody.
 import { isLoopbackUrl, networkOf } from '../kit/addresses.ts'
-import type { FlowActor, FlowFinding, FlowRecord, FlowStep, FlowStepKind } from '../ports/flows.ts'
+import type { FlowActor, FlowFinding, FlowRecord, FlowStep, FlowStepKind } from '../ports/flow-record.ts'
 import { earlySteps } from './requests.ts'
 
 /** A finding: when it holds, and what is said of it. */

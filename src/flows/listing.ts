@@ -12,7 +12,7 @@ import type {
   FlowStepKind,
   ListedFlow,
   ListedFlowStep,
-} from '../ports/flows.ts'
+} from '../ports/flow-record.ts'
 import { certain } from './findings.ts'
 import { refused } from './refusal-findings.ts'
 import { gapOf, storyOf } from './story.ts'

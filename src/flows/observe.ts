@@ -4,7 +4,7 @@
 import type { Config } from '../config/schema.ts'
 import { createAudit } from '../kit/log.ts'
 import type { Refuse } from '../ports/call.ts'
-import type { BeginFlow, FlowGrant, FlowStep } from '../ports/flows.ts'
+import type { BeginFlow, FlowGrant, FlowStep } from '../ports/flow-record.ts'
 import type { Audit, AuditEvent } from '../ports/modules.ts'
 import type { Log, RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'

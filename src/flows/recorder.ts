@@ -2,7 +2,7 @@
 // one write. Whatever goes wrong here is told in the log and stops no login.
 import { type Records, createRecords, takeAll } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { FlowRecord, FlowStep } from '../ports/flows.ts'
+import type { FlowRecord, FlowStep } from '../ports/flow-record.ts'
 import type { Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type EarlyStep, type EarlySteps, createEarlySteps } from './early.ts'

@@ -1,6 +1,6 @@
 // Findings of steps that were refused: the refusal itself, and what more can be said of it.
 import { type RefusalCode, refusals } from '../kit/refusal.ts'
-import type { FlowActor, FlowFinding, FlowRecord, FlowStep } from '../ports/flows.ts'
+import type { FlowActor, FlowFinding, FlowRecord, FlowStep } from '../ports/flow-record.ts'
 import { type FindingRule, appOf, find, lastOf, whyOf } from './findings.ts'
 
 // Refusals, by who must act: the first prefix that fits. Each has the sentence that the app or the user got.

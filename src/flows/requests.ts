@@ -1,7 +1,7 @@
 // What a request of a login came to, as steps of a flow: read from its URL, the events and the refusal that it left,
 // and the head of its answer. Of requests and answers only what is named here is kept.
 import { withoutQuery } from '../kit/urls.ts'
-import type { FlowFacts, FlowStep, FlowStepKind } from '../ports/flows.ts'
+import type { FlowFacts, FlowStep, FlowStepKind } from '../ports/flow-record.ts'
 import type { AuditEvent } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type FlowAbout, defined, facts, text, texts } from './steps.ts'

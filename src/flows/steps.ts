@@ -1,6 +1,6 @@
 // What is kept of a flow: its ID, its steps and their facts, cleaned and bounded.
 import { logText } from '../kit/log.ts'
-import type { FlowFacts, FlowRecord, FlowStep } from '../ports/flows.ts'
+import type { FlowFacts, FlowRecord, FlowStep } from '../ports/flow-record.ts'
 
 const mostText = 256
 /** Ids, hosts and URLs without a query, which need no cleaning: most of what is kept. */

@@ -1,6 +1,13 @@
 // What a flow came to: its state, where it stopped, and what comes next. Everything is worked out from the steps and
 // the time, so that silence is told whether or not a process was running when it began.
-import type { FlowFinding, FlowGap, FlowRecord, FlowStep, FlowStepKind, FlowStory } from '../ports/flows.ts'
+import type {
+  FlowFinding,
+  FlowGap,
+  FlowRecord,
+  FlowStep,
+  FlowStepKind,
+  FlowStory,
+} from '../ports/flow-record.ts'
 import {
   type FindingRule,
   codeRules,

@@ -69,7 +69,7 @@ export interface RequestFacts {
   readonly person?: string | undefined
   /** Id of the identity provider. */
   readonly provider?: string | undefined
-  /** The pending authorization, or the recorded flow of the grant (ports/flows.ts). */
+  /** The pending authorization, or the recorded flow of the grant (ports/flow-record.ts). */
   readonly flow?: string | undefined
 }
 

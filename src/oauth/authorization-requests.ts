@@ -40,7 +40,7 @@ export interface AuthorizationRequest {
    * obtain an answer without a question.
    */
   readonly ownNavigation: boolean
-  /** ID of its flow (ports/modules.ts), where flows are recorded. */
+  /** ID of its flow (ports/flow-record.ts), where flows are recorded. */
   readonly flow?: string
 }
 

@@ -26,7 +26,7 @@ export interface Registration {
   readonly ended?: true
   /** No person has allowed this client anything yet. */
   readonly unused?: true
-  /** Until then: the flow that it began (ports/modules.ts). */
+  /** Until then: the flow that it began (ports/flow-record.ts). */
   readonly flow?: string
   /** Epoch ms. */
   readonly issuedAt: number

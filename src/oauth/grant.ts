@@ -68,7 +68,7 @@ export interface Grant extends Rotation {
    * before the end stay dead.
    */
   readonly instance?: string
-  /** ID of the flow that it came of (ports/modules.ts). */
+  /** ID of the flow that it came of (ports/flow-record.ts). */
   readonly flow?: string
   readonly redeemedAt?: number
   readonly lastUse?: LastUse

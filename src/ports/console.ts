@@ -1,6 +1,6 @@
 // What the console hands to its pages: plain data. Every text of a person, a client or a server is untrusted; the pages
 // escape it and bound its length.
-import type { ListedFlow } from './modules.ts'
+import type { ListedFlow } from './flow-record.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
 import type { Block, ListedGrant, Person } from './people.ts'

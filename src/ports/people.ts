@@ -42,7 +42,7 @@ export interface Principal {
   /** The host that the code of the grant went to, where that was https; empty where it went elsewhere. */
   readonly redirectHost?: string
   readonly grantId: string
-  /** ID of the flow that the grant came of (ports/modules.ts). */
+  /** ID of the flow that the grant came of (ports/flow-record.ts). */
   readonly flow?: string
   readonly scopes: readonly string[]
   /** What the person let the app do; absent of a grant that was made before the service had access rules. */

@@ -9,7 +9,7 @@ import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { UsageError } from '../../src/cli/output.ts'
 import { createProgram } from '../../src/cli/program.ts'
-import type { ListedFlow } from '../../src/ports/flows.ts'
+import type { ListedFlow } from '../../src/ports/flow-record.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import {
   allow,

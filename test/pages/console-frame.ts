@@ -1,6 +1,6 @@
 // What the states of the console share: who looks, what needs them, and flows that came through or stopped.
 import type { Attention, ConsoleFrame } from '../../src/ports/console.ts'
-import type { ListedFlow, ListedFlowStep } from '../../src/ports/modules.ts'
+import type { ListedFlow, ListedFlowStep } from '../../src/ports/flow-record.ts'
 import { ana, hostileNames } from './states.ts'
 
 export const now = Date.parse('2026-11-29T14:19:00Z')
@@ -11,12 +11,14 @@ export const calendar = { id: 'calendar', name: 'Calendar' }
 
 export const step = (
   at: number,
-  kind: ListedFlowStep['step'],
+  name: ListedFlowStep['name'],
   more: Partial<ListedFlowStep> = {},
 ): ListedFlowStep => ({
   at: new Date(at).toISOString(),
-  after_ms: 0,
-  step: kind,
+  delta: 0,
+  lane: 'client',
+  name,
+  meaning: '',
   result: 'done',
   request: {},
   answer: {},
@@ -49,7 +51,7 @@ export const login = (began: number): readonly ListedFlowStep[] =>
     step(began + 10_400, 'provider-callback', { answer: { provider: 'entra' }, status: 303 }),
     step(began + 16_600, 'consent', { answer: { scopes: ['mcp'] }, status: 303 }),
     step(began + 17_200, 'token', { answer: { scopes: ['mcp'] }, status: 200 }),
-  ].map((one, i, all) => ({ ...one, after_ms: Date.parse(one.at) - Date.parse(all[i - 1]?.at ?? one.at) }))
+  ].map((one, i, all) => ({ ...one, delta: Date.parse(one.at) - Date.parse(all[i - 1]?.at ?? one.at) }))
 
 export const stalled: ListedFlow = {
   id: '01JZ8QX3V6',
@@ -77,7 +79,7 @@ export const completed: ListedFlow = {
   at: new Date(minutes(140)).toISOString(),
   user: 'entra:hugo@example.com',
   state: 'completed',
-  steps: [...login(minutes(140)), step(minutes(140) + 18_000, 'first-call', { after_ms: 800, status: 200 })],
+  steps: [...login(minutes(140)), step(minutes(140) + 18_000, 'first-call', { delta: 800, status: 200 })],
 }
 
 export const cancelled: ListedFlow = {

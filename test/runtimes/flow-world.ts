@@ -1,5 +1,5 @@
 // A gateway that records flows, and an administrator who asks for them.
-import type { ListedFlow } from '../../src/ports/flows.ts'
+import type { ListedFlow } from '../../src/ports/flow-record.ts'
 import { type Administrator, signInAs } from './administrator.ts'
 import type { Tokens } from './login.ts'
 import { ana, callerOf, yamada } from './people.ts'

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { comparedFlows, isGoodBefore, listedFlow, sharedFlow } from '../../src/flows/listing.ts'
 import { storyOf } from '../../src/flows/story.ts'
 import { denialOf } from '../../src/identity/providers/provider.ts'
-import type { FlowRecord, FlowStep } from '../../src/ports/flows.ts'
+import type { FlowRecord, FlowStep } from '../../src/ports/flow-record.ts'
 import type { Person } from '../../src/ports/people.ts'
 import { start, step } from './flow-recorder-world.ts'
 

@@ -1,7 +1,7 @@
 // What is joined to a flow by address, program and time alone: never with confidence where it could be somebody
 // else's, and never without bound.
 import { describe, expect, it } from 'vitest'
-import type { FlowStep } from '../../src/ports/flows.ts'
+import type { FlowStep } from '../../src/ports/flow-record.ts'
 import { noTimer } from '../runtimes/clock.ts'
 import { all, start, step, worldOf } from './flow-recorder-world.ts'
 

@@ -6,7 +6,7 @@ import { createRecording } from '../../src/flows/observe.ts'
 import { createFlowRecorder } from '../../src/flows/recorder.ts'
 import { withSteps } from '../../src/flows/steps.ts'
 import { storyOf } from '../../src/flows/story.ts'
-import type { FlowRecord, FlowStep } from '../../src/ports/flows.ts'
+import type { FlowRecord, FlowStep } from '../../src/ports/flow-record.ts'
 import { noTimer } from '../runtimes/clock.ts'
 import { all, dayMs, start, step, worldOf } from './flow-recorder-world.ts'
 

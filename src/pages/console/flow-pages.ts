@@ -1,7 +1,7 @@
 // Flows: every attempt of a client to get access, and one of them step by step, with the place where it stopped.
 import { type Drawable, type Markup, html } from '../../kit/html.ts'
 import type { ConsoleFrame, FlowView, FlowsFilter, FlowsView } from '../../ports/console.ts'
-import type { FlowFacts, ListedFlow, ListedFlowStep } from '../../ports/modules.ts'
+import type { FlowFacts, ListedFlow, ListedFlowStep } from '../../ports/flow-record.ts'
 import { type PageContext, named, readName, readText } from '../layout.ts'
 import {
   actors,
@@ -130,15 +130,15 @@ const stepRow = (flow: ListedFlow, step: ListedFlowStep, i: number): Markup => {
   const { lane, via, label } = laneOf(step)
   const lost = step.result === 'refused'
   const drawn = lost && lane !== 'self' ? lane.replace(' auth', '').concat(' lost') : lane
-  return html`<li${lost && html` class="gap"`}><span class="at"><b>${clockTime(step.at)}</b>${i > 0 && later(step.after_ms)}</span><div class="say"><span class="via">${via}</span>${lost ? html`<b>${sentenceOf(flow, step)}</b>` : sentenceOf(flow, step)}${step.code !== undefined && html` <code>${step.code}</code>`}${wire(step)}</div><div class="lanes"><span class="${drawn}">${label}${step.status !== undefined && lane !== 'self' && ` ${step.status}`}</span></div></li>`
+  return html`<li${lost && html` class="gap"`}><span class="at"><b>${clockTime(step.at)}</b>${i > 0 && later(step.delta)}</span><div class="say"><span class="via">${via}</span>${lost ? html`<b>${sentenceOf(flow, step)}</b>` : sentenceOf(flow, step)}${step.code !== undefined && html` <code>${step.code}</code>`}${wire(step)}</div><div class="lanes"><span class="${drawn}">${label}${step.status !== undefined && lane !== 'self' && ` ${step.status}`}</span></div></li>`
 }
 
 /** The row of what did not come. */
 const gapRow = ({ state, steps }: ListedFlow, now: number): Drawable => {
   const last = steps.at(-1)
-  const expected = last && expectedAfter[last.step]
+  const expected = last && expectedAfter[last.name]
   if (!expected || (state !== 'stalled' && state !== 'abandoned')) return undefined
-  const { lane, via, label } = laneOf({ step: expected.next, result: 'asked' })
+  const { lane, via, label } = laneOf({ name: expected.next, result: 'asked' })
   return html`<li class="gap"><span class="at"><b>Nothing since</b>${timeAgo(Date.parse(last.at), now)}</span><div class="say"><span class="via">${via}</span><b>${expected.say}</b></div><div class="lanes"><span class="${lane === 'self' ? 'self lost' : `${lane.replace(' auth', '')} lost`}">${label}</span></div></li>`
 }
 
@@ -158,8 +158,8 @@ const finding = ({ flow }: FlowView): Drawable => {
   return html`<section class="actor ${look}">${look === 'wait' ? icons.clock : icons.person}<div><b>${title}</b>${found.fix !== undefined && html`<p>${readText(found.fix, 300)}</p>`}<p><code>${found.code}</code></p></div></section>`
 }
 
-const timeTo = (flow: ListedFlow, step: ListedFlowStep['step']): string => {
-  const found = flow.steps.find((one) => one.step === step && one.result === 'done')
+const timeTo = (flow: ListedFlow, step: ListedFlowStep['name']): string => {
+  const found = flow.steps.find((one) => one.name === step && one.result === 'done')
   return found === undefined
     ? 'none'
     : later(Date.parse(found.at) - Date.parse(flow.at)).replace('+', 'after ')

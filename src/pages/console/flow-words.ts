@@ -1,7 +1,7 @@
 // What the console says of a flow: who, which client, how it stands, and each step in a sentence.
 import { type Drawable, type Markup, html } from '../../kit/html.ts'
 import type { ConsoleFrame } from '../../ports/console.ts'
-import type { FlowActor, FlowStepKind, ListedFlow, ListedFlowStep } from '../../ports/modules.ts'
+import type { FlowActor, FlowStepKind, ListedFlow, ListedFlowStep } from '../../ports/flow-record.ts'
 import { named, readAddress, readName, readText } from '../layout.ts'
 
 export const appOf = ({ client, client_name: name }: Pick<ListedFlow, 'client' | 'client_name'>): Markup =>
@@ -51,7 +51,7 @@ export const stateOf = ({ state, finding, steps }: ListedFlow): readonly [look: 
     case 'abandoned':
       return ['off', 'Left']
     case 'stalled':
-      return ['warn', stalledWords[last?.step ?? 'token'] ?? 'Stopped']
+      return ['warn', stalledWords[last?.name ?? 'token'] ?? 'Stopped']
     case 'failed':
       return finding?.code === 'consent.denied' || finding?.code === 'flow.revoked'
         ? ['off', finding.code === 'consent.denied' ? 'Cancelled' : 'Revoked']
@@ -79,6 +79,12 @@ const toProvider = 'Gateway to identity provider'
 const toServer = 'Gateway to upstream'
 
 const lanes: Readonly<Record<FlowStepKind, StepLane>> = {
+  'probe': { lane: 'arrow c12', via: toGateway, label: 'probe' },
+  'challenge': { lane: 'arrow c12', via: toGateway, label: 'call' },
+  'preflight': { lane: 'arrow c12', via: toGateway, label: 'OPTIONS' },
+  'resource-metadata': { lane: 'arrow c12', via: toGateway, label: 'resource metadata' },
+  'server-metadata': { lane: 'arrow c12', via: toGateway, label: 'server metadata' },
+  'client-document': { lane: 'arrow c12 back', via: 'Gateway to client', label: 'document' },
   'register': { lane: 'arrow c12 auth', via: toGateway, label: 'POST /register' },
   'authorize': { lane: 'arrow c12 auth', via: toGateway, label: 'GET /authorize' },
   'sign-in': { lane: 'self', via: 'Gateway', label: 'sign-in' },
@@ -92,13 +98,14 @@ const lanes: Readonly<Record<FlowStepKind, StepLane>> = {
   'upstream-connect': { lane: 'arrow c24 auth', via: toServer, label: 'authorize' },
   'token': { lane: 'arrow c12 auth', via: toGateway, label: 'POST /token' },
   'first-call': { lane: 'arrow c12', via: toGateway, label: 'first call' },
+  'step-up': { lane: 'arrow c12', via: toGateway, label: 'call' },
   'refresh': { lane: 'arrow c12 auth', via: toGateway, label: 'POST /token' },
   'revoke': { lane: 'self', via: 'Gateway', label: 'revoked' },
 }
 
-export const laneOf = ({ step, result }: Pick<ListedFlowStep, 'step' | 'result'>): StepLane => {
-  const found = lanes[step]
-  if (step === 'upstream-connect' && result === 'done')
+export const laneOf = ({ name, result }: Pick<ListedFlowStep, 'name' | 'result'>): StepLane => {
+  const found = lanes[name]
+  if (name === 'upstream-connect' && result === 'done')
     return { lane: `${found.lane} back`, via: 'Upstream to gateway', label: 'callback' }
   return found
 }
@@ -107,6 +114,13 @@ const listText = (value: string | number | readonly string[] | undefined): strin
   readText(typeof value === 'object' ? value.join(' ') : String(value ?? ''), 120)
 
 const done: Readonly<Record<FlowStepKind, (flow: ListedFlow, step: ListedFlowStep) => Drawable>> = {
+  'probe': (_, { meaning }) => meaning,
+  'challenge': (_, { meaning }) => meaning,
+  'preflight': (_, { meaning }) => meaning,
+  'resource-metadata': (_, { meaning }) => meaning,
+  'server-metadata': (_, { meaning }) => meaning,
+  'client-document': (_, { meaning }) => meaning,
+  'step-up': (_, { meaning }) => meaning,
   'register': (flow) => html`${appOf(flow)} registered.`,
   'authorize': (flow) => html`${appOf(flow)} sent the user here to sign in.`,
   'sign-in': (flow, { answer }) =>
@@ -128,6 +142,13 @@ const asked: Readonly<Partial<Record<FlowStepKind, string>>> = {
 }
 
 const refusedAt: Readonly<Record<FlowStepKind, string>> = {
+  'probe': 'The request was refused.',
+  'challenge': 'The request was refused.',
+  'preflight': 'The request was refused.',
+  'resource-metadata': 'The metadata was not found.',
+  'server-metadata': 'The metadata was not found.',
+  'client-document': 'The metadata document of the client failed.',
+  'step-up': 'A call needs more rights.',
   'register': 'The registration was refused.',
   'authorize': 'The request for access was refused.',
   'sign-in': 'The sign-in was refused.',
@@ -144,13 +165,13 @@ const refusedAt: Readonly<Record<FlowStepKind, string>> = {
 /** A step as a sentence. */
 export const sentenceOf = (flow: ListedFlow, step: ListedFlowStep): Drawable => {
   if (step.result === 'refused')
-    return step.step === 'consent' && step.code !== 'consent.denied'
+    return step.name === 'consent' && step.code !== 'consent.denied'
       ? 'The answer on the consent page was refused.'
-      : refusedAt[step.step]
+      : refusedAt[step.name]
   const to = step.answer['to']
   if (step.result === 'asked' && to !== undefined)
     return html`The user was sent to <b>${named(readAddress(listText(to)))}</b>.`
-  return (step.result === 'asked' && asked[step.step]) || done[step.step](flow, step)
+  return (step.result === 'asked' && asked[step.name]) || done[step.name](flow, step)
 }
 
 /** What would have come next, where nothing came. */

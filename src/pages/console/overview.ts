@@ -1,7 +1,7 @@
 // The first page of the console: whether the gateway works, what needs somebody, and how far logins come.
 import { type Drawable, type Markup, html } from '../../kit/html.ts'
 import type { Attention, ConsoleFrame, Funnel, OverviewView } from '../../ports/console.ts'
-import type { ListedFlow } from '../../ports/modules.ts'
+import type { ListedFlow } from '../../ports/flow-record.ts'
 import type { TrailServiceCounts } from '../../ports/runtime.ts'
 import { type PageContext, initial, named, post, readName, readText } from '../layout.ts'
 import { appOf, asTitle, personOf, serviceOf, stateOf } from './flow-words.ts'

@@ -1,7 +1,6 @@
-import type { RefusalCode } from '../kit/refusal.ts'
-
-// The flow record: the steps of one attempt of an app to get access, from its registration to its first call,
+// The flow record: the steps of one attempt of an app to get access, from its first challenge to its first call,
 // joined under one ID.
+import type { RefusalCode } from '../kit/refusal.ts'
 
 /**
  * The ID of the flow that a request belongs to: `known`, if there is one, or a new one. Undefined where no flows
