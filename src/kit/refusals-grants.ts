@@ -1,7 +1,43 @@
-// Refusals of grants that need no person in a browser.
+// Refusals of grants: of codes and refresh tokens, and of those that need no person in a browser.
 import { type RefusalRow, row } from './refusals-mcp.ts'
 
 export const grantRefusals = {
+  // the token endpoint
+  'grant.type': row(400, 'unsupported_grant_type', 1400, 'This grant_type is not supported.'),
+  'code.unknown': row(
+    400,
+    'invalid_grant',
+    1400,
+    'The authorization code is not valid. Start the authorization again.',
+  ),
+  'code.expired': row(
+    400,
+    'invalid_grant',
+    1400,
+    'The authorization code has expired. Start the authorization again.',
+  ),
+  'code.spent': row(400, 'invalid_grant', 1400, 'The authorization code was already used.'),
+  'code.redirect': row(400, 'invalid_grant', 1400, 'redirect_uri does not match the authorization request.'),
+  'refresh.unknown': row(
+    400,
+    'invalid_grant',
+    1400,
+    'The refresh token is not valid or expired due to inactivity. Start the authorization again.',
+  ),
+  'refresh.revoked': row(
+    400,
+    'invalid_grant',
+    1400,
+    'The grant for this refresh token was revoked. Start the authorization again.',
+  ),
+  'refresh.reuse': row(
+    400,
+    'invalid_grant',
+    1400,
+    'A replaced refresh token was reused, so its grant was revoked. Start the authorization again.',
+  ),
+  'scope.exceeded': row(400, 'invalid_scope', 1400, 'The requested scope exceeds the granted scope.'),
+  // service accounts
   'client.grant': row(400, 'unauthorized_client', 1400, 'This client may not use that grant_type.'),
   'account.service': row(
     400,
