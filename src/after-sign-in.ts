@@ -7,9 +7,11 @@ import { type ProfileRefresh, createProfileRefresh } from './identity/profile-re
 import type { SignedIn } from './identity/provider-callback.ts'
 import type { IdentityProvider } from './identity/providers/provider.ts'
 import { type EndPeople, type Scim, createScim } from './identity/scim.ts'
+import { type ScimPeople, createScimPeople } from './identity/scim-people.ts'
 import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
+import type { Grant } from './oauth/grant.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
 import type { FlowGrant } from './ports/flow-record.ts'
 import type {
@@ -20,6 +22,7 @@ import type {
   Handler,
   Limit,
   MayStillSignIn,
+  ProvisionPerson,
 } from './ports/modules.ts'
 import type { Person } from './ports/people.ts'
 import type { Runtime } from './ports/runtime.ts'
@@ -32,6 +35,7 @@ interface AfterSignInDeps {
   readonly find: FindAddress
   readonly providers: ReadonlyMap<string, IdentityProvider>
   readonly mayStillSignIn: MayStillSignIn
+  readonly provision: ProvisionPerson | undefined
   readonly issuer: string
   readonly sessions: Pick<BrowserSessions, 'endOfPerson' | 'endOf'>
   readonly connections: Pick<Connections, 'renewTokens' | 'disconnectAll'>
@@ -89,18 +93,33 @@ const createEndPeople =
   (
     { sessions, connections }: Pick<AfterSignInDeps, 'sessions' | 'connections'>,
     access: AppAccess,
+    people: ScimPeople,
   ): EndPeople =>
   async (provider, { matches, names }, reason) => {
     const isMeant = (person: Person): boolean => person.provider === provider && matches(person)
+    const why = { reason, by: `scim:${provider}` }
     // By a name that is the subject there may be accounts of somebody without session and grant.
     const found = new Map(names.map((subject) => [subject, { provider, subject }]))
     for (const person of await sessions.endOf(isMeant)) found.set(person.subject, person)
     let count = 0
-    for await (const page of access.find({})) {
-      const ended = page.filter(({ person }) => isMeant(person))
+    const end = async (grants: readonly Grant[]): Promise<number> => {
+      const ended = grants.filter(({ person }) => isMeant(person))
       for (const { person } of ended) found.set(person.subject, person)
-      count += await access.end(ended, { reason, by: `scim:${provider}` })
+      count += await access.end(ended, why)
+      return ended.length
     }
+    if (!(await people.isComplete(provider))) {
+      for await (const page of access.find({})) {
+        const own = page.filter(({ person }) => person.provider === provider)
+        for (const { person } of new Map(own.map((grant) => [personKey(grant.person), grant])).values())
+          await people.note(person)
+        await end(own)
+      }
+      await people.completed(provider)
+    }
+    for (const person of [...found.values(), ...(await people.find(provider, names))])
+      // So many at once: the list of one person is read in parts.
+      while ((await end(await access.ofPerson(personKey(person)))) > 0);
     for (const person of found.values()) await connections.disconnectAll(person)
     return count
   }
@@ -108,17 +127,18 @@ const createEndPeople =
 export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const { grants, access, profiles } = createGrantsInUse(deps)
   const endPerson = createEndPerson(deps, access)
+  const people = createScimPeople(deps.runtime, deps.config.oauth_providers)
   const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
   return {
     grants,
     access,
     grantAdmin: createGrantAdmin(access),
     async signedIn(person, session) {
-      await profiles?.signedIn(person)
+      await Promise.all([profiles?.signedIn(person), people.note(person)])
       if (session !== undefined) await remember(person, session)
     },
     ...(profiles && { confirm: profiles.confirm }),
     backChannelLogout: logout,
-    scim: createScim({ ...deps, endPeople: createEndPeople(deps, access) }),
+    scim: createScim({ ...deps, endPeople: createEndPeople(deps, access, people) }),
   }
 }

@@ -21,6 +21,7 @@ import {
   owner,
 } from './identity/local-users.ts'
 import { createProviders } from './identity/providers/configured.ts'
+import { createProvisionPerson } from './identity/scim-groups.ts'
 import { withProvisioning } from './identity/scim-users.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
@@ -129,6 +130,7 @@ const createPlatform = ({
     draining,
     trim,
     blocks: withProvisioning(createBlocks(runtime), runtime, config.oauth_providers),
+    provision: createProvisionPerson(runtime, config.oauth_providers),
     closures: createClosures(runtime),
     toolMemory: createToolMemory(runtime),
     limit: createLimit({ now: runtime.now, loopback: isLoopback(issuer), shared: runtime.counters, runtime }),
@@ -178,7 +180,7 @@ const withServices = (platform: Platform) => {
 }
 
 const withIdentity = (parts: ReturnType<typeof withServices>) => {
-  const { config, runtime, issuer, directory } = parts
+  const { config, runtime, issuer, directory, provision } = parts
   const people = createLocalPeople({ runtime, users: config.local_users })
   const providers = createProviders({ runtime, config, issuer })
   const links = createLoginLinks({ runtime, enabled: !people.any && providers.size === 0 })
@@ -194,6 +196,7 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
     createSessions({
       runtime,
       mayStillSignIn,
+      provision,
       issuer,
       idleMs: config.session_timeout * 1000,
       absoluteMs: 8 * 3_600_000,

@@ -71,12 +71,13 @@ export const createBlocks = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): 
       }),
     async covers(person, clientId) {
       const { blocks } = await read()
-      return blocks.some(
+      const isBlocked = blocks.some(
         ({ user, client, domain }) =>
           (user === undefined || isNamed(person, user)) &&
           (client === undefined || client === clientId) &&
           (domain === undefined || (clientId !== undefined && isClientOfDomain(clientId, domain))),
       )
+      return isBlocked ? 'blocked' : undefined
     },
   }
 }

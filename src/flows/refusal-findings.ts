@@ -33,6 +33,7 @@ const actors: readonly (readonly [prefix: string, acts: FlowActor, fix: string])
   ['provider.', 'operator', 'Compare the settings in oauth_providers with those at the identity provider.'],
   ['person.wrong-provider', 'user', 'Sign in with the provider that this service asks for.'],
   ['person.blocked', 'operator', 'Unblock the user: postern blocks ls.'],
+  ['person.deactivated', 'operator', 'Activate the user at the identity provider, which says so over SCIM.'],
   ['person.', 'operator', 'Add the account to the allow list, or tell the user to use another account.'],
   ['access.blocked', 'operator', 'Unblock the user or the app: postern blocks ls.'],
   ['sign-in.', 'user', 'Check the username and the password.'],

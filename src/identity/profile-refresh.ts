@@ -3,10 +3,17 @@
 import { type Records, createRecords, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
-import type { Audit, ConfirmPerson, ConfirmedPerson, RenewProviderTokens } from '../ports/modules.ts'
+import type {
+  Audit,
+  ConfirmPerson,
+  ConfirmedPerson,
+  ProvisionPerson,
+  RenewProviderTokens,
+} from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { IdentityProvider } from './providers/provider.ts'
+import { asTold } from './scim-groups.ts'
 
 /** Sealed, under `profile:{digest of the person}`. */
 interface ProfileRecord {
@@ -28,6 +35,8 @@ export interface ProfileRefreshDeps {
   readonly config: { readonly oauth_providers: Readonly<Record<string, RefreshSettings>> }
   readonly providers: ReadonlyMap<string, IdentityProvider>
   readonly renew: RenewProviderTokens
+  /** Absent where no provider pushes groups. */
+  readonly provision?: ProvisionPerson | undefined
   /** Writes the profile into every grant of the person. */
   readonly describe: (person: Person) => Promise<void>
   /** Ends everything of the person. */
@@ -60,11 +69,13 @@ const unreachable = (why: string): Refusal =>
   new Refusal('provider.unreachable', why, { headers: { 'retry-after': '30' } })
 
 const isSame = (a: Person, b: Person): boolean => {
-  const text = ({ groups, ...person }: Person): string =>
-    JSON.stringify([
+  const text = (said: Person): string => {
+    const { groups, ...person } = asTold(said)
+    return JSON.stringify([
       groups.toSorted(),
       Object.entries(person).toSorted(([one], [other]) => one.localeCompare(other)),
     ])
+  }
   return text(a) === text(b)
 }
 
@@ -82,7 +93,7 @@ type Answer =
   | { readonly kind: 'later'; readonly why: string }
 
 const createAsk =
-  ({ providers, renew }: Pick<ProfileRefreshDeps, 'providers' | 'renew'>) =>
+  ({ providers, renew, provision }: Pick<ProfileRefreshDeps, 'providers' | 'renew' | 'provision'>) =>
   async (former: Person): Promise<Answer> => {
     const provider = providers.get(former.provider)
     if (!provider?.profile) return { kind: 'silent' }
@@ -99,7 +110,7 @@ const createAsk =
     // GitHub takes a token until it is revoked or its user is gone; others may simply let it expire.
     if (!person)
       return provider.tokensLast ? { kind: 'gone', why: 'access token refused' } : { kind: 'silent' }
-    const denied = provider.denied(person)
+    const denied = provider.denied(provision ? await provision(person) : person)
     return denied ? { kind: 'gone', why: denied.why } : { kind: 'person', person }
   }
 

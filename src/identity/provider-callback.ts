@@ -6,7 +6,14 @@ import { sealedRefusal } from '../kit/keyring.ts'
 import { aboutRequest } from '../kit/log.ts'
 import { keyMismatchOfRecord, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Audit, DescribeFlow, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
+import type {
+  Audit,
+  DescribeFlow,
+  Handler,
+  Limit,
+  ProvisionPerson,
+  SaveProviderTokens,
+} from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type {
@@ -84,6 +91,8 @@ export interface ProviderSignInDeps {
   readonly completeSignIn: CompleteSignIn
   readonly keepTokens: SaveProviderTokens
   readonly signedIn: SignedIn
+  /** Absent where no provider pushes groups. */
+  readonly provision?: ProvisionPerson | undefined
   readonly describeFlow: DescribeFlow
   readonly limit: Limit
   readonly record: Audit
@@ -143,11 +152,20 @@ const refuseOtherBrowser = (
 /** The last step: whom the lists admit is signed in. */
 const admit = async (
   deps: ProviderSignInDeps,
-  { id }: IdentityProvider,
-  { person, session, denied, tokens }: Omit<AuthenticatedPerson, 'tokens'> & Partial<AuthenticatedPerson>,
+  provider: IdentityProvider,
+  {
+    person,
+    session,
+    denied: deniedAsTold,
+    tokens,
+  }: Omit<AuthenticatedPerson, 'tokens'> & Partial<AuthenticatedPerson>,
   way: { readonly target: ReturnTarget; readonly request: Request; readonly context: RequestContext },
 ): Promise<Response> => {
   const { target, request } = way
+  const { id } = provider
+  // The lists count the groups that the provider pushed too.
+  const known = deniedAsTold && deps.provision ? await deps.provision(person) : person
+  const denied = known === person ? deniedAsTold : provider.denied(known)
   if (denied) {
     const refusal = await withReturn(deps, notAllowed(person, denied, target), target.flow, request)
     throw aboutRequest(refusal, { provider: id, flow: target.flow, person: personKey(person) })

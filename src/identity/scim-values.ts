@@ -1,10 +1,12 @@
-// What SCIM requests say of a user and what responses say (RFC 7643, RFC 7644), without HTTP and storage.
+// What SCIM requests say of a user and what responses say (RFC 7643, RFC 7644), without HTTP and storage. Of groups:
+// scim-group-requests.ts.
 import type { FoundUser, ScimEmail, ScimUser } from './scim-users.ts'
 
 const core = 'urn:ietf:params:scim:schemas:core:2.0:'
 const messages = 'urn:ietf:params:scim:api:messages:2.0:'
 export const urns = {
   user: `${core}User`,
+  group: `${core}Group`,
   schema: `${core}Schema`,
   resourceType: `${core}ResourceType`,
   config: `${core}ServiceProviderConfig`,
@@ -28,23 +30,23 @@ export const scimError = (status: number, detail: string, scimType?: string): Sc
 export const isScimError = (thrown: unknown): thrown is ScimError =>
   thrown instanceof Error && thrown.name === errorName
 
-const invalid = (detail: string): ScimError => scimError(400, detail, 'invalidValue')
-const syntax = (detail: string): ScimError => scimError(400, detail, 'invalidSyntax')
+export const invalid = (detail: string): ScimError => scimError(400, detail, 'invalidValue')
+export const syntax = (detail: string): ScimError => scimError(400, detail, 'invalidSyntax')
 
-type Members = Readonly<Record<string, unknown>>
+export type Members = Readonly<Record<string, unknown>>
 
 export const isObject = (value: unknown): value is Members =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** RFC 7643 §2.1: names of attributes are the same in upper and lower case. */
-const member = (value: Members, name: string): unknown =>
+export const member = (value: Members, name: string): unknown =>
   Object.entries(value).find(([key]) => key.toLowerCase() === name.toLowerCase())?.[1]
 
 const longest = 255
 const mostEmails = 20
 
 /** Undefined where it has no value (RFC 7643 §2.5). */
-const textOf = (value: unknown, name: string): string | undefined => {
+export const textOf = (value: unknown, name: string): string | undefined => {
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value === 'string' && value.length <= longest && !/\p{Cc}/u.test(value)) return value
   throw invalid(`${name} must be a text of at most ${longest} characters`)
@@ -111,6 +113,13 @@ export const readUser = (body: unknown): ScimUser => {
 
 type Draft = { -readonly [K in keyof ScimUser]?: unknown }
 type Operation = 'add' | 'replace' | 'remove'
+
+/** One operation of a PATCH. Without a path, `value` is an object. */
+interface PatchOperation {
+  readonly operation: Operation
+  readonly path: string | undefined
+  readonly value: unknown
+}
 
 interface Target {
   /** In lower case. */
@@ -198,31 +207,63 @@ const patchAt = (draft: Draft, operation: Operation, path: string, value: unknow
 
 const mostOperations = 100
 
-/** The user after a PATCH. Throws a `ScimError`. */
-export const applyPatch = (user: ScimUser, body: unknown): ScimUser => {
+const operationOf = (entry: unknown): PatchOperation => {
+  if (!isObject(entry)) throw syntax('Operations must be objects')
+  const [op, path, value] = [member(entry, 'op'), member(entry, 'path'), member(entry, 'value')]
+  const operation = (['add', 'replace', 'remove'] as const).find(
+    (known) => typeof op === 'string' && op.toLowerCase() === known,
+  )
+  if (!operation) throw syntax('op must be add, replace or remove')
+  if (typeof path === 'string') return { operation, path, value }
+  if (operation === 'remove') throw scimError(400, 'remove needs a path', 'noTarget')
+  if (!isObject(value)) throw invalid('value must be an object where there is no path')
+  return { operation, path: undefined, value }
+}
+
+/** The operations of a PATCH, each with the path that it changes. Throws a `ScimError`. */
+export const readPatch = (
+  body: unknown,
+): readonly { readonly operation: Operation; readonly path: string; readonly value: unknown }[] => {
   const schemas = isObject(body) ? member(body, 'schemas') : undefined
   if (!isObject(body) || !Array.isArray(schemas) || !schemas.includes(urns.patch))
     throw syntax(`schemas must contain ${urns.patch}`)
   const operations = member(body, 'Operations')
   if (!Array.isArray(operations) || operations.length === 0 || operations.length > mostOperations)
     throw syntax(`Operations must be a list of 1 to ${mostOperations}`)
+  return (operations as readonly unknown[]).flatMap((entry) => {
+    const { operation, path, value } = operationOf(entry)
+    if (path !== undefined) return [{ operation, path, value }]
+    return Object.entries(value as Members).map(([key, part]) => ({ operation, path: key, value: part }))
+  })
+}
+
+/** The user after a PATCH. Throws a `ScimError`. */
+export const applyPatch = (user: ScimUser, body: unknown): ScimUser => {
   const draft: Draft = { ...user }
-  for (const entry of operations as readonly unknown[]) {
-    if (!isObject(entry)) throw syntax('Operations must be objects')
-    const [op, path, value] = [member(entry, 'op'), member(entry, 'path'), member(entry, 'value')]
-    const operation = (['add', 'replace', 'remove'] as const).find(
-      (known) => typeof op === 'string' && op.toLowerCase() === known,
-    )
-    if (!operation) throw syntax('op must be add, replace or remove')
-    if (typeof path === 'string') patchAt(draft, operation, path, value)
-    else if (operation === 'remove') throw scimError(400, 'remove needs a path', 'noTarget')
-    else if (!isObject(value)) throw invalid('value must be an object where there is no path')
-    else for (const [key, part] of Object.entries(value)) patchAt(draft, operation, key, part)
-  }
+  for (const { operation, path, value } of readPatch(body)) patchAt(draft, operation, path, value)
   return readUser(draft)
 }
 
-/** `attribute eq "value"` (RFC 7644 §3.4.2.2): which providers look users up by. Throws a `ScimError`. */
+/**
+ * `attribute eq "value"` (RFC 7644 §3.4.2.2): what providers look resources up by. Both in lower case, the attribute
+ * without its schema. Undefined for any other filter.
+ */
+export const readEquality = (
+  filter: string,
+  schema: string,
+): { readonly attribute: string; readonly wanted: string } | undefined => {
+  const parts =
+    /^\s*([a-z][\w.:-]*(?:\[type eq "[^"\\]*"\])?(?:\.value)?)\s+eq\s+("(?:[^"\\]|\\.)*")\s*$/i.exec(filter)
+  if (!parts) return undefined
+  try {
+    const wanted = (JSON.parse(parts[2] ?? '""') as string).toLowerCase()
+    return { attribute: (parts[1] ?? '').toLowerCase().replace(`${schema.toLowerCase()}:`, ''), wanted }
+  } catch {
+    return undefined
+  }
+}
+
+/** A filter of users. Throws a `ScimError`. */
 export const readFilter = (
   filter: string,
 ): {
@@ -230,10 +271,7 @@ export const readFilter = (
   readonly matches: (user: FoundUser['value']['user'], id: string) => boolean
   readonly value: string
 } => {
-  const parts =
-    /^\s*([a-z][\w.:-]*(?:\[type eq "[^"\\]*"\])?(?:\.value)?)\s+eq\s+("(?:[^"\\]|\\.)*")\s*$/i.exec(filter)
-  const attribute = (parts?.[1] ?? '').toLowerCase().replace(`${urns.user.toLowerCase()}:`, '')
-  const wanted = parts ? (JSON.parse(parts[2] ?? '""') as string).toLowerCase() : ''
+  const { attribute: name = '', wanted = '' } = readEquality(filter, urns.user) ?? {}
   const is = (text: string | undefined): boolean => text?.toLowerCase() === wanted
   const filters: Readonly<Record<string, (user: ScimUser, id: string) => boolean>> = {
     'username': ({ userName }) => is(userName),
@@ -243,10 +281,10 @@ export const readFilter = (
     'emails': ({ emails = [] }) => emails.some(({ value }) => is(value)),
     'emails.value': ({ emails = [] }) => emails.some(({ value }) => is(value)),
   }
-  const plainName = attribute.replace(/\[.*\]/, '')
+  const plainName = name.replace(/\[.*\]/, '')
   const matches = Object.hasOwn(filters, plainName) ? filters[plainName] : undefined
   if (!matches) throw scimError(400, 'Use a filter such as: userName eq "ana@example.com"', 'invalidFilter')
-  return { attribute, matches, value: wanted }
+  return { attribute: name, matches, value: wanted }
 }
 
 // What responses say.
@@ -303,7 +341,7 @@ export const userResourceType = (base: string) => ({
   meta: { resourceType: 'ResourceType', location: `${base}/ResourceTypes/User` },
 })
 
-const attribute = (name: string, more: Members = {}) => ({
+export const attribute = (name: string, more: Members = {}) => ({
   name,
   type: 'string',
   multiValued: false,

@@ -1,13 +1,28 @@
-// SCIM 2.0 over HTTP (RFC 7644) for identity providers that provision users: above all, whoever is deactivated there
-// has no access here any more. Users only, in the forms in which Okta and Microsoft Entra send them.
-import { sameText, utf8Text } from '../kit/bytes.ts'
-import { readWhole } from '../kit/http.ts'
+// SCIM 2.0 over HTTP (RFC 7644) for identity providers that provision users and groups: whoever is deactivated there
+// has no access here any more, and access rules match the groups. In the forms in which Okta and Microsoft Entra send them.
+import { sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, Limit, Route } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
-import type { RequestContext, Runtime } from '../ports/runtime.ts'
+import type { RequestContext } from '../ports/runtime.ts'
+import { createGroupWork, groupResourceType, groupSchema } from './scim-group-requests.ts'
+import { type ScimGroups, createScimGroups } from './scim-groups.ts'
+import {
+  type ResourceWork,
+  type ScimRequest,
+  type Work,
+  answer,
+  bodyOf,
+  busy,
+  errorAnswer,
+  listAnswer,
+  maxAttempts,
+  notFound,
+} from './scim-requests.ts'
 import {
   type FoundUser,
+  type ScimTokens,
+  type ScimRuntime,
   type ScimUser,
   type ScimUsers,
   createScimUsers,
@@ -18,12 +33,10 @@ import {
   applyPatch,
   isScimError,
   listResponse,
-  mostResults,
   readFilter,
   readUser,
   scimError,
   serviceProviderConfig,
-  urns,
   userResource,
   userResourceType,
   userSchema,
@@ -37,10 +50,8 @@ export type EndPeople = (
 ) => Promise<number>
 
 export interface ScimDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
-  readonly config: {
-    readonly oauth_providers: Readonly<Record<string, { readonly scim_token?: string | undefined }>>
-  }
+  readonly runtime: ScimRuntime
+  readonly config: { readonly oauth_providers: ScimTokens }
   /** The public origin. */
   readonly issuer: string
   readonly endPeople: EndPeople
@@ -48,65 +59,7 @@ export interface ScimDeps {
   readonly record: Audit
 }
 
-/** One request of a provider that showed its token. */
-interface ScimRequest {
-  readonly request: Request
-  readonly provider: string
-  readonly users: ScimUsers
-  /** URL of the endpoint. */
-  readonly base: string
-  /** What follows the kind of resource in the path. */
-  readonly id: string
-}
-
-type Work = (scim: ScimRequest) => Promise<Response>
-
-const answer = (status: number, body?: unknown, headers: Readonly<Record<string, string>> = {}): Response =>
-  new Response(body === undefined ? null : JSON.stringify(body), {
-    status,
-    headers: {
-      ...(body !== undefined && { 'content-type': 'application/scim+json' }),
-      'cache-control': 'no-store',
-      ...headers,
-    },
-  })
-
-/** RFC 7644 §3.12. */
-const errorAnswer = (
-  status: number,
-  detail: string,
-  { scimType, headers }: { scimType?: string | undefined; headers?: Readonly<Record<string, string>> } = {},
-): Response =>
-  answer(
-    status,
-    { schemas: [urns.error], status: String(status), ...(scimType !== undefined && { scimType }), detail },
-    headers,
-  )
-
-const notFound = () => scimError(404, 'There is no such resource')
 const taken = () => scimError(409, 'Another user has that userName', 'uniqueness')
-
-const largestBody = 65_536
-
-const bodyOf = async (request: Request): Promise<unknown> => {
-  const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
-  if (type !== 'application/scim+json' && type !== 'application/json')
-    throw scimError(415, 'Send application/scim+json')
-  try {
-    return JSON.parse(utf8Text(await readWhole(request, largestBody))) as unknown
-  } catch (error) {
-    if (error instanceof Refusal) throw error
-    throw scimError(400, 'The body is not JSON', 'invalidSyntax')
-  }
-}
-
-/** RFC 7644 §3.4.2.4. */
-const numberIn = (params: URLSearchParams, name: string, fallback: number, least: number): number => {
-  const text = params.get(name)
-  if (text === null) return fallback
-  if (!/^-?\d{1,9}$/.test(text)) throw scimError(400, `${name} must be a number`, 'invalidValue')
-  return Math.max(Number(text), least)
-}
 
 const matching = async (
   users: ScimUsers,
@@ -123,13 +76,13 @@ const matching = async (
   return found
 }
 
-const list: Work = async ({ request, users, base }) => {
+const list: Work = ({ request, users, base }) => {
   const params = new URL(request.url).searchParams
-  const start = numberIn(params, 'startIndex', 1, 1)
-  const count = Math.min(numberIn(params, 'count', mostResults, 0), mostResults)
-  const found = await matching(users, params.get('filter'))
-  const shown = found.slice(start - 1, start - 1 + count).map((user) => userResource(user, base))
-  return answer(200, listResponse(shown, start, found.length))
+  return listAnswer(
+    params,
+    () => matching(users, params.get('filter')),
+    (user) => userResource(user, base),
+  )
 }
 
 const readOne = async ({ users, id }: ScimRequest): Promise<FoundUser> => {
@@ -140,17 +93,7 @@ const readOne = async ({ users, id }: ScimRequest): Promise<FoundUser> => {
 
 const one: Work = async (scim) => answer(200, userResource(await readOne(scim), scim.base))
 
-/** Each lost compare-and-set means that another request changed the user. */
-const maxAttempts = 10
-
-interface UserWork {
-  readonly create: Work
-  readonly put: Work
-  readonly patch: Work
-  readonly remove: Work
-}
-
-const createUserWork = ({ endPeople, record }: Pick<ScimDeps, 'endPeople' | 'record'>): UserWork => {
+const createUserWork = ({ endPeople, record }: Pick<ScimDeps, 'endPeople' | 'record'>): ResourceWork => {
   const note = (provider: string, action: string, { userName }: ScimUser, grants = 0): void =>
     record({ event: 'scim.request', provider, action, user_name: userName, grants, by: `scim:${provider}` })
   const end = (provider: string, users: readonly ScimUser[]): Promise<number> =>
@@ -164,7 +107,7 @@ const createUserWork = ({ endPeople, record }: Pick<ScimDeps, 'endPeople' | 'rec
     )
 
   const changeTo = async (scim: ScimRequest, change: (user: ScimUser) => ScimUser): Promise<Response> => {
-    const { users, provider, base } = scim
+    const { users, groups, provider, base } = scim
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const found = await readOne(scim)
       const before = found.value.user
@@ -172,20 +115,25 @@ const createUserWork = ({ endPeople, record }: Pick<ScimDeps, 'endPeople' | 'rec
       const replaced = await users.replace(found, after)
       if (replaced === 'taken') throw taken()
       if (replaced === 'raced') continue
+      // Somebody else may be this user by now.
+      await groups.changed()
       // Each time, whatever it was before: a provider repeats what it is not sure of.
       const grants = after.active ? 0 : await end(provider, [before, after])
       const action = after.active === before.active ? 'changed' : after.active ? 'reactivated' : 'deactivated'
       note(provider, action, after, grants)
       return answer(200, userResource(replaced, base))
     }
-    throw scimError(409, 'The user is changed by other requests at the moment')
+    throw busy()
   }
 
   return {
-    async create({ request, users, provider, base }) {
+    list,
+    one,
+    async create({ request, users, groups, provider, base }) {
       const user = readUser(await bodyOf(request))
       const created = await users.create(user)
       if (!created) throw taken()
+      await groups.changed()
       note(provider, 'created', user, user.active ? 0 : await end(provider, [user]))
       const resource = userResource(created, base)
       return answer(201, resource, { location: resource.meta.location })
@@ -201,26 +149,27 @@ const createUserWork = ({ endPeople, record }: Pick<ScimDeps, 'endPeople' | 'rec
     async remove(scim) {
       const found = await readOne(scim)
       await scim.users.remove(found)
+      await scim.groups.forgetUser(found.id)
       note(scim.provider, 'deleted', found.value.user, await end(scim.provider, [found.value.user]))
       return answer(204)
     },
   }
 }
 
-/** One resource, or all of the one that there are. */
+/** One of these resources, or all of them. */
 const discovery =
-  (resource: (base: string) => { readonly id: string }): Work =>
+  (resources: (base: string) => readonly { readonly id: string }[]): Work =>
   ({ id, base }) => {
-    const only = resource(base)
-    if (id !== '' && id !== only.id) return Promise.reject(notFound())
-    return Promise.resolve(answer(200, id === '' ? listResponse([only]) : only))
+    const all = resources(base)
+    const found = id === '' ? listResponse(all) : all.find((resource) => resource.id === id)
+    return found ? Promise.resolve(answer(200, found)) : Promise.reject(notFound())
   }
 
 const pathShape = /^\/admin\/scim\/([a-z0-9_-]+)\/v2\/[A-Za-z]+(?:\/([^/]+))?$/
 
 /** The request, once its token is known to be the provider's. */
 const createAdmission = ({ runtime, config, issuer, limit }: ScimDeps) => {
-  const usersOf = new Map<string, ScimUsers>()
+  const partsOf = new Map<string, { readonly users: ScimUsers; readonly groups: ScimGroups }>()
   return async (request: Request, { ip }: RequestContext): Promise<ScimRequest> => {
     const [, provider = '', id = ''] = pathShape.exec(new URL(request.url).pathname) ?? []
     const settings = Object.hasOwn(config.oauth_providers, provider)
@@ -233,19 +182,20 @@ const createAdmission = ({ runtime, config, issuer, limit }: ScimDeps) => {
       await limit('sign-in', { ip, and: 'scim' })
       throw scimError(401, 'The bearer token is missing or wrong')
     }
-    const users = usersOf.get(provider) ?? createScimUsers(runtime, provider)
-    usersOf.set(provider, users)
-    return { request, provider, users, id, base: `${issuer}/admin/scim/${provider}/v2` }
+    const parts = partsOf.get(provider) ?? {
+      users: createScimUsers(runtime, provider),
+      groups: createScimGroups(runtime, provider),
+    }
+    partsOf.set(provider, parts)
+    return { request, provider, ...parts, id, base: `${issuer}/admin/scim/${provider}/v2` }
   }
 }
 
+type ResourceHandlers = { readonly [Name in keyof ResourceWork]: Handler }
+
 export interface Scim {
-  readonly list: Handler
-  readonly create: Handler
-  readonly one: Handler
-  readonly put: Handler
-  readonly patch: Handler
-  readonly remove: Handler
+  readonly users: ResourceHandlers
+  readonly groups: ResourceHandlers
   readonly serviceProviderConfig: Handler
   readonly resourceTypes: Handler
   readonly schemas: Handler
@@ -255,7 +205,6 @@ export interface Scim {
 export const createScim = (deps: ScimDeps): Scim => {
   const { runtime } = deps
   const admit = createAdmission(deps)
-  const { create, put, patch, remove } = createUserWork(deps)
   const handler =
     (work: Work): Handler =>
     async (request, context) => {
@@ -270,16 +219,27 @@ export const createScim = (deps: ScimDeps): Scim => {
         return errorAnswer(error.status, error.message, { scimType: error.scimType, headers })
       }
     }
-  return {
-    list: handler(list),
+  const handlers = ({
+    list: listed,
+    one: shown,
+    create,
+    put,
+    patch,
+    remove,
+  }: ResourceWork): ResourceHandlers => ({
+    list: handler(listed),
+    one: handler(shown),
     create: handler(create),
-    one: handler(one),
     put: handler(put),
     patch: handler(patch),
     remove: handler(remove),
+  })
+  return {
+    users: handlers(createUserWork(deps)),
+    groups: handlers(createGroupWork(deps)),
     serviceProviderConfig: handler(({ base }) => Promise.resolve(answer(200, serviceProviderConfig(base)))),
-    resourceTypes: handler(discovery(userResourceType)),
-    schemas: handler(discovery(userSchema)),
+    resourceTypes: handler(discovery((base) => [userResourceType(base), groupResourceType(base)])),
+    schemas: handler(discovery((base) => [userSchema(base), groupSchema(base)])),
   }
 }
 
@@ -293,16 +253,26 @@ const route = (paths: readonly string[], description: string, methods: Route['me
 
 export const scimRoutes = (scim: Scim): readonly Route[] => [
   route(['Users'], 'list users (?filter=, ?startIndex=, ?count=), create a user', {
-    GET: scim.list,
-    POST: scim.create,
+    GET: scim.users.list,
+    POST: scim.users.create,
   }),
   route(['Users/:id'], 'show, change, deactivate or delete a user', {
-    GET: scim.one,
-    PUT: scim.put,
-    PATCH: scim.patch,
-    DELETE: scim.remove,
+    GET: scim.users.one,
+    PUT: scim.users.put,
+    PATCH: scim.users.patch,
+    DELETE: scim.users.remove,
+  }),
+  route(['Groups'], 'list groups (?filter=, ?excludedAttributes=members), create a group', {
+    GET: scim.groups.list,
+    POST: scim.groups.create,
+  }),
+  route(['Groups/:id'], 'show, rename or delete a group, change its members', {
+    GET: scim.groups.one,
+    PUT: scim.groups.put,
+    PATCH: scim.groups.patch,
+    DELETE: scim.groups.remove,
   }),
   route(['ServiceProviderConfig'], 'what is supported', { GET: scim.serviceProviderConfig }),
   route(['ResourceTypes', 'ResourceTypes/:id'], 'the kinds of resources', { GET: scim.resourceTypes }),
-  route(['Schemas', 'Schemas/:id'], 'the attributes of a user', { GET: scim.schemas }),
+  route(['Schemas', 'Schemas/:id'], 'the attributes of users and groups', { GET: scim.schemas }),
 ]

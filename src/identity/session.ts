@@ -6,7 +6,7 @@ import { type FormFields, foreignSender, readForm, trimWhitespace } from '../kit
 import { type KeyRing, sealedRefusal } from '../kit/keyring.ts'
 import { createOpenedValues, createRecords, isNamed, keyMismatchOfRecord, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { BrowserSession, MayStillSignIn, Sessions } from '../ports/modules.ts'
+import type { BrowserSession, MayStillSignIn, ProvisionPerson, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
@@ -184,6 +184,8 @@ export interface BrowserSessions extends Sessions {
 export interface SessionsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
   readonly mayStillSignIn: MayStillSignIn
+  /** Absent where no provider pushes groups. */
+  readonly provision?: ProvisionPerson | undefined
   /** The public origin. */
   readonly issuer: string
   /** A session unused for this long is over. */
@@ -226,6 +228,7 @@ const endSessionsOf =
 export const createSessions = ({
   runtime,
   mayStillSignIn,
+  provision,
   issuer,
   idleMs,
   absoluteMs,
@@ -255,7 +258,7 @@ export const createSessions = ({
     if (!record) return undefined
     if (!known) opened.set(id, entry.mark, record)
     const now = runtime.now()
-    const person = mayStillSignIn(record.person)
+    const person = mayStillSignIn(provision ? await provision(record.person) : record.person)
     // Shorter lifetimes in a new configuration hold for old sessions too, and so does who is in it.
     if (!person || now >= record.seenAt + idleMs || now >= record.signedInAt + absoluteMs) return undefined
     if (now >= record.seenAt + slideEveryMs) {

@@ -124,7 +124,8 @@ export type CompleteSignIn = (signedIn: SignedInPerson) => Promise<Response>
 export const createCompleteSignIn =
   ({ sessions, blocks, record }: CompleteSignInDeps): CompleteSignIn =>
   async ({ person, target, request, context, cookies = [] }) => {
-    if (await blocks.covers(person)) throw new Refusal('person.blocked', personKey(person))
+    const out = await blocks.covers(person)
+    if (out) throw new Refusal(`person.${out}`, personKey(person))
     const session = await sessions.start(person, request)
     record({
       event: 'sign-in',

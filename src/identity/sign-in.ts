@@ -4,7 +4,15 @@ import { isAskedAhead, readForm, seeOther } from '../kit/http.ts'
 import { logText } from '../kit/log.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Audit, Blocks, DescribeFlow, Handler, Limit, SaveProviderTokens } from '../ports/modules.ts'
+import type {
+  Audit,
+  Blocks,
+  DescribeFlow,
+  Handler,
+  Limit,
+  ProvisionPerson,
+  SaveProviderTokens,
+} from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type LocalPeople, type LoginLinks, owner } from './local-users.ts'
@@ -42,6 +50,7 @@ export interface SignInDeps {
   readonly describeFlow: DescribeFlow
   readonly keepTokens: SaveProviderTokens
   readonly signedIn: SignedIn
+  readonly provision?: ProvisionPerson | undefined
   readonly limit: Limit
   readonly record: Audit
   /** Origins that are this gateway. */

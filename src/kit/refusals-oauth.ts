@@ -137,6 +137,12 @@ export const oauthRefusals = {
     1403,
     'Your account is blocked on this gateway. Contact your administrator.',
   ),
+  'person.deactivated': row(
+    403,
+    'access_denied',
+    1403,
+    'Your account was deactivated in your company directory. Contact the administrator of the directory.',
+  ),
   'access.blocked': row(
     403,
     'access_denied',

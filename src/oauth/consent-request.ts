@@ -279,11 +279,14 @@ export const consentRequestOf = async (
 ): Promise<ConsentRequest> => {
   const { pending } = read
   const { person } = session
-  const [address, blocked] = await Promise.all([
+  const [address, out] = await Promise.all([
     addressOf(pending, find),
     blocks.covers(person, pending.clientId),
   ])
-  if (blocked) throw tellClient(pending, 'access.blocked', `${personKey(person)} with ${pending.clientId}`)
+  if (out) {
+    const code = out === 'blocked' ? 'access.blocked' : 'person.deactivated'
+    throw tellClient(pending, code, `${personKey(person)} with ${pending.clientId}`)
+  }
   if (!servesProvider(address.service, person.provider)) throw wrongProvider(pending, address, person)
   const choices = await choicesOf(address.service, {
     person,

@@ -6,7 +6,7 @@ import { encodeBase64url } from '../kit/bytes.ts'
 import { type Records, createRecords, personKey, takeAll } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { FlowGrant } from '../ports/flow-record.ts'
-import type { Audit, AuditEvent, MayStillSignIn } from '../ports/modules.ts'
+import type { Audit, AuditEvent, MayStillSignIn, ProvisionPerson } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
@@ -62,6 +62,8 @@ export interface GrantsDeps {
   readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime'>
   readonly record: Audit
   readonly mayStillSignIn: MayStillSignIn
+  /** Absent where no provider pushes groups. */
+  readonly provision?: ProvisionPerson | undefined
   readonly find: FindAddress
   /** A live grant of this person is in use. */
   readonly inUse?: (person: Person) => void
@@ -126,11 +128,12 @@ const isReplaced = ({ serviceGeneration, createdAt }: Grant, { generation, added
  * person, or names another service, the grant counts as revoked. Nothing is written, so the grant works again
  * when the person or the service comes back.
  */
-const asOfNow = async (grant: Grant, { mayStillSignIn, find }: GrantsDeps): Promise<Grant> => {
+const asOfNow = async (grant: Grant, { mayStillSignIn, provision, find }: GrantsDeps): Promise<Grant> => {
   const service = (await find(grant.resource))?.service
   if (service && isReplaced(grant, service))
     return { ...grant, state: 'revoked', revokedReason: 'service_replaced' }
-  const person = mayStillSignIn(grant.person, grant.resource)
+  const known = provision ? await provision(grant.person) : grant.person
+  const person = mayStillSignIn(known, grant.resource)
   return person ? { ...grant, person } : { ...grant, state: 'revoked', revokedReason: 'person_not_admitted' }
 }
 

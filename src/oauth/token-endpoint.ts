@@ -88,12 +88,16 @@ const check = async (
   if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
   if (isOver(grant, deps.runtime.now())) throw new Refusal('code.expired', 'code expired')
   // Here and not at the refresh: whoever blocks ends what is live then, and a code comes to life only here.
-  const [blocked] = await Promise.all([
+  const [out] = await Promise.all([
     deps.blocks.covers(grant.person, client.id),
     sameResource(form, grant, deps.find),
     confirmPerson(deps, grant),
   ])
-  if (blocked) throw new Refusal('code.blocked', `${subjectOf(grant)} with ${client.id}`)
+  if (out)
+    throw new Refusal(
+      out === 'blocked' ? 'code.blocked' : 'person.removed',
+      `${subjectOf(grant)} with ${client.id}`,
+    )
 }
 
 const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {

@@ -221,6 +221,14 @@ export const problems = {
     ],
     { onward: { label: 'Use another account', href: '/login?switch=1' } },
   ),
+  'person.deactivated': admin(
+    'Account deactivated',
+    [
+      'Contact the administrator of your company directory.',
+      'Administrator: activate the user at the identity provider. It tells this gateway over SCIM; `postern blocks` does not list the user.',
+    ],
+    { onward: { label: 'Use another account', href: '/login?switch=1' } },
+  ),
   'access.blocked': admin('Access blocked', [
     'Contact your administrator.',
     'Administrator: `postern blocks ls` lists blocks, `postern blocks rm` lifts one.',

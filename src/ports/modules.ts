@@ -58,8 +58,11 @@ export interface Blocks {
   add(block: Block): Promise<void>
   /** False when nobody had blocked them. */
   remove(party: BlockedParty): Promise<boolean>
-  /** Whether this person, or this client of theirs, is blocked. */
-  covers(person: Person, clientId?: string): Promise<boolean>
+  /**
+   * Whether this person, or this client of theirs, is kept out: `blocked` by an administrator, or `deactivated` at
+   * their provider.
+   */
+  covers(person: Person, clientId?: string): Promise<'blocked' | 'deactivated' | undefined>
 }
 
 /** Who ended something and why, for the audit trail. */
@@ -287,6 +290,9 @@ export type ConfirmedPerson =
  * for too long.
  */
 export type ConfirmPerson = (person: Person) => Promise<ConfirmedPerson>
+
+/** The person with the groups that the provider has pushed by now. */
+export type ProvisionPerson = (person: Person) => Promise<Person>
 
 /**
  * Who reads the response: a person, an OAuth client, an MCP client, any program, or (`both`) a program unless

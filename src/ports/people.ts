@@ -20,6 +20,11 @@ export interface Person {
   /** The organization that the account belongs to, where the provider has several. */
   readonly tenant?: string
   readonly groups: readonly string[]
+  /**
+   * What of it the provider pushed (SCIM) and did not tell at the sign-in: those of the groups, and `groupsUnknown`
+   * where it is `unclear` which user this is.
+   */
+  readonly provisioned?: { readonly groups: readonly string[]; readonly unclear?: true }
   /** The provider has groups of this person and did not say which. */
   readonly groupsUnknown?: true
 }

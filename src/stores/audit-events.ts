@@ -69,7 +69,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'grant.revoked': done('resource', 'reason'),
   'access.ended': done('grants', 'reason', 'by'),
   'backchannel.logout': done('provider', 'grants'),
-  'scim.request': done('provider', 'action', 'user_name', 'grants', 'by'),
+  'scim.request': done('provider', 'action', 'user_name', 'grants', 'group', 'added', 'removed', 'by'),
   'person.changed': done('provider', 'groups_added', 'groups_removed'),
   'person.removed': done('provider', 'reason'),
   'access.blocked': done('blocked_user', 'blocked_client', 'blocked_domain', 'by'),

@@ -21,6 +21,7 @@ const signIns: ReadonlySet<unknown> = new Set([
   'provider.untrusted',
   'person.not-allowed',
   'person.blocked',
+  'person.deactivated',
   'person.wrong-provider',
   'login.link-spent',
 ])

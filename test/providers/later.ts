@@ -22,6 +22,8 @@ export const later: Readonly<Record<string, object>> = {
   'forgets-gateway': {},
   'signs-out': {},
   'is-provisioned': { scim_token: scimToken },
+  // Groups that its directory pushes count as well as those that it tells.
+  'is-grouped': { scim_token: scimToken, allowed_groups: ['staff', 'dev'] },
   'is-not-asked': { scopes: ['openid', 'email', 'profile'] },
 }
 const minutes = 60_000
@@ -53,8 +55,8 @@ export const laterTests = (scene: LaterScene): void => {
       readonly client: Client
       tokens: Tokens
     }
-    const visit = async (id: string): Promise<Visitor> => {
-      await says(id, {})
+    const visit = async (id: string, said = {}): Promise<Visitor> => {
+      await says(id, said)
       browser = createBrowser(scene.house().fetch, scene.house().origin)
       const client = await register(scene.house())
       const asking = authorizeUrl(scene.house(), client, { resource: `${scene.house().origin}/ruled/mcp` })
@@ -265,17 +267,34 @@ export const laterTests = (scene: LaterScene): void => {
     })
 
     let provisioned: Visitor | undefined
+    let grouped: Visitor | undefined
+    const isKeptOut = async (id: string, code: string): Promise<boolean> => {
+      const other = createBrowser(scene.house().fetch, scene.house().origin)
+      const page = await other.go(await straightBack(await leave(other, id)), {
+        headers: { accept: 'application/json' },
+      })
+      return page.status === 403 && page.body.includes(code)
+    }
     scimTests(scene.house, {
+      groups: {
+        async signIn(told) {
+          grouped = await visit('is-grouped', { claims: { groups: told } })
+        },
+        async calls() {
+          if (!grouped) throw new Error('nobody signed in')
+          advance(500)
+          return called(grouped)
+        },
+        async refresh() {
+          if (!grouped) throw new Error('nobody signed in')
+          return refreshed(grouped)
+        },
+        isKeptOut: () => isKeptOut('is-grouped', 'person.not-allowed'),
+      },
       async signIn() {
         provisioned = await visit('is-provisioned')
       },
-      async isKeptOut() {
-        const other = createBrowser(scene.house().fetch, scene.house().origin)
-        const page = await other.go(await straightBack(await leave(other, 'is-provisioned')), {
-          headers: { accept: 'application/json' },
-        })
-        return page.status === 403 && page.body.includes('person.blocked')
-      },
+      isKeptOut: () => isKeptOut('is-provisioned', 'person.deactivated'),
       async standing() {
         if (!provisioned) throw new Error('nobody signed in')
         return [await called(provisioned), await refreshed(provisioned), await home()]

@@ -18,6 +18,16 @@ interface Provisioned {
   advance(ms: number): void
   /** Tokens that were revoked at the provider. */
   revoked(): Promise<readonly string[]>
+  /** A person at the provider `is-grouped`, of whom the service `ruled` wants the group `staff`. */
+  readonly groups: {
+    /** The provider tells these groups at the sign-in. */
+    signIn(told: readonly string[]): Promise<void>
+    /** `allowed`, `denied` by a rule, or the status. */
+    calls(): Promise<unknown>
+    refresh(): Promise<unknown>
+    /** Whether the lists refuse the sign-in. */
+    isKeptOut(): Promise<boolean>
+  }
 }
 
 interface ScimAnswer {
@@ -65,13 +75,13 @@ export const scimTests = (house: () => TestGateway, person: Provisioned): void =
       for (const path of ['Schemas', 'ResourceTypes']) {
         const { body } = await ask('GET', path)
         const list = new SCIMMY.Messages.ListResponse(body as never)
-        expect(list.totalResults).toBe(1)
-        expect((await ask('GET', `${path}/${(list.Resources as { id: string }[])[0]?.id}`)).body).toEqual(
-          list.Resources[0],
-        )
+        const resources = list.Resources as readonly { id: string }[]
+        expect(resources.map(({ id }) => id.split(':').at(-1))).toEqual(['User', 'Group'])
+        for (const resource of resources)
+          expect((await ask('GET', `${path}/${resource.id}`)).body).toEqual(resource)
         expect((await ask('GET', `${path}/other`)).status).toBe(404)
       }
-      expect((await ask('GET', 'Groups')).status).toBe(404)
+      expect((await ask('GET', 'Bulk')).status).toBe(404)
     })
 
     test('creates, finds, lists, replaces and deletes users', async () => {
@@ -157,7 +167,156 @@ export const scimTests = (house: () => TestGateway, person: Provisioned): void =
       expect(await person.standing()).toEqual(within)
     })
 
+    const asGrouped = async (
+      method: string,
+      path: string,
+      body?: object,
+    ): Promise<{ readonly status: number; readonly body: ScimAnswer['body']; readonly id: string }> => {
+      const { status, body: said } = await ask(method, path, body, scimToken, 'is-grouped')
+      return { status, body: said, id: String(said['id']) }
+    }
+    const newGroup = (displayName: string, ...members: readonly string[]) => ({
+      schemas: [urns.group],
+      displayName,
+      members: members.map((value) => ({ value })),
+    })
+
+    test('gives access by groups that are pushed, and takes it away with them at once', async () => {
+      const { groups } = person
+      const user = await asGrouped('POST', 'Users', newUser('is-grouped@corp.test'))
+      const other = await asGrouped('POST', 'Users', newUser('other@corp.test'))
+      const made = await asGrouped('POST', 'Groups', newGroup('staff', user.id))
+      await groups.signIn(['dev'])
+      expect([made.status, await groups.calls()]).toEqual([201, 'allowed'])
+      await asGrouped('PUT', `Groups/${made.id}`, newGroup('staff', other.id))
+      expect(await groups.calls()).toBe('denied')
+      expect(() => new SCIMMY.Schemas.Group(made.body, 'out')).not.toThrow()
+      const member = [{ value: user.id, display: 'is-grouped@corp.test' }]
+      const changes: readonly (readonly [object, unknown])[] = [
+        // As Okta and Microsoft Entra send them.
+        [{ op: 'add', path: 'members', value: member }, 'allowed'],
+        [{ op: 'remove', path: `members[value eq "${user.id}"]` }, 'denied'],
+        [{ op: 'Add', path: 'members', value: member }, 'allowed'],
+        [{ op: 'Remove', path: 'members', value: [{ value: user.id }] }, 'denied'],
+        [{ op: 'Add', value: { members: member } }, 'allowed'],
+        [{ op: 'replace', path: 'displayName', value: 'former staff' }, 'denied'],
+        [{ op: 'Replace', value: { id: made.id, displayName: 'staff' } }, 'allowed'],
+        [{ op: 'remove', path: 'members' }, 'denied'],
+        [{ op: 'replace', path: 'members', value: [...member, { value: other.id }] }, 'allowed'],
+      ]
+      for (const [operation, called] of changes) {
+        expect((await asGrouped('PATCH', `Groups/${made.id}`, patch(operation))).status).toBe(200)
+        expect([operation, await groups.calls()]).toEqual([operation, called])
+      }
+      // What was issued meanwhile does not outlast the group.
+      expect([await groups.refresh(), await groups.calls()]).toEqual([200, 'allowed'])
+      expect((await asGrouped('PUT', `Groups/${made.id}`, newGroup('staff', other.id))).status).toBe(200)
+      expect([await groups.calls(), await groups.refresh(), await groups.calls()]).toEqual([
+        'denied',
+        200,
+        'denied',
+      ])
+      await asGrouped('PUT', `Groups/${made.id}`, newGroup('staff', user.id))
+      // The lists of who may sign in count it too.
+      await groups.signIn([])
+      expect(await groups.calls()).toBe('allowed')
+      expect((await asGrouped('DELETE', `Groups/${made.id}`)).status).toBe(204)
+      expect([await groups.calls(), await groups.isKeptOut()]).toEqual([401, true])
+      expect(house().log.findLast(({ event }) => event === 'scim.request')?.fields).toMatchObject({
+        provider: 'is-grouped',
+        action: 'group_deleted',
+        group: 'staff',
+      })
+    })
+
+    test('never gives the groups of a user to somebody who only is called like them', async () => {
+      const { groups } = person
+      const [same] = (await asGrouped('GET', named('is-grouped@corp.test'))).body['Resources'] as readonly {
+        id: string
+      }[]
+      const made = await asGrouped('POST', 'Groups', newGroup('staff', same?.id ?? ''))
+      await groups.signIn(['dev'])
+      expect(await groups.calls()).toBe('allowed')
+      const rename = (user: object) => asGrouped('PUT', `Users/${same?.id}`, user)
+      await rename(newUser('somebody@corp.test', { displayName: 'is-grouped', externalId: 'IS-GROUPED' }))
+      expect(await groups.calls()).toBe('denied')
+      await rename(newUser('somebody@corp.test', { externalId: 'is-grouped' }))
+      expect(await groups.calls()).toBe('allowed')
+      // Two users have the address: which of them it is, nobody knows.
+      const address = { emails: [{ value: 'is-grouped@corp.test' }] }
+      await rename(newUser('somebody@corp.test', address))
+      expect(await groups.calls()).toBe('allowed')
+      const twin = await asGrouped('POST', 'Users', newUser('twin@corp.test', address))
+      expect(await groups.calls()).toBe('denied')
+      await asGrouped('PUT', `Users/${twin.id}`, newUser('twin@corp.test'))
+      expect(await groups.calls()).toBe('allowed')
+      // With the user goes the membership: who comes after them starts without groups.
+      await asGrouped('DELETE', `Users/${same?.id}`)
+      expect(await groups.calls()).toBe(401)
+      await asGrouped('POST', 'Users', newUser('is-grouped@corp.test'))
+      expect((await asGrouped('GET', `Groups/${made.id}`)).body['members']).toEqual([])
+      expect((await asGrouped('DELETE', `Groups/${made.id}`)).status).toBe(204)
+    })
+
+    test('finds, lists and names groups', async () => {
+      const user = await asGrouped('POST', 'Users', newUser('member@corp.test'))
+      const made = await asGrouped('POST', 'Groups', { ...newGroup('Sales', user.id), externalId: 'g-1' })
+      for (const filter of ['displayName eq "sales"', 'externalId eq "g-1"', `id eq "${made.id}"`]) {
+        const found = await asGrouped('GET', `Groups?filter=${encodeURIComponent(filter)}`)
+        expect([found.body['totalResults'], (found.body['Resources'] as unknown[])[0]]).toEqual([
+          1,
+          made.body,
+        ])
+      }
+      const { meta, members, ...short } = made.body
+      expect(members).toEqual([
+        { value: user.id, type: 'User', $ref: expect.stringContaining(user.id) as string },
+      ])
+      expect((await asGrouped('GET', `Groups/${made.id}?excludedAttributes=members`)).body).toEqual({
+        ...short,
+        meta,
+      })
+      const unknown = await asGrouped(
+        'PATCH',
+        `Groups/${made.id}`,
+        patch({ op: 'add', path: 'members', value: [{ value: 'nobody' }] }),
+      )
+      expect(unknown.body).toMatchObject({ status: '400', scimType: 'invalidValue' })
+      expect((await asGrouped('POST', 'Groups', newGroup('sales'))).body).toMatchObject({
+        status: '409',
+        scimType: 'uniqueness',
+      })
+      const second = await asGrouped('POST', 'Groups', newGroup('Marketing'))
+      expect((await asGrouped('PUT', `Groups/${second.id}`, newGroup('SALES'))).status).toBe(409)
+      expect((await asGrouped('GET', 'Groups?startIndex=2&count=1')).body).toMatchObject({
+        totalResults: 2,
+        itemsPerPage: 1,
+      })
+      for (const { id } of [made, second])
+        expect((await asGrouped('DELETE', `Groups/${id}`)).status).toBe(204)
+      expect((await asGrouped('GET', `Groups/${made.id}`)).status).toBe(404)
+      expect((await asGrouped('DELETE', `Groups/${made.id}`)).status).toBe(404)
+    })
+
     test.each<[string, string, string, object | string | undefined, number]>([
+      ['a group without a name', 'POST', 'Groups', { members: [] }, 400],
+      ['a member that is none', 'POST', 'Groups', { displayName: 'x', members: [{ value: '../x' }] }, 400],
+      ['a filter of groups that is none', 'GET', 'Groups?filter=members', undefined, 400],
+      [
+        'a filter with a broken text',
+        'GET',
+        `Groups?filter=${encodeURIComponent('displayName eq "\\x"')}`,
+        undefined,
+        400,
+      ],
+      [
+        'a user filter with a broken text',
+        'GET',
+        `Users?filter=${encodeURIComponent('userName eq "\\x"')}`,
+        undefined,
+        400,
+      ],
+      ['a group that is too large', 'POST', 'Groups', 'x'.repeat(1_100_000), 413],
       ['a body that is no JSON', 'POST', 'Users', '{', 400],
       ['no userName', 'POST', 'Users', {}, 400],
       ['a filter that is none', 'GET', 'Users?filter=userName', undefined, 400],

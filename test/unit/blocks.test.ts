@@ -52,7 +52,7 @@ test('a domain is the host of the document or one above it, for everybody or for
     'https://a.b.evil.example:8443/c',
     'https://EVIL.example/c',
   ])
-    expect([id, await covered(id)]).toEqual([id, true])
+    expect([id, await covered(id)]).toEqual([id, 'blocked'])
   for (const id of [
     'https://notevil.example/c.json',
     'https://evil.example.org/c.json',
@@ -61,13 +61,13 @@ test('a domain is the host of the document or one above it, for everybody or for
     'evil.example',
     'client_evil.example',
   ])
-    expect([id, await covered(id)]).toEqual([id, false])
+    expect([id, await covered(id)]).toEqual([id, undefined])
   const bob = { ...ana, subject: 'bob', email: 'bob@example.com' }
   expect([
     await covered('https://apps.example/c', ana),
     await covered('https://apps.example/c', bob),
     await blocks.covers(ana),
-  ]).toEqual([true, false, false])
+  ]).toEqual(['blocked', undefined, undefined])
 })
 
 test('the last administrator is seen under the key, the address, and both', () => {
@@ -105,7 +105,7 @@ test('neither is lost with the secret that sealed it: whoever reads it seals it 
   const closures = createClosures(after.runtime)
   await closures.refresh()
   expect([await createBlocks(after.runtime).covers(ana), [...closures.closed.services]]).toEqual([
-    true,
+    'blocked',
     ['echo'],
   ])
 })

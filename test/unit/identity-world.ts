@@ -102,7 +102,7 @@ export const createWorld = async ({
   const signIn = createSignIn({
     runtime,
     sessions,
-    blocks: { covers: () => Promise.resolve(false) },
+    blocks: { covers: () => Promise.resolve(undefined) },
     links,
     people: createLocalPeople({ runtime, users: config.local_users }),
     providers: new Map(providers.map((provider) => [provider.id, provider])),

@@ -204,7 +204,7 @@ export const createWorld = async ({
   const grants = createGrants({ runtime, config, record, mayStillSignIn: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
   const pendingRequests = createPendingRequests({ runtime })
-  const blocks = { covers: () => Promise.resolve(blocked()) }
+  const blocks = { covers: () => Promise.resolve(blocked() ? ('blocked' as const) : undefined) }
   const upstream = {
     ahead: () => Promise.resolve(undefined),
     standing: () => Promise.resolve(undefined),
