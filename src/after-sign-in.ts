@@ -2,7 +2,7 @@
 // them later. Built here of parts of several modules, as in gateway.ts.
 import type { Config } from './config/schema.ts'
 import type { Connections } from './connections/connections.ts'
-import { createBackChannelLogout } from './identity/back-channel-logout.ts'
+import { type EndPerson, createBackChannelLogout } from './identity/back-channel-logout.ts'
 import { type ProfileRefresh, createProfileRefresh } from './identity/profile-refresh.ts'
 import type { SignedIn } from './identity/provider-callback.ts'
 import type { IdentityProvider } from './identity/providers/provider.ts'
@@ -17,7 +17,6 @@ import type { FlowGrant } from './ports/flow-record.ts'
 import type {
   Audit,
   ConfirmPerson,
-  EndedBy,
   GrantAdmin,
   Handler,
   Limit,
@@ -37,7 +36,7 @@ interface AfterSignInDeps {
   readonly mayStillSignIn: MayStillSignIn
   readonly provision: ProvisionPerson | undefined
   readonly issuer: string
-  readonly sessions: Pick<BrowserSessions, 'endOfPerson' | 'endOf'>
+  readonly sessions: Pick<BrowserSessions, 'endOf'>
   readonly connections: Pick<Connections, 'renewTokens' | 'disconnectAll'>
   readonly limit: Limit
   readonly record: Audit
@@ -61,12 +60,21 @@ interface GrantsInUse {
   readonly profiles?: ProfileRefresh
 }
 
-/** Ends the grants and the browser sessions of a person, at once, and answers how many grants there were. */
+/**
+ * Ends the grants and the browser sessions of a person, at once, and answers how many grants there were. Of one session
+ * at the provider: what came of it, and what nobody knows not to have come of it.
+ */
 const createEndPerson =
-  ({ sessions }: Pick<AfterSignInDeps, 'sessions'>, access: AppAccess) =>
-  async (key: string, why: EndedBy): Promise<number> => {
-    await sessions.endOfPerson(key)
-    return access.end(await access.ofPerson(key), why)
+  ({ sessions }: Pick<AfterSignInDeps, 'sessions'>, access: AppAccess): EndPerson =>
+  async (key, why, session) => {
+    const isMeant = ({ providerSession = session }: { readonly providerSession?: string }): boolean =>
+      session === undefined || providerSession === session
+    await sessions.endOf((person, began) => personKey(person) === key && isMeant(began))
+    let count = 0
+    // So many at once: the list of one person is read in parts.
+    for (let ended = 1; ended > 0; count += ended)
+      ended = await access.end((await access.ofPerson(key)).filter(isMeant), why)
+    return count
   }
 
 const createGrantsInUse = (deps: AfterSignInDeps): GrantsInUse => {
@@ -135,7 +143,7 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
     grantAdmin: createGrantAdmin(access),
     async signedIn(person, session) {
       await Promise.all([profiles?.signedIn(person), people.note(person)])
-      if (session !== undefined) await remember(person, session)
+      return session === undefined ? undefined : remember(person, session)
     },
     ...(profiles && { confirm: profiles.confirm }),
     backChannelLogout: logout,

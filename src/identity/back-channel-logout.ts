@@ -1,5 +1,5 @@
-// OpenID Connect Back-Channel Logout 1.0: a provider says, from server to server, that a person signed out there. All
-// access of the person ends here.
+// OpenID Connect Back-Channel Logout 1.0: a provider says, from server to server, that a person signed out there. What
+// came of the session ends here or, where none is named, all access of the person.
 import { readForm } from '../kit/http.ts'
 import { createRecords, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -7,11 +7,18 @@ import type { Audit, Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { IdentityProvider } from './providers/provider.ts'
 
+/** `session`: `BrowserSession.providerSession`. */
+export type EndPerson = (
+  key: string,
+  why: { readonly reason: string; readonly by: string },
+  session?: string,
+) => Promise<number>
+
 export interface BackChannelLogoutDeps {
   readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'digest'>
   readonly providers: ReadonlyMap<string, IdentityProvider>
-  /** Ends everything of a person and answers how many grants there were. */
-  readonly endPerson: (key: string, why: { readonly reason: string; readonly by: string }) => Promise<number>
+  /** Ends everything of a person, or of a session of theirs, and answers how many grants there were. */
+  readonly endPerson: EndPerson
   readonly limit: Limit
   readonly record: Audit
 }
@@ -19,8 +26,14 @@ export interface BackChannelLogoutDeps {
 export interface BackChannelLogout {
   /** POST /oauth/backchannel-logout/:provider */
   readonly logout: Handler
-  /** Keeps whose a session at a provider is: a logout token may name the session alone. */
-  remember(person: { readonly provider: string; readonly subject: string }, session: string): Promise<void>
+  /**
+   * Keeps whose a session at a provider is: a logout token may name the session alone. Answers the digest of the
+   * session by which its end is asked for.
+   */
+  remember(
+    person: { readonly provider: string; readonly subject: string },
+    session: string,
+  ): Promise<string | undefined>
 }
 
 /** Sealed, under `provider-session:{digest of provider and session}`. */
@@ -129,8 +142,16 @@ export const createBackChannelLogout = (deps: BackChannelLogoutDeps): BackChanne
     await spend(id, token, async () => {
       const subject = await subjectOf(id, token)
       const person = subject === undefined ? undefined : personKey({ provider: id, subject })
-      const grants = person === undefined ? 0 : await endPerson(person, { reason: 'provider_logout', by: id })
-      record({ event: 'backchannel.logout', provider: id, grants, ...(person !== undefined && { person }) })
+      const session = token.session === undefined ? undefined : sessionId(id, token.session)
+      const why = { reason: 'provider_logout', by: id }
+      const grants = person === undefined ? 0 : await endPerson(person, why, session)
+      record({
+        event: 'backchannel.logout',
+        provider: id,
+        one_session: session !== undefined,
+        grants,
+        ...(person !== undefined && { person }),
+      })
     })
   }
 
@@ -151,8 +172,10 @@ export const createBackChannelLogout = (deps: BackChannelLogoutDeps): BackChanne
       }
     },
     async remember({ provider, subject }, session) {
-      if (textOf(session) !== undefined)
-        await sessions.put(sessionId(provider, session), { subject }, { ttlMs: keepMs })
+      if (textOf(session) === undefined) return undefined
+      const key = sessionId(provider, session)
+      await sessions.put(key, { subject }, { ttlMs: keepMs })
+      return key
     },
   }
 }

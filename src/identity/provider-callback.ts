@@ -80,8 +80,8 @@ export const createRoundTrips = (
   take: async (state) => (await runtime.store.take(keyOf(runtime, state))) !== undefined,
 })
 
-/** A provider has just described the person. `session`: of the person there (`sid`). */
-export type SignedIn = (person: Person, session: string | undefined) => Promise<void>
+/** A provider has just described the person, in that session of theirs (`sid`). Answers `BrowserSession.providerSession`. */
+export type SignedIn = (person: Person, session: string | undefined) => Promise<string | undefined>
 
 export interface ProviderSignInDeps {
   readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log' | 'digest'>
@@ -170,11 +170,10 @@ const admit = async (
     const refusal = await withReturn(deps, notAllowed(person, denied, target), target.flow, request)
     throw aboutRequest(refusal, { provider: id, flow: target.flow, person: personKey(person) })
   }
-  if (tokens) {
-    await deps.keepTokens({ ...tokens, person })
-    await deps.signedIn(person, session)
-  }
-  return deps.completeSignIn({ person, ...way })
+  if (!tokens) return deps.completeSignIn({ person, ...way })
+  await deps.keepTokens({ ...tokens, person })
+  const providerSession = await deps.signedIn(person, session)
+  return deps.completeSignIn({ person, providerSession, ...way })
 }
 
 const createBegin =

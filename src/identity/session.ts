@@ -165,6 +165,7 @@ interface SessionRecord {
   readonly seenAt: number
   /** What forms of this session must carry. */
   readonly csrf: string
+  readonly providerSession?: string
 }
 
 export interface BrowserSessions extends Sessions {
@@ -172,13 +173,15 @@ export interface BrowserSessions extends Sessions {
    * Begins a session and answers the `Set-Cookie` value. The id is always new and the request's former
    * session ends (session fixation).
    */
-  start(person: Person, request: Request): Promise<string>
+  start(person: Person, request: Request, providerSession?: string): Promise<string>
   /** Ends the request's session, if any, and answers the `Set-Cookie` value that removes the cookie. */
   end(request: Request): Promise<string>
   /** Ends all sessions of a person, by key or verified e-mail address, and answers how many there were. */
   endOfPerson(name: string): Promise<number>
-  /** Ends those of people who are meant, and answers whose they were. */
-  endOf(matches: (person: Person) => boolean): Promise<readonly Person[]>
+  /** Ends those that are meant, and answers whose they were. */
+  endOf(
+    matches: (person: Person, session: { readonly providerSession?: string }) => boolean,
+  ): Promise<readonly Person[]>
 }
 
 export interface SessionsDeps {
@@ -211,13 +214,22 @@ const openSession = async (
   return text === undefined ? undefined : (JSON.parse(text) as SessionRecord)
 }
 
+const newSession = (
+  { now, random }: SessionsDeps['runtime'],
+  person: Person,
+  providerSession: string | undefined,
+): SessionRecord => {
+  const began = { person, signedInAt: now(), seenAt: now(), csrf: encodeBase64url(random(32)) }
+  return { ...began, ...(providerSession !== undefined && { providerSession }) }
+}
+
 const endSessionsOf =
   (runtime: SessionsDeps['runtime']): BrowserSessions['endOf'] =>
   async (matches) => {
     const ended: Person[] = []
     for await (const found of createRecords<SessionRecord>(runtime, keyOf('')).pages(sessionsAtOnce))
       for (const { id, value } of found)
-        if (matches(value.person) && (await runtime.store.take(keyOf(id)))) ended.push(value.person)
+        if (matches(value.person, value) && (await runtime.store.take(keyOf(id)))) ended.push(value.person)
     return ended
   }
 
@@ -266,7 +278,8 @@ export const createSessions = ({
       // Only over the version just read: a session that ended meanwhile stays ended.
       await runtime.store.put(keyOf(id), await sealed(id, slid), { ttlMs: ttl(slid, now), only: entry.mark })
     }
-    return { id, person, signedInAt: record.signedInAt, csrf: record.csrf }
+    const { signedInAt, csrf, providerSession } = record
+    return { id, person, signedInAt, csrf, ...(providerSession !== undefined && { providerSession }) }
   }
 
   /** Whether there was one. */
@@ -277,14 +290,13 @@ export const createSessions = ({
 
   return {
     of,
-    async start(person, request) {
+    async start(person, request, providerSession) {
       const secret = encodeBase64url(runtime.random(32))
       const id = runtime.digest(secret)
-      const now = runtime.now()
-      const record = { person, signedInAt: now, seenAt: now, csrf: encodeBase64url(runtime.random(32)) }
+      const record = newSession(runtime, person, providerSession)
       const text = await sealed(id, record)
       if (await forget(request)) runtime.log('debug', 'session.rotated', { person: personKey(person) })
-      await runtime.store.put(keyOf(id), text, { ttlMs: ttl(record, now), only: 'absent' })
+      await runtime.store.put(keyOf(id), text, { ttlMs: ttl(record, record.seenAt), only: 'absent' })
       return setCookie(cookie, secret, absoluteMs)
     },
     async end(request) {

@@ -111,6 +111,8 @@ export interface SignedInPerson {
   readonly context: RequestContext
   /** Further `Set-Cookie` values. */
   readonly cookies?: readonly string[]
+  /** `BrowserSession.providerSession`. */
+  readonly providerSession?: string | undefined
 }
 
 export interface CompleteSignInDeps {
@@ -123,10 +125,10 @@ export type CompleteSignIn = (signedIn: SignedInPerson) => Promise<Response>
 
 export const createCompleteSignIn =
   ({ sessions, blocks, record }: CompleteSignInDeps): CompleteSignIn =>
-  async ({ person, target, request, context, cookies = [] }) => {
+  async ({ person, target, request, context, cookies = [], providerSession }) => {
     const out = await blocks.covers(person)
     if (out) throw new Refusal(`person.${out}`, personKey(person))
-    const session = await sessions.start(person, request)
+    const session = await sessions.start(person, request, providerSession)
     record({
       event: 'sign-in',
       person: personKey(person),

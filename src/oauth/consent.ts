@@ -154,6 +154,7 @@ const issueCode = async (
       challenge,
       refreshable: mayRefresh(client, scopes),
       authTime: session.signedInAt,
+      ...(session.providerSession !== undefined && { providerSession: session.providerSession }),
       ...(pending.flow !== undefined && { flow: pending.flow }),
     }),
     client.registered && clients.registrations.use(client.registered),

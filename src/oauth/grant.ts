@@ -63,6 +63,8 @@ export interface Grant extends Rotation {
   readonly salt: string
   readonly createdAt: number
   readonly authTime?: number
+  /** `BrowserSession.providerSession` of the session in which it was allowed. */
+  readonly providerSession?: string
   /**
    * Of a grant that comes back by itself after it was ended, under the same ID: its tokens name it, so that those from
    * before the end stay dead.
@@ -101,5 +103,6 @@ export type NewGrant = Pick<
   | 'challenge'
   | 'refreshable'
   | 'authTime'
+  | 'providerSession'
   | 'flow'
 >

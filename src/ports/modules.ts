@@ -38,6 +38,8 @@ export interface BrowserSession {
   readonly signedInAt: number
   /** Token for forms of this session (double submit). */
   readonly csrf: string
+  /** Digest of the provider's ID of the session there (`sid`), where it has told one. */
+  readonly providerSession?: string
 }
 
 export interface Sessions {

@@ -68,7 +68,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'grant.refreshed': done('resource', 'scopes', 'generation'),
   'grant.revoked': done('resource', 'reason'),
   'access.ended': done('grants', 'reason', 'by'),
-  'backchannel.logout': done('provider', 'grants'),
+  'backchannel.logout': done('provider', 'one_session', 'grants'),
   'scim.request': done('provider', 'action', 'user_name', 'grants', 'group', 'added', 'removed', 'by'),
   'person.changed': done('provider', 'groups_added', 'groups_removed'),
   'person.removed': done('provider', 'reason'),

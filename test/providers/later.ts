@@ -226,6 +226,28 @@ export const laterTests = (scene: LaterScene): void => {
       expect([await called(again), await home()]).toEqual(['allowed', true])
     })
 
+    test('a logout of one session ends what came of it, and nothing else of the person', async () => {
+      // What earlier sign-ins have left is gone first.
+      expect((await logout(ana)).response.status).toBe(200)
+      const stays = await visit('signs-out', { claims: { sid: 'another-session' } })
+      const other = browser
+      const leaves = await visit('signs-out')
+      expect((await logout({ sid: 'session-signs-out', sub: 'signs-out' })).response.status).toBe(200)
+      advance(500)
+      expect([await called(leaves), await home()]).toEqual([401, false])
+      browser = other
+      expect([await called(stays), await refreshed(stays), await home()]).toEqual(['allowed', 200, true])
+      expect(scene.house().log.findLast(({ event }) => event === 'backchannel.logout')?.fields).toMatchObject(
+        {
+          one_session: true,
+          grants: 1,
+        },
+      )
+      expect((await logout(ana)).response.status).toBe(200)
+      advance(500)
+      expect([await called(stays), await home()]).toEqual([401, false])
+    })
+
     test.each<[string, object, object?]>([
       ['without sub and sid', {}],
       ['with a nonce', { ...ana, nonce: 'n' }],

@@ -109,7 +109,7 @@ export const createWorld = async ({
     pages: createPages({ issuer: origin, version: '0' }),
     describeFlow,
     keepTokens: () => Promise.resolve(),
-    signedIn: () => Promise.resolve(),
+    signedIn: () => Promise.resolve(undefined),
     limit: Object.assign(count, {
       async guess({ account, ip, known }: Guess) {
         if (known === undefined) await count('sign-in-address', { ip })
