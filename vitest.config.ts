@@ -38,6 +38,7 @@ export default defineConfig({
         test: {
           name: 'flow',
           include: filesIn('flow', 'attack'),
+          globalSetup: 'test/runtimes/command-line.ts',
           testTimeout: 30_000,
         },
       },
@@ -47,6 +48,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: filesIn('e2e'),
+          globalSetup: 'test/runtimes/command-line.ts',
           testTimeout: 90_000,
           hookTimeout: 120_000,
         },

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { commandLine } from '../../test/runtimes/process.ts'
 import { root } from './peers.ts'
 import { type Started, startProcess } from './process.ts'
 
@@ -25,7 +26,7 @@ export const person = {
 export interface PosternOptions {
   /** The configuration, written as JSON, which is YAML too; absent: none, as in the first minute. */
   readonly config?: Readonly<Record<string, unknown>>
-  /** How to start it; default: the source of this checkout. */
+  /** How to start it; default: this checkout's command line. */
   readonly command?: readonly [program: string, ...args: string[]]
   readonly env?: Readonly<Record<string, string>>
   /** Arguments that must stand behind all others. */
@@ -35,7 +36,7 @@ export interface PosternOptions {
 /** Starts it and waits for its first line, `{"event":"listening",…}`. */
 export const startPostern = async ({
   config,
-  command = [process.execPath, join(root, 'src/cli/main.ts')],
+  command = [process.execPath, commandLine],
   env,
   after = [],
 }: PosternOptions): Promise<Running> => {

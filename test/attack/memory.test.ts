@@ -6,11 +6,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPlace, type Place } from '../e2e/cli-process.ts'
-import { compileCache } from '../runtimes/process.ts'
+import { compileCache, commandLine } from '../runtimes/process.ts'
 import { call, until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const hangs = fileURLToPath(new URL('memory-hang.mjs', import.meta.url))
 
 let place: Place
@@ -33,7 +32,7 @@ beforeAll(async () => {
   fine: { url: "${base}/fine", auth_required: false }
 `,
   )
-  const args = ['--max-old-space-size=256', main, '--port', '0', '--state', 'state']
+  const args = ['--max-old-space-size=256', commandLine, '--port', '0', '--state', 'state']
   const env = { PATH: process.env['PATH'], HOME: place.home, ...compileCache }
   child = spawn(process.execPath, args, { cwd: place.path, env, stdio: ['ignore', 'pipe', 'inherit'] })
   const lines: string[] = []

@@ -3,10 +3,7 @@ import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { compileCache } from '../runtimes/process.ts'
-
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+import { compileCache, commandLine } from '../runtimes/process.ts'
 
 export interface Ran {
   readonly code: number | null
@@ -56,7 +53,7 @@ export const postern = (
   new Promise((resolve) => {
     const child = execFile(
       process.execPath,
-      [main, ...args],
+      [commandLine, ...args],
       { cwd: place.path, env: environment(place, options.env ?? {}), timeout: 60_000 },
       (error, out, err) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null
@@ -85,7 +82,7 @@ export const posternOnTerminal = (
   } = {},
 ): Promise<{ readonly code: number | null; readonly screen: string }> =>
   new Promise((resolve) => {
-    const command = [process.execPath, main, ...args].map(quoted).join(' ')
+    const command = [process.execPath, commandLine, ...args].map(quoted).join(' ')
     const child = spawn('script', ['-qec', command, '/dev/null'], {
       cwd: place.path,
       env: environment(place, options.env ?? {}),

@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { obtainToken } from '../../scripts/harness/authorize.ts'
 import { person, startPostern } from '../../scripts/harness/postern.ts'
+import { commandLine } from '../runtimes/process.ts'
 import { serverScript } from '../stdio/world.ts'
 import { createPlace, postern, posternOnTerminal } from './cli-process.ts'
 
@@ -10,10 +11,9 @@ describe('postern wrap', () => {
   afterAll(() => place.remove())
 
   it('serves one command with the printed block of every start', async () => {
-    const main = new URL('../../src/cli/main.ts', import.meta.url).pathname
     const running = await startPostern({
       config: { local_users: [person] },
-      command: [process.execPath, main, 'wrap', '--no-sandbox', '--name', 'small', '-e', 'MODE=test'],
+      command: [process.execPath, commandLine, 'wrap', '--no-sandbox', '--name', 'small', '-e', 'MODE=test'],
       after: ['--', process.execPath, serverScript],
     })
     try {

@@ -4,7 +4,6 @@ import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { UsageError } from '../../src/cli/output.ts'
@@ -26,8 +25,7 @@ import { callerOf } from '../runtimes/people.ts'
 import { call, until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { createPlace, type Place, postern } from './cli-process.ts'
-
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+import { commandLine } from '../runtimes/process.ts'
 
 interface Running {
   readonly origin: string
@@ -40,7 +38,7 @@ let upstream: Upstream
 let gateways: readonly Running[]
 
 const start = async (): Promise<Running> => {
-  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], {
+  const child = spawn(process.execPath, [commandLine, '--port', '0', '--state', 'state'], {
     cwd: place.path,
     env: { PATH: process.env['PATH'], HOME: place.home },
     stdio: ['ignore', 'pipe', 'ignore'],

@@ -3,15 +3,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rename } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { compileCache } from '../runtimes/process.ts'
+import { compileCache, commandLine } from '../runtimes/process.ts'
 import { call, until } from '../runtimes/proxied.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { createPlace, type Place } from './cli-process.ts'
-
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 interface Line {
   readonly event: string
@@ -59,7 +56,7 @@ beforeAll(async () => {
     else response.writeHead(200, { 'content-type': 'application/json' }).end(body)
   })
   write({ one: '/one', two: '/two' })
-  child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], {
+  child = spawn(process.execPath, [commandLine, '--port', '0', '--state', 'state'], {
     cwd: place.path,
     env: { PATH: process.env['PATH'], HOME: place.home, ...compileCache },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -2,18 +2,15 @@
 // one state directory.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
-import { compileCache } from '../runtimes/process.ts'
+import { compileCache, commandLine } from '../runtimes/process.ts'
 import { call, until } from '../runtimes/proxied.ts'
 import { openSocketUpstream } from '../runtimes/socket-upstream.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 import { createPlace, errorOf, type Place, postern } from './cli-process.ts'
-
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 interface Running {
   readonly origin: string
@@ -45,11 +42,15 @@ const post = async (origin: string, path: string): Promise<number> =>
   ).status
 
 const start = async (): Promise<Running> => {
-  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state', '--print-sign-in-link'], {
-    cwd: place.path,
-    env: { PATH: process.env['PATH'], HOME: place.home, ...compileCache },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
+  const child = spawn(
+    process.execPath,
+    [commandLine, '--port', '0', '--state', 'state', '--print-sign-in-link'],
+    {
+      cwd: place.path,
+      env: { PATH: process.env['PATH'], HOME: place.home, ...compileCache },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  )
   const line = await new Promise<string>((resolve) =>
     createInterface({ input: child.stdout }).once('line', resolve),
   )

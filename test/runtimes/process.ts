@@ -57,7 +57,15 @@ export const compileCache = {
   NODE_COMPILE_CACHE: fileURLToPath(new URL('../../node_modules/.cache/postern', import.meta.url)),
 }
 
-const checkout = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+/**
+ * Names the environment variable that tells a test worker where command-line.ts has put what it built. A name
+ * with the prefix POSTERN_ would be a setting.
+ */
+export const builtName = 'TEST_COMMAND_LINE'
+
+/** The main file of the command line: what was built for this run of the tests, otherwise the source. */
+export const commandLine =
+  process.env[builtName] ?? fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 export const temporaryState = (): { readonly dir: string; remove(): void } => {
   const dir = mkdtempSync(join(tmpdir(), 'postern-state-'))
@@ -76,7 +84,7 @@ export const startProcess = async ({
   flags = [],
   signInLink = true,
   cwd = stateDir,
-  command = [process.execPath, checkout],
+  command = [process.execPath, commandLine],
   born,
 }: ProcessOptions): Promise<PosternProcess> => {
   const file = join(stateDir, 'config.json')
