@@ -38,12 +38,13 @@ export const listedEvent = ({ detail, ...row }: ChainedRow): Readonly<Record<str
 })
 
 /** What a verification found, as it is printed. */
-export const listedCheck = ({ fault, rows, chains, open, keys }: AuditCheck, sound: boolean) => ({
+export const listedCheck = ({ fault, rows, chains, open, keys, aside }: AuditCheck, sound: boolean) => ({
   ok: sound,
   rows,
   chains,
   open: open.map(({ chain, seq }) => ({ chain, seq })),
   keys,
+  damaged: aside.map(({ file, at }) => ({ file, at: new Date(at).toISOString() })),
   ...(fault && { fault }),
 })
 

@@ -294,13 +294,17 @@ export const verifyAudit = (
   if (exported !== undefined) return verifyExport(exported, required, target.json)
   return withReader(target, (reader) => {
     const check = reader.verify(required)
-    const { fault, rows, chains, open, keys } = check
-    const sound = fault === undefined && !(strict && open.length > 0)
+    const { fault, rows, chains, open, keys, aside } = check
+    const sound = fault === undefined && !(strict && open.length + aside.length > 0)
     if (target.json) printJson(listedCheck(check, sound))
     else {
       for (const { chain, seq } of open)
         print(
           `${styleText('yellow', '!')} Chain ${chain} has no end yet: its process is running, or ended without warning after row ${seq}.`,
+        )
+      for (const { file, at } of aside)
+        print(
+          `${styleText('yellow', '!')} The file was damaged at ${new Date(at).toISOString()}. The events before are in ${file}, which is not verified.`,
         )
       print(
         fault

@@ -4,6 +4,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { AuditBody, AuditRow, ChainHead } from '../ports/store.ts'
 import { appended, columns } from '../stores/audit-chain.ts'
+import { kinds } from '../stores/audit-events.ts'
 import { columnList, migratedSegment, namesSchema, searchIndexes, segmentSchema } from '../stores/audit.ts'
 import { type AuditSigner, signedDetail, signedHead } from '../stores/audit-signatures.ts'
 import { keepBodies, removeOldBodies } from './audit-bodies.ts'
@@ -18,6 +19,8 @@ import {
   segmentsOf,
   startsOf,
 } from './audit-database.ts'
+import { basename } from 'node:path'
+import type { FormerTrail } from './audit-damaged.ts'
 import type { StoredKey } from './audit-keys.ts'
 
 /** A segment is full with so many rows, or on another day. */
@@ -66,7 +69,7 @@ const ownRow = (row: OwnRow, before: ChainHead, signer: AuditSigner | undefined)
   service: null,
   method: null,
   name: null,
-  decision: 'allowed',
+  decision: kinds[row.kind]?.decision ?? 'allowed',
   code: null,
   rule: null,
   status: null,
@@ -226,6 +229,17 @@ const headRows = (prepare: Statements, own: string, { kind, at, facts }: OwnRow)
   }))
 }
 
+/** What the trail goes on from. */
+const formerRows = (former: FormerTrail | undefined, at: number): readonly OwnRow[] => {
+  if (!former) return []
+  const { file, why, heads } = former
+  return pieces(heads, chainsOfRow).map((some) => ({
+    kind: 'audit.damaged',
+    at,
+    facts: { file: basename(file), why, heads: headFacts(some) },
+  }))
+}
+
 /** Writes rows of one chain, within a transaction; the new head is the caller's to keep when it is committed. */
 const createWrite =
   (
@@ -305,9 +319,11 @@ interface WriterOptions {
   readonly bodiesMs?: number
   /** 8 random bytes in hexadecimal digits. */
   readonly id: string
-  /** What signs, and the key of it as it is kept. Absent: nothing is signed. */
+  /** The file before, where that was damaged. */
+  readonly former?: FormerTrail | undefined
   /** Called within the transaction that begins the chain, before its first row. */
   readonly begun?: (db: DatabaseSync, prepare: Statements, chain: string) => void
+  /** What signs, and the key of it as it is kept. Absent: nothing is signed. */
   readonly signing?: { readonly signer: AuditSigner; readonly key: StoredKey } | undefined
 }
 
@@ -317,7 +333,7 @@ interface WriterOptions {
  */
 export const openAuditWriter = (
   path: string,
-  { now, version, retentionMs, bodiesMs = retentionMs, id, signing, begun }: WriterOptions,
+  { now, version, retentionMs, bodiesMs = retentionMs, id, signing, former, begun }: WriterOptions,
 ): AuditWriter => {
   const db = openFile(path)
   const prepare = createStatements(db)
@@ -338,13 +354,13 @@ export const openAuditWriter = (
       return segment && write(cutSegment(db, prepare, segment, at), head)
     })
 
+  const opened = { kind: 'audit.opened', at: now, facts: { version } }
   const begin = (head: ChainHead): ChainHead => {
     migrate(db, prepare)
-    if (signing) keepKey(prepare, signing.key)
+    for (const key of [...(former?.keys ?? []), ...(signing ? [signing.key] : [])]) keepKey(prepare, key)
     begun?.(db, prepare, chain)
-    const rows = headRows(prepare, chain, { kind: 'audit.opened', at: now, facts: { version } })
     prepare("INSERT INTO head (chain, seq, hash) VALUES (?, 0, '')").run(chain)
-    return write(rows, head)
+    return write([...headRows(prepare, chain, opened), ...formerRows(former, now)], head)
   }
   let ended = false
   const end = (at: number): void => {

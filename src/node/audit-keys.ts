@@ -64,11 +64,14 @@ const makeKey = async (keys: Pick<KeyRing, 'seal'>): Promise<TrailKey> => {
   }
 }
 
-/** The newest key of the file that the secrets at hand open; a new one where there is none. */
-export const trailKey = async (path: string, keys: Pick<KeyRing, 'open' | 'seal'>): Promise<TrailKey> => {
-  for (const stored of readStoredKeys(path).toReversed()) {
-    const opened = await keys.open(stored.sealed, contextOf(stored.kid))
-    if (opened !== undefined) return { ...stored, private: JSON.parse(opened) as JsonWebKey }
+/** The newest of the stored keys that the secrets at hand open; a new one where there is none. */
+export const trailKey = async (
+  stored: readonly StoredKey[],
+  keys: Pick<KeyRing, 'open' | 'seal'>,
+): Promise<TrailKey> => {
+  for (const one of stored.toReversed()) {
+    const opened = await keys.open(one.sealed, contextOf(one.kid))
+    if (opened !== undefined) return { ...one, private: JSON.parse(opened) as JsonWebKey }
   }
   return makeKey(keys)
 }

@@ -50,9 +50,17 @@ const createBatch = () => {
   }
 }
 
+interface HandedBatch {
+  readonly batch: EventBatch
+  readonly events: number
+  readonly characters: number
+  /** It was handed over to a writer that is gone, and then to another. */
+  again: boolean
+}
+
 /** How much is kept in memory. Batches are written in their order, each as a whole. */
 const createRoom = () => {
-  let handed: { readonly events: number; readonly characters: number }[] = []
+  let handed: HandedBatch[] = []
   let open = { events: 0, characters: 0 }
   let events = 0
   let characters = 0
@@ -66,8 +74,8 @@ const createRoom = () => {
       events += count
       characters += length
     },
-    handOver() {
-      handed.push(open)
+    handOver(batch: EventBatch) {
+      handed.push({ ...open, batch, again: false })
       open = { events: 0, characters: 0 }
     },
     written(count: number) {
@@ -79,13 +87,19 @@ const createRoom = () => {
         characters -= first.characters
       }
     },
-    /** Forgets what was handed over and will not be written any more; returns how many events that were. */
-    forget(): number {
-      const lost = events - open.events
-      handed = []
-      events = open.events
-      characters = open.characters
-      return lost
+    /**
+     * What was handed over to a writer that is gone. Nothing a third time, because it may be what ends them: so many
+     * events are lost then.
+     */
+    unwritten(): { readonly batches: readonly EventBatch[]; readonly lost: number } {
+      const before = events
+      for (const each of handed.filter(({ again }) => again)) {
+        events -= each.events
+        characters -= each.characters
+      }
+      handed = handed.filter(({ again }) => !again)
+      for (const each of handed) each.again = true
+      return { batches: handed.map(({ batch }) => batch), lost: before - events }
     },
   }
 }
@@ -119,21 +133,21 @@ export interface QueueOptions {
 /** One key a day, handed over before the day begins. */
 const createDayKeys = ({ keys, log }: QueueOptions) => {
   let until = 0
-  const hand = (writer: Writer, day: number): void => {
+  const hand = (writer: Writer, day: number): Promise<unknown> => {
     until = Math.max(until, day)
-    keys.mac('audit/arguments', String(day)).then(
+    return keys.mac('audit/arguments', String(day)).then(
       (key) => key && post(writer, { day, key }),
       // Without it arguments have no digest, which is the lesser loss.
       (error: unknown) => log('error', 'audit.key', { message: String(error) }),
     )
   }
   return {
-    first(writer: Writer, day: number) {
-      hand(writer, day)
-      hand(writer, day + 1)
+    async first(writer: Writer, day: number) {
+      await hand(writer, day)
+      await hand(writer, day + 1)
     },
     next(writer: Writer, day: number) {
-      if (day + 1 > until) hand(writer, day + 1)
+      if (day + 1 > until) hand(writer, day + 1).catch(() => undefined)
     },
   }
 }
@@ -152,8 +166,9 @@ const createGathered = (options: QueueOptions, room: ReturnType<typeof createRoo
     clearTimeout(timer)
     timer = undefined
     if (batch.size() === 0 || !writer) return
-    room.handOver()
-    post(writer, batch.take())
+    const taken = batch.take()
+    room.handOver(taken)
+    post(writer, taken)
     dayKeys.next(writer, dayOf(options.now()))
   }
   return {
@@ -172,12 +187,16 @@ const createGathered = (options: QueueOptions, room: ReturnType<typeof createRoo
       room.add(0, body.text.length)
       batch.keep(body)
     },
-    attach(next: Writer | undefined) {
+    detach() {
+      writer = undefined
+    },
+    /** `unwritten`: what comes first. */
+    attach(next: Writer, unwritten: readonly EventBatch[]) {
       writer = next
-      if (!next) return
-      dayKeys.first(next, dayOf(options.now()))
+      for (const each of unwritten) post(next, each)
       flush()
     },
+    firstKeys: (next: Writer) => dayKeys.first(next, dayOf(options.now())),
   }
 }
 
@@ -188,6 +207,7 @@ export const createQueue = (options: QueueOptions) => {
   const gathered = createGathered(options, room)
   const losses = createLosses()
   let failing = false
+  let attached: Writer | undefined
   return {
     flush: gathered.flush,
     keepBody: gathered.keepBody,
@@ -212,11 +232,20 @@ export const createQueue = (options: QueueOptions) => {
         log('error', 'audit.unavailable', { message: `The audit trail cannot be written: ${why}` })
       failing = true
     },
-    /** From now on `next` writes; what the one before had not written is lost. */
-    attach(next: Writer | undefined) {
-      const lost = room.forget()
+    /** The writer is gone. */
+    detach() {
+      attached = undefined
+      gathered.detach()
+    },
+    /** From now on this one writes, first what the one before has not written. */
+    async attach(next: Writer): Promise<void> {
+      attached = next
+      // Without them there would be no digests.
+      await gathered.firstKeys(next)
+      if (attached !== next) return
+      const { batches, lost } = room.unwritten()
       if (lost > 0) losses.add(lost, now())
-      gathered.attach(next)
+      gathered.attach(next, batches)
     },
   }
 }

@@ -87,6 +87,9 @@ const headsOf = (db: DatabaseSync, prepare: Statements): readonly RecordedHead[]
   return prepare(`SELECT chain, seq, hash, ended, ${signed} FROM head`).all() as object as RecordedHead[]
 }
 
+const fileIn = ({ detail }: ChainedRow): string =>
+  String((JSON.parse(detail ?? '{}') as { readonly file?: unknown }).file)
+
 const checkRows = (
   { db, prepare, tableOf }: OpenTrail,
   verifying: readonly AuditKey[] | undefined,
@@ -95,18 +98,22 @@ const checkRows = (
   const signatures = createSignatureCheck(createVerify(keys), verifying !== undefined)
   const chains = createChainCheck(digest, startsOf(prepare), signatures)
   const heads = headsOf(db, prepare)
+  const aside = new Map<string, number>()
   const found = (fault: ChainFault | undefined): AuditCheck => ({
     ...(fault && { fault }),
     rows: chains.rows(),
     chains: chains.chains(),
     open: heads.filter(({ ended }) => ended === 0),
     keys: [...signatures.kids],
+    aside: [...aside].map(([file, at]) => ({ file, at })),
   })
   try {
     for (const segment of segmentsOf(prepare))
       for (const row of prepare(`SELECT ${columnList} FROM ${tableOf(segment)} ORDER BY id`).iterate()) {
-        const fault = chains.next(row as object as ChainedRow)
+        const next = row as object as ChainedRow
+        const fault = chains.next(next)
         if (fault) return found(fault)
+        if (next.kind === 'audit.damaged') aside.set(fileIn(next), next.at)
       }
   } catch (error) {
     return found(damaged(error))
@@ -120,7 +127,7 @@ const checkChains = (trail: OpenTrail, keys: readonly AuditKey[] | undefined): A
     return checkRows(trail, keys)
   } catch (error) {
     // Not even the tables can be read that say which rows there are.
-    return { fault: damaged(error), rows: 0, chains: 0, open: [], keys: [] }
+    return { fault: damaged(error), rows: 0, chains: 0, open: [], keys: [], aside: [] }
   }
 }
 

@@ -4,6 +4,8 @@ import { hash, randomBytes } from 'node:crypto'
 import type { parentPort } from 'node:worker_threads'
 import type { AuditBody, AuditRow } from '../ports/store.ts'
 import { type EventBatch, type WrittenBatch, createAuditRows } from '../stores/audit-events.ts'
+import { startChores } from './audit-chores.ts'
+import { type FormerTrail, isDamaged } from './audit-damaged.ts'
 import { type AuditWriter, openAuditWriter } from './audit-file.ts'
 import { type TrailKey, createSigner } from './audit-keys.ts'
 import { type AuditSink, type SinkPositions, createPositions, createSink } from './audit-sinks.ts'
@@ -23,6 +25,7 @@ export interface WriterStart {
   readonly bodiesMs: number
   readonly key: TrailKey
   readonly sinks: readonly SinkPlan[]
+  readonly former?: FormerTrail | undefined
 }
 
 export interface DayKey {
@@ -47,8 +50,6 @@ export type FromWriter =
 const commitRows = 500
 const commitMs = 100
 const longestRetryMs = 5000
-const tidyMs = 200
-const restMs = 60_000
 /** How long a process that ends goes on sending. */
 const lastSendMs = 1_500
 
@@ -87,9 +88,9 @@ export const createMac = (key: Uint8Array): ((text: string) => string) => {
   }
 }
 
-/** Whether it is SQLite's; after any other another chain has to be begun. */
-const isSqlite = (error: unknown): boolean =>
-  (error as { readonly code?: string }).code === 'ERR_SQLITE_ERROR'
+/** Whether it may pass; after any other another chain has to be begun. */
+const mayPass = (error: unknown): boolean =>
+  (error as { readonly code?: string }).code === 'ERR_SQLITE_ERROR' && !isDamaged(error)
 
 /** `macs`: what makes digests, by day. */
 const createRowsBy = (macs: ReadonlyMap<number, (text: string) => string>) =>
@@ -113,7 +114,7 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, wri
     try {
       writer.append(rows, subjects, bodies)
     } catch (error) {
-      if (!isSqlite(error)) throw error
+      if (!mayPass(error)) throw error
       say({ failed: (error as Error).message })
       timer = setTimeout(commit, retryMs)
       retryMs = Math.min(retryMs * 2, longestRetryMs)
@@ -172,7 +173,7 @@ const createSinks = (
   )
 
 export const runWriter = (
-  { path, version, retentionMs, bodiesMs, key, sinks: plans }: WriterStart,
+  { path, version, retentionMs, bodiesMs, key, sinks: plans, former }: WriterStart,
   port: NonNullable<typeof parentPort>,
 ): void => {
   const say = (said: FromWriter): void => port.postMessage(said)
@@ -187,6 +188,7 @@ export const runWriter = (
     version,
     retentionMs,
     bodiesMs,
+    former,
     id: randomBytes(8).toString('hex'),
     signing: { signer: createSigner(key), key },
   })
@@ -197,7 +199,7 @@ export const runWriter = (
       work()
     } catch (error) {
       // What cannot be done now is done later; rows that cannot be written are told of elsewhere.
-      if (!isSqlite(error)) throw error
+      if (!mayPass(error)) throw error
     }
   }
   const commits = createCommits(writer, say, () => {
@@ -205,18 +207,9 @@ export const runWriter = (
     for (const sink of sinks) sink.nudge()
   })
   const rowsOf = createRowsBy(macs)
-  let tidying: NodeJS.Timeout | undefined
-  const tidy = (): void => {
-    let more = false
-    later(() => {
-      writer.anchor(Date.now())
-      more = writer.tidy(Date.now())
-    })
-    tidying = setTimeout(tidy, more ? tidyMs : restMs).unref()
-  }
-  tidy()
+  const stopChores = startChores({ path, writer, later })
   const close = async (): Promise<void> => {
-    clearTimeout(tidying)
+    stopChores()
     if (commits.commit()) later(() => writer.end(Date.now()))
     // A sink that does not respond keeps nobody waiting: what it has not got yet it gets from the next process.
     const sent = sinks.map((sink) => sink.end(Date.now() + lastSendMs).catch(() => undefined))

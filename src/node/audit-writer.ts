@@ -5,6 +5,7 @@ import { Worker, isMainThread, parentPort, workerData } from 'node:worker_thread
 import type { KeyRing } from '../kit/keyring.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
 import type { Log, Trail } from '../ports/runtime.ts'
+import { type FormerTrail, identityOf, isDamaged, setAside } from './audit-damaged.ts'
 import { createAuditLog } from '../stores/audit-log.ts'
 import { publicKeyOf, readStoredKeys, trailKey } from './audit-keys.ts'
 import type { SinkPlan } from './audit-targets.ts'
@@ -13,7 +14,11 @@ import { type FromWriter, type WriterStart, runWriter } from './audit-thread.ts'
 
 // The process's own thread.
 
-const restartMs = 5000
+/** The thread is started again after so long, and after twice as long each time. */
+const firstRestartMs = 100
+const longestRestartMs = 5000
+/** Unless it ran for so long. */
+const soundMs = 60_000
 const keysMs = 60_000
 /** How often it is told what was refused again and again. */
 const sweepMs = 30_000
@@ -63,17 +68,62 @@ const createPublicKeys = (path: string, now: () => number) => {
   }
 }
 
-/** Opens the trail. Rejects with SQLite's error when the file cannot be used. */
+const createRestartTimes = (now: () => number) => {
+  let [last, wait] = [-Infinity, 0]
+  return (): number => {
+    wait = now() - last > soundMs ? firstRestartMs : Math.min(wait * 2, longestRestartMs)
+    last = now()
+    return wait
+  }
+}
+
+/** Starts the thread; a file that is damaged is set aside, and another begun. Rejects with the reason why not. */
+const createStart = ({ keys, now, log, ...start }: AuditTrailOptions) => {
+  const { path } = start
+  let opened: string | undefined
+  const tried = async (former: FormerTrail | undefined): Promise<Worker> => {
+    opened = identityOf(path)
+    const key = await trailKey([...(former?.keys ?? []), ...readStoredKeys(path)], keys)
+    return startWriter({ audit: true, ...start, key, former })
+  }
+  const asideFor = (error: unknown): FormerTrail | undefined => {
+    // Another process may have done so.
+    if (identityOf(path) !== opened) return undefined
+    const former = setAside(path, (error as Error).message, now())
+    const message = `The audit trail is damaged: ${former.why}. It was moved to ${former.file}, and a new one was begun.`
+    log('error', 'audit.damaged', { message, file: former.file })
+    return former
+  }
+  /** `damage`: what the thread before ended with. */
+  return async (damage?: unknown): Promise<Worker> => {
+    const former = damage === undefined ? undefined : asideFor(damage)
+    return tried(former).catch((error: unknown) => {
+      if (!isDamaged(error)) throw error
+      return tried(asideFor(error))
+    })
+  }
+}
+
+/** Opens the trail. Rejects with the reason when the file cannot be used. */
 export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditTrail> => {
-  const { keys, now, log, ...start } = options
+  const { path, now, log } = options
   const queue = createQueue(options)
+  const startThread = createStart(options)
+  const restartMs = createRestartTimes(now)
   const ended = Promise.withResolvers<boolean>()
   let closing = false
   let current: Worker | undefined
-  const key = await trailKey(start.path, keys)
 
-  const begin = async (): Promise<void> => {
-    const worker = await startWriter({ audit: true, ...start, key })
+  const lost = (error: unknown): void => {
+    current = undefined
+    if (closing) return ended.resolve(false)
+    queue.detach()
+    queue.failed(String(error))
+    const damage = isDamaged(error) ? error : undefined
+    setTimeout(again, restartMs(), damage).unref()
+  }
+  const begin = async (damage?: unknown): Promise<void> => {
+    const worker = await startThread(damage)
     current = worker
     worker.on('message', (said: FromWriter) => {
       if (typeof said === 'number') queue.written(said)
@@ -81,21 +131,17 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
       else if (typeof said === 'object' && 'sink' in said) reportSink(log, said)
       else if (typeof said === 'object') queue.failed(said.failed)
     })
-    const lost = (why: string): void => {
-      current = undefined
-      if (closing) return ended.resolve(false)
-      queue.failed(why)
-      queue.attach(undefined)
-      setTimeout(() => void begin().catch((error: unknown) => lost(String(error))), restartMs).unref()
-    }
-    worker.once('error', (error) => lost(String(error)))
-    queue.attach(worker)
+    worker.once('error', lost)
+    await queue.attach(worker)
+  }
+  const again = (damage: unknown): void => {
+    begin(damage).catch(lost)
   }
   await begin()
-  const publicKeys = createPublicKeys(start.path, now)
+  const publicKeys = createPublicKeys(path, now)
   const logged = createAuditLog(log, queue.record, now)
   const sweeping = setInterval(logged.sweep, sweepMs, false).unref()
-  log('debug', 'audit.open', { path: start.path })
+  log('debug', 'audit.open', { path })
   return {
     log: logged.log,
     record: queue.record,

@@ -274,4 +274,6 @@ export interface AuditCheck {
   readonly open: readonly ChainHead[]
   /** Ids of the keys with which it is signed. */
   readonly keys: readonly string[]
+  /** Files that were damaged, and are not part of it since. */
+  readonly aside: readonly { readonly file: string; readonly at: number }[]
 }

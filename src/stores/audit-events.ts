@@ -102,6 +102,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'gateway.started': done('version', 'runtime', 'storage', 'issuer', 'services'),
   'gateway.stopped': done('version', 'issuer', 'signal', 'in_order'),
   'audit.opened': done('version', 'heads'),
+  'audit.damaged': failed('file', 'why', 'heads'),
   'audit.anchor': done('rows', 'heads'),
   'audit.closed': done('rows'),
   'audit.dropped': failed('sink', 'rows'),

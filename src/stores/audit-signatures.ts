@@ -25,6 +25,7 @@ export type VerifySignature = (kid: string, text: string, signature: string) => 
 /** Rows that are signed by themselves. */
 const signedKinds: ReadonlySet<string> = new Set([
   'audit.opened',
+  'audit.damaged',
   'audit.anchor',
   'audit.cut',
   'audit.closed',

@@ -1,6 +1,6 @@
 // The audit trail of a running gateway, read from the command line: what people and apps did is found, also what
 // was refused, and the arguments of tools are not.
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -285,7 +285,7 @@ describe('postern audit', () => {
 
   it('keeps a gateway from starting whose trail cannot be opened', async () => {
     const other = temporaryState()
-    writeFileSync(join(other.dir, 'audit.db'), 'no database, and long enough to be taken for one'.repeat(30))
+    mkdirSync(join(other.dir, 'audit.db'))
     const starting = startProcess({ config: { audit: {} }, stateDir: other.dir })
     await expect(starting).rejects.toThrow(/storage\.unusable.*audit\.db/)
     rmSync(other.dir, { recursive: true })

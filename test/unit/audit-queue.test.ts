@@ -1,5 +1,5 @@
 // What waits for the thread that writes the audit trail: what of it is handed over, and what there is no room for.
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createQueue } from '../../src/node/audit-queue.ts'
 import type { ToWriter } from '../../src/node/audit-thread.ts'
 import type { EventBatch } from '../../src/stores/audit-events.ts'
@@ -7,7 +7,7 @@ import type { EventBatch } from '../../src/stores/audit-events.ts'
 type Handed = Readonly<Record<string, unknown>> & { readonly body: string | undefined }
 
 /** A queue, and what it has handed over to a writer that writes when it is told to. */
-const openQueue = () => {
+const openQueue = async () => {
   const batches: EventBatch[] = []
   const queue = createQueue({
     keys: { mac: () => Promise.resolve(undefined) },
@@ -19,7 +19,7 @@ const openQueue = () => {
       if (typeof said === 'object' && 'events' in said) batches.push(said)
     },
   })
-  queue.attach(writer())
+  await queue.attach(writer())
   let written = 0
   return {
     ...queue,
@@ -35,8 +35,8 @@ const openQueue = () => {
   }
 }
 
-it('has room for as many events as there are while the writer keeps up, though it is never at rest', () => {
-  const { record, writeMost, handed } = openQueue()
+it('has room for as many events as there are while the writer keeps up, though it is never at rest', async () => {
+  const { record, writeMost, handed } = await openQueue()
   const path = 'x'.repeat(4000)
   for (let i = 0; i < 6_400; i++) {
     record({ event: 'call', i, path })
@@ -46,8 +46,8 @@ it('has room for as many events as there are while the writer keeps up, though i
   expect(handed()).toHaveLength(6_400)
 })
 
-it('counts what there was no room for, in the first event after that', () => {
-  const { record, available, writeMost, handed } = openQueue()
+it('counts what there was no room for, in the first event after that', async () => {
+  const { record, available, writeMost, handed } = await openQueue()
   const path = 'x'.repeat(20_000)
   for (let i = 0; i < 1000; i++) record({ event: 'call', i, path })
   expect(available()).toBe(false)
@@ -63,8 +63,8 @@ it('counts what there was no room for, in the first event after that', () => {
   expect(handed().findIndex(({ event }) => event === 'audit.lost')).toBe(kept)
 })
 
-it('keeps an event without its body rather than none', () => {
-  const { record, flush, handed } = openQueue()
+it('keeps an event without its body rather than none', async () => {
+  const { record, flush, handed } = await openQueue()
   const body = new TextEncoder().encode(JSON.stringify({ text: 'x'.repeat(1_000_000) }))
   for (let i = 0; i < 100; i++) record({ event: 'call', i }, body)
   flush()
@@ -72,20 +72,46 @@ it('keeps an event without its body rather than none', () => {
   expect(handed().filter((event) => event.body !== undefined)).toHaveLength(8)
 })
 
-it('keeps events while there is no writer, and counts those that the one before had not written', () => {
-  const { record, flush, attach, writer, available, handed } = openQueue()
-  for (let i = 0; i < 3; i++) record({ event: 'call', i })
-  flush()
-  record({ event: 'call', i: 3 })
-  attach(undefined)
-  expect(available()).toBe(false)
-  for (let i = 4; i < 100; i++) record({ event: 'call', i })
-  expect(handed()).toHaveLength(3)
-  attach(writer())
-  expect(available()).toBe(true)
-  const later = handed().slice(3)
-  expect(later.filter(({ event }) => event === 'call').map(({ i }) => i)).toEqual(
-    Array.from({ length: 97 }, (_, i) => i + 3),
-  )
-  expect(later).toContainEqual(expect.objectContaining({ event: 'audit.lost', rows: 3 }))
+describe('a writer that is gone', () => {
+  const numbers = (events: readonly Handed[]) => events.map(({ i }) => i)
+  const to = (end: number, from = 0) => Array.from({ length: end - from }, (_, i) => i + from)
+
+  it('leaves what it has not written to the next, and what comes meanwhile', async () => {
+    const { record, flush, detach, attach, writer, available, handed } = await openQueue()
+    for (let i = 0; i < 3; i++) record({ event: 'call', i })
+    flush()
+    record({ event: 'call', i: 3 })
+    detach()
+    expect(available()).toBe(false)
+    for (let i = 4; i < 100; i++) record({ event: 'call', i })
+    expect(numbers(handed())).toEqual(to(3))
+    await attach(writer())
+    expect(available()).toBe(true)
+    expect(numbers(handed().slice(3))).toEqual(to(100))
+  })
+
+  it('is no reason to try the same a third time: it may be what ends them', async () => {
+    const { record, flush, detach, attach, writer, handed } = await openQueue()
+    for (let i = 0; i < 3; i++) record({ event: 'call', i })
+    flush()
+    for (let i = 0; i < 2; i++) {
+      detach()
+      await attach(writer())
+    }
+    expect(numbers(handed())).toEqual([...to(3), ...to(3)])
+    record({ event: 'call', i: 3 })
+    flush()
+    expect(handed().slice(6)).toMatchObject([{ event: 'audit.lost', rows: 3 }, { i: 3 }])
+  })
+
+  it('before it has begun gets nothing', async () => {
+    const { record, detach, attach, writer, available, handed } = await openQueue()
+    detach()
+    const attached = attach(writer())
+    detach()
+    await attached
+    for (let i = 0; i < 100; i++) record({ event: 'call', i })
+    expect(available()).toBe(false)
+    expect(handed()).toEqual([])
+  })
 })

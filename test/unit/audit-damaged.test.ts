@@ -1,0 +1,151 @@
+// A trail whose file SQLite cannot read: nothing of it is lost, another one goes on, and says so.
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openAuditReader } from '../../src/node/audit-reader.ts'
+import { type AuditTrail, openAuditTrail } from '../../src/node/audit-writer.ts'
+import { readSearch } from '../../src/stores/audit.ts'
+import { createKeyRing } from '../../src/kit/keyring.ts'
+import { start, useAuditFile } from './audit-world.ts'
+
+const { file } = useAuditFile()
+const secret = new Uint8Array(32).fill(7)
+const random = (n: number) => crypto.getRandomValues(new Uint8Array(n))
+
+let logged: { readonly event: string; readonly fields: unknown }[]
+let trail: AuditTrail | undefined
+beforeEach(() => {
+  logged = []
+})
+afterEach(async () => {
+  await trail?.close()
+  trail = undefined
+})
+const open = async (now = Date.now): Promise<AuditTrail> => {
+  trail = await openAuditTrail({
+    path: file(),
+    version: '1',
+    retentionMs: 1e12,
+    bodiesMs: 1e12,
+    sinks: [],
+    keys: await createKeyRing([secret], random),
+    now,
+    log: (_level, event, fields) => void logged.push({ event, fields }),
+  })
+  return trail
+}
+const close = async (): Promise<void> => {
+  expect(await trail?.close()).toBe(true)
+  trail = undefined
+}
+const rows = (...terms: string[]) => {
+  const reader = openAuditReader(file())
+  const found = reader?.search(readSearch(terms, Date.now()), 100) ?? []
+  reader?.close()
+  return found
+}
+const check = () => {
+  const reader = openAuditReader(file())
+  const found = reader?.verify()
+  reader?.close()
+  return found
+}
+const asides = () => readdirSync(dirname(file())).filter((name) => /^audit\.db\.damaged-[^-]+$/.test(name))
+
+/** Overwrites the tables of rows, or all of the file but its first page. */
+const damage = (what: 'rows' | 'everything'): void => {
+  const db = new DatabaseSync(file())
+  db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  const pages = db
+    .prepare(
+      `SELECT rootpage FROM sqlite_schema WHERE rootpage > 0 ${what === 'rows' ? "AND tbl_name LIKE 'event_%'" : ''}`,
+    )
+    .all()
+    .map(({ rootpage }) => Number(rootpage))
+  db.close()
+  const bytes = readFileSync(file())
+  const size = bytes.readUInt16BE(16)
+  for (const page of pages) bytes.fill(0xff, (page - 1) * size, page * size)
+  writeFileSync(file(), bytes)
+}
+
+describe('a damaged file at the start', () => {
+  it('is set aside as it is, and told', async () => {
+    const text = 'no database, and long enough to be taken for one'.repeat(30)
+    writeFileSync(file(), text)
+    const { record } = await open(() => start)
+    record({ event: 'call', request_id: 'r1' })
+    await close()
+    expect(asides()).toEqual(['audit.db.damaged-20261101T120000'])
+    expect(readFileSync(join(dirname(file()), asides()[0] ?? ''), 'utf8')).toBe(text)
+    expect(logged.find(({ event }) => event === 'audit.damaged')?.fields).toMatchObject({
+      file: `${file()}.damaged-20261101T120000`,
+      message: expect.stringContaining('file is not a database'),
+    })
+    const [damaged] = rows('decision:failed')
+    expect(damaged).toMatchObject({ kind: 'audit.damaged', seq: 2 })
+    expect(JSON.parse(damaged?.detail ?? '')).toMatchObject({
+      file: 'audit.db.damaged-20261101T120000',
+      why: 'file is not a database',
+      heads: [],
+    })
+    expect(rows('request:r1')).toHaveLength(1)
+    expect(check()).toMatchObject({
+      rows: 4,
+      open: [],
+      aside: [{ file: 'audit.db.damaged-20261101T120000', at: expect.any(Number) }],
+    })
+  })
+
+  it('is gone on from where its ends and its keys can be read', async () => {
+    const before = await open()
+    const keys = await before.keys()
+    await close()
+    const [closed] = rows('kind:audit.closed')
+    damage('rows')
+    const after = await open()
+    expect(await after.keys()).toEqual(keys)
+    await close()
+    const [damaged] = rows('kind:audit.damaged')
+    expect(JSON.parse(damaged?.detail ?? '')).toMatchObject({
+      heads: [[closed?.chain, closed?.seq, closed?.hash]],
+    })
+    expect(check()).not.toHaveProperty('fault')
+  })
+
+  it('of which nothing can be read is replaced, too', async () => {
+    await open()
+    await close()
+    damage('everything')
+    await open()
+    await close()
+    expect(rows('kind:audit.damaged')).toHaveLength(1)
+  })
+
+  it('that is no file keeps the gateway from starting', async () => {
+    mkdirSync(file())
+    await expect(open()).rejects.toThrow('disk I/O error')
+    rmSync(file(), { recursive: true })
+  })
+})
+
+describe('a file that is damaged while it is written', () => {
+  it('is set aside, and what was not written is written to the next', async () => {
+    const { record } = await open()
+    record({ event: 'call', request_id: 'before' })
+    await expect.poll(() => rows('request:before').length).toBe(1)
+    // The writer reads where its tables are when it sees that this has changed.
+    const db = new DatabaseSync(file(), { defensive: false } as object)
+    db.exec('PRAGMA writable_schema = ON')
+    db.exec("UPDATE sqlite_schema SET rootpage = 99999 WHERE name = 'head'")
+    db.exec('PRAGMA schema_version = 999')
+    db.close()
+    record({ event: 'call', request_id: 'after' })
+    await expect.poll(() => asides().length, { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => rows('request:after').length, { timeout: 10_000 }).toBe(1)
+    expect(rows('kind:audit.damaged,audit.lost')).toMatchObject([{ kind: 'audit.damaged' }])
+    await close()
+    expect(check()).not.toHaveProperty('fault')
+  })
+})
