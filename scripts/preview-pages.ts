@@ -2,7 +2,8 @@
 // scripts/preview-pages.ts`, PORT for another port.
 import { serve } from '@hono/node-server'
 import { createAssets } from '../src/pages/assets.ts'
-import { createConsolePages, createPages } from '../src/pages/views.ts'
+import { createConsolePages } from '../src/pages/console/pages.ts'
+import { createPages } from '../src/pages/views.ts'
 import { consoleStates } from '../test/pages/console-states.ts'
 import { pageStates } from '../test/pages/states.ts'
 

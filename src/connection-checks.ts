@@ -23,16 +23,21 @@ export interface Check {
 type Service = Config['mcp_services'][string]
 type Provider = Config['oauth_providers'][string]
 
-export interface CheckDeps {
-  readonly runtime: Runtime
+interface ProviderCheckDeps {
+  readonly runtime: Pick<Runtime, 'now'>
   /** Reaches these URLs on any network, because the operator wrote them. */
   readonly outboundTo: (...urls: readonly string[]) => Outbound
 }
 
-const stop = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`)
+export interface CheckDeps extends ProviderCheckDeps {
+  readonly runtime: Runtime
+}
 
-/** Without the codes before the reason of a refusal. */
-const why = (error: unknown): string =>
+/** With a full stop. */
+export const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`)
+
+/** Why something failed, without the codes before the reason of a refusal. */
+export const why = (error: unknown): string =>
   (error instanceof Refusal ? error.why : error instanceof Error ? error.message : String(error)).replace(
     /^(?:[a-z-]+\.[a-z-]+: )+/,
     '',
@@ -48,7 +53,7 @@ const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
 
 /** Without metadata to read. Whatever it answers, it is there: what a client may do shows when somebody signs in. */
 const checkServer = async (
-  { outboundTo }: CheckDeps,
+  { outboundTo }: ProviderCheckDeps,
   id: string,
   { issuer, token_url: token }: Provider,
 ): Promise<Check> => {
@@ -59,12 +64,12 @@ const checkServer = async (
     if (status >= 500) throw new TypeError(`it answered ${status}`)
     return { key, ok: true, say: `${origin} answers.` }
   } catch (error) {
-    return { key, ok: false, say: stop(`${origin} cannot be used for sign-in: ${why(error)}`) }
+    return { key, ok: false, say: sentence(`${origin} cannot be used for sign-in: ${why(error)}`) }
   }
 }
 
 const checkOpenId = async (
-  { runtime: { now }, outboundTo }: CheckDeps,
+  { runtime: { now }, outboundTo }: ProviderCheckDeps,
   id: string,
   { type, issuer, scopes }: Provider,
 ): Promise<Check> => {
@@ -93,9 +98,17 @@ const checkOpenId = async (
   } catch (error) {
     const failure =
       error instanceof Refusal || !(error instanceof TypeError) ? reasonOf(error, 'metadata')[1] : why(error)
-    return { key: `${key}.issuer`, ok: false, say: stop(`${issuer} cannot be used for sign-in: ${failure}`) }
+    return {
+      key: `${key}.issuer`,
+      ok: false,
+      say: sentence(`${issuer} cannot be used for sign-in: ${failure}`),
+    }
   }
 }
+
+/** Whether an identity provider that is no mock can be used for sign-in. */
+export const checkProvider = (deps: ProviderCheckDeps, id: string, provider: Provider): Promise<Check> =>
+  (isOpenId(provider.type) ? checkOpenId : checkServer)(deps, id, provider)
 
 const fixedHeaders = ({
   upstream_auth: { type, token, headers },
@@ -177,7 +190,7 @@ const checkCommand = async ({ runtime }: CheckDeps, id: string, service: Service
     return {
       key: `mcp_services.${id}.command`,
       ok,
-      say: failure === undefined ? say : `${say} ${stop(failure.why)}`,
+      say: failure === undefined ? say : `${say} ${sentence(failure.why)}`,
     }
   } finally {
     end()
@@ -205,7 +218,7 @@ const checkIssuer = async ({ outboundTo }: CheckDeps, id: string, issuer: string
       last = why(error)
     }
   }
-  return { key, ok: false, say: stop(`${issuer} publishes no metadata: ${last}`) }
+  return { key, ok: false, say: sentence(`${issuer} publishes no metadata: ${last}`) }
 }
 
 const checkKeys = async ({ outboundTo }: CheckDeps, id: string, uri: string): Promise<Check> => {
@@ -213,7 +226,7 @@ const checkKeys = async ({ outboundTo }: CheckDeps, id: string, uri: string): Pr
   try {
     return { key, ok: true, say: `${uri} contains ${await countKeys(uri, outboundTo(uri))} keys.` }
   } catch (error) {
-    return { key, ok: false, say: stop(`${uri} cannot be used: ${why(error)}`) }
+    return { key, ok: false, say: sentence(`${uri} cannot be used: ${why(error)}`) }
   }
 }
 
@@ -232,8 +245,7 @@ export const checkConnections = async (
     onCheck(check)
   }
   for (const [id, provider] of Object.entries(config.oauth_providers))
-    if (provider.type !== 'mock')
-      say(await (isOpenId(provider.type) ? checkOpenId : checkServer)(deps, id, provider))
+    if (provider.type !== 'mock') say(await checkProvider(deps, id, provider))
   for (const [id, service] of Object.entries(config.mcp_services)) {
     const { url, upstream_auth: auth } = service
     say(

@@ -8,7 +8,9 @@ import { createIsAdmin } from './admin/services-api.ts'
 import { type RulesAdmin, createRulesAdmin, createStoredRules } from './admin/stored-rules.ts'
 import { createAfterSignIn } from './after-sign-in.ts'
 import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
-import { createServiceChoices, createServiceOutlook } from './consent-choices.ts'
+import { createServiceChoices } from './consent-choices.ts'
+import { createConsoleSources } from './console-sources.ts'
+import type { Sources } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
 import { createRecording } from './flows/observe.ts'
@@ -42,7 +44,8 @@ import { createStepUps } from './oauth/step-up.ts'
 import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
-import { createConsolePages, createPages } from './pages/views.ts'
+import { createConsolePages } from './pages/console/pages.ts'
+import { createPages } from './pages/views.ts'
 import { createCallRates } from './policy/call-rates.ts'
 import { createPolicy } from './policy/policy.ts'
 import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
@@ -65,7 +68,7 @@ import { createDirectory } from './services/directory.ts'
 import { createEncode } from './services/encode.ts'
 import { createDryRun, createServiceMaker, servicePlanOf } from './services/from-config.ts'
 import { type ServiceRegistry, createServiceRegistry, createServicesRefresh } from './services/registry.ts'
-import { createServicesList, createStatus, isLoopback, isPublic, stateOf } from './status.ts'
+import { createServicesList, createStatus, isLoopback } from './status.ts'
 import { type Bridges, createBridges } from './stdio/bridge.ts'
 import { createToolMemory } from './stored-tools.ts'
 
@@ -82,6 +85,8 @@ export interface GatewayOptions {
   readonly services?: readonly Service[]
   /** True while the process finishes its last requests; `/readyz` says so. */
   readonly draining?: () => boolean
+  /** Where each value of the configuration came from; absent: nobody knows. */
+  readonly sources?: () => Sources
   /** What callers are to see of the lists of services; absent: all of it. */
   readonly trim?: ProxyDeps['trim']
 }
@@ -118,6 +123,7 @@ const createPlatform = ({
   aliases = [],
   services = [],
   draining = () => false,
+  sources,
   trim,
 }: GatewayOptions) => {
   const origins = [issuer, ...aliases]
@@ -128,6 +134,7 @@ const createPlatform = ({
     origins,
     builtIn: services,
     draining,
+    sources,
     trim,
     blocks: withProvisioning(createBlocks(runtime), runtime, config.oauth_providers),
     provision: createProvisionPerson(runtime, config.oauth_providers),
@@ -318,13 +325,7 @@ const createServiceHandlers = (
       contextOf,
     }),
     servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
-    ...createAdminHandlers({
-      ...parts,
-      stateOf: (service) => stateOf(service, { bridges: parts.bridges, contextOf }),
-      outlook: createServiceOutlook(parts),
-      signsIn: parts.builtInUser === undefined,
-      reachable: isPublic(directory.issuer),
-    }),
+    ...createAdminHandlers({ ...parts, ...createConsoleSources(parts, { contextOf }) }),
     flows: createFlowsApi(parts),
     encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
     assets: createAssets(),

@@ -21,6 +21,7 @@ import {
 import { type ActivityDeps, callsOfADay, createActivity } from './console-activity.ts'
 import { type ConsoleServicesDeps, drawService, drawServices, readMatrix } from './console-services.ts'
 import { type ConsolePeopleDeps, drawClient, drawHolders, drawPerson } from './console-people.ts'
+import { type ConsoleSettingsDeps, createConsoleSettings } from './console-settings.ts'
 import { createAccessActions } from './access-page.ts'
 import { requireWritable } from './services-api.ts'
 
@@ -31,8 +32,9 @@ export interface Console {
   readonly act: Handler
 }
 
-export interface ConsoleDeps extends AttentionDeps, ActivityDeps, ConsoleServicesDeps, ConsolePeopleDeps {
-  readonly runtime: ActivityDeps['runtime']
+export interface ConsoleDeps
+  extends AttentionDeps, ActivityDeps, ConsoleServicesDeps, ConsolePeopleDeps, ConsoleSettingsDeps {
+  readonly runtime: ActivityDeps['runtime'] & ConsoleSettingsDeps['runtime']
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service' | 'addresses'>
   readonly registry: ConsoleServicesDeps['registry']
   readonly policy: { readonly pins: PinAdmin }
@@ -186,7 +188,9 @@ const createFlow =
     return consolePages.flow(frame, { flow, good: alike?.flows[0] })
   }
 
-const createPages = (deps: ConsoleDeps): Readonly<Record<string, Draw>> => ({
+type SettingsPart = ReturnType<typeof createConsoleSettings>
+
+const createPages = (deps: ConsoleDeps, settings: SettingsPart): Readonly<Record<string, Draw>> => ({
   '/console': createOverview(deps),
   '/console/services': async (frame, asked) =>
     drawServices(deps, frame, asked, await callsOfADay(deps, frame.now)),
@@ -204,6 +208,7 @@ const createPages = (deps: ConsoleDeps): Readonly<Record<string, Draw>> => ({
   '/console/activity': createActivity(deps),
   '/console/flows': createFlowList(deps),
   '/console/flows/': createFlow(deps),
+  '/console/settings': settings.draw,
 })
 
 // What forms ask for.
@@ -216,9 +221,10 @@ type Act = (form: Form, about: { readonly session: BrowserSession; readonly aske
 const serviceIn = ({ pathname }: URL): string => /^\/console\/services\/([^/]+)$/.exec(pathname)?.[1] ?? ''
 
 /** By the path of the page, and the name of the action. */
-const createActions = ({
-  accessAdmin,
-}: ConsoleDeps): Readonly<Record<string, Readonly<Record<string, Act>>>> => {
+const createActions = (
+  { accessAdmin }: ConsoleDeps,
+  settings: SettingsPart,
+): Readonly<Record<string, Readonly<Record<string, Act>>>> => {
   const tool = (form: Form) => ({
     service: form.get('service') ?? '',
     kind: form.get('kind') === 'prompt' ? ('prompt' as const) : ('tool' as const),
@@ -249,6 +255,7 @@ const createActions = ({
     },
     '/console/people': access,
     '/console/clients': access,
+    '/console/settings': { test: (form, { session }) => settings.test(form.get('key') ?? '', by(session)) },
   }
 }
 
@@ -260,8 +267,9 @@ const rememberedMs = 2_000
 
 export const createConsole = (deps: ConsoleDeps): Console => {
   const { sessions, isAdmin, directory, runtime } = deps
-  const draws = createPages(deps)
-  const actions = createActions(deps)
+  const settings = createConsoleSettings(deps)
+  const draws = createPages(deps, settings)
+  const actions = createActions(deps, settings)
   let last: { readonly at: number; readonly overview: Promise<Overview> } | undefined
 
   const overviewNow = (): Promise<Overview> => {

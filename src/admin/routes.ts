@@ -208,6 +208,11 @@ const consolePages: readonly (readonly [paths: readonly string[], description: s
     'Console: recorded flows (?state=, ?service=, ?user=, ?client=, ?stopped=), one step by step',
     false,
   ],
+  [
+    ['/console/settings'],
+    'Console: what is set and where it came from, and tests (csrf, action=test with key: issuer, oauth_providers.ID)',
+    true,
+  ],
 ]
 
 const consoleRoutes = ({ console }: AdminHandlers): readonly Route[] =>

@@ -80,12 +80,18 @@ const renamedFlag: Fault = {
 const serve = async (given: Given, more: Flags = {}): Promise<void> => {
   const { loadConfiguration, loadOrThrow, privateFilesOf } = await import('./configuration.ts')
   const wanted = { ...wantedOf(given), flags: { ...wantedOf(given).flags, ...more } }
-  const { config, warnings, file, path, env, privateFiles, unusable } = await loadOrThrow(wanted, process.env)
+  const loaded = await loadOrThrow(wanted, process.env)
+  const { config, sources, warnings, file, path, env, privateFiles, unusable } = loaded
   if (more.wrapped && unusable.length > 0) throw new ConfigError(unusable)
   const { start } = await import('./serve.ts')
   await start({
     config,
-    source: { file, path, load: () => loadConfiguration(wanted, process.env) },
+    source: {
+      file,
+      path,
+      load: () => loadConfiguration(wanted, process.env),
+      sources: { now: sources },
+    },
     warnings: [...warnings, ...unusable, ...(given.printLoginLink ? [renamedFlag] : [])].map(faultText),
     stateDir: stateDirectory(given.state, env),
     env,

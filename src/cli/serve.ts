@@ -4,6 +4,7 @@ import { Buffer } from 'node:buffer'
 import { existsSync, unwatchFile, watchFile } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Sources } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { faultText } from '../config/tree.ts'
 import { type Gateway, createGateway } from '../gateway.ts'
@@ -65,6 +66,7 @@ export interface StartedGateway {
 
 export interface StartGatewayOptions {
   readonly config: Config
+  readonly sources: () => Sources
   readonly stateDir: string
   readonly privateFiles: readonly string[]
   /** The service of `postern wrap`, which is in no file. */
@@ -113,6 +115,7 @@ const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
 /** Resolves when requests are answered. Throws `StartError`. */
 export const startGateway = async ({
   config,
+  sources,
   stateDir,
   privateFiles,
   wrapped,
@@ -144,7 +147,8 @@ export const startGateway = async ({
     throw whyNotListening(error, config)
   })
   const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
-  const gateway = createGateway({ config, runtime, ...origins(config, listening.port), services, draining })
+  const named = origins(config, listening.port)
+  const gateway = createGateway({ config, sources, runtime, ...named, services, draining })
   await gateway.warm().catch((error: unknown) => {
     throw stateError(error)
   })
@@ -170,6 +174,8 @@ export interface ReloadSource {
   /** As people name it. */
   readonly file: string | undefined
   load(): Promise<FoundConfiguration>
+  /** Where the values that are in force came from; changed by each reload. */
+  readonly sources: { now: Sources }
 }
 
 interface Reload {
@@ -245,6 +251,11 @@ const watchConfiguration = (
         keys: waiting,
         message: `Restart the gateway to apply changes to: ${waiting.join(', ')}`,
       })
+    const isWaiting = ([key]: readonly [string, unknown]) => waiting.includes(/^[^.[]+/.exec(key)?.[0] ?? '')
+    source.sources.now = Object.fromEntries([
+      ...Object.entries(loaded.sources).filter((entry) => !isWaiting(entry)),
+      ...Object.entries(source.sources.now).filter(isWaiting),
+    ])
     const before = registry.config()
     const next = withLive(started, loaded.config)
     const keys = changed(before, next)
@@ -363,6 +374,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   let ending = false
   const up = await startGateway({
     config,
+    sources: () => source.sources.now,
     stateDir,
     privateFiles: options.privateFiles,
     wrapped: options.wrapped,

@@ -225,6 +225,20 @@ const createFind = (keySet: KeySet, now: () => number) => {
   }
 }
 
+/** What administrators are told of the keys. */
+const publishedBy = async (
+  keySet: KeySet,
+  { runtime, rotationMs, overlapMs }: KeySetDeps,
+): ReturnType<Signer['published']> => {
+  const keys = await keySet.current()
+  const { createdAt: last = runtime.now() } = keys.at(-1) ?? {}
+  return {
+    keys: keys.map(({ kid, createdAt, signsFrom }) => ({ kid, createdAt, signsFrom })),
+    nextAt: last + rotationMs,
+    acceptedMs: overlapMs,
+  }
+}
+
 export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
   const { runtime } = deps
   const keySet = createKeySet(deps)
@@ -282,5 +296,6 @@ export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
     async jwks() {
       return { keys: (await keySet.current()).map(publicPart) }
     },
+    published: () => publishedBy(keySet, deps),
   }
 }

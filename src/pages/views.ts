@@ -2,21 +2,12 @@
 // a service.
 import { type ClientRecipe, clientRecipes } from '../kit/client-recipes.ts'
 import { type Drawable, type Markup, html, isolated } from '../kit/html.ts'
-import type { ConsolePages } from '../ports/console.ts'
 import type { ClientView, ConnectView, EncodeView, HomeView, Pages } from '../ports/pages.ts'
 import { accessPage } from './access.ts'
 import { connectUpstreamPage } from './accounts.ts'
 import { connectedAppsPage } from './apps.ts'
 import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
 import { consentPage } from './consent.ts'
-import { activityPage } from './console/activity.ts'
-import { changesPage } from './console/changes.ts'
-import { flowPage, flowsPage } from './console/flow-pages.ts'
-import { overviewPage } from './console/overview.ts'
-import { holdersPage } from './console/people.ts'
-import { clientPage, personPage } from './console/person.ts'
-import { servicePage } from './console/service.ts'
-import { servicesPage } from './console/services.ts'
 import {
   type PageContext,
   breakable,
@@ -223,17 +214,4 @@ export const createPages = (gateway: PageContext): Pages => ({
   encode: (view) => encodePage(gateway, view),
   goBack: (view) => goBackPage(gateway, view),
   problem: (view) => problemPage(gateway, view),
-})
-
-export const createConsolePages = (gateway: PageContext): ConsolePages => ({
-  overview: (frame, view) => overviewPage(gateway, frame, view),
-  services: (frame, view) => servicesPage(gateway, frame, view),
-  service: (frame, view) => servicePage(gateway, frame, view),
-  changes: (frame, view) => changesPage(gateway, frame, view),
-  holders: (frame, view) => holdersPage(gateway, frame, view),
-  person: (frame, view) => personPage(gateway, frame, view),
-  client: (frame, view) => clientPage(gateway, frame, view),
-  activity: (frame, view) => activityPage(gateway, frame, view),
-  flowList: (frame, view) => flowsPage(gateway, frame, view),
-  flow: (frame, view) => flowPage(gateway, frame, view),
 })

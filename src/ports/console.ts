@@ -1,13 +1,22 @@
 // What the console hands to its pages: plain data. Every text of a person, a client or a server is untrusted; the pages
 // escape it and bound its length.
 import type { ListedFlow } from './flow-record.ts'
+import type { SettingsView } from './settings.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
 import type { Block, ListedGrant, Person } from './people.ts'
 import type { ConsentTool, Permission, PinKind, PinState } from './policy.ts'
 
 /** The pages of the console, by what the navigation calls them. */
-export type ConsolePage = 'overview' | 'services' | 'access' | 'people' | 'clients' | 'activity' | 'flows'
+export type ConsolePage =
+  | 'overview'
+  | 'services'
+  | 'access'
+  | 'people'
+  | 'clients'
+  | 'activity'
+  | 'flows'
+  | 'settings'
 
 interface NamedService {
   readonly id: string
@@ -327,4 +336,5 @@ export interface ConsolePages {
   activity(frame: ConsoleFrame, view: ActivityView): Response
   flowList(frame: ConsoleFrame, view: FlowsView): Response
   flow(frame: ConsoleFrame, view: FlowView): Response
+  settings(frame: ConsoleFrame, view: SettingsView): Response
 }

@@ -27,6 +27,15 @@ export interface Signer {
    * Public keys: current, and former ones while their tokens live. Answers from memory when storage is down.
    */
   jwks(): Promise<JSONWebKeySet>
+  /** The same keys by what is known of them, oldest first, for administrators. */
+  published(): Promise<{
+    /** Epoch ms. */
+    readonly keys: readonly { readonly kid: string; readonly createdAt: number; readonly signsFrom: number }[]
+    /** When the next one is made. */
+    readonly nextAt: number
+    /** How long what a key has signed is accepted once its successor signs, ms. */
+    readonly acceptedMs: number
+  }>
   readonly algorithm: 'ES256'
 }
 

@@ -99,6 +99,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'key.rotated': done('key', 'signs_from'),
   'config.loaded': done('keys', 'added', 'removed', 'changed'),
   'config.refused': failed('message'),
+  'settings.tested': done('key', 'ok', 'why', 'by'),
   'gateway.started': done('version', 'runtime', 'storage', 'issuer', 'services'),
   'gateway.stopped': done('version', 'issuer', 'signal', 'in_order'),
   'audit.opened': done('version', 'heads'),

@@ -1,5 +1,5 @@
 // The configuration of this deployment, and the requirements that only Workers have.
-import { loadConfig } from '../config/load.ts'
+import { type Sources, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { faultText } from '../config/tree.ts'
 import { parsePhc } from '../kit/password-hash.ts'
@@ -63,7 +63,7 @@ export interface MissingSetting {
 }
 
 export type WorkerConfiguration =
-  | { readonly config: Config; readonly warnings: readonly string[] }
+  | { readonly config: Config; readonly sources: Sources; readonly warnings: readonly string[] }
   | { readonly lacks: readonly MissingSetting[] }
 
 const step = (text: string): MissingSetting => ({ text, open: true })
@@ -171,7 +171,8 @@ export const readConfiguration = async (env: WorkerEnvironment): Promise<WorkerC
   })
   if (!loaded.ok) return { lacks: loaded.faults.map((fault) => ({ text: faultText(fault), open: false })) }
   const lacks = lacksOf(loaded.config, env)
-  return lacks.length > 0 ? { lacks } : { config: loaded.config, warnings: loaded.warnings.map(faultText) }
+  const { config, sources, warnings } = loaded
+  return lacks.length > 0 ? { lacks } : { config, sources, warnings: warnings.map(faultText) }
 }
 
 // A Worker on its developer's computer: `wrangler dev`, or workerd itself on a loopback address.

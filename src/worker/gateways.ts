@@ -1,5 +1,6 @@
 // Reads the configuration once per isolate, and makes one gateway per issuer.
 import { waitUntil } from 'cloudflare:workers'
+import type { Sources } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { type Gateway, type GatewayOptions as CoreOptions, createGateway } from '../gateway.ts'
 import type { Runtime, Timer } from '../ports/runtime.ts'
@@ -74,6 +75,7 @@ const withLoopbackNames = (config: Config, at: URL): Config => {
 
 interface GatewayOptions {
   readonly config: Config
+  readonly sources: Sources
   readonly env: WorkerEnvironment
   /** URL of the request. It counts on loopback alone, where no issuer is set. */
   readonly url: URL
@@ -88,6 +90,7 @@ interface GatewayOptions {
  */
 export const makeGateway = async ({
   config: written,
+  sources,
   env,
   url,
   now,
@@ -99,7 +102,8 @@ export const makeGateway = async ({
     const config = withLoopbackNames(written, at)
     const runtime = await createWorkerRuntime({ config, env, url: at, now, timer, waitUntil })
     const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
-    const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services, trim })
+    const origins = originsOf(at, config.issuer)
+    const gateway = createGateway({ config, sources: () => sources, runtime, ...origins, services, trim })
     gateway.record(startedEvent(gateway, runtime.about))
     return { gateway }
   } catch (error) {
@@ -152,12 +156,12 @@ export const createGateways = (
   return async (env, url) => {
     const known = await configuration(env)
     if ('lacks' in known) return known
-    const { config } = known
+    const { config, sources } = known
     if (config.issuer === undefined && !isLoopback(url)) return { lacks: [isMissingIssuer(url.origin)] }
     const key = config.issuer ?? `${url.protocol}${url.port}`
     const made = gateways.get(key)
     if (made) return made
-    const found = await makeGateway({ config, env, url, now, timer, trim })
+    const found = await makeGateway({ config, sources, env, url, now, timer, trim })
     if (gateways.size >= mostLoopback) gateways.clear()
     if (!gateways.has(key)) gateways.set(key, found)
     return gateways.get(key) ?? found

@@ -14,7 +14,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const judged = stateNames.filter(
   (name) =>
     !name.startsWith('console-') ||
-    /-(?:locked|first|services|service|service-hostile|service-processes|clients|person|client-hostile|changes-access|changes-hostile|activity-row|activity-hostile|flows|flow|flow-hostile)$/.test(
+    /-(?:locked|first|services|service|service-hostile|service-processes|clients|person|client-hostile|changes-access|changes-hostile|activity-row|activity-hostile|flows|flow|flow-hostile|settings|settings-hostile)$/.test(
       name,
     ),
 )
@@ -23,7 +23,7 @@ const judged = stateNames.filter(
 const looks = judged.filter(
   (name) =>
     (!name.startsWith('problem-') && !name.startsWith('console-')) ||
-    /console-(?:overview-locked|services|person|changes-access|activity-row|flow)$|client\.unknown|redirect-facts|provider\.unreachable|hostile|fault|flow\.used/.test(
+    /console-(?:overview-locked|services|person|changes-access|activity-row|flow|settings)$|client\.unknown|redirect-facts|provider\.unreachable|hostile|fault|flow\.used/.test(
       name,
     ),
 )

@@ -3,6 +3,7 @@ import type { ConsolePages, HeldDefinition, OverviewView } from '../../src/ports
 import { activityStates } from './console-activity.ts'
 import { peopleStates } from './console-people.ts'
 import { access, serviceStates } from './console-services.ts'
+import { settingsStates } from './console-settings.ts'
 import {
   attention,
   calm,
@@ -169,6 +170,7 @@ export const consoleStates = (pages: ConsolePages): Readonly<Record<string, () =
   ...overviewStates(pages),
   ...serviceStates(pages),
   ...changesStates(pages),
+  ...settingsStates(pages),
   ...peopleStates(pages),
   ...activityStates(pages),
   ...flowStates(pages),

@@ -1,7 +1,7 @@
 // Durations in the configuration, key by key: text with units, a bare number as before, and one sentence for
 // anything else.
 import { describe, expect, it } from 'vitest'
-import { explain } from '../../src/cli/config.ts'
+import { explain } from '../../src/config/explain.ts'
 import { type DurationUnit, durationText, parseDuration } from '../../src/config/key-types.ts'
 import { rootShape, shapeAt } from '../../src/config/shape.ts'
 import { configOf, faultsOf, load } from './config-world.ts'

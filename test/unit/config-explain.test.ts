@@ -1,6 +1,7 @@
 // Each key, its value, and where that came from; and the schema for editors.
 import { describe, expect, it } from 'vitest'
-import { configJsonSchema, explain, explainAll } from '../../src/cli/config.ts'
+import { configJsonSchema } from '../../src/cli/config.ts'
+import { explain, explainAll } from '../../src/config/explain.ts'
 import { configFlags } from '../../src/config/flags.ts'
 import { logLevels } from '../../src/config/schema.ts'
 import { rootShape, shapeAt } from '../../src/config/shape.ts'

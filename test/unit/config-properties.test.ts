@@ -1,7 +1,7 @@
 // What holds for any input at all: the loader never crashes and never gives a secret away.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { explainAll } from '../../src/cli/config.ts'
+import { explainAll } from '../../src/config/explain.ts'
 import { environmentNames } from '../../src/config/environment-names.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { rootShape } from '../../src/config/shape.ts'

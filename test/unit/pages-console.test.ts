@@ -1,7 +1,7 @@
 // What stands on the pages of the console, read from their HTML.
 import { describe, expect, test } from 'vitest'
 import { createAssets } from '../../src/pages/assets.ts'
-import { createConsolePages } from '../../src/pages/views.ts'
+import { createConsolePages } from '../../src/pages/console/pages.ts'
 import { consoleStates } from '../pages/console-states.ts'
 import { hostileNames } from '../pages/states.ts'
 

@@ -39,6 +39,10 @@ export const icons = {
   cross: icon('<path d="m4 4 8 8m0-8-8 8"/>'),
   person: icon('<circle cx="8" cy="5" r="2.8"/><path d="M2.5 14c.5-3 2.7-4.5 5.5-4.5s5 1.5 5.5 4.5"/>'),
   clock: icon('<circle cx="8" cy="8" r="6.2"/><path d="M8 4.4V8l2.5 1.6"/>'),
+  key: icon('<circle cx="5.2" cy="10.8" r="3"/><path d="m7.4 8.6 6-6M11 5l2 2"/>'),
+  settings: icon(
+    '<path d="M2 4.5h6.2M11.8 4.5H14M2 11.5h2.2M7.8 11.5H14"/><circle cx="10" cy="4.5" r="1.8"/><circle cx="6" cy="11.5" r="1.8"/>',
+  ),
   chevron: icon('<path d="m6 3.5 4.5 4.5L6 12.5"/>', ' sm chev'),
 } as const
 
@@ -75,6 +79,7 @@ const paths: Readonly<Record<ConsolePage, string>> = {
   clients: '/console/clients',
   activity: '/console/activity',
   flows: '/console/flows',
+  settings: '/console/settings',
 }
 
 const sections: readonly (readonly [
@@ -103,6 +108,7 @@ const sections: readonly (readonly [
       ['flows', 'Flows'],
     ],
   ],
+  ['This gateway', [['settings', 'Settings']]],
 ]
 
 const flagOf = (page: ConsolePage, attention: readonly Attention[]): Drawable => {

@@ -78,7 +78,12 @@ ins { background: var(--ok-soft); color: var(--ok); text-decoration: underline; 
 .flow .via { display: none; }
 
 /* settings */
-.set { display: grid; grid-template-columns: minmax(0, 190px) minmax(0, 1fr) auto; gap: 2px 20px; align-items: start; padding: 12px 16px; border-bottom: 1px solid var(--line); font-size: var(--t-sm); }
+.settings { display: grid; grid-template-columns: 168px minmax(0, 1fr); gap: 32px; align-items: start; }
+.subnav { position: sticky; top: 20px; } .subnav a { display: block; padding: 5px 10px; border-radius: var(--r-control); color: var(--text-2); font-size: var(--t-sm); font-weight: var(--w-medium); } .subnav a:hover { background: var(--sunk); color: var(--text); text-decoration: none; }
+.set > dt .sub { display: block; color: var(--text-3); font-size: var(--t-xs); line-height: 16px; font-weight: var(--w-regular); overflow-wrap: anywhere; } .set .tested, .provider .tested { margin-top: 2px; } .set .tested .status, .provider .tested .status { align-items: baseline; white-space: normal; }
+.list > li.provider { display: block; padding: 12px 16px; } .provider > * + * { margin-top: 4px; } .provider details { margin-top: 6px; } .provider .set { padding: 6px 0; } .list + .plain-set:not(:empty) { border-top: 1px solid var(--line); }
+.card[id] { scroll-margin-top: 20px; } .card[id]:target { border-color: var(--accent); }
+.set { display: grid; grid-template-columns: minmax(0, 190px) minmax(0, 1fr) auto; gap: 2px 20px; align-items: start; padding: 10px 16px; border-bottom: 1px solid var(--line); font-size: var(--t-sm); }
 .set:last-child { border: 0; } .set > dt { font-weight: var(--w-medium); } .set p { color: var(--text-2); } .set dd { min-width: 0; overflow-wrap: anywhere; }
 .from { color: var(--text-3); font-size: var(--t-xs); line-height: 20px; text-align: end; white-space: nowrap; } .from code { font-size: var(--t-xs); }
 

@@ -225,8 +225,9 @@ const narrow = `
   .top { padding: 8px 12px; gap: 8px; position: sticky; top: 0; z-index: 4; } .top .search { flex: 1; } .top .url, .top kbd { display: none; } .who .t { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .content { padding: 16px 16px 32px; }
   .head { margin-bottom: var(--s4); } .head .btns { width: 100%; } .head .btns .btn { flex: 1; }
-  .cols.even { grid-template-columns: minmax(0, 1fr); gap: 16px; }
-  .set { grid-template-columns: minmax(0, 1fr); } .from { text-align: start; }
+  .cols.even, .settings { grid-template-columns: minmax(0, 1fr); gap: 16px; }
+  .subnav { position: static; display: flex; overflow-x: auto; scrollbar-width: none; margin: 0 -16px; padding: 0 12px; border-bottom: 1px solid var(--line); } .subnav a { flex: none; border-radius: 0; padding: 8px; }
+  .set { grid-template-columns: minmax(45%, 1fr) minmax(0, auto); } .set > dd:not(.from) { grid-area: 2 / 1 / 3 / 3; } .from { white-space: normal; }
   .tabs { margin-inline: -16px; padding-inline: 12px; }
   .todo > li { grid-template-columns: 20px minmax(0, 1fr); } .todo .btn { grid-column: 2; justify-self: start; margin-top: 6px; }
   .funnel { grid-template-columns: minmax(0, 1fr); } .funnel li { grid-template-columns: 40px minmax(0, 1fr) auto; align-items: baseline; padding: 7px 0; border: 0; border-top: 1px solid var(--line); } .funnel li:first-child { border: 0; } .funnel svg { display: none; } .funnel .n { font-size: var(--t-lg); line-height: 24px; text-align: start; }
