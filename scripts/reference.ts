@@ -115,6 +115,7 @@ JSON: \`{"error":{"code","message",…}}\`. Configuration errors are in \`error.
 | 1 | Failure. For \`serve\`: the gateway did not start, and restarting it does not help. |
 | 2 | Invalid command line. For \`serve\`: a second signal stopped the gateway before it had shut down. |
 | 3 | For \`serve\`: the gateway stopped because of an internal error, or it cut off calls that did not finish in time. |
+| 4 | For \`doctor\`: a URL cannot be reached. |
 
 ## Validate a configuration
 

@@ -95,10 +95,7 @@ export const printLink = async (target: AdminTarget): Promise<void> => {
 export const unknownIssuer = 'http://localhost:0'
 
 /** A refusal becomes a `StartError`. */
-const withServices = async (
-  target: AdminTarget,
-  work: (gateway: Gateway) => Promise<void>,
-): Promise<void> => {
+const withServices = async <T>(target: AdminTarget, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
   const { config, stateDir } = target
   if (config.storage.type !== 'sqlite')
     throw new StartError(
@@ -106,10 +103,11 @@ const withServices = async (
       'With `storage.type: memory`, this command cannot reach the running gateway. Add the service to the configuration file, which is reloaded when it changes.',
     )
   try {
-    await withGateway(target, issuerOf(config, stateDir) ?? unknownIssuer, async (gateway) => {
+    return await withGateway(target, issuerOf(config, stateDir) ?? unknownIssuer, async (gateway) => {
       await gateway.registry.refresh()
-      await work(gateway)
+      const result = await work(gateway)
       await gateway.bridges.close(0)
+      return result
     })
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
@@ -152,6 +150,14 @@ export const listServices = (target: AdminTarget): Promise<void> =>
       ]),
     ]
     printTable(rows)
+  })
+
+/** One URL for each service of the gateway of this state directory, those of running gateways included. */
+export const serviceUrls = (target: AdminTarget): Promise<readonly string[]> =>
+  withServices(target, async (gateway) => {
+    const services = await gateway.registry.list()
+    const stored = services.flatMap(({ id }) => addressesOf(gateway, id).slice(0, 1))
+    return [...stored, ...runningOf(target, services).map(({ at, id }) => `${at}/${id}/mcp`)]
   })
 
 export const showService = (target: AdminTarget, id: string): Promise<void> =>

@@ -19,8 +19,8 @@ export class StartError extends Error {
   }
 }
 
-/** Exit codes: 0 done, 1 failed or start refused, 2 the command line was wrong. */
-export const exitCodes = { failed: 1, usage: 2 } as const
+/** Exit codes: 0 done, 1 failed or start refused, 2 the command line was wrong, 4 a server cannot be reached. */
+export const exitCodes = { failed: 1, usage: 2, unreachable: 4 } as const
 
 /** The command line asks for something that does not exist. */
 export class UsageError extends Error {}

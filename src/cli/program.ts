@@ -12,6 +12,7 @@ import {
   printJson,
   programName,
 } from './output.ts'
+import type { DoctorOptions } from './doctor/doctor.ts'
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
@@ -172,6 +173,33 @@ const addValidate = (program: Command): void => {
     })
 }
 
+const addDoctor = (program: Command): void => {
+  verb(
+    program,
+    'doctor',
+    'Find out why clients cannot connect: to an MCP URL, or to the services of this gateway.',
+  )
+    .argument('[url]', 'URL of any MCP server. Without it: this gateway and its configuration.')
+    .option('--token-env <name>', 'Environment variable with an access token, for the last step.')
+    .option('--no-register', 'Do not register clients at the authorization server.')
+    .addOption(
+      new Option('--fail-on <severity>', 'Exit with 1 from this severity on.')
+        .choices(['error', 'warning'])
+        .default('error'),
+    )
+    .option('--junit', 'Print the result as JUnit XML.')
+    .action(async (url: string | undefined, options: DoctorOptions, command: Command) => {
+      const given = command.optsWithGlobals<Given>()
+      const { runDoctor } = await import('./doctor/doctor.ts')
+      await runDoctor(url, options, {
+        wanted: wantedOf(given),
+        env: process.env,
+        json: given.json === true,
+        stateDir: (env) => stateDirectory(given.state, env),
+      })
+    })
+}
+
 const addConfigVerbs = (config: Command): void => {
   const load = () => import('./config.ts')
   verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () =>
@@ -278,6 +306,7 @@ export const createProgram = (): Command => {
   )
   addWrap(program)
   addValidate(program)
+  addDoctor(program)
   addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))
   addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test, replay.'))
   addAuditVerbs(group(program, 'audit', 'Read the audit trail: query, export, verify.'))

@@ -186,6 +186,33 @@ it('may be a command on this computer: started, asked, listed without its argume
   expect((await services('rm', 'local')).code).toBe(0)
 }, 60_000)
 
+it('is examined by the doctor, as is every service that runs', async () => {
+  await services('add', 'seen', upstream.url)
+  const { code, out } = await postern(place, ['doctor', '--state', 'state', '--json'])
+  const { ok, self, targets } = JSON.parse(out) as {
+    ok: boolean
+    self: { result: string }
+    targets: { url: string; steps: { step: string; result: string }[] }[]
+  }
+  expect({ code, ok, self: self.result }).toEqual({ code: 0, ok: true, self: 'pass' })
+  const seen = targets.find(({ url }) => url.endsWith('/seen/mcp'))
+  expect(seen?.url).toBe(`${gateways[1]?.origin}/seen/mcp`)
+  expect(targets.some(({ url }) => url.endsWith('/demo/mcp'))).toBe(true)
+  // The first has every step; the others have the same authorization server.
+  expect(Object.fromEntries(targets[0]?.steps.map(({ step, result }) => [step, result]) ?? [])).toEqual({
+    reachable: 'warn',
+    challenge: 'pass',
+    resource: 'pass',
+    server: 'pass',
+    registration: 'pass',
+    authorize: 'pass',
+    token: 'pass',
+    browser: 'pass',
+    call: 'skip',
+  })
+  await services('rm', 'seen')
+}, 60_000)
+
 it('may speak HTTP+SSE or WebSockets, and is found out either way', async () => {
   const [legacy, sockets] = [await openLegacyUpstream(), await openSocketUpstream()]
   const stepsOf = async (id: string, url: string) =>
