@@ -8,14 +8,18 @@ import type { SignedIn } from './identity/provider-callback.ts'
 import type { IdentityProvider } from './identity/providers/provider.ts'
 import { type EndPeople, type Scim, createScim } from './identity/scim.ts'
 import { type ScimPeople, createScimPeople } from './identity/scim-people.ts'
+import type { LocalPeople } from './identity/local-users.ts'
 import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
 import type { Grant } from './oauth/grant.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
+import { type PersonalTokenCheck, createPersonalTokenCheck } from './oauth/personal-token.ts'
+import { type PersonalTokens, createPersonalTokens } from './oauth/personal-tokens.ts'
 import type { FlowGrant } from './ports/flow-record.ts'
 import type {
   Audit,
+  Blocks,
   ConfirmPerson,
   GrantAdmin,
   Handler,
@@ -24,6 +28,7 @@ import type {
   ProvisionPerson,
 } from './ports/modules.ts'
 import type { Person } from './ports/people.ts'
+import type { Policy } from './ports/policy.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Directory, FindAddress } from './ports/services.ts'
 
@@ -39,6 +44,10 @@ interface AfterSignInDeps {
   readonly sessions: Pick<BrowserSessions, 'endOf'>
   readonly connections: Pick<Connections, 'renewTokens' | 'disconnectAll'>
   readonly limit: Limit
+  readonly policy: Policy
+  readonly blocks: Pick<Blocks, 'covers'>
+  readonly people: Pick<LocalPeople, 'all'>
+  readonly builtInUser: Person | undefined
   readonly record: Audit
   readonly met?: ((grant: FlowGrant) => void) | undefined
 }
@@ -47,6 +56,8 @@ export interface AfterSignIn {
   readonly grants: Grants
   readonly access: AppAccess
   readonly grantAdmin: GrantAdmin
+  readonly personal: PersonalTokenCheck
+  readonly personalTokens: PersonalTokens
   readonly signedIn: SignedIn
   /** Only where a provider is asked again. */
   readonly confirm?: ConfirmPerson
@@ -135,12 +146,15 @@ const createEndPeople =
 export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const { grants, access, profiles } = createGrantsInUse(deps)
   const endPerson = createEndPerson(deps, access)
+  const grantAdmin = createGrantAdmin(access)
   const people = createScimPeople(deps.runtime, deps.config.oauth_providers)
   const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
   return {
     grants,
     access,
-    grantAdmin: createGrantAdmin(access),
+    grantAdmin,
+    personal: createPersonalTokenCheck({ ...deps, grants }),
+    personalTokens: createPersonalTokens({ ...deps, grants, access, grantAdmin }),
     async signedIn(person, session) {
       await Promise.all([profiles?.signedIn(person), people.note(person)])
       return session === undefined ? undefined : remember(person, session)

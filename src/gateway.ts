@@ -43,6 +43,7 @@ import { createSigner } from './oauth/signing-keys.ts'
 import { createStepUps } from './oauth/step-up.ts'
 import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
+import type { PersonalTokens } from './oauth/personal-tokens.ts'
 import { createAssets } from './pages/assets.ts'
 import { createConsolePages } from './pages/console/pages.ts'
 import { createPages } from './pages/views.ts'
@@ -102,6 +103,7 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   readonly rules: RulesAdmin
   /** Absent where no flows are recorded. */
   readonly flows: FlowAdmin | undefined
+  readonly personalTokens: PersonalTokens
   readonly refuse: Refuse
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
@@ -359,6 +361,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     access: parts.accessAdmin,
     rules: parts.rules,
     flows: parts.flowAdmin,
+    personalTokens: parts.personalTokens,
     bridges,
     record,
     ...calls,

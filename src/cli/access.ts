@@ -4,6 +4,7 @@ import { type AccessAdmin, listedClosures, partyOf as blockedParty } from '../ad
 import { type ListedRule, type RulesAdmin, recordOf } from '../admin/stored-rules.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { printable } from '../config/tree.ts'
+import type { Gateway } from '../gateway.ts'
 import type { BlockedParty, Impact, ListedGrant } from '../ports/people.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { StartError, UsageError, print, printJson, printTable } from './output.ts'
@@ -20,9 +21,9 @@ export interface GrantOptions {
 const by = 'cli'
 
 /** A refusal becomes a `StartError`. */
-export const withAccess = async (
+export const withRecords = async (
   target: AdminTarget,
-  work: (access: AccessAdmin, rules: RulesAdmin) => Promise<void>,
+  work: (gateway: Gateway) => Promise<void>,
 ): Promise<void> => {
   const { config, stateDir } = target
   if (config.storage.type !== 'sqlite')
@@ -33,13 +34,18 @@ export const withAccess = async (
   try {
     await withGateway(target, issuerOf(config, stateDir) ?? unknownIssuer, async (gateway) => {
       await gateway.registry.refresh()
-      await work(gateway.access, gateway.rules)
+      await work(gateway)
       await gateway.bridges.close(0)
     })
   } catch (error) {
     throw error instanceof Refusal ? new StartError(error.code, error.say) : error
   }
 }
+
+export const withAccess = (
+  target: AdminTarget,
+  work: (access: AccessAdmin, rules: RulesAdmin) => Promise<void>,
+): Promise<void> => withRecords(target, ({ access, rules }) => work(access, rules))
 
 const filterOf = ({ user, client, domain, service }: GrantOptions) => ({
   user,

@@ -16,6 +16,7 @@ import type { DoctorOptions } from './doctor/doctor.ts'
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
+import { addTokenVerbs } from './token-verbs.ts'
 import {
   type Given,
   addAccessVerbs,
@@ -333,6 +334,7 @@ export const createProgram = (): Command => {
     group(program, 'people', 'See which users have access: ls, show.'),
   )
   addToolVerbs(group(program, 'tools', 'See and approve changes of tools: ls, show, approve, block.'))
+  addTokenVerbs(group(program, 'token', 'Manage personal access tokens: create, ls, revoke, mint.'))
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {
     const [word] = command.args

@@ -49,7 +49,7 @@ const whoKeys = {
   everyone: z.literal(true).optional().describe('Every user who is signed in.'),
   anonymous: z.literal(true).optional().describe('Callers of a service with `auth_required: false`.'),
   clients: names(
-    'Apps, in addition to the users: `configured`, `document` or `dynamic` (how the app is registered), `domain:example.com` (its metadata document is at that domain or below it), `redirect:app.example.com` (its authorization code went to exactly that host over https), a pattern of the document’s URL, or a `client_id`.',
+    'Apps, in addition to the users: `configured`, `document` or `dynamic` (how the app is registered), `personal` (personal access tokens), `domain:example.com` (its metadata document is at that domain or below it), `redirect:app.example.com` (its authorization code went to exactly that host over https), a pattern of the document’s URL, or a `client_id`.',
   ),
 }
 

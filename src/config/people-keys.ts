@@ -203,6 +203,26 @@ export const serviceAccountKeys = z
   })
   .describe('An account for programs, which get tokens without a user. Nobody can sign in as one.')
 
+export const personalTokenKeys = z
+  .strictObject({
+    max_lifetime: duration('s', ['90d', '1m', '365d'], 'The longest that a token may live.'),
+    default_lifetime: duration(
+      's',
+      ['30d', '1m', '365d'],
+      'How long a token lives if nothing else is asked for; never longer than `max_lifetime`.',
+    ),
+    header: z
+      .string()
+      .regex(/^[a-z0-9]+(?:-[a-z0-9]+)*$/i, 'must be a header name of letters, digits and -')
+      .optional()
+      .describe(
+        'Header that may carry a personal access token instead of `Authorization`, for clients that can set no other, for example `x-api-key`. It is never forwarded.',
+      ),
+  })
+  .describe(
+    'Personal access tokens, for programs that act as a user. See [Personal access tokens](../guide/personal-tokens.md).',
+  )
+
 export const clientKeys = z
   .strictObject({
     name: text('Display name on the consent page.'),

@@ -6,7 +6,13 @@ import * as z from 'zod'
 import { accessKeys } from './access-keys.ts'
 import { auditKeys } from './audit-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
-import { clientKeys, localUserKeys, providerKeys, serviceAccountKeys } from './people-keys.ts'
+import {
+  clientKeys,
+  localUserKeys,
+  personalTokenKeys,
+  providerKeys,
+  serviceAccountKeys,
+} from './people-keys.ts'
 import { normalizeProvider, usesGroups } from './providers.ts'
 import { rateLimitKeys } from './rate-limit-keys.ts'
 import { mcpServersKeys, serviceKeys } from './service-keys.ts'
@@ -214,6 +220,7 @@ export const configSchema = z
       .record(serviceId, serviceAccountKeys)
       .default({})
       .describe('Accounts for programs, by ID. See [Service accounts](../guide/service-accounts.md).'),
+    personal_tokens: personalTokenKeys.prefault({}),
     client_metadata_documents: z
       .boolean()
       .default(true)

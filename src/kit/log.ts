@@ -86,6 +86,7 @@ const grave = new Set([
   'session.foreign',
   'callback.other-browser',
   'sign-in.failed',
+  'token.leaked',
 ])
 
 /** As `Log` and `Audit` of ports. */
@@ -130,6 +131,8 @@ const secretWords = String.raw`(?:\w*token|(?:device_|user_)?code|state|password
  */
 const credentials: readonly (readonly [RegExp, string])[] = [
   [/\beyJ[\w-]{10,}\.[\w-]+(?:\.[\w-]*)*/g, '[redacted]'],
+  // A personal access token; what tells it from others may be read.
+  [/\b(ppat_[0-9A-Za-z]{4})[0-9A-Za-z]{8}_[0-9A-Za-z]{8,}/g, '$1[redacted]'],
   [/\b(Bearer|Basic|DPoP) +[A-Za-z0-9\-._~+/]{8,}=*/gi, '$1 [redacted]'],
   [/\b([a-z][a-z0-9+.-]*:\/\/)[^/\s@]+@/gi, '$1[redacted]@'],
   [new RegExp(`(["']${secretWords}["']\\s*:\\s*)(?:"[^"]*"|'[^']*')`, 'gi'), '$1[redacted]'],

@@ -221,6 +221,9 @@ export const personKey = (person: { readonly provider: string; readonly subject:
  */
 export const serviceAccounts = 'service'
 
+/** What the client_id of a personal access token begins with (oauth/personal-token.ts); no client has it. */
+export const personalClients = 'personal:'
+
 /**
  * Whether an entry of an operator names this person: by the key, or by the verified e-mail address, which differs
  * in case between providers; keys never do.

@@ -63,4 +63,31 @@ export const grantRefusals = {
     1403,
     'The MCP server requires an account of each user. A service account cannot connect one.',
   ),
+  'personal-token.unknown': row(
+    401,
+    'invalid_token',
+    1401,
+    'This personal access token is not valid for this service: it is for other services, was ended, or never existed.',
+  ),
+  'personal-token.expired': row(401, 'invalid_token', 1401, 'This personal access token has expired.'),
+  'personal-token.ended': row(401, 'invalid_token', 1401, 'This personal access token was ended.'),
+  'personal-token.exists': row(
+    409,
+    'invalid_request',
+    1409,
+    'This token was already created, and it is shown only once. If you do not have it, end it and create another one.',
+  ),
+  'person.unknown': row(404, 'invalid_request', 1404, 'This user is not known to the gateway.'),
+  'personal-token.limit': row(
+    400,
+    'invalid_request',
+    1400,
+    'This user has as many personal access tokens as one may have. End one first.',
+  ),
+  'personal-token.scope': row(
+    400,
+    'invalid_request',
+    1400,
+    'A token may do no more than its user may do at each of its services.',
+  ),
 } as const satisfies Record<string, RefusalRow>

@@ -12,6 +12,7 @@ import type { Address, Directory } from '../ports/services.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import { resourceMetadataUrl } from './metadata.ts'
+import { type PersonalTokenCheck, type RefusedToken, personalPrefix } from './personal-token.ts'
 import { type AccessClaims, accessClaimsOf, accessTokenType, subjectOf } from './tokens.ts'
 
 export interface BearerDeps {
@@ -19,6 +20,7 @@ export interface BearerDeps {
   readonly directory: Directory
   readonly signer: Signer
   readonly grants: Pick<Grants, 'live' | 'lately'>
+  readonly personal: PersonalTokenCheck
 }
 
 /** Longest credentials looked at, characters; ours have about 700. */
@@ -34,6 +36,8 @@ const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, "'")}"`
 /** A header with a valid token: its claims, and the principal of the grant as it was read last. */
 interface VerifiedToken {
   readonly claims: AccessClaims
+  /** The service where a personal access token was presented last: it has a grant for each. */
+  readonly personalAt?: string
   /** Epoch ms at which this entry was last moved to the young end. */
   touchedAt: number
   grant?: Grant
@@ -47,15 +51,29 @@ const touchMs = 1000
  * Headers with verified tokens, the least recently used forgotten first. Undefined for a header whose token
  * is not valid, or not any more.
  */
-const createVerifiedTokens = (signer: Signer, now: () => number) => {
+const createVerifiedTokens = (
+  { signer, personal }: Pick<BearerDeps, 'signer' | 'personal'>,
+  now: () => number,
+) => {
   const verified = new Map<string, VerifiedToken>()
-  const verify = async (header: string, token: string): Promise<VerifiedToken | undefined> => {
-    const claims = accessClaimsOf(await signer.verify(token, accessTokenType))
-    if (!claims) return undefined
-    const known: VerifiedToken = { claims, touchedAt: now() }
+  const keep = (header: string, known: VerifiedToken): VerifiedToken => {
     if (verified.size >= maxVerified) verified.delete(verified.keys().next().value as string)
     verified.set(header, known)
     return known
+  }
+  const verify = async (header: string, token: string): Promise<VerifiedToken | undefined> => {
+    const claims = accessClaimsOf(await signer.verify(token, accessTokenType))
+    return claims && keep(header, { claims, touchedAt: now() })
+  }
+  const verifyPersonal = async (
+    header: string,
+    token: string,
+    address: Address,
+  ): Promise<VerifiedToken | RefusedToken> => {
+    const claims = await personal.claims(token, address)
+    return 'code' in claims
+      ? claims
+      : keep(header, { claims, personalAt: address.service.id, touchedAt: now() })
   }
   const recall = (header: string): VerifiedToken | undefined => {
     const known = verified.get(header)
@@ -72,7 +90,7 @@ const createVerifiedTokens = (signer: Signer, now: () => number) => {
     }
     return known
   }
-  return { recall, verify }
+  return { recall, verify, verifyPersonal, forget: (header: string) => void verified.delete(header) }
 }
 
 /** Chooses the words of the refusal alone: nothing is decided by what an unverified token says of itself. */
@@ -84,6 +102,12 @@ const hasExpired = (token: string, now: number): boolean => {
   }
 }
 
+/** A token presented at an address, and where its challenge points. */
+interface TokenAttempt {
+  readonly address: Address
+  readonly origin: string
+}
+
 // RFC 6750 §3: no error when no credentials were sent; otherwise the registered code and a sentence.
 const refuse = (
   code: RefusalCode,
@@ -92,9 +116,10 @@ const refuse = (
     address,
     origin,
     about,
-  }: { readonly address: Address; readonly origin: string; readonly about: RequestFacts },
+    say = new Refusal(code).say,
+  }: TokenAttempt & { readonly about: RequestFacts; readonly say?: string | undefined },
 ): Refusal => {
-  const { row, say } = new Refusal(code)
+  const { row } = new Refusal(code)
   const error =
     code === 'token.missing' ? [] : [`error=${quoted(row.oauth)}`, `error_description=${quoted(say)}`]
   const parts = [
@@ -103,15 +128,10 @@ const refuse = (
     `scope=${quoted(address.service.scopes.join(' '))}`,
   ]
   return new Refusal(code, why, {
+    say,
     headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` },
     about: { ...about, service: address.service.id },
   })
-}
-
-/** A token presented at an address, and where its challenge points. */
-interface TokenAttempt {
-  readonly address: Address
-  readonly origin: string
 }
 
 /** The scopes of the token. Throws `scope.insufficient` when the service needs one that it lacks. */
@@ -140,24 +160,57 @@ const isOf = (grant: Grant, claims: AccessClaims): boolean =>
   grant.instance === claims.gin &&
   subjectOf(grant) === claims.sub
 
+/** Throws `scope.insufficient`. */
+const principalOf = (grant: Grant, claims: AccessClaims, attempt: TokenAttempt): Principal => {
+  const scopes = grantedScopes(claims.scope, attempt, grant)
+  const own = attempt.address.service.scopes
+  return {
+    person: grant.person,
+    personKey: subjectOf(grant),
+    clientId: grant.clientId,
+    clientName: grant.clientName,
+    redirectHost: grant.redirectUri === undefined ? '' : httpsHost(grant.redirectUri),
+    grantId: grant.id,
+    ...(grant.flow !== undefined && { flow: grant.flow }),
+    scopes,
+    ...(grant.consented && { consented: consentedBy(grant.consented, scopes, own) }),
+    ...(grant.kind && grant.consented && { most: grant.consented.level }),
+    resource: grant.resource,
+    expiresAt: claims.exp * 1000,
+  }
+}
+
+const unheld = (grant: Grant, attempt: TokenAttempt): Refusal =>
+  refuse('personal-token.ended', `no access rules at ${attempt.address.service.id} that hold it`, {
+    ...attempt,
+    about: { client: grant.clientId, person: subjectOf(grant) },
+    say: 'Nothing holds this personal access token to its permissions: the service has no access rules any more.',
+  })
+
 /**
- * The one bearer token that was sent, verified. Throws `token.missing`, `token.repeated`, `token.malformed`
- * or `token.expired`.
+ * The one bearer token that was sent, verified. Throws `token.missing`, `token.repeated`, `token.malformed`,
+ * `token.expired` or `personal-token.*`.
  */
 const verifiedToken = async (
-  { recall, verify }: ReturnType<typeof createVerifiedTokens>,
+  { recall, verify, verifyPersonal }: ReturnType<typeof createVerifiedTokens>,
   authorization: readonly string[],
   attempt: TokenAttempt,
   now: () => number,
 ): Promise<VerifiedToken> => {
-  const no = (code: RefusalCode, why: string) => refuse(code, why, { ...attempt, about: {} })
+  const no = (code: RefusalCode, why: string, say?: string) =>
+    refuse(code, why, { ...attempt, about: {}, say })
   const [header] = authorization
   if (header === undefined) throw no('token.missing', 'no Authorization header')
   if (authorization.length > 1) throw no('token.repeated', `${authorization.length} Authorization headers`)
   const known = recall(header)
-  if (known) return known
+  if (known && (known.personalAt ?? attempt.address.service.id) === attempt.address.service.id) return known
   const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
   if (token === undefined) throw no('token.malformed', 'not one bearer token')
+  if (token.startsWith(personalPrefix)) {
+    const found = await verifyPersonal(header, token, attempt.address)
+    if ('code' in found) throw no(found.code, found.why, found.say)
+    return found
+  }
   const verified = await verify(header, token)
   if (verified) return verified
   throw hasExpired(token, now())
@@ -170,8 +223,9 @@ export const createAuthenticateBearer = ({
   directory,
   signer,
   grants,
+  personal,
 }: BearerDeps): AuthenticateBearer => {
-  const tokens = createVerifiedTokens(signer, () => runtime.now())
+  const tokens = createVerifiedTokens({ signer, personal }, () => runtime.now())
   // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two
   // addresses; a client that names no resource gets the first.
   const isFor = (audience: string, { resource, service }: Address): boolean =>
@@ -196,27 +250,20 @@ export const createAuthenticateBearer = ({
     const grant = await grants.live(claims.gid)
     // The same reading of the grant has been judged before.
     if (grant && grant === verified.grant && verified.principal) return verified.principal
-    if (!grant || !isOf(grant, claims))
+    if (!grant || !isOf(grant, claims)) {
+      if (verified.personalAt !== undefined) {
+        // Read anew, it says what has become of it.
+        tokens.forget(authorization[0] as string)
+        await verifiedToken(tokens, authorization, attempt, () => runtime.now())
+      }
       throw refuse('token.revoked', `grant ${claims.gid}`, {
         ...attempt,
         about: { client: claims.client_id, person: grant && subjectOf(grant) },
       })
-    const scopes = grantedScopes(claims.scope, attempt, grant)
-    verified.grant = grant
-    verified.principal = {
-      person: grant.person,
-      personKey: subjectOf(grant),
-      clientId: grant.clientId,
-      clientName: grant.clientName,
-      redirectHost: grant.redirectUri === undefined ? '' : httpsHost(grant.redirectUri),
-      grantId: grant.id,
-      ...(grant.flow !== undefined && { flow: grant.flow }),
-      scopes,
-      ...(grant.consented && { consented: consentedBy(grant.consented, scopes, address.service.scopes) }),
-      ...(grant.kind && grant.consented && { most: grant.consented.level }),
-      resource: grant.resource,
-      expiresAt: claims.exp * 1000,
     }
+    if (grant.token && !personal.isHeld(grant, address.service)) throw unheld(grant, attempt)
+    verified.grant = grant
+    verified.principal = principalOf(grant, claims, attempt)
     return verified.principal
   }
 

@@ -2,7 +2,7 @@
 // the same for administrators by user, client and service.
 import type { Config } from '../config/schema.ts'
 import { readOwnForm, seeOther } from '../kit/http.ts'
-import { isNamed, personKey } from '../kit/records.ts'
+import { isNamed, personKey, personalClients } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { isClientOfDomain, redirectHost } from '../kit/urls.ts'
 import type { Audit, EndedBy, GrantAdmin, Handler, Limit, Sessions } from '../ports/modules.ts'
@@ -13,7 +13,7 @@ import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { consentKeysOf } from './consent-request.ts'
 import type { Grant } from './grant.ts'
-import type { Grants } from './grants.ts'
+import { type Grants, isOver } from './grants.ts'
 
 // Which grants there are, and their end.
 
@@ -36,7 +36,7 @@ export interface AppAccess {
 }
 
 export interface AppAccessDeps {
-  readonly runtime: Pick<Runtime, 'store' | 'digest'>
+  readonly runtime: Pick<Runtime, 'store' | 'digest' | 'now'>
   readonly config: Pick<Config, 'clients'>
   readonly directory: Pick<Directory, 'resolve'>
   readonly grants: Pick<Grants, 'read' | 'ofPerson' | 'pages' | 'end' | 'amend'>
@@ -51,6 +51,7 @@ const idShape = /^[\w-]{32}$/
 /** A grant keeps no kind: the id says it, as it does when the client is looked up. */
 const clientViewOf = ({ clientId, clientName }: Grant, { clients }: AppAccessDeps['config']): ClientView => {
   const about = { id: clientId, name: clientName }
+  if (clientId.startsWith(personalClients)) return { ...about, kind: 'personal' }
   if (Object.hasOwn(clients, clientId)) return { ...about, kind: 'registered' }
   const host = /^https?:/i.test(clientId) ? URL.parse(clientId)?.host : undefined
   return host === undefined ? { ...about, kind: 'dynamic' } : { ...about, kind: 'document', host }
@@ -76,6 +77,7 @@ export const createAppAccess = ({ runtime, config, directory, grants, record }: 
         yield page.filter(
           (grant) =>
             grant.state !== 'revoked' &&
+            !isOver(grant, runtime.now()) &&
             (user === undefined || isNamed(grant.person, user)) &&
             (domain === undefined || isClientOfDomain(grant.clientId, domain)) &&
             (service === undefined || serviceOf(grant) === service),

@@ -1,8 +1,11 @@
 // A grant as it is kept: one person's, or one service account's, permission for one client at one resource.
 import type { Consented, Person } from '../ports/people.ts'
 
-/** `client_credentials`: of a client that acts as a service account; no person is in front of it. */
-export type GrantKind = 'client_credentials'
+/**
+ * `client_credentials`: of a client that acts as a service account; no person is in front of it. `personal`: of a
+ * personal access token. `test`: of one that was made for tests.
+ */
+export type GrantKind = 'client_credentials' | 'personal' | 'test'
 
 /** What a grant remembers of its refresh tokens. Members that 0.1.0 did not write may be absent. */
 export interface Rotation {
@@ -75,6 +78,9 @@ export interface Grant extends Rotation {
   readonly redeemedAt?: number
   readonly lastUse?: LastUse
   readonly revokedReason?: string
+  readonly revokedAt?: number
+  /** Of a personal access token: SHA-256 of its secret, and when it ends, epoch ms. */
+  readonly token?: { readonly digest: string; readonly expiresAt: number }
 }
 
 /** `at`: up to an hour old. `from`: the network that its tokens were last asked for from. */

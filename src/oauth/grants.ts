@@ -23,10 +23,10 @@ export interface Grants {
   /** The code was exchanged, by `ip`: state `live`. False when the record changed since it was read. */
   redeem(read: ReadGrant, ip: string): Promise<boolean>
   /**
-   * A grant that nobody was asked for, live from now on, its token handed out to `ip`. `only`: as in the Store; false
-   * when that was not met.
+   * A grant without a code, live from now on; `ip`: its token is handed out to there, to be used at once. `only`: as in
+   * the Store; false when that was not met.
    */
-  keep(grant: Grant, only: string, ip: string): Promise<boolean>
+  keep(grant: Grant, only: string, ip?: string): Promise<boolean>
   /**
    * A refresh token was presented, by `ip`: the grant with what is remembered of its refresh tokens now. False
    * when the record changed since it was read.
@@ -97,9 +97,13 @@ const newGrant = (
   return { grant: made, secret }
 }
 
+/** How long after its end whoever presents a personal access token is told that it has ended. */
+const tokenKnownAfterMs = 7 * 86_400_000
+
 /** How long the record is kept after a change, ms. */
-const ttlOf = ({ state, refreshable }: Grant, config: GrantsDeps['config']): number => {
+const ttlOf = ({ state, refreshable, token, createdAt }: Grant, config: GrantsDeps['config']): number => {
   const accessMs = config.access_token_lifetime * 1000
+  if (token) return tokenKnownAfterMs + (state === 'revoked' ? 0 : token.expiresAt - createdAt)
   if (state === 'code') return config.code_lifetime * 1000 + knownAfterMs
   // A revoked grant is kept while one of its tokens may still be presented; after that an absent grant means
   // the same.
@@ -123,12 +127,21 @@ const createDecoy = ({ keys }: Pick<Runtime, 'keys'>): (() => Promise<void>) => 
 const isReplaced = ({ serviceGeneration, createdAt }: Grant, { generation, addedAt = 0 }: Service): boolean =>
   serviceGeneration === undefined ? addedAt > createdAt : serviceGeneration !== generation
 
+/** Whether its personal access token has expired. */
+export const isOver = ({ token }: Grant, now: number): boolean =>
+  token !== undefined && token.expiresAt <= now
+
 /**
  * The grant with its person and its service as the configuration has them now. When it no longer admits that
  * person, or names another service, the grant counts as revoked. Nothing is written, so the grant works again
  * when the person or the service comes back.
  */
-const asOfNow = async (grant: Grant, { mayStillSignIn, provision, find }: GrantsDeps): Promise<Grant> => {
+const asOfNow = async (
+  grant: Grant,
+  { mayStillSignIn, provision, find, runtime }: GrantsDeps,
+): Promise<Grant> => {
+  if (grant.state === 'live' && isOver(grant, runtime.now()))
+    return { ...grant, state: 'revoked', revokedReason: 'expired' }
   const service = (await find(grant.resource))?.service
   if (service && isReplaced(grant, service))
     return { ...grant, state: 'revoked', revokedReason: 'service_replaced' }
@@ -206,9 +219,11 @@ const listKey = (digest: Runtime['digest'], { person, id }: Grant): string =>
 
 /** The most recent use is written down once an hour, and the entry on the list is renewed with it. */
 const useEveryMs = 3_600_000
+/** Of a personal access token, whose holder looks whether somebody else uses it. */
+const tokenUseEveryMs = 60_000
 
-const isNoted = ({ lastUse }: Grant, now: number): boolean =>
-  lastUse !== undefined && now - lastUse.at < useEveryMs
+const isNoted = ({ lastUse, token }: Grant, now: number): boolean =>
+  lastUse !== undefined && now - lastUse.at < (token ? tokenUseEveryMs : useEveryMs)
 
 /** When the tokens in use were asked for. */
 const tokensSince = ({ createdAt, redeemedAt = 0, handed, usedAt }: Grant): number =>
@@ -261,7 +276,7 @@ const createGrantList = (
       const read = await Promise.all(listed.map((entry) => readKept(entry.key.slice(prefix.length))))
       return read
         .flatMap((found) => (found && found.grant.state !== 'revoked' ? [found.grant] : []))
-        .filter(({ person }) => personKey(person) === key)
+        .filter((grant) => personKey(grant.person) === key && !isOver(grant, now()))
         .sort((a, b) => b.createdAt - a.createdAt)
     },
   }
@@ -312,27 +327,38 @@ const createRevocation = (
     forget(grant.id)
     if (grant.state !== 'revoked') record(revokedEvent(grant, reason))
   }
+  const revoke: Grants['revoke'] = async (id, reason) => {
+    for (;;) {
+      const found = await readKept(id)
+      if (!found || found.grant.state === 'revoked') return
+      const revoked: Grant = {
+        ...found.grant,
+        state: 'revoked',
+        revokedReason: reason,
+        revokedAt: runtime.now(),
+      }
+      const ttlMs = ttlOf(revoked, config)
+      if (!(await records.put(id, revoked, { ttlMs, only: found.mark }))) continue
+      ended(found.grant, reason)
+      return
+    }
+  }
   const end: Grants['end'] = async (grants, reason) => {
     // An absent grant means the same as a revoked one, and is one step instead of two.
-    const keys = grants.flatMap((grant) => [`grant:${grant.id}`, listKey(runtime.digest, grant)])
-    await takeAll(runtime.store, keys)
-    for (const grant of grants) ended(grant, reason)
+    const gone = grants.filter(({ token }) => token === undefined)
+    await takeAll(runtime.store, [
+      ...gone.map(({ id }) => `grant:${id}`),
+      ...grants.map((grant) => listKey(runtime.digest, grant)),
+    ])
+    for (const grant of gone) ended(grant, reason)
+    // Who presents a token from a configuration file is told that it was ended, and when.
+    for (const { id, token } of grants) if (token) await revoke(id, reason)
     return grants.filter(({ state }) => state !== 'revoked').length
   }
   return {
     pages,
     end,
-    async revoke(id, reason) {
-      for (;;) {
-        const found = await readKept(id)
-        if (!found || found.grant.state === 'revoked') return
-        const revoked: Grant = { ...found.grant, state: 'revoked', revokedReason: reason }
-        const ttlMs = ttlOf(revoked, config)
-        if (!(await records.put(id, revoked, { ttlMs, only: found.mark }))) continue
-        ended(found.grant, reason)
-        return
-      }
-    },
+    revoke,
     async revokeOfClient(clientId, reason) {
       let count = 0
       for await (const grants of pages(clientId)) {
@@ -354,9 +380,9 @@ export const createGrants = (deps: GrantsDeps): Grants => {
     deps.inUse?.(grant.person)
     if (isNew) deps.met?.(grant)
   })
-  /** Its tokens were asked for. */
-  const used = async (grant: Grant, mark: string, ip: string): Promise<boolean> => {
-    const next = { ...grant, lastUse: { at: runtime.now(), from: networkOf(ip) } }
+  /** Its tokens were asked for; without `ip`, made before anybody used them. */
+  const used = async (grant: Grant, mark: string, ip: string | undefined): Promise<boolean> => {
+    const next = ip === undefined ? grant : { ...grant, lastUse: { at: runtime.now(), from: networkOf(ip) } }
     return (await records.put(grant.id, next, { ttlMs: ttlOf(next, config), only: mark })) !== undefined
   }
 

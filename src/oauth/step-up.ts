@@ -1,7 +1,7 @@
 // More access for an app that has some: the challenge by which a client learns that the person has to be asked,
 // and the memory of those who declined, so that no client asks them for ever (MCP authorization, "Step-Up
 // Authorization Flow").
-import { createRecords, personKey } from '../kit/records.ts'
+import { createRecords, personKey, personalClients } from '../kit/records.ts'
 import { isEnough, scopesUpTo } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { AskForMore, BeyondConsent } from '../ports/modules.ts'
@@ -77,7 +77,7 @@ export const createStepUps = ({ runtime, issuer }: StepUpDeps): StepUps => {
       // Asked again, the client would get the same token again.
       if (principal.most !== undefined && !isEnough(principal.most, need))
         return new Refusal('account.permission', `needs ${need}, has at most ${principal.most}`, {
-          say: `Access denied: ${what} needs ${need} access, which this account does not have.`,
+          say: `Access denied: ${what} needs ${need} access, which this ${principal.clientId.startsWith(personalClients) ? 'token does not allow' : 'account does not have'}.`,
           rpcData: { need },
         })
       const id = idOf(principal.personKey, principal.clientId, address.service.id)

@@ -111,6 +111,7 @@ const kinds: Readonly<Record<string, string>> = {
   registered: 'Registered',
   document: 'Verified domain',
   dynamic: 'Unverified name',
+  personal: 'Personal access token',
 }
 
 const clientCell = (
@@ -120,7 +121,11 @@ const clientCell = (
   const origin =
     kind === 'code'
       ? html`sends back to ${named(readAddress(redirect_host).slice(0, 80))}`
-      : 'acts as a service account'
+      : kind === 'client_credentials'
+        ? 'acts as a service account'
+        : kind === 'test'
+          ? 'for tests'
+          : 'acts as its user'
   const name = readName(client_name, 'Unnamed app').text
   const host = client_kind === 'document' ? URL.parse(client)?.host : undefined
   return html`<a href="${linkTo({ ...filter, client })}">${named(name)}</a>

@@ -45,8 +45,8 @@ const redirectsOf = ({ redirects }: App): Markup => {
 
 const time = (ms: number): Markup => html`<time datetime="${new Date(ms).toISOString()}">${day(ms)}</time>`
 
-const historyOf = ({ since, lastUsed, from }: App): Markup =>
-  html`Allowed on ${time(since)}. ${lastUsed === undefined ? 'Not used yet.' : html`Last used on ${time(lastUsed)}${from !== undefined && html` from ${named(from === 'loopback' ? 'this computer' : readAddress(from).slice(0, 45))}`}.`}`
+const historyOf = ({ client, since, lastUsed, from }: App): Markup =>
+  html`${client.kind === 'personal' ? 'Created' : 'Allowed'} on ${time(since)}. ${lastUsed === undefined ? 'Not used yet.' : html`Last used on ${time(lastUsed)}${from !== undefined && html` from ${named(from === 'loopback' ? 'this computer' : readAddress(from).slice(0, 45))}`}.`}`
 
 /** Opens in place: without a script too, nothing ends by one click. */
 const confirm = (label: string, says: Drawable, button: Markup): Markup =>
@@ -58,7 +58,7 @@ const appBlock = (view: ConnectedAppsView, app: App): Markup => {
 <div class="line"><div class="line"><span class="tile" aria-hidden="true">${initial(client.text)}</span><h2>${named(client.text)}</h2></div>${badge(app.client)}</div>
 ${client.cautions.map(caution)}
 <p>Can use ${servicesOf(app)}</p>
-<p class="muted">${historyOf(app)} Sends you back to ${redirectsOf(app)}.</p>
+<p class="muted">${historyOf(app)}${app.redirects.length > 0 && html` Sends you back to ${redirectsOf(app)}.`}</p>
 ${confirm('End access', html`${named(client.text)} loses access at once, and its open connections end within five seconds. Accounts that you connected stay connected.`, action(view, { action: 'end', client: app.client.id }, 'End access'))}
 </section>`
 }

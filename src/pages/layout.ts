@@ -193,6 +193,8 @@ export const badge = (client: ClientView): Markup => {
     return html`<p class="badge plain">${adminIcon}<span>Registered by your administrator</span></p>`
   if (client.kind === 'document' && client.host)
     return html`<p class="badge ok">${verifiedIcon}<span>Verified domain ${named(readAddress(client.host))}</span></p>`
+  if (client.kind === 'personal')
+    return html`<p class="badge plain">${adminIcon}<span>Personal access token</span></p>`
   return html`<p class="badge warn">${warnIcon}<span>Unverified. Anyone can use this name.</span></p>`
 }
 

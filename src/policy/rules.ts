@@ -2,7 +2,7 @@
 // whom each applies.
 import type { Config, ServiceConfig } from '../config/schema.ts'
 import { higherOf, ladder } from '../kit/levels.ts'
-import { serviceAccounts } from '../kit/records.ts'
+import { personalClients, serviceAccounts } from '../kit/records.ts'
 import { isClientOfDomain, isDocumentClient } from '../kit/urls.ts'
 import type { Person, Principal } from '../ports/people.ts'
 import type { AnswerRules, Permission } from '../ports/policy.ts'
@@ -162,7 +162,9 @@ const whoTest = (
 const clientIdTest = (pattern: string, configured: ReadonlySet<string>): Test<string> => {
   if (pattern === 'configured') return (id) => configured.has(id)
   if (pattern === 'document') return (id) => !configured.has(id) && isDocumentClient(id)
-  if (pattern === 'dynamic') return (id) => !configured.has(id) && !isDocumentClient(id)
+  if (pattern === 'personal') return (id) => id.startsWith(personalClients)
+  if (pattern === 'dynamic')
+    return (id) => !configured.has(id) && !isDocumentClient(id) && !id.startsWith(personalClients)
   if (pattern.startsWith('domain:')) {
     const domain = pattern.slice('domain:'.length).toLowerCase()
     return (id) => isClientOfDomain(id, domain)

@@ -4,7 +4,7 @@ import type { Block, GrantFilter, Impact, ListedGrant, Person } from './people.t
 import type { ConsentTool, Permission } from './policy.ts'
 
 /** How far a client's identity can be trusted, from most to least. */
-export type ClientKind = 'registered' | 'document' | 'dynamic'
+export type ClientKind = 'registered' | 'document' | 'dynamic' | 'personal'
 
 export interface ClientView {
   readonly id: string

@@ -112,3 +112,34 @@ export interface GrantFilter {
   readonly domain?: string | undefined
   readonly service?: string | undefined
 }
+
+// Personal access tokens (oauth/personal-tokens.ts).
+
+/** What somebody wants a token for. */
+export interface WantedToken {
+  /** Absent: a new one. The page sends the one that it was drawn with, so that a form sent twice makes one token. */
+  readonly id?: string | undefined
+  /** Untrusted text. */
+  readonly name: string
+  readonly services: readonly string[]
+  /** Absent: the least, where access rules say what a tool needs. */
+  readonly permission?: Permission | undefined
+  /** Absent: `personal_tokens.default_lifetime`. */
+  readonly lifetimeMs?: number | undefined
+  readonly kind?: 'personal' | 'test'
+}
+
+/** A token as it is shown: never the token itself. */
+export interface ListedToken {
+  readonly id: string
+  readonly name: string
+  readonly user: string
+  readonly kind: string
+  readonly services: readonly string[]
+  /** Absent where no access rules limit it. */
+  readonly permission?: Permission
+  /** Epoch ms. */
+  readonly createdAt: number
+  readonly expiresAt: number
+  readonly lastUsedAt?: number
+}

@@ -141,10 +141,25 @@ const captured = new Map<string, Action>([
   ['accept', (into, _, value) => void (into.accept = joined(into.accept, value))],
 ])
 
-const classify = (name: string, reserved: ReadonlySet<string>, passed: ReadonlySet<string>): Action => {
+/** In a header of the operator's choice stands a personal access token and nothing else. */
+const capturePersonal: Action = (into, _, value) =>
+  void into.authorization.push(personalToken.test(value) ? `Bearer ${value}` : 'none')
+
+const personalToken = /^ppat_\w+$/
+
+/** What only the gateway may send to a service, what callers may although they could claim something with it. */
+interface HeaderNames {
+  readonly reserved: ReadonlySet<string>
+  readonly passed: ReadonlySet<string>
+  /** The header that may carry a personal access token. */
+  readonly personal: string | undefined
+}
+
+const classify = (name: string, { reserved, passed, personal }: HeaderNames): Action => {
   const exact = captured.get(name.toLowerCase())
   if (exact) return exact
   const normal = normalName(name)
+  if (normal === personal) return capturePersonal
   // A captured name in another spelling (`Mcp_Session_Id`, `Content_Length`) is never what the gateway
   // judged.
   if (captured.has(normal) || hopByHop.has(normal) || reserved.has(normal)) return drop
@@ -184,12 +199,14 @@ const withoutListed = (fields: readonly string[], connection: string): string[] 
 export const createRequestHeaders = (
   reserved: ReadonlySet<string>,
   passed: ReadonlySet<string> = new Set(),
+  personal?: string,
 ): ((rawHeaders: readonly string[]) => RequestHeaders) => {
+  const names = { reserved, passed, personal }
   const known = new Map<string, Action>()
   const actionOf = (name: string): Action => {
     const before = known.get(name)
     if (before !== undefined) return before
-    const action = classify(name, reserved, passed)
+    const action = classify(name, names)
     if (known.size < 1000 && name.length <= 64) known.set(name, action)
     return action
   }

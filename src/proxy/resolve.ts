@@ -92,7 +92,7 @@ export interface ServiceContextsDeps {
    * Where people sign in in more than one way, and a service takes people of more than one, their ids name
    * the way.
    */
-  readonly config: Pick<Config, 'oauth_providers' | 'local_users'>
+  readonly config: Pick<Config, 'oauth_providers' | 'local_users' | 'personal_tokens'>
   readonly directory: Directory
   readonly signer: Signer
   readonly credentials: Pick<UpstreamCredentials, 'names' | 'lookup'>
@@ -129,7 +129,11 @@ export const createServiceContexts = ({
     const endpoint = endpointOf(service)
     const context: ServiceContext = {
       identity,
-      read: createRequestHeaders(reserved, new Set(service.passHeaders?.map(normalName))),
+      read: createRequestHeaders(
+        reserved,
+        new Set(service.passHeaders?.map(normalName)),
+        config.personal_tokens.header?.toLowerCase(),
+      ),
       credential: credentials.lookup(service),
       target: createTarget(service, endpoint),
       route: routeOf(service),

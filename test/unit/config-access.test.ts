@@ -78,7 +78,7 @@ const rows: readonly Row[] = [
   [
     'the name of an app',
     service('{ everyone: true, clients: ["Claude"] }'),
-    'config.yaml:2:78 mcp_services.a.access.clients[0] – "Claude" is not a client: use configured, document, dynamic, "domain:example.com", "redirect:app.example.com", a pattern of a metadata document’s URL, or a client_id. Names of apps cannot be used, because any app may call itself anything',
+    'config.yaml:2:78 mcp_services.a.access.clients[0] – "Claude" is not a client: use configured, document, dynamic, personal, "domain:example.com", "redirect:app.example.com", a pattern of a metadata document’s URL, or a client_id. Names of apps cannot be used, because any app may call itself anything',
   ],
   [
     'a domain with a scheme',

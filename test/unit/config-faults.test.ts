@@ -109,7 +109,7 @@ describe('what is written wrongly', () => {
       'xyzzy: 1\n',
       [
         'config.yaml:1:1 xyzzy',
-        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, rate_limits, local_users, clients, service_accounts, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
+        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, rate_limits, local_users, clients, service_accounts, personal_tokens, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
       ],
     ],
     [
@@ -799,6 +799,66 @@ describe('what would be unsafe', () => {
       [
         'config.yaml:4:17 clients.c.service_account',
         'has no effect, because grant_types does not have client_credentials: add it',
+      ],
+    ],
+    [
+      'the header Authorization for personal access tokens',
+      'personal_tokens: { header: Authorization }\n',
+      [
+        'config.yaml:1:28 personal_tokens.header',
+        'cannot be used: this header has another meaning. Choose another one, such as x-api-key',
+      ],
+    ],
+    [
+      'the header Mcp-Session-Id for personal access tokens',
+      'personal_tokens: { header: Mcp-Session-Id }\n',
+      [
+        'config.yaml:1:28 personal_tokens.header',
+        'cannot be used: this header has another meaning. Choose another one, such as x-api-key',
+      ],
+    ],
+    [
+      'the header Transfer-Encoding for personal access tokens',
+      'personal_tokens: { header: Transfer-Encoding }\n',
+      [
+        'config.yaml:1:28 personal_tokens.header',
+        'cannot be used: this header has another meaning. Choose another one, such as x-api-key',
+      ],
+    ],
+    [
+      'the header X-User-Id for personal access tokens',
+      'personal_tokens: { header: X-User-Id }\n',
+      [
+        'config.yaml:1:28 personal_tokens.header',
+        'cannot be used: this header has another meaning. Choose another one, such as x-api-key',
+      ],
+    ],
+    [
+      'the header X-Request-Id for personal access tokens',
+      'personal_tokens: { header: X-Request-Id }\n',
+      [
+        'config.yaml:1:28 personal_tokens.header',
+        'cannot be used: this header has another meaning. Choose another one, such as x-api-key',
+      ],
+    ],
+    [
+      'the header Sec-Fetch-Site for personal access tokens',
+      'personal_tokens: { header: Sec-Fetch-Site }\n',
+      [
+        'config.yaml:1:28 personal_tokens.header',
+        'cannot be used: this header has another meaning. Choose another one, such as x-api-key',
+      ],
+    ],
+    [
+      'a header for personal access tokens that a service uses',
+      'personal_tokens: { header: X-Api-Key }\nmcp_services:\n  a: { url: "http://localhost:1/mcp", pass_headers: [x_api_key] }\n  b: { url: "http://localhost:2/mcp", identity: { headers: { x-api-key: "{email}" } } }\n',
+      [
+        'config.yaml:1:28 personal_tokens.header',
+        'is also named in mcp_services.a: use another header for one of the two',
+      ],
+      [
+        'config.yaml:1:28 personal_tokens.header',
+        'is also named in mcp_services.b: use another header for one of the two',
       ],
     ],
     [

@@ -187,6 +187,7 @@ describe('a call', () => {
       directory: world.directory,
       signer: counting,
       grants: world.grants,
+      personal: world.personal,
     })
     await guard([`Bearer ${access}`], at(world))
     for (let i = 0; i < 1_000; i++)

@@ -14,6 +14,7 @@ import { createClients } from '../../src/oauth/clients.ts'
 import { createConsent } from '../../src/oauth/consent.ts'
 import { createGrants } from '../../src/oauth/grants.ts'
 import { createIssuedTokens } from '../../src/oauth/issued-tokens.ts'
+import { createPersonalTokenCheck } from '../../src/oauth/personal-token.ts'
 import { createMetadata } from '../../src/oauth/metadata.ts'
 import { createClientConfiguration, createRegister } from '../../src/oauth/registration.ts'
 import { createSigner } from '../../src/oauth/signing-keys.ts'
@@ -258,7 +259,8 @@ export const createWorld = async ({
     }),
     ...createIssuedTokens({ runtime, directory, clients, grants, tokens, limit, record }),
   }
-  const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants })
+  const personal = createPersonalTokenCheck({ runtime, grants, policy: openPolicy })
+  const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants, personal })
   const guard = async (...token: Parameters<typeof authenticate>) => authenticate(...token)
   return {
     config,
@@ -273,6 +275,7 @@ export const createWorld = async ({
     signer,
     clients,
     grants,
+    personal,
     tokens,
     pendingRequests,
     consent,

@@ -122,7 +122,7 @@ const personFault = (draft: RawConfig, name: string, said: string): string | und
 }
 
 const clientFault = (draft: RawConfig, name: string, said: string): string | undefined => {
-  if (['configured', 'document', 'dynamic'].includes(name)) return undefined
+  if (['configured', 'document', 'dynamic', 'personal'].includes(name)) return undefined
   if (name.startsWith('redirect:'))
     return /^redirect:[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?$/.test(name)
       ? undefined
@@ -134,7 +134,7 @@ const clientFault = (draft: RawConfig, name: string, said: string): string | und
   if (name.startsWith('https://')) return isOpenEscape(name) ? openEscape(said) : undefined
   const known = draft.keys('clients')
   if (known.includes(name) || /^client_[A-Za-z0-9_-]{22}$/.test(name)) return undefined
-  return `${said} is not a client: use configured, document, dynamic, "domain:example.com", "redirect:app.example.com", a pattern of a metadata document’s URL, or a client_id. Names of apps cannot be used, because any app may call itself anything${didYouMean(name, known)}`
+  return `${said} is not a client: use configured, document, dynamic, personal, "domain:example.com", "redirect:app.example.com", a pattern of a metadata document’s URL, or a client_id. Names of apps cannot be used, because any app may call itself anything${didYouMean(name, known)}`
 }
 
 export const isOpenEscape = (glob: string): boolean => /(?:^|[^\\])(?:\\\\)*\\$/.test(glob)

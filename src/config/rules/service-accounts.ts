@@ -1,9 +1,10 @@
-// Service accounts, and the clients that act as them: what a client may ask the token endpoint for, and whether the
-// account that it names is there.
+// Programs: service accounts, and the clients that act as them (what a client may ask the token endpoint for, and
+// whether the account that it names is there); and the header for personal access tokens.
 import { serviceAccounts } from '../../kit/records.ts'
 import { didYouMean } from '../shape.ts'
 import { type Path, printable } from '../tree.ts'
 import { hasRules } from './access.ts'
+import { ownHeaders, sameHeader } from './services.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 
 const grantsOf = (draft: RawConfig, id: string): readonly string[] =>
@@ -87,4 +88,26 @@ const accounts: Rule = (draft, report) => {
   }
 }
 
-export const serviceAccountRules: readonly Rule[] = [clientGrants, accounts]
+/** Of a caller's identity, or what the HTTP stack or a browser writes. */
+const claimed =
+  /^(x-user|x-mcp|x-remote|x-auth-request|remote|sec|access-control|if)-|^(cookie2|user-agent|referer|date|range)$/
+
+const tokenHeader: Rule = (draft, report) => {
+  const at = ['personal_tokens', 'header']
+  const name = draft.text(...at)
+  if (name === undefined) return
+  const same = sameHeader(name)
+  if (ownHeaders.test(same) || claimed.test(same))
+    report.fault(at, 'cannot be used: this header has another meaning. Choose another one, such as x-api-key')
+  for (const id of draft.keys('mcp_services')) {
+    const service = ['mcp_services', id]
+    const written = [
+      ...draft.keys(...service, 'identity', 'headers'),
+      ...draft.positions(...service, 'pass_headers').map((i) => draft.text(...service, 'pass_headers', i)),
+    ]
+    if (written.some((other) => other !== undefined && sameHeader(other) === same))
+      report.fault(at, `is also named in mcp_services.${id}: use another header for one of the two`)
+  }
+}
+
+export const serviceAccountRules: readonly Rule[] = [clientGrants, accounts, tokenHeader]

@@ -27,6 +27,7 @@ export const kindWords: Readonly<Record<string, readonly [look: string, word: st
   registered: ['auth', 'Registered'],
   document: ['ok', 'Verified domain'],
   dynamic: ['warn', 'Unverified name'],
+  personal: ['', 'Personal access token'],
 }
 
 export const kindTag = (kind: string | undefined): Drawable => {
