@@ -29,6 +29,13 @@ export const programs = [
     variable: 'POSTERN_NGINX',
     suites: 'tests behind nginx',
   },
+  {
+    name: 'redis-server',
+    path: '/usr/bin/redis-server',
+    package: 'redis-server',
+    variable: 'POSTERN_REDIS_SERVER',
+    suites: 'tests on Redis',
+  },
 ]
 
 /**

@@ -26,7 +26,7 @@ export const withRecords = async (
   work: (gateway: Gateway) => Promise<void>,
 ): Promise<void> => {
   const { config, stateDir } = target
-  if (config.storage.type !== 'sqlite')
+  if (config.storage.type === 'memory')
     throw new StartError(
       'access.memory',
       'With `storage.type: memory`, this command cannot reach the running gateway. Use its API at /api/grants.',

@@ -36,7 +36,7 @@ export const withGateway = async <T>(
     version: '',
     proxies: forwardProxies(env),
   }).catch((error: unknown) => {
-    throw stateError(error)
+    throw stateError(error, config)
   })
   try {
     return await work(createGateway({ config, runtime, issuer }))
@@ -54,7 +54,7 @@ const requireBuiltInUser = (config: Config): void => {
       'link.disabled',
       'Sign-in links exist only for the built-in user. This configuration has its own users: sign in as one of them.',
     )
-  if (config.storage.type !== 'sqlite')
+  if (config.storage.type === 'memory')
     throw new StartError(
       'link.memory',
       'With `storage.type: memory`, only the running gateway can create a link: press l in its terminal.',
@@ -97,7 +97,7 @@ export const unknownIssuer = 'http://localhost:0'
 /** A refusal becomes a `StartError`. */
 const withServices = async <T>(target: AdminTarget, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
   const { config, stateDir } = target
-  if (config.storage.type !== 'sqlite')
+  if (config.storage.type === 'memory')
     throw new StartError(
       'services.memory',
       'With `storage.type: memory`, this command cannot reach the running gateway. Add the service to the configuration file, which is reloaded when it changes.',

@@ -38,7 +38,7 @@ const withFlows = async (target: AdminTarget, work: (flows: FlowAdmin) => Promis
       'flows.none',
       'Flows are not recorded. To record them, add "flows: {}" to the configuration and restart the gateway.',
     )
-  if (config.storage.type !== 'sqlite')
+  if (config.storage.type === 'memory')
     throw new StartError(
       'flows.memory',
       'With `storage.type: memory`, this command cannot reach the running gateway. Use its API at /api/flows.',

@@ -20,7 +20,7 @@ const mostListed = 20
 /** The stored rules count in both, unless they cannot be read here. */
 const storedRules = async (target: AdminTarget): Promise<readonly StoredRule[]> => {
   const { config, stateDir } = target
-  if (config.storage.type !== 'sqlite' || config.access?.stored === 'off') return []
+  if (config.storage.type === 'memory' || config.access?.stored === 'off') return []
   return withGateway(target, issuerOf(config, stateDir) ?? unknownIssuer, async (gateway) => {
     const { rules } = await gateway.rules.list()
     await gateway.bridges.close(0)

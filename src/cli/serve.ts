@@ -133,7 +133,7 @@ export const startGateway = async ({
     version,
     proxies,
   }).catch((error: unknown) => {
-    throw stateError(error)
+    throw stateError(error, config)
   })
   const { host, port, trusted_proxies: trustedProxies } = config
   const listening = await serve({
@@ -150,7 +150,7 @@ export const startGateway = async ({
   const named = origins(config, listening.port)
   const gateway = createGateway({ config, sources, runtime, ...named, services, draining })
   await gateway.warm().catch((error: unknown) => {
-    throw stateError(error)
+    throw stateError(error, config)
   })
   isolationText(config, runtime)
   gateway.record(startedEvent(gateway, runtime.about))

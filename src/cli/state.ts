@@ -52,15 +52,18 @@ export const openStateDirectory = (path: string): boolean => {
   }
 }
 
-/** An error of the state directory as a StartError; any other error unchanged. */
-export const stateError = (error: unknown): unknown => {
+/** An error of the state directory, or of the storage, as a StartError; any other error unchanged. */
+export const stateError = (error: unknown, { storage }: Pick<Config, 'storage'>): unknown => {
+  const server = storage.type === 'redis'
   if (error instanceof Refusal && error.code === 'storage.unavailable')
     return new StartError(
       'storage.unusable',
-      `Cannot use the database: ${error.why}. Repair it, restore a backup, or choose another state directory with --state.`,
+      server
+        ? `Cannot use the storage: ${error.why}.`
+        : `Cannot use the database: ${error.why}. Repair it, restore a backup, or choose another state directory with --state.`,
     )
   if (error instanceof Refusal && error.code === 'storage.sealed')
-    return new StartError('state.sealed', `Cannot open the database: ${error.why}.`)
+    return new StartError('state.sealed', `Cannot open the ${server ? 'storage' : 'database'}: ${error.why}.`)
   const { code, path, message } = error as NodeJS.ErrnoException
   if (code === 'ERR_STATE_SEALED') return new StartError('state.sealed', message)
   if (code === 'ERR_ROOT_SECRET') return new StartError('state.unusable', message)

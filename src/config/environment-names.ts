@@ -69,6 +69,22 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'ALLOWED_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
   { name: 'MCP_CORS_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
   {
+    name: 'REDIS_URL',
+    key: 'storage.redis.url',
+    note: 'Also sets `storage.type: redis` if the type is not set. Must agree with the variables below that are set.',
+  },
+  {
+    name: 'REDIS_HOST',
+    key: 'storage.redis.host',
+    note: 'Also sets `storage.type: redis` if the type is not set.',
+  },
+  { name: 'REDIS_PORT', key: 'storage.redis.port', note: '' },
+  { name: 'REDIS_PASSWORD', key: 'storage.redis.password', note: '' },
+  { name: 'REDIS_SSL', key: 'storage.redis.ssl', note: '' },
+  { name: 'REDIS_DB', key: 'storage.redis.db', note: '' },
+  { name: 'REDIS_CA_CERTS', key: 'storage.redis.ssl_ca_certs', note: '' },
+  { name: 'REDIS_MAX_CONNECTIONS', key: 'storage.redis.max_connections', note: '' },
+  {
     name: 'LOCAL_USER',
     key: 'local_users',
     note: 'Adds a local user together with LOCAL_PASSWORD, or replaces the password of an existing one.',
@@ -152,7 +168,10 @@ export const environmentNames: readonly EnvironmentName[] = [
     note: 'The configuration itself as YAML or JSON text, if neither `--config` nor MCP_CONFIG_PATH names a file.',
   },
   { name: 'POSTERN_STATE', note: 'State directory, if `--state` is not given.' },
-  { name: 'NODE_ENV', note: 'With `production`, the gateway does not start with `storage.type: memory`.' },
+  {
+    name: 'NODE_ENV',
+    note: 'With `production`, the gateway does not start with `storage.type: memory`, or with a Redis server that can lose records.',
+  },
   { name: 'ENVIRONMENT', note: '`production` has the same effect as in NODE_ENV.' },
   {
     name: 'HTTPS_PROXY',
@@ -187,6 +206,8 @@ export const ownNames: ReadonlySet<string> = new Set([
   'POSTERN_STARTED_AS',
   'POSTERN_CHROMIUM',
   'POSTERN_BWRAP',
+  'POSTERN_NGINX',
+  'POSTERN_REDIS_SERVER',
 ])
 
 const providerSecrets: ReadonlySet<string> = new Set([

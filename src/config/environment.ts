@@ -238,6 +238,23 @@ const serverCommand = (context: OverlayContext): void => {
     context.tree.set(['default_service'], 'server', origin)
 }
 
+/** Whoever names a server wants the data there, and in production wants it kept. */
+const storage = (context: OverlayContext, referenced: ReadonlySet<string>): void => {
+  const { tree, values } = context
+  const named = ['REDIS_URL', 'REDIS_HOST'].find((name) => filled(context, name) && !referenced.has(name))
+  if (named !== undefined && tree.written(['storage', 'type']) === undefined)
+    tree.set(['storage', 'type'], 'redis', {
+      from: 'environment',
+      name: filled(context, named)?.from ?? named,
+    })
+  const production = ['NODE_ENV', 'ENVIRONMENT'].find(
+    (name) => values.get(name)?.text.trim().toLowerCase() === 'production',
+  )
+  const persistence = ['storage', 'redis', 'require_persistence']
+  if (production !== undefined && tree.get(['storage', 'type']) === 'redis' && !tree.written(persistence))
+    tree.set(persistence, true, { from: 'environment', name: production })
+}
+
 /**
  * Lays the environment over the tree. `referenced`: names that the file used itself, so that they are not
  * called useless.
@@ -256,6 +273,7 @@ export const overlayEnvironment = (
   overlayProviders(context, referenced)
   downstream(context)
   serverCommand(context)
+  storage(context, referenced)
   const services = tree.get(['mcp_services'])
   const others = checkOtherNames(
     [...values].map(([name, { text }]) => [name, text] as const),

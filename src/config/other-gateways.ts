@@ -34,26 +34,13 @@ const replaced = (list: readonly string[], what: string): OtherName => ({
 })
 
 const noStore =
-  'which is not supported: data is kept in an embedded database. Remove this variable, or set storage.type: sqlite to confirm'
+  'which is not supported: data is kept in an embedded database or in Redis. Remove this variable, or set storage.type to confirm'
 const noTest = 'belongs to the test suite of another gateway and has no effect: remove it'
 
 const exact: readonly OtherName[] = [
   access(
     ['MCP_SERVER_ALLOWLIST'],
     'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable',
-  ),
-  store(
-    [
-      'REDIS_URL',
-      'REDIS_HOST',
-      'REDIS_PORT',
-      'REDIS_PASSWORD',
-      'REDIS_SSL',
-      'REDIS_DB',
-      'REDIS_CA_CERTS',
-      'REDIS_MAX_CONNECTIONS',
-    ],
-    `asks for storage in Redis, ${noStore}`,
   ),
   store(
     [

@@ -16,6 +16,7 @@ import {
 import { normalizeProvider, usesGroups } from './providers.ts'
 import { rateLimitKeys } from './rate-limit-keys.ts'
 import { mcpServersKeys, serviceKeys } from './service-keys.ts'
+import { storageKeys } from './storage-keys.ts'
 
 const domain = (description: string) =>
   z
@@ -88,17 +89,6 @@ const flowRecord = z
   .describe(
     'Flow record: the steps of each attempt of an app to get access, from its registration to its first call, with where it stopped and who must act. Read it with `postern flows`. Without this section there is none. See [Flows](../guide/flows.md).',
   )
-
-const storage = z
-  .strictObject({
-    type: z
-      .enum(['sqlite', 'memory'])
-      .default('sqlite')
-      .describe(
-        '`sqlite`: a database file in the state directory. `memory`: a single process only, and all data is lost on exit.',
-      ),
-  })
-  .describe('Storage for authorization codes, grants, sessions and client registrations.')
 
 export const configSchema = z
   .strictObject({
@@ -233,7 +223,7 @@ export const configSchema = z
       .describe(
         'Accept dynamic client registration (RFC 7591). Clients that publish a metadata document do not need it.',
       ),
-    storage: storage.prefault({}),
+    storage: storageKeys.prefault({}),
     access_token_lifetime: duration('s', ['1h', '1m', '1d'], 'Lifetime of access tokens.'),
     refresh_token_lifetime: duration(
       's',

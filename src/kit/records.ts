@@ -196,6 +196,16 @@ export const createRecords = <T>(
   }
 }
 
+/**
+ * Which of so many parts of a store has a key: FNV-1a over the characters. It can never change, because existing records
+ * would not be found; only the load depends on its spread.
+ */
+export const shardOf = (key: string, shards: number): number => {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
+  return (hash >>> 0) % shards
+}
+
 /** What is closed for now (admin/blocks.ts); every process reads it again and again. */
 export const closuresKey = 'closures'
 

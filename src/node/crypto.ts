@@ -221,27 +221,37 @@ export class SealedState extends Error {
   readonly code = 'ERR_STATE_SEALED'
 }
 
-const damagedText = (database: string, key: string): string =>
-  `The record ${key} in ${database} is damaged. Restore a backup of the database. Nothing was changed.`
+/** Where the store is, in messages. `shared`: a server, whose other users keep secrets of their own. */
+interface Location {
+  readonly location: string
+  readonly shared: boolean
+}
+
+const damagedText = ({ location, shared }: Location, key: string): string =>
+  `The record ${key} in ${location} is damaged. Restore a backup of ${shared ? 'its data' : 'the database'}. Nothing was changed.`
 
 /** What is missing, and what to restore. */
 const missingText = (
   stateDir: string,
+  { location, shared }: Location,
   { session_secret: configured }: Secrets,
   keyId: string | undefined,
   here: string | undefined,
 ): string => {
   const root = join(stateDir, 'root.key')
-  const what = `${join(stateDir, 'postern.db')} is encrypted with key ${keyId}`
+  const what = `${location} is encrypted with key ${keyId}`
   const is =
     here === undefined
       ? `but ${root} is missing`
       : `but ${configured === undefined ? `${root} contains` : 'session_secret is'} key ${here}`
   const back =
-    configured === undefined
-      ? `Restore the root.key from the same backup as the database.`
-      : `Restore the former session_secret, or add it to previous_secrets.`
-  return `${what}, ${is}. ${back} To start with an empty gateway, move the database away. Nothing was changed.`
+    configured !== undefined
+      ? `Restore the former session_secret, or add it to previous_secrets.`
+      : shared
+        ? 'Set session_secret to the one that the other processes have, or copy their root.key.'
+        : `Restore the root.key from the same backup as the database.`
+  const anew = shared ? 'set another storage.redis.prefix' : 'move the database away'
+  return `${what}, ${is}. ${back} To start with an empty gateway, ${anew}. Nothing was changed.`
 }
 
 /** What these secrets cannot open in the store. */
@@ -260,19 +270,20 @@ const misfitWith = async (store: Store, ring: KeyRing): Promise<KeyMismatch | un
  */
 export const openKeys = async (
   stateDir: string,
-  config: Secrets,
-  store: Store,
+  config: Secrets & Pick<Config, 'storage'>,
+  { store, location }: { readonly store: Store; readonly location: string },
   random: ReturnType<typeof createRandomBytes>,
 ): Promise<KeyRing> => {
+  const where = { location, shared: config.storage.type === 'redis' }
   const sealing = config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)
   const sealed = await firstSealed(store)
   const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, sealed === undefined)
   if (secrets.length === 0)
-    throw new SealedState(missingText(stateDir, config, keyIdOf(sealed?.value ?? ''), undefined))
+    throw new SealedState(missingText(stateDir, where, config, keyIdOf(sealed?.value ?? ''), undefined))
   const ring = await createKeyRing(secrets, random, sealing, createNodeCiphers(random))
   const misfit = await misfitWith(store, ring)
-  if (misfit?.kind === 'damaged') throw new SealedState(damagedText(join(stateDir, 'postern.db'), misfit.key))
-  if (misfit) throw new SealedState(missingText(stateDir, config, misfit.keyId, ring.current))
+  if (misfit?.kind === 'damaged') throw new SealedState(damagedText(where, misfit.key))
+  if (misfit) throw new SealedState(missingText(stateDir, where, config, misfit.keyId, ring.current))
   return ring
 }
 

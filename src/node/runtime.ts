@@ -93,6 +93,22 @@ const openTrail = async ({
   }
 }
 
+type RecordsOptions = Pick<NodeRuntimeOptions, 'config' | 'stateDir' | 'version' | 'log'> &
+  Pick<Runtime, 'now' | 'random'>
+
+/** The store, the keys of its records and the trail. */
+const openRecords = async ({ random, ...options }: RecordsOptions) => {
+  const { config, stateDir, version } = options
+  const { close, location, ...storage } = await openStore({ ...options, timer, random, product: version })
+  try {
+    const keys = await openKeys(stateDir, config, { ...storage, location }, random)
+    return { close, keys, trail: await openTrail({ ...options, keys }), ...storage }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
 /** Throws the file system's error when the state directory cannot be used. */
 export const createNodeRuntime = async ({
   config,
@@ -105,16 +121,9 @@ export const createNodeRuntime = async ({
   proxies,
 }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const exposed = closeToOthers(secretFiles(stateDir))
-  const { close, ...storage } = openStore({ config, stateDir, now, log })
   const random = createRandomBytes()
-  const keys = await openKeys(stateDir, config, storage.store, random).catch((error: unknown) => {
-    close()
-    throw error
-  })
-  const trail = await openTrail({ config, stateDir, version, keys, now, log }).catch((error: unknown) => {
-    close()
-    throw error
-  })
+  const options = { config, stateDir, version, now, log, random }
+  const { close, keys, trail, ...storage } = await openRecords(options)
   for (const file of exposed) log('warn', 'state.exposed', { message: closedText(file) })
   const processes = createNodeSpawn({ stateDir, privateFiles })
   const pending = new Set<Promise<unknown>>()

@@ -5,9 +5,10 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
+import { redisKeys } from '../config/storage-keys.ts'
 import { createSharedCounters } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Log } from '../ports/runtime.ts'
+import type { Log, Runtime } from '../ports/runtime.ts'
 import type { Counters, Store, SweptStore } from '../ports/store.ts'
 import { createMemoryStore } from '../stores/memory.ts'
 import {
@@ -244,30 +245,47 @@ export const startSweeping = (store: Pick<SweptStore, 'sweep'>, log: Log): (() =
 
 // The configured store.
 
-interface StoreDeps {
+interface StoreDeps extends Pick<Runtime, 'now' | 'timer' | 'random' | 'log'> {
   readonly config: Pick<Config, 'storage'>
   readonly stateDir: string
-  readonly now: () => number
-  readonly log: Log
+  /** Version of the gateway. */
+  readonly product: string
 }
 
 export interface OpenedStore {
+  /** The file or the server, in messages. */
+  readonly location: string
   readonly store: Store
   /** Absent in memory, which no other process shares. */
   readonly counters?: Counters
   readonly close: () => void
 }
 
+/** The driver of a server is loaded only where it is configured. */
+const open = async ({
+  config,
+  stateDir,
+  now,
+  ...deps
+}: StoreDeps): Promise<OpenedStore & { store: SweptStore }> => {
+  const { type, redis } = config.storage
+  if (type === 'memory')
+    return { location: 'memory', store: createMemoryStore({ now }), close: () => undefined }
+  if (type === 'sqlite') {
+    const location = join(stateDir, 'postern.db')
+    return { ...openSqliteStore(location, { now }), location }
+  }
+  const { openRedisStore } = await import('./redis.ts')
+  return openRedisStore({ ...deps, now, settings: redis ?? redisKeys.parse({}) })
+}
+
 /**
- * Throws `Refusal('storage.unavailable')` when the state directory cannot hold the database. There is no
- * fallback store.
+ * Rejects with `Refusal('storage.unavailable')` when the state directory cannot hold the database, or the server cannot
+ * be used. There is no fallback store.
  */
-export const openStore = ({ config, stateDir, now, log }: StoreDeps): OpenedStore => {
-  const { store, close, ...shared } =
-    config.storage.type === 'memory'
-      ? { store: createMemoryStore({ now }), close: () => undefined }
-      : openSqliteStore(join(stateDir, 'postern.db'), { now })
-  const stopSweeping = startSweeping(store, log)
+export const openStore = async (deps: StoreDeps): Promise<OpenedStore> => {
+  const { store, close, ...shared } = await open(deps)
+  const stopSweeping = startSweeping(store, deps.log)
   return {
     ...shared,
     store,

@@ -1,7 +1,7 @@
 // The Store on Workers: every key lives in one of a fixed number of Durable Objects, so each operation stays
 // one atomic step and load spreads.
 import { markerKey } from '../kit/keyring.ts'
-import { closuresKey } from '../kit/records.ts'
+import { closuresKey, shardOf as partOf } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import type { Cache, CountAction, Counters, Store, Subscribe } from '../ports/store.ts'
@@ -10,16 +10,10 @@ import { createBoundedStore } from '../stores/timeout.ts'
 import type { WorkerEnvironment } from './configuration.ts'
 import { type RecordObject, createSubscribe } from './storage-object.ts'
 
-// Which Durable Object has a key. This must never change: existing records would not be found.
-
 const shards = 16
 
-/** FNV-1a over the characters. Only the load depends on its spread. */
-export const shardOf = (key: string): number => {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
-  return (hash >>> 0) % shards
-}
+/** Which Durable Object has a key. */
+export const shardOf = (key: string): number => partOf(key, shards)
 
 const unavailable = (error: unknown): Refusal =>
   new Refusal('storage.unavailable', error instanceof Error ? error.message : String(error), {

@@ -1,6 +1,6 @@
 // SQLite keeps the contract: one connection, two connections, two processes on one file; and what happens
 // when the disk does not play along.
-import { fork, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import {
   existsSync,
@@ -18,6 +18,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openSqlite, openSqliteStore } from '../../src/node/store.ts'
 import { type SqlDriver, createSqlStore } from '../../src/stores/sql.ts'
+import { answer, forkStore, race } from './races.ts'
 import { storeContract } from './store.ts'
 
 const folder = (): string => mkdtempSync(join(tmpdir(), 'postern-sqlite-'))
@@ -87,35 +88,14 @@ describe('a SQLite file', () => {
     rmSync(dir, { recursive: true })
   })
   const child = (): ChildProcess => {
-    const made = fork(join(import.meta.dirname, 'sqlite-process.ts'), [path], { execArgv: [] })
+    const made = forkStore(join(dir, 'state'))
     children.push(made)
     return made
   }
-  const answer = async (of: ChildProcess, message?: object): Promise<unknown> => {
-    const coming = once(of, 'message')
-    if (message) of.send(message)
-    return (await coming)[0] as unknown
-  }
 
   test('two processes that race for one record: one winner a round, for takes, first writes and compare-and-sets [H-G3]', async () => {
-    const two = [child(), child()]
-    await Promise.all(two.map((one) => answer(one)))
     const { store, close } = openSqliteStore(path, { now })
-    for (const kind of ['take', 'absent', 'mark']) {
-      const rounds = 100
-      for (let i = 0; i < rounds; i++) if (kind !== 'absent') await store.put(`${kind}:${i}`, 'start')
-      const marks =
-        kind === 'mark'
-          ? await Promise.all(
-              Array.from({ length: rounds }, async (_, i) => (await store.get(`${kind}:${i}`))?.mark),
-            )
-          : []
-      const wins = (await Promise.all(
-        two.map((one) => answer(one, { kind, rounds, parallel: 10, marks })),
-      )) as number[][]
-      for (let i = 0; i < rounds; i++) expect(wins[0]![i]! + wins[1]![i]!, `${kind} ${i}`).toBe(1)
-      if (kind === 'take') expect(await store.list('take:')).toEqual([])
-    }
+    await race([child(), child()], store, { rounds: 100, parallel: 10 })
     close()
   })
 

@@ -13,7 +13,7 @@ it.each(examples)('$path, example $i', async ({ yaml }) => {
   const env = Object.fromEntries(
     [...yaml.matchAll(/\$\{([A-Z][A-Z0-9_]*)\}/g)].map(([, name = ''], i) => [
       name,
-      `value-${i}-of-a-variable-that-is-long-enough`,
+      name === 'REDIS_URL' ? 'rediss://redis.example.com' : `value-${i}-of-a-variable-that-is-long-enough`,
     ]),
   )
   // Somebody can sign in: examples leave out what they are not about.

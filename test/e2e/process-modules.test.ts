@@ -47,6 +47,7 @@ const loadedBy = async (
 const onlyForSome = [
   'undici',
   'ws',
+  '@redis/client',
   'yaml',
   'demo',
   '@modelcontextprotocol/server',

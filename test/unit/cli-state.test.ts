@@ -1,9 +1,10 @@
-// Where the state directory is.
+// Where the state directory is, and what is said when it, or the storage, cannot be used.
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openStateDirectory, stateDirectory } from '../../src/cli/state.ts'
+import { openStateDirectory, stateDirectory, stateError } from '../../src/cli/state.ts'
+import { Refusal } from '../../src/kit/refusal.ts'
 
 let folder: string
 beforeAll(() => {
@@ -40,5 +41,22 @@ describe('the state directory', () => {
       expect(() => openStateDirectory(place)).toThrow(
         /^Cannot use the state directory .*: it is not a directory\. Choose another one with --state DIR or POSTERN_STATE\.$/,
       )
+  })
+})
+
+it('an error of a storage names the place that holds it, and what to do about it', () => {
+  const file = new Refusal('storage.unavailable', '/s/postern.db: file is not a database')
+  expect(stateError(file, { storage: { type: 'sqlite' } })).toMatchObject({
+    code: 'storage.unusable',
+    message:
+      'Cannot use the database: /s/postern.db: file is not a database. Repair it, restore a backup, or choose another state directory with --state.',
+  })
+  const server = new Refusal(
+    'storage.unavailable',
+    'redis://h:1: Redis asks for a password: set storage.redis.password',
+  )
+  expect(stateError(server, { storage: { type: 'redis' } })).toMatchObject({
+    code: 'storage.unusable',
+    message: 'Cannot use the storage: redis://h:1: Redis asks for a password: set storage.redis.password.',
   })
 })

@@ -82,13 +82,26 @@ describe('a configuration as the document prints it', () => {
     ])
   })
 
-  it.each([
-    ['redis', printed.redisStorage, { REDIS_PASSWORD: 'x' }],
-    ['vault', printed.vaultStorage, { VAULT_URL: 'http://localhost:8200', VAULT_TOKEN: 'x' }],
-  ])('is told which storage types exist instead of %s', async (type, text, env) => {
-    expect(await faultsOf(text, { env })).toEqual([
-      `config.yaml:2:9 storage.type – must be one of: sqlite, memory; found "${type}"`,
-      `config.yaml:3:3 storage.${type} – is not a known setting; set \`storage.type\` to sqlite or memory`,
+  it('keeps its records in Redis', async () => {
+    expect((await configOf(printed.redisStorage, { env: { REDIS_PASSWORD: 'x' } })).storage).toEqual({
+      type: 'redis',
+      redis: {
+        host: 'localhost',
+        port: 6379,
+        password: 'x',
+        ssl: true,
+        ssl_cert_reqs: 'required',
+        max_connections: 20,
+        prefix: 'postern:',
+      },
+    })
+  })
+
+  it('is told which storage types exist instead of vault', async () => {
+    const env = { VAULT_URL: 'http://localhost:8200', VAULT_TOKEN: 'x' }
+    expect(await faultsOf(printed.vaultStorage, { env })).toEqual([
+      'config.yaml:2:9 storage.type – must be one of: sqlite, memory, redis; found "vault"',
+      'config.yaml:3:3 storage.vault – is not a known setting; set `storage.type` to sqlite, redis or memory',
     ])
   })
 })

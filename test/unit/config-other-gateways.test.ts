@@ -112,6 +112,21 @@ const works: readonly (readonly [
     { oauth_providers: { github: { allowed_logins: ['user1', 'user2'] } } },
     gitHub,
   ],
+  ['REDIS_URL', 'redis://127.0.0.1', { storage: { type: 'redis', redis: { url: 'redis://127.0.0.1' } } }],
+  ['REDIS_HOST', '127.0.0.1', { storage: { type: 'redis', redis: { host: '127.0.0.1' } } }],
+  ...(
+    [
+      ['REDIS_PORT', '6380', { port: 6380 }],
+      ['REDIS_PASSWORD', 'x', { password: 'x' }],
+      ['REDIS_SSL', 'true', { ssl: true }],
+      ['REDIS_DB', '1', { db: 1 }],
+      ['REDIS_CA_CERTS', '/ca.pem', { ssl_ca_certs: '/ca.pem' }],
+      ['REDIS_MAX_CONNECTIONS', '20', { max_connections: 20 }],
+    ] as const
+  ).map(
+    ([name, text, redis]) =>
+      [name, text, { storage: { type: 'redis', redis } }, { REDIS_HOST: '127.0.0.1' }] as const,
+  ),
   ['COOKIE_ENCRYPTION_KEY', secret, { session_secret: secret }],
   [
     'DOWNSTREAM_MCP_URL',
@@ -157,7 +172,7 @@ const works: readonly (readonly [
 const github =
   'is not a known setting: for sign-in with GitHub set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, and remove this variable'
 const instead =
-  'which is not supported: data is kept in an embedded database. Remove this variable, or set storage.type: sqlite to confirm'
+  'which is not supported: data is kept in an embedded database or in Redis. Remove this variable, or set storage.type to confirm'
 const servers =
   'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable'
 const byName =
@@ -167,9 +182,6 @@ const origins =
 
 const refuses: readonly (readonly [name: string, text: string, fault: string])[] = [
   ['MCP_SERVER_ALLOWLIST', 'mcp.example.com', servers],
-  ...['URL', 'HOST', 'PORT', 'PASSWORD', 'SSL', 'DB', 'CA_CERTS', 'MAX_CONNECTIONS'].map(
-    (name) => [`REDIS_${name}`, '6379', `asks for storage in Redis, ${instead}`] as const,
-  ),
   ...[
     'URL',
     'TOKEN',
@@ -297,7 +309,7 @@ describe('a variable of another gateway', () => {
     for (const name of ['ENVIRONMENT', 'NODE_ENV'])
       expect(await faultsOf('storage: { type: memory }\n', { env: { [name]: 'production' } })).toEqual([
         expect.stringContaining(
-          'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite',
+          'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite or redis',
         ),
       ])
     expect(await faultsOf('storage: { type: memory }\n', { env: { ENVIRONMENT: 'development' } })).toEqual([])
@@ -316,7 +328,7 @@ describe('a variable of another gateway', () => {
     const env = { REDIS_URL: 'redis://localhost:6379', POSTERN_STORAGE__TYPE: 'sqlite' }
     expect(await faultsOf('', { env })).toEqual([])
     expect(await warningsOf('', { env })).toEqual([
-      'environment REDIS_URL – has no effect: storage.type decides where data is stored',
+      'environment REDIS_URL storage.redis.url – has no effect: storage.type is sqlite',
     ])
   })
 
@@ -474,14 +486,17 @@ describe('a key of another gateway’s file', () => {
   )
 
   it.each([
-    ['storage: { type: redis }', 'storage.type – must be one of: sqlite, memory; found "redis"'],
     [
       'storage: { type: vault, vault: { url: "https://v.example" } }',
-      'storage.type – must be one of: sqlite, memory; found "vault"',
+      'storage.type – must be one of: sqlite, memory, redis; found "vault"',
     ],
     [
       'storage: { redis: { host: localhost } }',
-      'storage.redis – is not a known setting; set `storage.type` to sqlite or memory',
+      'storage.redis.host – asks for storage in redis, but storage.type is not set: set storage.type to redis, or to sqlite to confirm the default',
+    ],
+    [
+      'storage: { type: redis, redis: { socket_timeout: 5 } }',
+      'storage.redis.socket_timeout – is not needed: an operation has 500 ms and one repetition, and idle connections are checked every 10 seconds; remove it',
     ],
   ])('never is passed over: %s', async (text, fault) => {
     expect((await faultsOf(`${text}\n`)).join('\n')).toContain(fault)

@@ -8,9 +8,10 @@ import { addressRules, hostRules } from './network.ts'
 import { clientRules, peopleRules, secretRules } from './people.ts'
 import { serviceAccountRules } from './service-accounts.ts'
 import { commandRules, serviceRules } from './services.ts'
+import { storageRules } from './storage.ts'
 import { upstreamRules } from './upstream-auth.ts'
 
-// Lifetimes that contradict one another, storage that does not survive, and revisions of MCP that nobody
+// Lifetimes that contradict one another, and revisions of MCP that nobody
 // published.
 
 const lifetimes: Rule = (draft, report) => {
@@ -32,14 +33,6 @@ const lifetimes: Rule = (draft, report) => {
       `makes client registrations (${durationText(client, 's')}) expire before their refresh tokens (${durationText(refresh, 's')}): users will have to sign in again`,
     )
   }
-}
-
-const storage: Rule = (draft, report) => {
-  if (draft.production && draft.text('storage', 'type') === 'memory')
-    report.fault(
-      ['storage', 'type'],
-      'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite',
-    )
 }
 
 const revisions: Rule = (draft, report) => {
@@ -79,7 +72,7 @@ const rates: Rule = (draft, report) => {
   }
 }
 
-export const limitRules: readonly Rule[] = [lifetimes, storage, revisions, rates]
+export const limitRules: readonly Rule[] = [lifetimes, revisions, rates]
 
 // Keys that a gateway on Cloudflare Workers reads and does nothing with, because the platform decides what
 // they are about.
@@ -147,5 +140,6 @@ export const rules: readonly Rule[] = [
   ...serviceAccountRules,
   ...accessRules,
   ...limitRules,
+  ...storageRules,
   ...workersRules,
 ]

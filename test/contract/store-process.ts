@@ -1,5 +1,7 @@
-// The other process of the SQLite contract: opens the file it is given and races when told to.
-import { openSqliteStore } from '../../src/node/store.ts'
+// The other process of the contracts of stores: opens what it is given and races when told to.
+import { randomBytes } from 'node:crypto'
+import { timer } from '../../src/node/runtime.ts'
+import { openStore } from '../../src/node/store.ts'
 import type { Mark } from '../../src/ports/store.ts'
 
 interface Race {
@@ -9,7 +11,17 @@ interface Race {
   readonly marks: readonly Mark[]
 }
 
-const { store } = openSqliteStore(process.argv[2] ?? '', { now: () => Date.now() })
+const [stateDir = '', storage = '{}'] = process.argv.slice(2)
+const { store } = await openStore({
+  config: { storage: { type: 'sqlite', ...(JSON.parse(storage) as object) } },
+  stateDir,
+  now: Date.now,
+  // A computer may be slow.
+  timer: (ms, run) => timer(ms * 20, run),
+  random: (n) => new Uint8Array(randomBytes(n)),
+  log: () => undefined,
+  product: '0.0.0-test',
+})
 
 const attempt = (race: Race, i: number): Promise<unknown> => {
   if (race.kind === 'take') return store.take(`take:${i}`)
@@ -31,5 +43,7 @@ const run = async (race: Race): Promise<void> => {
   process.send?.(wins)
 }
 
+// A store that is open would keep it running after whoever started it.
+process.on('disconnect', () => process.exit())
 process.on('message', (race: Race) => void run(race))
 process.send?.('ready')

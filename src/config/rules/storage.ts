@@ -1,0 +1,87 @@
+// Storage: what survives, what belongs to the type that is configured, and how a server is reached.
+import type { Path } from '../tree.ts'
+import type { RawConfig, Report, Rule } from './draft.ts'
+
+const survives: Rule = (draft, report) => {
+  if (draft.production && draft.text('storage', 'type') === 'memory')
+    report.fault(
+      ['storage', 'type'],
+      'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite or redis',
+    )
+}
+
+const servers = ['redis'] as const
+
+/** A section of another type than the one that is used. */
+const unused: Rule = (draft, report) => {
+  const type = draft.text('storage', 'type')
+  if (draft.workers || type === undefined) return
+  for (const server of servers) {
+    const keys = draft.keys('storage', server)
+    if (type === server || keys.length === 0) continue
+    for (const key of keys)
+      if (draft.has('storage', 'type'))
+        report.warn(['storage', server, key], `has no effect: storage.type is ${type}`)
+      else
+        report.fault(
+          ['storage', server, key],
+          `asks for storage in ${server}, but storage.type is not set: set storage.type to ${server}, or to sqlite to confirm the default`,
+        )
+  }
+}
+
+const isLoopbackHost = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
+
+const urlOf = (draft: RawConfig, path: Path): URL | undefined => {
+  const text = draft.text(...path)
+  return text !== undefined && URL.canParse(text) ? new URL(text) : undefined
+}
+
+/** What a Redis URL says, by the key that says the same. */
+const redisParts = (url: URL): Readonly<Record<string, string | undefined>> => ({
+  host: url.hostname.replaceAll(/[[\]]/g, ''),
+  port: url.port || '6379',
+  username: url.username ? decodeURIComponent(url.username) : undefined,
+  password: url.password ? decodeURIComponent(url.password) : undefined,
+  ssl: String(url.protocol === 'rediss:'),
+  db: url.pathname.slice(1) || '0',
+})
+
+const written = (draft: RawConfig, path: Path): string | undefined =>
+  draft.text(...path) ?? draft.number(...path)?.toString() ?? String(draft.flag(...path))
+
+/** Both are set by the environment as often as by the file. */
+const redisAgrees = (draft: RawConfig, report: Report, url: URL): void => {
+  for (const [key, said] of Object.entries(redisParts(url))) {
+    const path = ['storage', 'redis', key]
+    if (said === undefined || !draft.has(...path) || draft.lost(...path)) continue
+    if (written(draft, path) !== said)
+      report.fault(
+        path,
+        `differs from storage.redis.url (REDIS_URL), which sets the ${key} too: keep one of the two`,
+      )
+  }
+}
+
+const redis: Rule = (draft, report) => {
+  if (draft.workers || draft.text('storage', 'type') !== 'redis') return
+  const at = (key: string): Path => ['storage', 'redis', key]
+  const url = urlOf(draft, at('url'))
+  if (url) redisAgrees(draft, report, url)
+  const host = url ? (redisParts(url)['host'] ?? '') : (draft.text(...at('host')) ?? 'localhost')
+  const tls = url ? url.protocol === 'rediss:' : draft.flag(...at('ssl'))
+  if (isLoopbackHost(host)) return
+  if (draft.text(...at('ssl_cert_reqs')) === 'none')
+    report.fault(
+      at('ssl_cert_reqs'),
+      'is allowed only for a server on a loopback address: set ssl_ca_certs to the CA of the server instead',
+    )
+  if (!tls)
+    report.warn(
+      draft.has(...at('url')) ? at('url') : at('host'),
+      'connects without TLS: the password and all records can be read on the network. Use rediss:// or `ssl: true`',
+    )
+}
+
+export const storageRules: readonly Rule[] = [survives, unused, redis]

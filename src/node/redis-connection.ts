@@ -1,0 +1,223 @@
+// The connection to Redis on Node: how it is made, which one is used, and what its errors mean.
+import { readFileSync } from 'node:fs'
+import { type RedisClientOptions, createClient } from '@redis/client'
+import type { RedisSettings } from '../config/storage-keys.ts'
+import type { Log, Timer } from '../ports/runtime.ts'
+import { type Failure, createRareLog } from './remote-store.ts'
+
+export type RedisClient = ReturnType<typeof createClient>
+
+// The server, from the configuration.
+
+interface Server {
+  readonly host: string
+  readonly port: number
+  readonly tls: boolean
+  readonly username: string | undefined
+  readonly password: string | undefined
+  readonly db: number
+}
+
+/** `url` and the single keys agree, or one of them is absent (config/rules/storage.ts). */
+export const serverOf = (settings: RedisSettings): Server => {
+  const {
+    url: text,
+    host = 'localhost',
+    port = 6379,
+    ssl: tls = false,
+    db = 0,
+    username,
+    password,
+  } = settings
+  const single = { host, port, tls, db, username, password }
+  if (text === undefined) return single
+  const url = new URL(text)
+  return {
+    host: url.hostname.replaceAll(/[[\]]/g, ''),
+    port: Number(url.port || 6379),
+    tls: url.protocol === 'rediss:',
+    db: Number(url.pathname.slice(1) || 0),
+    username: url.username ? decodeURIComponent(url.username) : username,
+    password: url.password ? decodeURIComponent(url.password) : password,
+  }
+}
+
+/** As people write it, without what is secret. */
+const nameOf = ({ host, port, tls }: Server): string =>
+  `${tls ? 'rediss' : 'redis'}://${host.includes(':') ? `[${host}]` : host}:${port}`
+
+/** 50, 100, 200, 400, then 500 ms, each with jitter, for ever. */
+const reconnectMs = (retries: number, chance: number): number =>
+  Math.min(500, 50 * 2 ** Math.min(retries, 4)) * (0.8 + 0.4 * chance)
+
+/** How often an idle connection is tried, ms: a peer that went away without a word is noticed. */
+const pingMs = 10_000
+
+const clientOptions = (settings: RedisSettings, random: (n: number) => Uint8Array): RedisClientOptions => {
+  const server = serverOf(settings)
+  const { host, port, username, password, db } = server
+  const common = {
+    host,
+    port,
+    connectTimeout: 2000,
+    reconnectStrategy: (retries: number) => reconnectMs(retries, (random(1)[0] as number) / 255),
+  }
+  const ca = settings.ssl_ca_certs === undefined ? undefined : readFileSync(settings.ssl_ca_certs)
+  return {
+    socket: server.tls
+      ? {
+          ...common,
+          tls: true,
+          rejectUnauthorized: settings.ssl_cert_reqs !== 'none',
+          ...(ca && { ca }),
+        }
+      : { ...common, tls: false },
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    database: db,
+    name: 'postern',
+    disableOfflineQueue: true,
+    commandsQueueMaxLength: 2000,
+    // Its own time limit covers only the wait before a command is written; ours covers all.
+    commandOptions: { timeout: 0 },
+    maintNotifications: 'disabled',
+    pingInterval: pingMs,
+  }
+}
+
+// Errors, by the first word of what the server says, or by their class.
+
+const replies: Readonly<Record<string, Failure>> = {
+  OOM: { kind: 'passes', why: 'Redis is out of memory: raise maxmemory' },
+  MISCONF: { kind: 'passes', why: 'Redis cannot write to its disk and refuses writes: see its log' },
+  READONLY: { kind: 'passes', why: 'this Redis server is a replica: connect to the master' },
+  LOADING: { kind: 'passes', why: 'Redis is loading its data from disk' },
+  BUSY: { kind: 'passes', why: 'Redis is busy with a script' },
+  TRYAGAIN: { kind: 'passes', why: 'Redis is moving these keys between nodes' },
+  CLUSTERDOWN: { kind: 'passes', why: 'the Redis Cluster is down' },
+  NOREPLICAS: { kind: 'passes', why: 'Redis has fewer replicas than min-replicas-to-write asks for' },
+  NOAUTH: { kind: 'refused', why: 'Redis asks for a password: set storage.redis.password' },
+  WRONGPASS: {
+    kind: 'refused',
+    why: 'Redis does not accept the username and password: correct them in storage.redis',
+  },
+  NOPERM: { kind: 'refused', why: 'the Redis user lacks a permission: see the guide' },
+  MOVED: {
+    kind: 'refused',
+    why: 'this server is part of a Redis Cluster, which is not supported: use a server of its own',
+  },
+}
+
+/** Of a host with several addresses each has an error. */
+const textOf = (error: Error): string =>
+  error instanceof AggregateError
+    ? error.errors.map((one) => (one as Error).message).join(', ')
+    : error.message || error.name
+
+/** Undefined: a fault of this program. */
+export const failureOf = (error: unknown): Failure | undefined => {
+  if (!(error instanceof Error)) return undefined
+  const { message, constructor } = error
+  const [word = ''] = message.split(' ')
+  const known = replies[word]
+  if (known)
+    return word === 'NOPERM' || word === 'BUSY' ? { ...known, why: `${known.why} (${message})` } : known
+  switch (constructor.name) {
+    case 'ClientOfflineError':
+    case 'ClientClosedError':
+      return { kind: 'passes', why: 'there is no connection to Redis' }
+    case 'SimpleError':
+    case 'BlobError':
+    case 'ErrorReply':
+      // CROSSSLOT, or a script of ours that is wrong.
+      return undefined
+    default:
+      return message === 'The queue is full'
+        ? { kind: 'passes', why: 'too many commands wait for Redis' }
+        : { kind: 'lost', why: `no connection to Redis (${textOf(error)})` }
+  }
+}
+
+// The connection: one client at a time, and another one after a command that got no answer.
+
+interface RedisConnectionOptions {
+  readonly settings: RedisSettings
+  readonly timer: Timer
+  readonly clock: () => number
+  readonly random: (n: number) => Uint8Array<ArrayBuffer>
+  readonly log: Log
+}
+
+/** A server that takes the connection must say hello within so many ms; the driver would wait for ever. */
+const helloMs = 2000
+
+export interface RedisConnection {
+  /** The server, in messages. */
+  readonly location: string
+  current(): RedisClient
+  /** Whichever is the client once there is a usable one. */
+  ready(): Promise<RedisClient>
+  /** Makes another one. */
+  drop(dropped: RedisClient): void
+  close(): void
+}
+
+/** `failed` is told each time that a connection could not be made, or ended. */
+export const createConnection = (
+  { settings, random, log, clock, timer }: RedisConnectionOptions,
+  failed: (error: Error) => void,
+): RedisConnection => {
+  const location = nameOf(serverOf(settings))
+  const rareLog = createRareLog(log, clock)
+  const waiting = new Set<() => void>()
+  let closed = false
+  const make = (): RedisClient => {
+    const made = createClient(clientOptions(settings, random)) as RedisClient
+    let cancel = (): void => undefined
+    // Without a listener an error ends the process.
+    made.on('error', (error: Error) => {
+      cancel()
+      if (closed || made !== client) return
+      failed(error)
+      rareLog('warn', 'storage.disconnected', { location, why: failureOf(error)?.why ?? error.message })
+    })
+    made.on('connect', () => {
+      cancel()
+      cancel = timer(helloMs, () => drop(made))
+    })
+    made.on('ready', () => {
+      cancel()
+      const all = [...waiting]
+      waiting.clear()
+      for (const look of all) look()
+    })
+    made.on('end', () => cancel())
+    // It pends until there is a connection, and rejects only when the client is ended.
+    made.connect().catch(() => undefined)
+    return made
+  }
+  const drop = (dropped: RedisClient): void => {
+    if (dropped !== client || closed) return
+    client = make()
+    dropped.destroy()
+  }
+  let client = make()
+  return {
+    location,
+    current: () => client,
+    ready: () =>
+      new Promise<RedisClient>((resolve) => {
+        const look = (): void => {
+          if (client.isReady || closed) resolve(client)
+          else waiting.add(look)
+        }
+        look()
+      }),
+    drop,
+    close() {
+      if (closed) return
+      closed = true
+      client.destroy()
+    },
+  }
+}

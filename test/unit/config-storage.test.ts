@@ -1,0 +1,110 @@
+// Where records are kept: what the settings of a server say together, and what is never done in silence.
+import { describe, expect, it } from 'vitest'
+import { serverOf } from '../../src/node/redis-connection.ts'
+import { redisKeys } from '../../src/config/storage-keys.ts'
+import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
+
+const url = 'redis://127.0.0.1:6379'
+
+describe('REDIS_URL', () => {
+  it.each([
+    ['REDIS_HOST', '10.0.0.1', 'host'],
+    ['REDIS_PORT', '6380', 'port'],
+    ['REDIS_PASSWORD', 'another', 'password'],
+    ['REDIS_SSL', 'true', 'ssl'],
+    ['REDIS_DB', '3', 'db'],
+  ])('never is used where %s says something else; both are named', async (name, text, key) => {
+    const env = { REDIS_URL: 'redis://:secret@127.0.0.1:6379/0', [name]: text }
+    expect(await faultsOf('', { env })).toEqual([
+      `environment ${name} storage.redis.${key} – differs from storage.redis.url (REDIS_URL), which sets the ${key} too: keep one of the two`,
+    ])
+  })
+
+  it('goes with variables that say the same, or what it leaves open', async () => {
+    const env = {
+      REDIS_URL: 'rediss://redis.example.com/2',
+      REDIS_HOST: 'redis.example.com',
+      REDIS_PORT: '6379',
+      REDIS_SSL: 'true',
+      REDIS_DB: '2',
+      REDIS_PASSWORD: 'secret',
+    }
+    const { storage } = await configOf('', { env })
+    expect(serverOf(storage.redis ?? redisKeys.parse({}))).toEqual({
+      host: 'redis.example.com',
+      port: 6379,
+      tls: true,
+      username: undefined,
+      password: 'secret',
+      db: 2,
+    })
+  })
+
+  it.each([
+    'redis.example.com:6379',
+    'http://redis.example.com',
+    'redis://h/a',
+    'redis://h:99999',
+    'redis://a b',
+    'redis://:%zz@h',
+  ])('that nothing can be connected to never is repeated in the message: %s', async (text) => {
+    const [fault = '', ...others] = await faultsOf('', { env: { REDIS_URL: text } })
+    expect(fault).toContain('environment REDIS_URL storage.redis.url – must be redis://host:port')
+    expect([fault.includes(text), others]).toEqual([false, []])
+  })
+
+  it('is decoded', () => {
+    const server = serverOf(redisKeys.parse({ url: 'redis://a%40b:p%3A%2Fq@[::1]:7000' }))
+    expect(server).toEqual({ host: '::1', port: 7000, tls: false, username: 'a@b', password: 'p:/q', db: 0 })
+  })
+})
+
+describe('a section of another type of storage', () => {
+  it('is told to have no effect', async () =>
+    expect(await warningsOf(`storage: { type: sqlite, redis: { url: "${url}" } }\n`)).toEqual([
+      expect.stringContaining('storage.redis.url – has no effect: storage.type is sqlite'),
+    ]))
+
+  it('never leaves the records in a file where the type is not said', async () =>
+    expect(await faultsOf('', { env: { REDIS_PASSWORD: 'x' } })).toEqual([
+      'environment REDIS_PASSWORD storage.redis.password – asks for storage in redis, but storage.type is not set: set storage.type to redis, or to sqlite to confirm the default',
+    ]))
+})
+
+describe('a server on the network', () => {
+  it('is told to need TLS', async () => {
+    const warning =
+      'connects without TLS: the password and all records can be read on the network. Use rediss:// or `ssl: true`'
+    expect(await warningsOf('', { env: { REDIS_URL: 'redis://10.0.0.5' } })).toEqual([
+      `environment REDIS_URL storage.redis.url – ${warning}`,
+    ])
+    expect(await warningsOf('', { env: { REDIS_HOST: '10.0.0.5' } })).toEqual([
+      `environment REDIS_HOST storage.redis.host – ${warning}`,
+    ])
+    expect(await warningsOf('', { env: { REDIS_URL: 'rediss://10.0.0.5' } })).toEqual([])
+  })
+
+  it('never goes unchecked', async () =>
+    expect(
+      await faultsOf('storage: { type: redis, redis: { url: "rediss://10.0.0.5", ssl_cert_reqs: none } }\n'),
+    ).toEqual([
+      expect.stringContaining(
+        'storage.redis.ssl_cert_reqs – is allowed only for a server on a loopback address: set ssl_ca_certs to the CA of the server instead',
+      ),
+    ]))
+})
+
+it('in production a server must keep what it is told, unless the file says otherwise', async () => {
+  const required = async (text: string, env: Record<string, string>) =>
+    (await configOf(text, { env })).storage.redis?.require_persistence
+  const file = (more = '') => `storage: { type: redis, redis: { url: "${url}"${more} } }\n`
+  expect(await required(file(), {})).toBeUndefined()
+  expect(await required(file(), { NODE_ENV: 'production' })).toBe(true)
+  expect(await required('', { REDIS_URL: url, ENVIRONMENT: 'production' })).toBe(true)
+  expect(await required(file(', require_persistence: false'), { NODE_ENV: 'production' })).toBe(false)
+})
+
+it('links that Kubernetes makes of a service called redis name no server', async () => {
+  const env = { REDIS_PORT: 'tcp://10.0.0.7:6379', REDIS_SERVICE_HOST: '10.0.0.7' }
+  expect(await load('', { env })).toMatchObject({ ok: true, config: { storage: { type: 'sqlite' } } })
+})
