@@ -23,6 +23,7 @@ export default defineConfig({
     maxWorkers: 4,
     // Real timers and real sockets: a run on a loaded machine may be slow, never wrong.
     hookTimeout: 30_000,
+    expect: { poll: { timeout: 20_000 } },
     teardownTimeout: 10_000,
     projects: [
       {

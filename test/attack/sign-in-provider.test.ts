@@ -150,11 +150,13 @@ describe.each(runtimes)('%s', (_, open) => {
       >
       const line = () =>
         house.log.find(({ event, fields }) => event === 'refused' && fields['request_id'] === requestId)
-      await vi.waitFor(() =>
-        expect(line()).toMatchObject({
-          level: 'warn',
-          fields: { refusal: code, provider: lie, why: expect.stringMatching(why) as unknown },
-        }),
+      await vi.waitFor(
+        () =>
+          expect(line()).toMatchObject({
+            level: 'warn',
+            fields: { refusal: code, provider: lie, why: expect.stringMatching(why) as unknown },
+          }),
+        { timeout: 20_000 },
       )
       expect(said).toContain('Contact your administrator.')
     },
@@ -166,8 +168,10 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(page.status).toBe(502)
     const line = () => house.log.findLast(({ fields }) => fields['refusal'] === 'provider.issuer')
     const why = `discovery-other-issuer: metadata: issuer mismatch: metadata says ${liar.url}/truth, configured is ${liar.url}/discovery-other-issuer`
-    await vi.waitFor(() =>
-      expect(line()).toMatchObject({ level: 'warn', fields: { provider: 'discovery-other-issuer', why } }),
+    await vi.waitFor(
+      () =>
+        expect(line()).toMatchObject({ level: 'warn', fields: { provider: 'discovery-other-issuer', why } }),
+      { timeout: 20_000 },
     )
   })
 

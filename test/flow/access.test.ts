@@ -215,10 +215,11 @@ describe.each(runtimes)('access rules %s', (where, open) => {
 
   it('write down who was denied what', async () => {
     await (await at('ruled')).post(call('delete_all'))
-    const event = gateway.log.findLast(
-      ({ fields }) => fields['refusal'] === 'policy.permission' && fields['event'] === 'call',
-    )
-    expect(event?.fields).toMatchObject({
+    const record = () =>
+      gateway.log.findLast(
+        ({ fields }) => fields['refusal'] === 'policy.permission' && fields['event'] === 'call',
+      )?.fields
+    await expect.poll(record).toMatchObject({
       service: 'ruled',
       person: 'local:ana',
       method: 'tools/call',

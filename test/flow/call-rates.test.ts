@@ -244,10 +244,10 @@ describe.each(runtimes)('rate limits of calls %s', (where, open) => {
 
   it('write down who was refused what', async () => {
     await statuses(await at('tool'), [call('search'), call('search'), call('search'), call('search')])
-    const event = gateway.log.findLast(
-      ({ fields }) => fields['refusal'] === 'calls.rate' && fields['event'] === 'call',
-    )
-    expect(event?.fields).toMatchObject({
+    const record = () =>
+      gateway.log.findLast(({ fields }) => fields['refusal'] === 'calls.rate' && fields['event'] === 'call')
+        ?.fields
+    await expect.poll(record).toMatchObject({
       service: 'tool',
       person: 'local:ana',
       name: 'search',

@@ -224,7 +224,7 @@ describe.each(runtimes)('%s', (where, open) => {
   const linesOf = (requestId: string | null, event = 'refused'): LogLine[] =>
     scene.house.log.filter((line) => line.event === event && line.fields['request_id'] === requestId)
   const found = async (requestId: string | null): Promise<readonly LogLine[]> => {
-    await vi.waitFor(() => expect(linesOf(requestId)).not.toEqual([]))
+    await vi.waitFor(() => expect(linesOf(requestId)).not.toEqual([]), { timeout: 20_000 })
     return linesOf(requestId)
   }
 
@@ -345,7 +345,7 @@ describe.each(runtimes)('%s', (where, open) => {
       password: 'wrong horse battery',
     })
     const failed = () => scene.house.log.filter(({ event }) => event === 'sign-in.failed')
-    await vi.waitFor(() => expect(failed()).not.toEqual([]))
+    await vi.waitFor(() => expect(failed()).not.toEqual([]), { timeout: 20_000 })
     expect(failed().map(({ level, fields }) => [level, fields['user'], fields['ip']])).toEqual([
       ['warn', 'ana [31m', '127.0.0.1'],
     ])
@@ -357,7 +357,7 @@ describe.each(runtimes)('%s', (where, open) => {
     await register(house, { client_name: 'Recorded' })
     await refresh(house, client, tokens.refresh_token)
     const events = (event: string) => house.log.filter((line) => line.event === event)
-    await vi.waitFor(() => expect(events('grant.refreshed')).not.toEqual([]))
+    await vi.waitFor(() => expect(events('grant.refreshed')).not.toEqual([]), { timeout: 20_000 })
     expect(events('client.registered').at(-1)?.fields).toMatchObject({
       name: 'Recorded',
       ip: '127.0.0.1',

@@ -185,10 +185,12 @@ describe.each(runtimes)('%s', (_, open) => {
     const { request_id: requestId } = JSON.parse(body) as { request_id: string }
     const line = () =>
       house.log.find(({ event, fields }) => event === 'refused' && fields['request_id'] === requestId)
-    await vi.waitFor(() =>
-      expect(line()?.fields['why']).toBe(
-        'wrong-secret: token endpoint: answered 400 with error incorrect_client_credentials: The client_id and/or client_secret passed are incorrect.',
-      ),
+    await vi.waitFor(
+      () =>
+        expect(line()?.fields['why']).toBe(
+          'wrong-secret: token endpoint: answered 400 with error incorrect_client_credentials: The client_id and/or client_secret passed are incorrect.',
+        ),
+      { timeout: 20_000 },
     )
   })
 
@@ -208,8 +210,9 @@ describe.each(runtimes)('%s', (_, open) => {
   ])('a list that does not name the person keeps them out: %s', async (id, why) => {
     const refused = await signIn(id)
     expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([403, 'person.not-allowed', false])
-    await vi.waitFor(() =>
-      expect(house.log.findLast(({ event }) => event === 'refused')?.fields['why']).toContain(why),
+    await vi.waitFor(
+      () => expect(house.log.findLast(({ event }) => event === 'refused')?.fields['why']).toContain(why),
+      { timeout: 20_000 },
     )
   })
 

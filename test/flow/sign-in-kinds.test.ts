@@ -188,8 +188,9 @@ describe.each(runtimes)('%s', (_, open) => {
     async (id, [, , , why]) => {
       const refused = await signIn(id)
       expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([403, 'person.not-allowed', false])
-      await vi.waitFor(() =>
-        expect(house.log.findLast(({ event }) => event === 'refused')?.fields['why']).toContain(why),
+      await vi.waitFor(
+        () => expect(house.log.findLast(({ event }) => event === 'refused')?.fields['why']).toContain(why),
+        { timeout: 20_000 },
       )
     },
   )

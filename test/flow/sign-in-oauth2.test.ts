@@ -133,10 +133,12 @@ describe.each(runtimes)('%s', (_, open) => {
 
   test('the log says why an address does not count', async () => {
     await signIn('listed-no-word')
-    await vi.waitFor(() =>
-      expect(house.log.findLast(({ event }) => event === 'refused')?.fields['why']).toBe(
-        'allowed_domains: the provider does not say that ana@corp.test is verified; if it gives out only addresses that it has checked, set oauth_providers.listed-no-word.email_verified: trust',
-      ),
+    await vi.waitFor(
+      () =>
+        expect(house.log.findLast(({ event }) => event === 'refused')?.fields['why']).toBe(
+          'allowed_domains: the provider does not say that ana@corp.test is verified; if it gives out only addresses that it has checked, set oauth_providers.listed-no-word.email_verified: trust',
+        ),
+      { timeout: 20_000 },
     )
   })
 })

@@ -72,8 +72,9 @@ export const temporaryState = (): { readonly dir: string; remove(): void } => {
   return { dir, remove: () => rmSync(dir, { recursive: true, force: true }) }
 }
 
+/** Its exit code, when it has ended and everything that it wrote has been read. */
 const exited = (child: ChildProcess): Promise<number | null> =>
-  new Promise((resolve) => child.once('exit', (code) => resolve(code)))
+  new Promise((resolve) => child.once('close', (code) => resolve(code)))
 
 /** Resolves when the process says it is listening; rejects with what it printed when it ends before. */
 export const startProcess = async ({

@@ -34,12 +34,28 @@ export const modernHeaders = (name = 'whoami') => ({
 export const until = async (
   condition: () => boolean | Promise<boolean>,
   what: string,
-  ms = 5000,
+  ms = 20_000,
 ): Promise<void> => {
   const deadline = Date.now() + ms
   for (let looks = 1; !(await condition()); looks++) {
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`)
     await pause(Math.min(10, looks))
+  }
+}
+
+/**
+ * Asks again and again until it holds, which it must for whatever is asked `ms` from now or later. How long an
+ * answer takes does not count.
+ */
+export const holdsAfter = async (
+  ms: number,
+  condition: () => Promise<boolean>,
+  what: string,
+): Promise<void> => {
+  const since = performance.now()
+  for (let asked = since; !(await condition()); asked = performance.now()) {
+    if (asked - since >= ms) throw new Error(`still not after ${ms} ms: ${what}`)
+    await pause(5)
   }
 }
 

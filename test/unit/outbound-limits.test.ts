@@ -71,7 +71,7 @@ describe('what an exchange may do', () => {
     await outbound(origin)
     await outbound(origin)
     expect(connections).toBe(2)
-    await vi.waitFor(() => expect(sockets.size).toBe(0))
+    await vi.waitFor(() => expect(sockets.size).toBe(0), { timeout: 20_000 })
   })
 
   test('cookies of one exchange are not sent with the next', async () => {
@@ -194,7 +194,7 @@ describe('time and size are capped [H-C8, H-F7]', () => {
     const started = performance.now()
     await expect(limited(`http://127.0.0.1:${port}`, 300)).rejects.toMatchObject(failed)
     expect(performance.now() - started).toBeLessThan(1500)
-    await vi.waitFor(() => expect(sockets.size).toBe(0))
+    await vi.waitFor(() => expect(sockets.size).toBe(0), { timeout: 20_000 })
   })
 
   test('a TLS handshake that stalls ends with the time', async () => {
