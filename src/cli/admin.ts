@@ -152,12 +152,21 @@ export const listServices = (target: AdminTarget): Promise<void> =>
     printTable(rows)
   })
 
+export interface ServiceUrl {
+  readonly id: string
+  readonly url: string
+}
+
 /** One URL for each service of the gateway of this state directory, those of running gateways included. */
-export const serviceUrls = (target: AdminTarget): Promise<readonly string[]> =>
+export const serviceUrls = (target: AdminTarget): Promise<readonly ServiceUrl[]> =>
   withServices(target, async (gateway) => {
     const services = await gateway.registry.list()
-    const stored = services.flatMap(({ id }) => addressesOf(gateway, id).slice(0, 1))
-    return [...stored, ...runningOf(target, services).map(({ at, id }) => `${at}/${id}/mcp`)]
+    const stored = services.flatMap(({ id }) =>
+      addressesOf(gateway, id)
+        .slice(0, 1)
+        .map((url) => ({ id, url })),
+    )
+    return [...stored, ...runningOf(target, services).map(({ at, id }) => ({ id, url: `${at}/${id}/mcp` }))]
   })
 
 export const showService = (target: AdminTarget, id: string): Promise<void> =>

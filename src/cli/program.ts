@@ -12,6 +12,7 @@ import {
   printJson,
   programName,
 } from './output.ts'
+import type { ConnectOptions } from './connect.ts'
 import type { DoctorOptions } from './doctor/doctor.ts'
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
@@ -201,6 +202,22 @@ const addDoctor = (program: Command): void => {
     })
 }
 
+const addConnect = (program: Command): void => {
+  verb(
+    program,
+    'connect',
+    'Print how to connect a client to a service, or connect it: postern connect cursor.',
+  )
+    .argument('[client]', 'claude-code, codex, cursor, vscode, … Without it: the list of clients.')
+    .option('--service <id>', 'The service. Default: the only one.')
+    .option('--write', "Run the client's own command, or change its configuration file, after asking.")
+    .option('--yes', 'Do not ask.')
+    .action(async (client: string | undefined, options: ConnectOptions, command: Command) => {
+      const { connectClient } = await import('./connect.ts')
+      await connectClient(client, options, await targetOf(command))
+    })
+}
+
 const addConfigVerbs = (config: Command): void => {
   const load = () => import('./config.ts')
   verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () =>
@@ -308,6 +325,7 @@ export const createProgram = (): Command => {
   addWrap(program)
   addValidate(program)
   addDoctor(program)
+  addConnect(program)
   addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))
   addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test, replay.'))
   addAuditVerbs(group(program, 'audit', 'Read the audit trail: query, export, verify.'))

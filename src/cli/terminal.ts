@@ -99,7 +99,7 @@ const bannerLines = (facts: StartFacts): string[] => {
       : first?.service.id === 'demo'
         ? `${facts.program} wrap -- npx -y @modelcontextprotocol/server-filesystem .`
         : `${facts.program} config schema`,
-    facts.command('validate'),
+    facts.command('doctor'),
     ...(facts.keys ? ['press h for help'] : []),
   ].join(' · ')
   return [

@@ -1,6 +1,8 @@
 // Services that are added and removed from the command line while the gateway runs as two other processes on
 // one state directory.
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
@@ -188,7 +190,7 @@ it('may be a command on this computer: started, asked, listed without its argume
   expect((await services('rm', 'local')).code).toBe(0)
 }, 60_000)
 
-it('is examined by the doctor, as is every service that runs', async () => {
+it('is examined by the doctor, as is every service that runs, and clients are connected to it', async () => {
   await services('add', 'seen', upstream.url)
   const { code, out } = await postern(place, ['doctor', '--state', 'state', '--json'])
   const { ok, self, targets } = JSON.parse(out) as {
@@ -212,6 +214,20 @@ it('is examined by the doctor, as is every service that runs', async () => {
     browser: 'pass',
     call: 'skip',
   })
+  const url = `${gateways[1]?.origin}/seen/mcp`
+  const connect = (...args: string[]) => postern(place, ['connect', ...args, '--state', 'state'])
+  expect(errorOf(await connect('cursor'))).toMatchObject({ code: 'usage' })
+  expect((await connect('claude-code', '--service', 'seen')).out).toBe(
+    `Claude Code → ${url}\n  claude mcp add --transport http seen ${url}\n1. Run the command, then type /mcp inside Claude Code and choose Authenticate.\n`,
+  )
+  const file = join(place.home, '.cursor/mcp.json')
+  expect(errorOf(await connect('cursor', '--service', 'seen', '--write'))).toMatchObject({
+    message: `Add seen to ${file}? Confirm with --yes.`,
+  })
+  expect((await connect('cursor', '--service', 'seen', '--write', '--yes')).out).toBe(
+    `Added seen to ${file}. Restart Cursor to use it.\n`,
+  )
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual({ mcpServers: { seen: { url } } })
   await services('rm', 'seen')
 }, 60_000)
 

@@ -4,8 +4,6 @@ import { print, printJson } from '../output.ts'
 import { outsideSteps, type Examined } from './examine.ts'
 import { type Finding, type DoctorStep, clientsBy, findingKinds, primaryOf, stepTitles } from './findings.ts'
 
-export type Format = 'text' | 'json' | 'junit'
-
 const words = {
   pass: ['PASS', 'green'],
   warn: ['WARN', 'yellow'],

@@ -92,7 +92,7 @@ const askableIssuer = (config: Config, stateDir: string): string | undefined => 
 /** Without a database of this gateway here, those of the configuration. */
 const urlsOf = async (target: AdminTarget, issuer: string): Promise<readonly URL[]> => {
   const known = existsSync(join(target.stateDir, 'postern.db'))
-    ? await serviceUrls(target)
+    ? (await serviceUrls(target)).map(({ url }) => url)
     : Object.keys(target.config.mcp_services).map((id) => `${issuer}/${id}/mcp`)
   return known.flatMap((url) => URL.parse(url) ?? [])
 }
