@@ -9,7 +9,7 @@ import type { Runtime } from '../ports/runtime.ts'
 import { comparedFlows, isGoodBefore, listedFlow, sharedFlow } from './listing.ts'
 
 /** Where flows are read (flows/recorder.ts). */
-interface FlowSource {
+interface FlowSource extends Pick<FlowAdmin, 'sweep' | 'tellOf'> {
   flush(): Promise<void>
   read(id: string): Promise<FlowRecord | undefined>
   pages(): AsyncIterable<readonly FlowRecord[]>
@@ -51,6 +51,8 @@ export const createFlowAdmin = (source: FlowSource, now: () => number): FlowAdmi
     return others.find((other) => isGoodBefore(flow, other, now()))
   }
   return {
+    sweep: source.sweep,
+    tellOf: source.tellOf,
     async list(filter, limit, own) {
       const { since = 0 } = filter
       const flows: ListedFlow[] = []

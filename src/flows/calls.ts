@@ -51,7 +51,7 @@ export const createFirstCalls = (recorder: FlowRecorder, now: () => number) => {
     waiting.set(id, (event) => {
       const step = firstCallStep(event, now())
       if (step.result === 'done' || ++told >= mostTold) waiting.delete(id)
-      recorder.note(flow, step, defined({ service: text(event['service']) }))
+      recorder.note(flow, step, defined({ service: text(event['service']), person: text(event['person']) }))
     })
   }
   return { firstCalls: waiting, met }
@@ -88,8 +88,8 @@ export const watchRefuse =
     const answer = refuse(error, about)
     const refusal = refusalOf(error)
     const step = refusedStep(refusal, about, now())
-    const { flow, service } = refusal.detail.about ?? {}
-    if (step && flow !== undefined) recorder.note(flow, step)
+    const { flow, service, person } = refusal.detail.about ?? {}
+    if (step && flow !== undefined) recorder.note(flow, step, defined({ person }))
     else if (step)
       recorder.seeEarly({ ip: about.ip, agent: String(step.request['agent'] ?? ''), service, step })
     return answer

@@ -44,6 +44,7 @@ export const silence = {
   register: 120_000,
   consent: 60_000,
   token: 15_000,
+  stepUp: 60_000,
   /** A page, an identity provider or an authorization server. */
   person: 600_000,
 } as const
@@ -226,6 +227,9 @@ export const personRules: readonly FindingRule[] = [
 
 const stepUps = ({ steps }: FlowRecord) => steps.filter(({ step }) => step === 'step-up')
 
+/** The app asked the same person again and again. */
+export const isRepeated = ({ attempts = 1 }: FlowRecord): boolean => attempts >= 3
+
 export const repeatedRules: readonly FindingRule[] = [
   {
     code: 'flow.registers-again',
@@ -241,11 +245,31 @@ export const repeatedRules: readonly FindingRule[] = [
     acts: 'app',
     fix: 'The app loses its tokens or does not use them. Update or restart it; nothing has to change here.',
     find: (flow) =>
-      (flow.attempts ?? 1) >= 3
+      isRepeated(flow)
         ? `${appOf(flow)} asked this user for access ${flow.attempts} times within 10 minutes.`
         : undefined,
   },
 ]
+
+/** A step-up is asked for and nothing has come of it. */
+export const isAskedForMore = (flow: FlowRecord): boolean => {
+  const last = lastOf(flow)
+  return last?.step === 'step-up' && last.result === 'asked' && flow.followed !== true
+}
+
+const stepUpIgnored: FindingRule = {
+  code: 'flow.stepup-ignored',
+  acts: 'user',
+  fix: 'Connect again in the app and allow more. If the app does not ask, update it.',
+  find(flow, now) {
+    const isOver = now - (lastOf(flow)?.at ?? now) >= silence.stepUp
+    return isOver && isAskedForMore(flow)
+      ? `A call needed more rights, and ${appOf(flow)} has not asked the user for them.`
+      : undefined
+  },
+}
+
+export const stepUpRules: readonly FindingRule[] = [stepUpIgnored]
 
 export const completedRules: readonly FindingRule[] = [
   {
@@ -260,19 +284,8 @@ export const completedRules: readonly FindingRule[] = [
         : `${appOf(flow)} needed more rights for a call ${alike.length} times, and called again without them.`
     },
   },
+  stepUpIgnored,
   ...repeatedRules,
-  {
-    code: 'flow.late',
-    acts: 'nobody',
-    find(flow) {
-      const token = find(flow, 'token')
-      const call = find(flow, 'first-call')
-      const late = token && call ? call.at - token.at - silence.token : 0
-      return late <= 0
-        ? undefined
-        : `The first call came ${seconds(late + silence.token)} after the token, late by ${seconds(late)}.`
-    },
-  },
   {
     code: 'flow.old-revision',
     acts: 'app',

@@ -61,7 +61,7 @@ const kinds: Readonly<Record<FlowStepKind, readonly [lane: FlowLane, meaning: Me
     'gateway',
     {
       asked: 'The user was shown the consent page.',
-      done: 'The user allowed access, and the browser returned to the app with a code.',
+      done: 'The user allowed access.',
       refused: 'No access was allowed.',
     },
   ],
@@ -73,6 +73,8 @@ const kinds: Readonly<Record<FlowStepKind, readonly [lane: FlowLane, meaning: Me
       refused: 'The account at the MCP server was not connected.',
     },
   ],
+  'code': ['gateway', 'The gateway issued an authorization code.'],
+  'redirect': ['client', 'The browser was sent back to the app with the code.'],
   'token': ['client', { done: 'The app got its tokens.', refused: 'The app got no token.' }],
   'first-call': ['client', { done: 'The app called the service.', refused: 'The call failed.' }],
   'step-up': ['client', 'A call needs more rights than the user allowed, and the app was told so.'],

@@ -10,7 +10,8 @@ import type { Log, RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { isKnownClient } from './early.ts'
 import { createFirstCalls, revokedStep, watchRefuse } from './calls.ts'
-import { type FlowRecorder, type FlowRecorderDeps, createFlowRecorder } from './recorder.ts'
+import { type FlowRecorder, createFlowRecorder } from './recorder.ts'
+import type { FlowRecorderDeps } from './writing.ts'
 import {
   type Came,
   type Watched,
@@ -22,7 +23,7 @@ import {
   requestFacts,
   stepOf,
 } from './requests.ts'
-import { createRecent, defined, flowIdShape } from './steps.ts'
+import { createRecent, defined, flowIdShape, text } from './steps.ts'
 import { createFlowAdmin } from './api.ts'
 
 /** What is seen of a pending authorization request. */
@@ -219,7 +220,7 @@ export const createFlowRecording = (deps: FlowRecordingDeps): FlowRecording => {
       const said = event['flow']
       if (watched) watched.events.push(event)
       else if (event.event === 'grant.revoked' && typeof said === 'string')
-        recorder.note(said, revokedStep(event, now()))
+        recorder.note(said, revokedStep(event, now()), defined({ person: text(event['person']) }))
       const flow = said ?? watched?.flow
       record(flow === said ? event : { ...event, flow }, body)
     },
@@ -235,7 +236,7 @@ export const createFlowRecording = (deps: FlowRecordingDeps): FlowRecording => {
 interface RecordingDeps extends Pick<FlowRecordingDeps, 'runtime' | 'limit'> {
   readonly config: Pick<Config, 'flows'>
   readonly runtime: FlowRecordingDeps['runtime'] & Pick<Runtime, 'trail'>
-  readonly directory: Pick<Directory, 'resolve' | 'locate' | 'only' | 'addresses'>
+  readonly directory: Pick<Directory, 'resolve' | 'locate' | 'only' | 'addresses' | 'issuer'>
 }
 
 /** The service that metadata is asked for: at its path, by `service_id`, or the only one. */
@@ -263,6 +264,8 @@ export const createRecording = ({ config, runtime, limit, directory }: Recording
     ? createFlowRecording({
         runtime,
         limit,
+        issuer: directory.issuer,
+        record: (event) => recordCall(event),
         retentionMs: config.flows.retention * 1000,
         serviceOf: (resource) => directory.resolve(resource)?.service.id,
         serviceAt: (url, path) => serviceAt(directory, url, path),

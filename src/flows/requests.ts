@@ -120,7 +120,7 @@ export const requestFacts = (watched: Watched, digest: Runtime['digest']): FlowF
   })
 }
 
-// What a request came to: none, one or two steps.
+// What a request came to: none, or some steps.
 
 export interface Came {
   readonly step: FlowStepKind
@@ -144,9 +144,19 @@ const connecting = (watched: Watched): readonly Came[] => {
   return eventOf(watched, 'connection.made') ? [{ step: 'upstream-connect', result: 'done' }] : []
 }
 
-const consented = (watched: Watched, { status }: Response): readonly Came[] => {
+/** Apps with a scheme of their own are gone back to from a page. */
+const redirected = ({ status, headers }: Response): FlowFacts =>
+  status === 303 ? facts({ to: URL.parse(headers.get('location') ?? '')?.origin }) : { shown: 'return page' }
+
+const consented = (watched: Watched, response: Response): readonly Came[] => {
+  const { status } = response
   const allowed = eventOf(watched, 'consent.allowed')
-  if (allowed) return [{ step: 'consent', result: 'done', answer: grantedFacts(allowed) }]
+  if (allowed)
+    return [
+      { step: 'consent', result: 'done', answer: grantedFacts(allowed) },
+      { step: 'code', result: 'done' },
+      { step: 'redirect', result: 'done', answer: redirected(response) },
+    ]
   if (eventOf(watched, 'consent.denied'))
     return [{ step: 'consent', result: 'refused', code: 'consent.denied' }]
   const connect = connecting(watched)

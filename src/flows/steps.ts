@@ -67,6 +67,15 @@ export const newFlowId = (now: number, bytes: Uint8Array): string =>
   (latest - now).toString(36).padStart(timeDigits, '0') +
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 
+/** The ID of a flow beside this one, of whoever `who` names: the same in every process. */
+export const derivedId = (id: string, who: string, digest: (text: string) => string): string => {
+  const characters = [...digest(`${id} ${who}`)].slice(0, 12)
+  return (
+    id.slice(0, timeDigits) +
+    characters.map((character) => (character.charCodeAt(0) % 16).toString(16)).join('')
+  )
+}
+
 const countOf = (steps: readonly FlowStep[], one: FlowStep): number =>
   steps.filter(({ step, result }) => step === one.step && result === one.result).length
 

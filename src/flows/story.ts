@@ -14,11 +14,14 @@ import {
   completedRules,
   earlyRules,
   firstFinding,
+  isAskedForMore,
   ownSteps,
   personRules,
   registerRules,
   repeatedRules,
+  seconds,
   silence,
+  stepUpRules,
   tokenRules,
 } from './findings.ts'
 import { refusalRules, refused } from './refusal-findings.ts'
@@ -46,6 +49,8 @@ const app = (after: number, rules: readonly FindingRule[], expects: FlowStepKind
   expects,
 })
 
+const code = app(silence.consent, codeRules, 'token')
+
 const silences: Readonly<Partial<Record<FlowStepKind, Silence>>> = {
   probe: early,
   challenge: early,
@@ -58,10 +63,11 @@ const silences: Readonly<Partial<Record<FlowStepKind, Silence>>> = {
   'provider-redirect': person('provider-callback'),
   'provider-callback': person('consent'),
   'upstream-connect': person('consent'),
+  code,
+  redirect: code,
   token: app(silence.token, tokenRules, 'first-call'),
+  'step-up': app(silence.stepUp, stepUpRules, 'authorize'),
 }
-
-const code = app(silence.consent, codeRules, 'token')
 
 const silenceAfter = ({ step, result }: FlowStep): Silence | undefined => {
   if (step === 'consent') return result === 'done' ? code : person('consent')
@@ -83,12 +89,48 @@ const found = (rules: readonly FindingRule[], flow: FlowRecord, now: number) => 
   return finding ? { finding } : {}
 }
 
+/** What is awaited after the last step; undefined where nothing is. */
+const awaitedIn = (flow: FlowRecord): Silence | undefined => {
+  const last = ownSteps(flow).at(-1)
+  if (!last || last.result === 'refused') return undefined
+  if (last.step === 'step-up') return isAskedForMore(flow) ? silenceAfter(last) : undefined
+  return flow.steps.some(isCalled) ? undefined : silenceAfter(last)
+}
+
 /** When the next step is missed: epoch ms; undefined where none is awaited. */
 export const deadlineOf = (flow: FlowRecord): number | undefined => {
   const last = ownSteps(flow).at(-1)
-  if (!last || last.result === 'refused' || flow.steps.some(isCalled)) return undefined
-  const quiet = silenceAfter(last)
-  return quiet && last.at + quiet.after
+  const quiet = awaitedIn(flow)
+  return last && quiet && last.at + quiet.after
+}
+
+// A step came after all.
+
+const named: Readonly<Partial<Record<FlowStepKind, string>>> = {
+  'register': 'registration',
+  'authorize': 'authorization request',
+  'consent': 'consent',
+  'redirect': 'code',
+  'token': 'token',
+  'first-call': 'first call',
+}
+
+/** The last step that an app was late with, up to its first call. */
+const lateIn = (flow: FlowRecord): { readonly finding: FlowFinding } | undefined => {
+  const own = ownSteps(flow)
+  const end = own.findIndex(isCalled)
+  const until = end < 0 ? own.length - 1 : end
+  for (let i = until; i > 0; i--) {
+    const [before, step] = [own[i - 1], own[i]]
+    const quiet = before && before.result !== 'refused' ? silenceAfter(before) : undefined
+    if (!before || !step || quiet?.state !== 'stalled') continue
+    const late = step.at - before.at - quiet.after
+    if (late <= 0) continue
+    const [what, than] = [named[step.step] ?? step.step, named[before.step] ?? before.step]
+    const say = `The ${what} came ${seconds(late + quiet.after)} after the ${than}, late by ${seconds(late)}.`
+    return { finding: { code: 'flow.late', acts: 'nobody', say } }
+  }
+  return undefined
 }
 
 /** The state of a flow at a time, and what there is to say of it. */
@@ -101,8 +143,9 @@ export const storyOf = (flow: FlowRecord, now: number): FlowStory => {
       state: last.step === 'sign-in' && now - last.at < silence.person ? 'waiting' : 'failed',
       finding: firstFinding(refusalRules, flow, now) ?? refused(last.code ?? 'fault'),
     }
-  if (flow.steps.some(isCalled)) return { state: 'completed', ...found(completedRules, flow, now) }
-  const quiet = silenceAfter(last)
+  if (flow.steps.some(isCalled))
+    return { state: 'completed', ...lateIn(flow), ...found(completedRules, flow, now) }
+  const quiet = awaitedIn(flow)
   if (!quiet) return { state: 'open' }
   if (now - last.at >= quiet.after) {
     const silent = found(quiet.rules, flow, now)
@@ -112,6 +155,7 @@ export const storyOf = (flow: FlowRecord, now: number): FlowStory => {
   }
   return {
     state: quiet.state === 'abandoned' ? 'waiting' : 'open',
+    ...lateIn(flow),
     ...found(repeatedRules, flow, now),
   }
 }
@@ -120,7 +164,7 @@ export const storyOf = (flow: FlowRecord, now: number): FlowStory => {
 export const gapOf = (flow: FlowRecord): FlowGap | undefined => {
   const last = ownSteps(flow).at(-1)
   const due = deadlineOf(flow)
-  const quiet = last && silenceAfter(last)
+  const quiet = awaitedIn(flow)
   if (!last || !quiet || due === undefined) return undefined
   const [since, until] = [new Date(last.at).toISOString(), new Date(due).toISOString()]
   return { after: last.step, expects: quiet.expects, since, due: until }

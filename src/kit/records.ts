@@ -209,6 +209,18 @@ export const shardOf = (key: string, shards: number): number => {
 /** What is closed for now (admin/blocks.ts); every process reads it again and again. */
 export const closuresKey = 'closures'
 
+/** Prefix of the deadlines of flows (flows/deadlines.ts), which sort by time. */
+export const dueKeys = 'flow-due:'
+
+const dueDigits = 9
+
+/** `due`: epoch ms. */
+export const dueKey = (due: number, flow: string): string =>
+  `${dueKeys}${due.toString(36).padStart(dueDigits, '0')}:${flow}`
+
+export const dueTime = (key: string): number =>
+  Number.parseInt(key.slice(dueKeys.length, dueKeys.length + dueDigits), 36)
+
 /** Removes many records, in one call where the store has one for it. */
 export const takeAll = async (
   store: Pick<SealedStore, 'take'> & { takeMany?(keys: readonly string[]): Promise<unknown> },

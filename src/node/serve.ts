@@ -419,7 +419,8 @@ export const serve = async (options: ServeOptions): Promise<ListeningServer> => 
       currentUpgrade = upgrade
       const look = (): void => {
         // Before the storage has answered once, the next call asks again.
-        Promise.all([gateway.registry.refresh(), gateway.access.refresh()]).catch(() => undefined)
+        const { registry, access, flows } = gateway
+        Promise.all([registry.refresh(), access.refresh(), flows?.sweep()]).catch(() => undefined)
       }
       look()
       const watching = setInterval(look, watchMs).unref()

@@ -28,6 +28,8 @@ export type FlowStepKind =
   | 'provider-callback'
   | 'consent'
   | 'upstream-connect'
+  | 'code'
+  | 'redirect'
   | 'token'
   | 'first-call'
   | 'step-up'
@@ -75,6 +77,8 @@ export interface FlowRecord {
   readonly cut?: true
   /** The flow of the same app and person before this one. */
   readonly previous?: string
+  /** A later flow of the same app and person names this one. */
+  readonly followed?: true
   /** How often the app sent this person within ten minutes, and registered anew within an hour; if more than once. */
   readonly attempts?: number
   readonly registrations?: number
@@ -82,6 +86,10 @@ export interface FlowRecord {
   readonly related?: readonly string[]
   /** Attempts of the same network that are not recorded, because there were too many. */
   readonly unrecorded?: number
+  /** The earliest deadline of its next step that is in the store. Epoch ms. */
+  readonly due?: number
+  /** What was told of it last, and the time of the step after which it stopped. */
+  readonly told?: { readonly code: string; readonly after: number }
 }
 
 /** Who has to act for it to go on. */
@@ -199,4 +207,8 @@ export interface FlowAdmin {
    * `flow.unknown`.
    */
   show(id: string, own?: FlowOwner, share?: boolean): Promise<ListedFlow>
+  /** Records an event for each flow whose next step is missing; asks the store at most every two seconds. */
+  sweep(): Promise<void>
+  /** The same for these deadlines, by their keys in the store, and for no other (Workers). */
+  tellOf(deadlines: readonly string[]): Promise<void>
 }

@@ -63,6 +63,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'client.deleted': done('grants'),
   'consent.allowed': done('how', 'resource', 'scopes', 'excluded'),
   'consent.denied': denied('resource', 'scopes'),
+  'flow.finding': failed('outcome', 'acts', 'after', 'why'),
   'code.issued': done('resource', 'scopes'),
   'grant.issued': done('resource', 'scopes', 'kind'),
   'grant.refreshed': done('resource', 'scopes', 'generation'),

@@ -97,6 +97,8 @@ export interface WorkerHandler {
   fetch(request: Request, env: WorkerEnvironment): Promise<Response>
   /** For the Durable Objects of sessions. */
   readonly session: FindSession
+  /** For the Durable Objects of the store: deadlines of flows of this gateway are over. */
+  tellOf(env: WorkerEnvironment, issuer: string, deadlines: readonly string[]): Promise<void>
 }
 
 const fetchUpstream: Fetch = Object.assign(
@@ -183,12 +185,16 @@ export const createWorkerHandler = ({ now, timer, trim }: WorkerHandlerOptions):
     return dispatch(known, request, context)
   }
 
+  const gatewayAt = async (env: WorkerEnvironment, url: URL): Promise<Gateway> => {
+    const found = await findGateway(env, url)
+    if ('lacks' in found) throw new RangeError(found.lacks.map(({ text }) => text).join('\n'))
+    return found.gateway
+  }
+
   return {
-    async session(env, url, id) {
-      const found = await findGateway(env, url)
-      if ('lacks' in found) throw new RangeError(found.lacks.map(({ text }) => text).join('\n'))
-      return found.gateway.session(id)
-    },
+    session: async (env, url, id) => (await gatewayAt(env, url)).session(id),
+    tellOf: async (env, issuer, deadlines) =>
+      (await gatewayAt(env, new URL(issuer))).flows?.tellOf(deadlines),
     fetch(request, env) {
       const context = {
         requestId: nextId(),

@@ -1,7 +1,7 @@
 // The Durable Object of the store: one shard of the records, or all counts of one kind. Each operation on
 // records is one SQL statement on its database.
 import { DurableObject } from 'cloudflare:workers'
-import { closuresKey } from '../kit/records.ts'
+import { closuresKey, dueKeys, dueTime } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type {
   CountAction,
@@ -124,7 +124,8 @@ export class RecordObject extends DurableObject {
   async write(key: string, value: string, options: PutOptions): Promise<Mark | undefined> {
     const mark = await this.#store.put(key, value, options)
     if (mark !== undefined) this.#tell(key)
-    if (options.ttlMs !== undefined && !this.#alarmed) this.ctx.waitUntil(this.#alarm())
+    if (key.startsWith(dueKeys)) this.ctx.waitUntil(this.#alarm(dueTime(key) - this.now()))
+    else if (options.ttlMs !== undefined && !this.#alarmed) this.ctx.waitUntil(this.#alarm())
     return mark
   }
 
@@ -166,9 +167,28 @@ export class RecordObject extends DurableObject {
     return this.#store.list(prefix, options)
   }
 
+  /** Deadlines of flows are over (flows/deadlines.ts). The deployed class has a gateway that hears of it. */
+  protected tellOf(_issuer: string, _deadlines: readonly string[]): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** When they have been told of, they go. */
+  async #deadlines(): Promise<void> {
+    const rows = await this.#store.list(dueKeys, { limit: batch })
+    const over = rows.filter(({ key }) => dueTime(key) <= this.now())
+    const next = rows[over.length]
+    for (const [issuer, some] of Map.groupBy(over, ({ value }) => value)) {
+      const keys = some.map(({ key }) => key)
+      await this.tellOf(issuer, keys)
+      await this.removeMany(keys)
+    }
+    if (next) await this.#alarm(dueTime(next.key) - this.now())
+  }
+
   /** The platform calls again after an error, later each time. */
   override async alarm(): Promise<void> {
     this.#alarmed = false
+    await this.#deadlines()
     const swept = await this.#store.sweep(batch)
     // An alarm may wake the object before it is asked to count.
     const counted = await this.#driver.all("SELECT 1 FROM sqlite_master WHERE name = 'counts'", [])
@@ -180,8 +200,10 @@ export class RecordObject extends DurableObject {
 
   async #alarm(inMs = sweepMs): Promise<void> {
     this.#alarmed = true
+    const set = await this.ctx.storage.getAlarm()
     // Alarms use the platform's clock.
-    if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + inMs)
+    const at = Date.now() + Math.max(inMs, 0)
+    if (set === null || at < set) await this.ctx.storage.setAlarm(at)
   }
 }
 

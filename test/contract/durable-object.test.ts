@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { dueKey } from '../../src/kit/records.ts'
 import { Refusal, type RefusalCode } from '../../src/kit/refusal.ts'
 import type { Entry, Store } from '../../src/ports/store.ts'
 import { startWorkerd, type Workerd } from '../runtimes/workerd.ts'
@@ -160,5 +161,19 @@ describe('records in Durable Objects', () => {
       rows: 1,
       alarmInMs: expect.closeTo(3_600_000, -4) as number,
     })
+  })
+
+  test('that are deadlines of flows wake their object in time, and go when they are told of', async () => {
+    const space = spaceOf()
+    const key = dueKey((await space.ask<number>('now')) + 60_000, 'f'.repeat(21))
+    const shard = await shardOf(key)
+    await space.store.put(key, 'https://gw.test', { ttlMs: 86_400_000 })
+    const waiting = { rows: 1, alarmInMs: expect.closeTo(60_000, -4) as number }
+    expect((await inside(space))[shard]).toEqual(waiting)
+    await space.ask('due', shard)
+    expect((await inside(space))[shard]).toEqual(waiting)
+    await space.ask('advance', 60_000)
+    await space.ask('due', shard)
+    expect((await inside(space))[shard]).toEqual({ rows: 0, alarmInMs: null })
   })
 })

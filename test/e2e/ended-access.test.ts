@@ -249,7 +249,7 @@ it('shows how an app got access, whichever process its requests met, and what ca
   await until(async () => (await lastOf()) === 'refresh', 'the last step', 20_000)
   const flow = await told()
   expect(flow.steps.map(({ name }) => name).join(' ')).toBe(
-    'register authorize sign-in sign-in consent consent token first-call refresh',
+    'register authorize sign-in sign-in consent consent code redirect token first-call refresh',
   )
   const page = await shown('flows', 'show', flow.id)
   expect(page).toMatch(/^completed {2}The app has access and has used it\.\n/)

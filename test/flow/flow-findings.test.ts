@@ -126,6 +126,8 @@ describe('before anybody knows the app', () => {
       'sign-in done',
       'consent asked',
       'consent done',
+      'code done',
+      'redirect done',
     ])
     expect(flow?.steps.map(({ confidence = 1 }) => confidence).slice(0, 3)).toEqual([0.7, 0.7, 1])
   })

@@ -137,6 +137,8 @@ describe('the way through an identity provider and an upstream authorization ser
       'upstream-connect asked',
       'upstream-connect done',
       'consent done',
+      'code done',
+      'redirect done',
     ])
     expect([flow.user, flow.service]).toEqual(['usual:7', 'far'])
   })

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { refusals } from '../../src/kit/refusal.ts'
 import { signInAs } from '../runtimes/administrator.ts'
 import { createBrowser } from '../runtimes/browser.ts'
+import { itWhere } from '../runtimes/it-where.ts'
 import { type FlowWorld, credentials, openFlowWorld, stepsOf } from '../runtimes/flow-world.ts'
 import {
   type Client,
@@ -18,9 +19,9 @@ import {
 import { fromNetwork } from '../runtimes/networks.ts'
 import { ana, callerOf, yamada } from '../runtimes/people.ts'
 import { call } from '../runtimes/proxied.ts'
-import { openInProcess, runtimes } from '../runtimes/runtimes.ts'
+import { type WorkerGateway, openInProcess, runtimes } from '../runtimes/runtimes.ts'
 
-describe.each(runtimes)('%s', (_, gatewayOf) => {
+describe.each(runtimes)('%s', (name, gatewayOf) => {
   let world: FlowWorld
   beforeAll(async () => {
     world = await openFlowWorld(gatewayOf, { trusted_proxies: ['127.0.0.1'] })
@@ -41,6 +42,8 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
       'sign-in done',
       'consent asked',
       'consent done',
+      'code done',
+      'redirect done',
       'token done',
       'first-call done',
       'refresh done',
@@ -55,7 +58,7 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
       grant: expect.stringMatching(/^[\w-]{32}$/),
     })
     expect(flow.finding).toBeUndefined()
-    const [registered, authorized, , , , , issued, called] = flow.steps
+    const [registered, authorized, , , , , , back, issued, called] = flow.steps
     expect(registered).toMatchObject({
       status: 201,
       request: { client_name: 'Flow test', redirect_uris: [client.redirectUri] },
@@ -70,6 +73,7 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
       code_challenge: expect.stringMatching(/^‹[\w-]{12}›$/),
       state: expect.stringMatching(/^‹[\w-]{12}›$/),
     })
+    expect(back?.answer).toEqual({ to: new URL(client.redirectUri).origin })
     expect(issued?.answer).toEqual({ scopes: ['mcp'] })
     expect(called?.request).toEqual({ method: 'tools/call', name: 'whoami' })
     // Whatever of it somebody has at hand leads to it.
@@ -124,6 +128,28 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
       .toEqual(['client.registered', 'sign-in', 'consent.allowed', 'code.issued', 'grant.issued', 'call'])
   })
 
+  itWhere(name !== 'in process')('records what has stopped, although nobody looks', async () => {
+    const { house } = world
+    const { client } = await logIn(house)
+    const { id } = await world.flowOf(client.id)
+    house.advance(15_000)
+    const told = async () => {
+      if ('tell' in house) await (house as WorkerGateway).tell('__alarms')
+      return house.log.filter(({ event, fields }) => fields['flow'] === id && event === 'flow.finding')
+    }
+    await expect.poll(told, { timeout: 20_000 }).toMatchObject([
+      {
+        fields: {
+          refusal: 'flow.token-unused',
+          outcome: 'stalled',
+          acts: 'app',
+          after: 'token',
+          client: client.id,
+        },
+      },
+    ])
+  })
+
   it('is drawn on the console, for administrators alone', async () => {
     const { house, admin } = world
     const { client, tokens } = await logIn(house)
@@ -142,7 +168,7 @@ describe.each(runtimes)('%s', (_, gatewayOf) => {
     expect(list?.body).toContain('postern flows ls --outcome completed')
     expect(one?.body).toContain('<bdi>Flow test</bdi> made its first call.')
     expect(one?.body).toContain('<dt>Service</dt><dd><bdi>Echo</bdi></dd>')
-    expect(one?.body.match(/<li(?: class="gap")?><span class="at">/g)).toHaveLength(8)
+    expect(one?.body.match(/<li(?: class="gap")?><span class="at">/g)).toHaveLength(10)
     expect(one?.body).toContain(`postern flows show ${id}`)
     const taro = await signInAs(house, yamada)
     const paths = ['/console', '/console/access', '/console/flows', `/console/flows/${id}`]
@@ -215,7 +241,7 @@ describe('an attempt that stops', () => {
     world.house.advance(120_000)
     expect(await told(client)).toEqual(['stalled', 'flow.registered-only', 'app', 'register'])
     await allowed(client)
-    expect(await told(client)).toEqual(['open', undefined, undefined, 'consent'])
+    expect(await told(client)).toEqual(['open', 'flow.late', 'nobody', 'redirect'])
   })
 
   it('tells of a page that the user left', async () => {
@@ -230,9 +256,9 @@ describe('an attempt that stops', () => {
     const client = await another()
     const { code, verifier } = await allowed(client)
     world.house.advance(59_000)
-    expect(await told(client)).toEqual(['open', undefined, undefined, 'consent'])
+    expect(await told(client)).toEqual(['open', undefined, undefined, 'redirect'])
     world.house.advance(1_000)
-    expect(await told(client)).toEqual(['stalled', 'flow.loopback-closed', 'user', 'consent'])
+    expect(await told(client)).toEqual(['stalled', 'flow.loopback-closed', 'user', 'redirect'])
     world.house.advance(300_000)
     expect((await redeem(world.house, client, code, verifier)).status).toBe(400)
     expect(await told(client)).toEqual(['failed', 'code.expired', 'app', 'token'])

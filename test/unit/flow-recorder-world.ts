@@ -28,9 +28,16 @@ export const worldOf = async (timer?: Timer) => {
     defer: () => undefined,
   }
   const limit = createLimit({ now: clock.now, loopback: false })
-  const deps = { runtime, limit, retentionMs: 30 * dayMs }
+  const events: Readonly<Record<string, unknown>>[] = []
+  const deps = {
+    runtime,
+    limit,
+    retentionMs: 30 * dayMs,
+    record: (event: Readonly<Record<string, unknown>>) => void events.push(event),
+    issuer: 'https://gw.test',
+  }
   const recorder = createFlowRecorder(deps)
-  return { clock, store, runtime, limit, deps, recorder, lines }
+  return { events, clock, store, runtime, limit, deps, recorder, lines }
 }
 
 export const step = (named: FlowStep['step'], at: number, more: Partial<FlowStep> = {}): FlowStep => ({

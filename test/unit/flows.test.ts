@@ -10,6 +10,14 @@ import type { FlowRecord, FlowStep } from '../../src/ports/flow-record.ts'
 import { noTimer } from '../runtimes/clock.ts'
 import { all, dayMs, start, step, worldOf } from './flow-recorder-world.ts'
 
+const directory = {
+  resolve: () => undefined,
+  locate: () => undefined,
+  only: undefined,
+  addresses: [],
+  issuer: 'https://gw.test',
+}
+
 describe('joining', () => {
   it('of 1,000 interleaved flows of one address and one browser joins none wrongly', async () => {
     const { runtime } = await worldOf(noTimer)
@@ -21,7 +29,7 @@ describe('joining', () => {
       config: { flows: { enabled: true, retention: 86_400 } },
       runtime,
       limit,
-      directory: { resolve: () => undefined, locate: () => undefined, only: undefined, addresses: [] },
+      directory,
     })
     // What the modules keep of a flow, by client, pending request and grant.
     const registered = new Map<string, string | undefined>()
@@ -98,6 +106,8 @@ describe('joining', () => {
         'register',
         'authorize',
         'consent',
+        'code',
+        'redirect',
         'token',
         'first-call',
       ])
@@ -115,7 +125,7 @@ describe('a callback that another process meets', () => {
       config: { flows: { enabled: true, retention: 86_400 } },
       runtime,
       limit,
-      directory: { resolve: () => undefined, locate: () => undefined, only: undefined, addresses: [] },
+      directory,
     })
     const flow = world.recorder.newId()
     recording.watchPending({
@@ -135,6 +145,60 @@ describe('a callback that another process meets', () => {
     expect(await recording.flowAdmin?.show(flow)).toMatchObject({
       user: 'usual:7',
       steps: [{ name: 'provider-callback', result: 'done', answer: { provider: 'usual' } }],
+    })
+  })
+})
+
+describe('steps of others in a flow', () => {
+  const begun = async () => {
+    const world = await worldOf(noTimer)
+    const id = world.recorder.newId()
+    world.recorder.note(id, step('register', start))
+    world.recorder.note(id, step('authorize', start))
+    world.recorder.note(id, step('consent', start + 1), { person: 'local:ana', client: 'c' })
+    await world.recorder.flush()
+    const noted = async (one: FlowStep, person?: string) => {
+      world.recorder.note(id, one, person === undefined ? {} : { person })
+      await world.recorder.flush()
+    }
+    return { ...world, id, noted }
+  }
+  const stepsOf = (flow: FlowRecord | undefined) => flow?.steps.map(({ step: named }) => named).join(' ')
+
+  it('begin one of their own: another person’s, wherever they come from', async () => {
+    const { recorder, id, noted } = await begun()
+    await noted(step('consent', start + 2), 'local:ben')
+    await noted(step('token', start + 3), 'local:ana')
+    await noted(step('token', start + 4), 'local:ben')
+    const flow = await recorder.read(id)
+    expect([flow?.person, stepsOf(flow)]).toEqual(['local:ana', 'register authorize consent token'])
+    const [other, ...more] = await recorder.ofPerson('local:ben')
+    expect([other?.person, stepsOf(other), more]).toEqual(['local:ben', 'consent token', []])
+  })
+
+  it('begin one of their own: of nobody, from elsewhere, who has only the app’s ID', async () => {
+    const { recorder, id, noted } = await begun()
+    await noted(
+      step('authorize', start + 2, { ip: '203.0.113.9', result: 'refused', code: 'redirect.mismatch' }),
+    )
+    await noted(step('authorize', start + 3, { ip: '203.0.113.9' }))
+    await noted(step('authorize', start + 4, { ip: '192.0.2.1' }))
+    expect(stepsOf(await recorder.read(id))).toBe('register authorize consent authorize')
+    const others = (await all(recorder)).filter((flow) => flow.id !== id)
+    expect(others.map(stepsOf)).toEqual(['authorize authorize'])
+  })
+
+  it('are told apart when they come at one moment', async () => {
+    const { recorder, clock } = await worldOf(noTimer)
+    const id = recorder.newId()
+    recorder.note(id, step('authorize', clock.now()))
+    for (const [n, person] of ['ana', 'ben', 'ana', 'ben'].entries())
+      recorder.note(id, step(n < 2 ? 'consent' : 'token', clock.now() + n), { person: `local:${person}` })
+    await recorder.flush()
+    const found = await all(recorder)
+    expect(Object.fromEntries(found.map(({ person, steps }) => [person, steps.length]))).toEqual({
+      'local:ana': 3,
+      'local:ben': 2,
     })
   })
 })

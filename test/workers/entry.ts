@@ -1,7 +1,8 @@
 // The Worker as it is deployed, with a clock that a test moves, and services that come and go as if somebody
 // typed them at the gateway's own computer: POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes
 // of the store take>, /__limit?calls=<calls to objects that one invocation may make>, /__calls for the calls
-// to objects since it was last asked, POST /__service?id=<id> with the service, or null to remove it.
+// to objects since it was last asked, /__alarms for what the platform does when alarms
+// are due, POST /__service?id=<id> with the service, or null to remove it.
 import { waitUntil } from 'cloudflare:workers'
 import type { Timer } from '../../src/ports/runtime.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
@@ -43,6 +44,16 @@ export class RecordObject extends Deployed {
 
   override read(key: string): ReturnType<Deployed['read']> {
     return slowly(() => super.read(key))
+  }
+
+  protected override tellOf(issuer: string, deadlines: readonly string[]): Promise<void> {
+    return handler.tellOf(metered(this.env as WorkerEnvironment), issuer, deadlines)
+  }
+
+  /** What the platform does when an alarm is due. */
+  async due(): Promise<void> {
+    await this.ctx.storage.deleteAlarm()
+    await this.alarm()
   }
 
   override write(...what: Parameters<Deployed['write']>): ReturnType<Deployed['write']> {
@@ -89,6 +100,11 @@ export default {
     if (limit) {
       limitCalls(Number(limit[1]))
       return new Response('limited')
+    }
+    if (request.url.endsWith('/__alarms')) {
+      const objects = env.STORE as DurableObjectNamespace<RecordObject>
+      await Promise.all(Array.from({ length: 16 }, (_, shard) => objects.getByName(`records-${shard}`).due()))
+      return new Response('due')
     }
     if (request.url.endsWith('/__calls')) return Response.json(takeCalls())
     const moved = /\/__clock\?ahead=(\d+)$/.exec(request.url)

@@ -44,6 +44,7 @@ const perform = async (
   namespace: DurableObjectNamespace<RecordObject>,
 ): Promise<unknown> => {
   if (call === 'advance') return void (time += Number(args[0]))
+  if (call === 'now') return time
   if (call === 'shardOf') return shardOf(String(args[0]))
   const [shard, ...rest] = args
   const object = namespace.getByName(`${space}-${String(shard)}`)

@@ -35,6 +35,7 @@ type Look = 'ok' | 'warn' | 'bad' | 'off'
 const stalledWords: Readonly<Partial<Record<FlowStepKind, string>>> = {
   register: 'Only registered',
   consent: 'Code not used',
+  redirect: 'Code not used',
   token: 'No call yet',
 }
 
@@ -96,6 +97,8 @@ const lanes: Readonly<Record<FlowStepKind, StepLane>> = {
   },
   'consent': { lane: 'self', via: 'Gateway', label: 'consent' },
   'upstream-connect': { lane: 'arrow c24 auth', via: toServer, label: 'authorize' },
+  'code': { lane: 'self', via: 'Gateway', label: 'code' },
+  'redirect': { lane: 'arrow c12 auth back', via: 'Gateway to client', label: 'redirect' },
   'token': { lane: 'arrow c12 auth', via: toGateway, label: 'POST /token' },
   'first-call': { lane: 'arrow c12', via: toGateway, label: 'first call' },
   'step-up': { lane: 'arrow c12', via: toGateway, label: 'call' },
@@ -128,7 +131,9 @@ const done: Readonly<Record<FlowStepKind, (flow: ListedFlow, step: ListedFlowSte
   'provider-redirect': (flow) => html`${personOf(flow)} was sent to the identity provider.`,
   'provider-callback': (flow, { answer }) =>
     html`The identity provider confirmed ${personOf(flow)}${answer['provider'] !== undefined && html` (<b>${listText(answer['provider'])}</b>)`}.`,
-  'consent': (flow) => html`${personOf(flow)} allowed access. The code went back to ${appOf(flow)}.`,
+  'consent': (flow) => html`${personOf(flow)} allowed access.`,
+  'code': () => 'An authorization code was issued.',
+  'redirect': (flow) => html`The browser went back to ${appOf(flow)} with the code.`,
   'upstream-connect': (flow) => html`${personOf(flow)} connected an account at the server.`,
   'token': (flow) => html`${appOf(flow)} exchanged the code for a token.`,
   'first-call': (flow) => html`${appOf(flow)} made its first call.`,
@@ -156,6 +161,8 @@ const refusedAt: Readonly<Record<FlowStepKind, string>> = {
   'provider-callback': 'What the identity provider sent back was refused.',
   'consent': 'The user chose Cancel.',
   'upstream-connect': 'The account at the server could not be connected.',
+  'code': 'No code was issued.',
+  'redirect': 'The browser was not sent back.',
   'token': 'The code was refused.',
   'first-call': 'The first call was refused.',
   'refresh': 'The refresh token was refused.',
@@ -184,6 +191,7 @@ export const expectedAfter: Readonly<
   'provider-redirect': { say: 'Expected: the user comes back.', next: 'provider-callback' },
   'provider-callback': { say: 'Expected: an answer on the consent page.', next: 'consent' },
   'consent': { say: 'Expected: the client exchanges the code for a token.', next: 'token' },
+  'redirect': { say: 'Expected: the client exchanges the code for a token.', next: 'token' },
   'upstream-connect': { say: 'Expected: the user comes back.', next: 'upstream-connect' },
   'token': { say: 'Expected: the first call.', next: 'first-call' },
 }
