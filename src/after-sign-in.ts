@@ -42,7 +42,7 @@ interface AfterSignInDeps {
   readonly provision: ProvisionPerson | undefined
   readonly issuer: string
   readonly sessions: Pick<BrowserSessions, 'endOf'>
-  readonly connections: Pick<Connections, 'renewTokens' | 'disconnectAll'>
+  readonly connections: Pick<Connections, 'renewTokens' | 'endAccounts'>
   readonly limit: Limit
   readonly policy: Policy
   readonly blocks: Pick<Blocks, 'covers'>
@@ -139,7 +139,11 @@ const createEndPeople =
     for (const person of [...found.values(), ...(await people.find(provider, names))])
       // So many at once: the list of one person is read in parts.
       while ((await end(await access.ofPerson(personKey(person)))) > 0);
-    for (const person of found.values()) await connections.disconnectAll(person)
+    await connections.endAccounts(
+      [...found.values()].map((person) => ({ person })),
+      why.by,
+      0,
+    )
     return count
   }
 

@@ -3,10 +3,24 @@
 import { isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Blocks, GrantAdmin, Handler } from '../ports/modules.ts'
-import type { BlockedParty, GrantFilter, Impact, ListedGrant, Person } from '../ports/people.ts'
+import type {
+  BlockedParty,
+  EndedAccounts,
+  GrantFilter,
+  Impact,
+  ListedGrant,
+  Person,
+} from '../ports/people.ts'
 import type { Directory } from '../ports/services.ts'
 import type { ServiceRegistry } from '../services/registry.ts'
 import { type Administrators, type Closures, type ClosuresRecord, leaveNoAdministrator } from './blocks.ts'
+import {
+  type EndOfAccess,
+  type EndOfAccessDeps,
+  type EndOptions,
+  answerWithin,
+  createEndOfAccess,
+} from './end-access.ts'
 import { type RulesAdmin, invalidRule, recordKeys, recordOf } from './stored-rules.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
 import {
@@ -24,16 +38,16 @@ export interface AccessAdmin {
   list(filter: GrantFilter): Promise<{ readonly grants: readonly ListedGrant[]; readonly truncated: boolean }>
   /** Throws `grant.unknown`. */
   show(id: string): Promise<ListedGrant>
-  /** Throws `grant.unknown`. */
-  revoke(id: string, by: string): Promise<void>
-  /** `dryRun`: what would end. Throws `request.malformed` for a filter that names nothing. */
-  revokeAll(filter: GrantFilter, by: string, dryRun?: boolean): Promise<Impact>
+  /** Resolves with what became of accounts at MCP servers. Throws `grant.unknown`. */
+  revoke(id: string, by: string, options?: EndOptions): Promise<EndedAccounts | undefined>
+  /** Throws `request.malformed` for a filter that names nothing. */
+  revokeAll(filter: GrantFilter, by: string, options?: EndOptions): Promise<Impact>
   readonly blocks: () => ReturnType<Blocks['list']>
   /**
    * From now on, and what is open ends: grants, and the browser sessions of a user. Throws `admin.last` for the last
    * administrator, unless `force`.
    */
-  block(party: BlockedParty, by: string, force?: boolean): Promise<Impact>
+  block(party: BlockedParty, by: string, options?: EndOptions & { readonly force?: boolean }): Promise<Impact>
   /** Throws `block.unknown`. */
   unblock(party: BlockedParty, by: string): Promise<void>
   /** Reads what is blocked and closed, as every process does again and again. */
@@ -54,6 +68,7 @@ export interface AccessAdmin {
 
 export interface AccessAdminDeps extends ToolsAdminDeps {
   readonly grants: GrantAdmin
+  readonly connections: EndOfAccessDeps['connections']
   readonly blocks: Blocks
   readonly closures: Pick<Closures, 'list' | 'close' | 'open' | 'refresh'>
   readonly directory: Pick<Directory, 'service' | 'services'>
@@ -120,6 +135,7 @@ const createClosing = ({
 const createBlocking = (
   { grants, blocks, record, now, registry, people, builtInUser }: AccessAdminDeps,
   signOut: AccessAdmin['signOut'],
+  endAccess: EndOfAccess,
 ): Pick<AccessAdmin, 'blocks' | 'block' | 'unblock'> => {
   /** Throws `admin.last`. */
   const keepAdministrator = async (party: BlockedParty): Promise<void> => {
@@ -131,7 +147,7 @@ const createBlocking = (
   }
   return {
     blocks: () => blocks.list(),
-    async block(party, by, force = false) {
+    async block(party, by, { force = false, upstreamWithin } = {}) {
       const { user, client, domain } = party
       const isWhole = user !== undefined && client === undefined && domain === undefined
       if (isWhole && !force) await keepAdministrator(party)
@@ -139,7 +155,7 @@ const createBlocking = (
       await blocks.add({ ...party, by, at: now() })
       record({ event: 'access.blocked', ...factsOf(party), by })
       if (isWhole) await signOut(user, by)
-      return grants.end({ user, client, domain }, { reason: 'blocked', by }, false)
+      return endAccess.all({ user, client, domain }, { reason: 'blocked', by }, { upstreamWithin })
     },
     async unblock(party, by) {
       if (!(await blocks.remove(party)))
@@ -151,6 +167,7 @@ const createBlocking = (
 
 export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
   const { grants, sessions, record } = deps
+  const endAccess = createEndOfAccess(deps)
   const signOut: AccessAdmin['signOut'] = async (user, by) => {
     const ended = await sessions.endOfPerson(user)
     record({ event: 'sign-out', everywhere: true, sessions: ended, person: user, by })
@@ -159,7 +176,7 @@ export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
   return {
     signOut,
     tools: createToolsAdmin(deps),
-    ...createBlocking(deps, signOut),
+    ...createBlocking(deps, signOut, endAccess),
     ...createClosing(deps),
     async list(filter) {
       const listed: ListedGrant[] = []
@@ -174,12 +191,10 @@ export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
       if (!grant) throw new Refusal('grant.unknown', id.slice(0, 80))
       return grant
     },
-    async revoke(id, by) {
-      if (!(await grants.endOne(id, { reason, by }))) throw new Refusal('grant.unknown', id.slice(0, 80))
-    },
-    async revokeAll(filter, by, dryRun = false) {
+    revoke: (id, by, options) => endAccess.one(id, { reason, by }, options),
+    async revokeAll(filter, by, options) {
       requireNamed(filter)
-      return grants.end(filter, { reason, by }, dryRun)
+      return endAccess.all(filter, { reason, by }, options)
     },
   }
 }
@@ -189,11 +204,11 @@ export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
 export interface AccessApi extends ToolsApi {
   /** GET /api/grants?user=&client=&service=, /api/grants/:id */
   readonly grants: Handler
-  /** DELETE /api/grants?user=&client=&service=&dry_run=1, /api/grants/:id */
+  /** DELETE /api/grants?user=&client=&service=&dry_run=1, /api/grants/:id; revoke_upstream=1 for both */
   readonly end: Handler
   /** GET /api/blocks */
   readonly blocks: Handler
-  /** POST /api/blocks: `{ user?, client?, domain? }` */
+  /** POST /api/blocks: `{ user?, client?, domain?, revoke_upstream? }` */
   readonly block: Handler
   /** DELETE /api/blocks?user=&client=&domain= */
   readonly unblock: Handler
@@ -358,12 +373,13 @@ export const createAccessApi = (
     async end(request) {
       const by = await byOf(request)
       const id = idOf(request)
+      const upstreamWithin = named(request, 'revoke_upstream') === undefined ? undefined : answerWithin
       if (id !== '') {
-        await admin.revoke(id, by)
-        return new Response(null, { status: 204 })
+        const accounts = await admin.revoke(id, by, { upstreamWithin })
+        return accounts ? json({ ended: accounts }) : new Response(null, { status: 204 })
       }
       const dryRun = named(request, 'dry_run') !== undefined
-      const impact = await admin.revokeAll(filterOf(request), by, dryRun)
+      const impact = await admin.revokeAll(filterOf(request), by, { dryRun, upstreamWithin })
       return json(dryRun ? { would_end: impact } : { ended: impact })
     },
     async blocks(request) {
@@ -374,9 +390,15 @@ export const createAccessApi = (
     },
     async block(request) {
       const { person } = await requireCsrfToken(request)
-      const party = partyOf(await bodyOf(request))
+      const { revoke_upstream: isUpstream = false, ...body } = await bodyOf(request)
+      if (typeof isUpstream !== 'boolean')
+        throw new Refusal('request.malformed', 'revoke_upstream', {
+          say: 'revoke_upstream must be true or false.',
+        })
+      const party = partyOf(body)
       requireOthers(person, party)
-      return json({ ended: await admin.block(party, personKey(person)) }, 201)
+      const options = { upstreamWithin: isUpstream ? answerWithin : undefined }
+      return json({ ended: await admin.block(party, personKey(person), options) }, 201)
     },
     async unblock(request) {
       const by = await byOf(request)

@@ -8,13 +8,14 @@ import type { AccessView, Pages } from '../ports/pages.ts'
 import type { GrantFilter, ListedGrant, Person } from '../ports/people.ts'
 import type { Directory } from '../ports/services.ts'
 import { type AccessAdmin, partyOf, requireOthers } from './access-api.ts'
+import { type EndOptions, answerWithin } from './end-access.ts'
 
 export interface AccessPage {
   /** GET /account/access?user=&client=&service=&page= */
   readonly page: Handler
   /**
    * POST /account/access?user=&client=&service= with csrf and action=end (and grant), end-all (what the query
-   * names), block or unblock (and user, client), or sign-out (and user).
+   * names), block or unblock (and user, client), or sign-out (and user); revoke_upstream=1 for what ends access.
    */
   readonly act: Handler
 }
@@ -54,7 +55,7 @@ type Action = (
 ) => Promise<unknown>
 
 /** What another administrator, or a second click, ended meanwhile has ended as it was asked for. */
-const unlessGone = async (ended: Promise<void>): Promise<void> => {
+const unlessGone = async (ended: Promise<unknown>): Promise<void> => {
   try {
     await ended
   } catch (error) {
@@ -66,13 +67,16 @@ export const createAccessActions = (admin: AccessAdmin): Readonly<Record<string,
   const field = (form: ReadonlyMap<string, string>, name: string) => form.get(name) || undefined
   const party = (form: ReadonlyMap<string, string>) =>
     partyOf({ user: field(form, 'user'), client: field(form, 'client'), domain: field(form, 'domain') })
+  const optionsIn = (form: ReadonlyMap<string, string>): EndOptions => ({
+    upstreamWithin: form.has('revoke_upstream') ? answerWithin : undefined,
+  })
   return {
-    'end': (form, { by }) => unlessGone(admin.revoke(form.get('grant') ?? '', by)),
-    'end-all': (_, { by, filter }) => admin.revokeAll(filter, by),
+    'end': (form, { by }) => unlessGone(admin.revoke(form.get('grant') ?? '', by, optionsIn(form))),
+    'end-all': (form, { by, filter }) => admin.revokeAll(filter, by, optionsIn(form)),
     async 'block'(form, { session, by }) {
       const blocked = party(form)
       requireOthers(session.person, blocked)
-      await admin.block(blocked, by)
+      await admin.block(blocked, by, optionsIn(form))
     },
     'unblock': (form, { by }) => unlessGone(admin.unblock(party(form), by)),
     async 'sign-out'(form, { by }) {

@@ -66,7 +66,7 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
   {
     paths: ['/api/grants', '/api/grants/:id'],
     description:
-      'For administrators: list grants (?user=, ?client=, ?domain=, ?service=), show one, end one or those listed (?dry_run=1 only counts)',
+      'For administrators: list grants (?user=, ?client=, ?domain=, ?service=), show one, end one or those listed (?dry_run=1 only counts, ?revoke_upstream=1 also removes accounts at MCP servers)',
     surface: 'json',
     cors: false,
     methods: { GET: h.access.grants, DELETE: h.access.end },

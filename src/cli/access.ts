@@ -16,6 +16,7 @@ export interface GrantOptions {
   readonly domain?: string
   readonly service?: string
   readonly dryRun?: boolean
+  readonly revokeUpstream?: boolean
 }
 
 const by = 'cli'
@@ -83,8 +84,31 @@ export const showGrant = (target: AdminTarget, id: string): Promise<void> =>
   })
 
 const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
-const impactText = ({ grants, users, clients }: Impact): string =>
-  `${counted(grants, 'grant')} of ${counted(users, 'user')} and ${counted(clients, 'app')}`
+const impactText = ({ grants, users, clients, accounts }: Impact): string =>
+  [
+    `${counted(grants, 'grant')} of ${counted(users, 'user')} and ${counted(clients, 'app')}`,
+    ...(accounts === undefined ? [] : [counted(accounts, 'account')]),
+  ].join(', and ')
+
+/** Nothing waits for the command but whoever typed it. */
+const upstreamOf = ({ revokeUpstream = false }: { readonly revokeUpstream?: boolean }) => ({
+  upstreamWithin: revokeUpstream ? 600_000 : undefined,
+})
+
+const printRevoked = ({
+  accounts = 0,
+  revoked = 0,
+  pending = 0,
+  not_revoked: left = [],
+}: Partial<Impact>): void => {
+  if (accounts === 0) return
+  print(`Removed ${counted(accounts, 'account')} at MCP servers. Tokens revoked: ${revoked}.`)
+  if (pending > 0) print(`Not answered yet: ${pending}.`)
+  if (left.length > 0)
+    print(
+      `Not revoked, because the authorization server did not: ${left.join(', ')}. These tokens stay valid until they expire.`,
+    )
+}
 
 export const revokeGrants = (
   target: AdminTarget,
@@ -98,17 +122,18 @@ export const revokeGrants = (
     throw new UsageError(`Give the ID of a grant, or one of ${filters}.`)
   if (id !== undefined && dryRun) throw new UsageError(`--dry-run is for ${filters}.`)
   return withAccess(target, async (access) => {
-    if (id !== undefined) await access.revoke(id, by)
-    const impact =
+    const upstream = upstreamOf(options)
+    const impact: Impact =
       id === undefined
-        ? await access.revokeAll(filterOf(options), by, dryRun)
-        : { grants: 1, users: 1, clients: 1 }
+        ? await access.revokeAll(filterOf(options), by, { ...upstream, dryRun })
+        : { grants: 1, users: 1, clients: 1, ...(await access.revoke(id, by, upstream)) }
     if (target.json) return printJson(dryRun ? { would_end: impact } : { ended: impact })
     print(
       dryRun
         ? `This would end ${impactText(impact)}.`
         : `Ended ${impactText(impact)}. Open streams end within five seconds.`,
     )
+    if (!dryRun) printRevoked(impact)
   })
 }
 
@@ -184,6 +209,7 @@ export interface BlockOptions {
   readonly client?: string
   readonly domain?: string
   readonly force?: boolean
+  readonly revokeUpstream?: boolean
 }
 
 const partyOf = ({ user, client, domain }: BlockOptions): BlockedParty => {
@@ -219,12 +245,16 @@ export const listBlocks = (target: AdminTarget): Promise<void> =>
 export const addBlock = (target: AdminTarget, options: BlockOptions): Promise<void> => {
   const party = partyOf(options)
   return withAccess(target, async (access) => {
-    const impact = await access.block(party, by, options.force).catch((error: unknown) => {
-      if (!(error instanceof Refusal) || error.code !== 'admin.last') throw error
-      throw new StartError(error.code, `${error.say} --force blocks them all the same.`)
-    })
+    const { force = false } = options
+    const impact = await access
+      .block(party, by, { force, ...upstreamOf(options) })
+      .catch((error: unknown) => {
+        if (!(error instanceof Refusal) || error.code !== 'admin.last') throw error
+        throw new StartError(error.code, `${error.say} --force blocks them all the same.`)
+      })
     if (target.json) return printJson({ ended: impact })
     print(`Blocked. Ended ${impactText(impact)}. Open streams end within five seconds.`)
+    printRevoked(impact)
   })
 }
 

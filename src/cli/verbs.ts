@@ -128,6 +128,8 @@ const addFilter = (command: Command): Command =>
     .option('--domain <host>', 'Only of apps with a metadata document at this host or below.')
     .option('--service <id>', 'Only for this service.')
 
+const revokeUpstream = 'Remove the accounts of the users at the MCP servers, too, and revoke their tokens.'
+
 export const addAccessVerbs = (grants: Command, blocks: Command): void => {
   const load = () => import('./access.ts')
   addFilter(verb(grants, 'ls', 'List which apps have access, to what and as whom.')).action(
@@ -140,6 +142,7 @@ export const addAccessVerbs = (grants: Command, blocks: Command): void => {
   addFilter(verb(grants, 'revoke', 'End a grant, or all grants of a user, an app or a service.'))
     .argument('[id]')
     .option('--dry-run', 'Print what would end.')
+    .option('--revoke-upstream', revokeUpstream)
     .action(async (id: string | undefined, options: GrantOptions, command: Command) =>
       (await load()).revokeGrants(await targetOf(command), id, options),
     )
@@ -159,6 +162,7 @@ export const addAccessVerbs = (grants: Command, blocks: Command): void => {
     ),
   )
     .option('--force', 'Block the last administrator, too.')
+    .option('--revoke-upstream', revokeUpstream)
     .action(async (options: BlockOptions, command: Command) =>
       (await load()).addBlock(await targetOf(command), options),
     )

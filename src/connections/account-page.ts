@@ -8,7 +8,7 @@ import type { ConnectUpstreamView, Pages } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime, RequestContext } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import type { AccessTokens, Discard } from './access-tokens.ts'
+import type { AccessTokens } from './access-tokens.ts'
 import {
   type Account,
   type AccountStore,
@@ -16,7 +16,6 @@ import {
   accountIn,
   isElsewhere,
   withoutAccount,
-  serviceOf,
 } from './accounts.ts'
 import type { StartAuthorization } from './authorization.ts'
 import { ownerMark } from './credentials.ts'
@@ -183,26 +182,6 @@ export const createDisconnect = ({ runtime, accounts, accessTokens, revoke }: Di
     if (removed) runtime.defer(takeBack(id, removed, upstream))
   }
 }
-
-interface DisconnectAllDeps {
-  readonly runtime: Pick<Runtime, 'defer'>
-  readonly accounts: AccountStore
-  readonly accessTokens: AccessTokens
-  readonly discard: Discard
-}
-
-/** Everything that a person connected, and the tokens of their identity provider. */
-export const createDisconnectAll =
-  ({ runtime, accounts, accessTokens, discard }: DisconnectAllDeps) =>
-  async (person: Pick<Person, 'provider' | 'subject'>): Promise<void> => {
-    for await (const { id, accounts: removed } of accounts.takeAll(person)) {
-      accessTokens.forget({ ...person, groups: [] }, serviceOf(id))
-      for (const account of removed.list) {
-        const secrets = await accounts.open(id, account)
-        if (secrets) runtime.defer(discard(id, account, secrets))
-      }
-    }
-  }
 
 // The actions of the accounts page: connect, connect as a new client, choose, disconnect.
 

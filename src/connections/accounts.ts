@@ -110,9 +110,15 @@ export interface AccountStore {
     id: string,
     change: (accounts: Accounts | undefined) => Promise<Accounts | undefined> | Accounts | undefined,
   ): Promise<void>
-  /** Removes all records of a person, and answers what was in them. */
+  /** IDs of the records of a person, of these services only if they are named. */
+  idsOf(
+    person: Pick<Person, 'provider' | 'subject'>,
+    services?: readonly string[],
+  ): Promise<readonly string[]>
+  /** Removes them, and answers what was in them. */
   takeAll(
     person: Pick<Person, 'provider' | 'subject'>,
+    services?: readonly string[],
   ): AsyncIterable<{ readonly id: string; readonly accounts: Accounts }>
   seal(id: string, account: Pick<Account, 'issuer' | 'name'>, secrets: Secrets): Promise<string>
   /** Undefined when the sealed text is not of this account. */
@@ -138,6 +144,12 @@ export const createAccountStore = ({
     const kept = await records.get(id)
     return kept && { accounts: kept.value, mark: kept.mark }
   }
+  const idsOf: AccountStore['idsOf'] = async (person, services) => {
+    const owner = `${runtime.digest(personKey(person))}:`
+    if (services) return services.map((service) => owner + service)
+    const prefix = 'connection:'
+    return (await runtime.store.list(prefix + owner)).map(({ key }) => key.slice(prefix.length))
+  }
   const write: AccountStore['write'] = (id, accounts, over) =>
     records.put(id, accounts, { only: over, ttlMs: keepMs })
 
@@ -153,10 +165,9 @@ export const createAccountStore = ({
       }
       throw new Refusal('storage.unavailable', `connection record ${id} changes too often`)
     },
-    async *takeAll(person) {
-      const prefix = 'connection:'
-      for (const { key } of await runtime.store.list(`${prefix}${runtime.digest(personKey(person))}:`)) {
-        const id = key.slice(prefix.length)
+    idsOf,
+    async *takeAll(person, services) {
+      for (const id of await idsOf(person, services)) {
         const taken = await records.take(id)
         if (taken) yield { id, accounts: taken.value }
       }

@@ -2,6 +2,7 @@
 import type {
   Audit,
   ConnectStep,
+  EndAccounts,
   Handler,
   RenewProviderTokens,
   SaveProviderTokens,
@@ -10,7 +11,7 @@ import type {
   UpstreamCredentials,
 } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
-import type { Person } from '../ports/people.ts'
+import type { AccountsOf } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type Discard, createAccessTokens, createRefreshes } from './access-tokens.ts'
@@ -19,7 +20,6 @@ import {
   createAccountActions,
   createConnectPage,
   createDisconnect,
-  createDisconnectAll,
 } from './account-page.ts'
 import {
   type ProviderSettings,
@@ -34,6 +34,7 @@ import { createAuthorization, isAuthorizationState } from './authorization.ts'
 import { createClientMetadataDocument, createClientRegistrations } from './client-registration.ts'
 import { createCredentialContexts, createCredentials } from './credentials.ts'
 import { createAccountNeeds } from './discovery.ts'
+import { createCountAccounts, createEndAccounts } from './end-accounts.ts'
 import { createSignInStep } from './sign-in-step.ts'
 import { createClientCredentials, createRevoke, createTokenRequest } from './token-endpoint.ts'
 import { type AuthorizedUpstream, upstreamOf } from './upstream.ts'
@@ -80,6 +81,8 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     saveTokens,
     revoke,
     discard,
+    partnerFor,
+    record,
     contextOf: createCredentialContexts(),
     needs: createAccountNeeds({ runtime, clientRegistrations }),
     signInGateway: createClientCredentials({ runtime, accounts, clientRegistrations }),
@@ -102,8 +105,9 @@ export interface Connections extends ConnectPage {
   readonly step: ConnectStep
   readonly keepTokens: SaveProviderTokens
   readonly renewTokens: RenewProviderTokens
-  /** Removes everything that a person connected, and revokes the tokens where that is possible. */
-  disconnectAll(person: Pick<Person, 'provider' | 'subject'>): Promise<void>
+  readonly endAccounts: EndAccounts
+  /** How many it would remove. */
+  countAccounts(owners: readonly AccountsOf[]): Promise<number>
   /** GET /connect/callback/:id and /connect/callback */
   readonly callback: Handler
   /** Whether a callback that identity providers use as well carries a state of this module. */
@@ -131,7 +135,8 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
     }),
     keepTokens: createProviderTokens({ config: deps.config, directory, saveTokens }),
     renewTokens: createRenewProviderTokens(parts),
-    disconnectAll: createDisconnectAll(parts),
+    endAccounts: createEndAccounts(parts),
+    countAccounts: createCountAccounts(parts),
     credentials: createCredentials(parts),
     step,
     callback: authorization.callback,

@@ -249,26 +249,30 @@ export const createTokenRequest = ({ runtime, clientRegistrations, partnerFor }:
 }
 
 /**
- * Revokes tokens if their server has a revocation endpoint (RFC 7009). `id`: for the log. Never rejects
- * because of the server.
+ * Revokes tokens if their server has a revocation endpoint (RFC 7009), and answers whether they are revoked. `id`: for
+ * the log. Never rejects because of the server.
  */
-export type Revoke = (id: string, account: Account, secrets: Secrets, partner: Partner) => Promise<void>
+export type Revoke = (id: string, account: Account, secrets: Secrets, partner: Partner) => Promise<boolean>
 
 export const createRevoke =
   ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'log'> }): Revoke =>
   async (id, account, secrets, partner) => {
-    if (account.revocationEndpoint === undefined) return
-    await revokeTokens(
-      partyOf(account, partner, secrets.clientSecret),
-      secrets,
-      createGuardedFetch(runtime, partner).through,
-    ).catch((error: unknown) =>
+    if (account.revocationEndpoint === undefined) return false
+    try {
+      await revokeTokens(
+        partyOf(account, partner, secrets.clientSecret),
+        secrets,
+        createGuardedFetch(runtime, partner).through,
+      )
+      return true
+    } catch (error) {
       runtime.log('warn', 'upstream.not-revoked', {
         connection: id,
         issuer: account.issuer,
         why: error instanceof Error ? error.message : String(error),
-      }),
-    )
+      })
+      return false
+    }
   }
 
 // The gateway's own sign-in to an upstream (client_credentials, RFC 6749 §4.4; MCP extension

@@ -5,7 +5,7 @@ import { readOwnForm, seeOther } from '../kit/http.ts'
 import { isNamed, personKey, personalClients } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { isClientOfDomain, redirectHost } from '../kit/urls.ts'
-import type { Audit, EndedBy, GrantAdmin, Handler, Limit, Sessions } from '../ports/modules.ts'
+import type { Audit, EndAccounts, EndedBy, GrantAdmin, Handler, Limit, Sessions } from '../ports/modules.ts'
 import type { GrantFilter, ListedGrant } from '../ports/people.ts'
 import type { ClientView, ConnectedAppsView, Pages } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
@@ -142,14 +142,17 @@ export const createGrantAdmin = (access: AppAccess): GrantAdmin => ({
     const grant = await access.byId(id)
     return grant !== undefined && (await access.end([grant], why)) > 0
   },
-  async end(filter, why, dryRun) {
+  async end(filter, why, dryRun, each) {
     let grants = 0
     const [users, clients] = [new Set<string>(), new Set<string>()]
     for await (const found of access.find(filter)) {
       grants += dryRun ? found.length : await access.end(found, why)
-      for (const { person, clientId } of found) {
-        users.add(personKey(person))
-        clients.add(clientId)
+      for (const grant of found) {
+        const user = personKey(grant.person)
+        const service = access.serviceOf(grant)
+        users.add(user)
+        clients.add(grant.clientId)
+        each?.({ user, ...(service !== undefined && { service }) })
       }
     }
     return { grants, users: users.size, clients: clients.size }
@@ -161,11 +164,12 @@ export const createGrantAdmin = (access: AppAccess): GrantAdmin => ({
 export interface ConnectedApps {
   /** GET /account/apps */
   readonly page: Handler
-  /** POST /account/apps with csrf and action=end (and client), end-all or sign-out */
+  /** POST /account/apps with csrf and action=end (and client), end-all (revoke_upstream=1 for both) or sign-out */
   readonly act: Handler
 }
 
 export interface ConnectedAppsDeps {
+  readonly connections: { readonly endAccounts: EndAccounts }
   readonly access: AppAccess
   readonly directory: Pick<Directory, 'origins' | 'service'>
   readonly sessions: Sessions & { endOfPerson(key: string): Promise<number> }
@@ -214,27 +218,35 @@ const appsOf = (grants: readonly Grant[], deps: ConnectedAppsDeps): readonly App
 /** What a person asks for on the page. Resolves with the path that comes next. */
 type Action = (key: string, form: ReadonlyMap<string, string>, context: RequestContext) => Promise<string>
 
-const createActions = ({
-  access,
-  sessions,
-  record,
-}: ConnectedAppsDeps): Readonly<Record<string, Action>> => ({
-  async end(key, form) {
-    const client = form.get('client') ?? ''
-    const own = (await access.ofPerson(key)).filter(({ clientId }) => clientId === client)
-    await access.end(own, { reason: 'ended_by_user', by: key })
+const createEnd =
+  ({ access, connections }: ConnectedAppsDeps) =>
+  async (own: readonly Grant[], form: ReadonlyMap<string, string>, by: string): Promise<string> => {
+    await access.end(own, { reason: 'ended_by_user', by })
+    const [grant] = own
+    if (grant && form.has('revoke_upstream')) {
+      const services = new Set(own.flatMap((one) => access.serviceOf(one) ?? []))
+      await connections.endAccounts([{ person: grant.person, services: [...services] }], by, 0)
+    }
     return path
-  },
-  async 'end-all'(key) {
-    await access.end(await access.ofPerson(key), { reason: 'ended_by_user', by: key })
-    return path
-  },
-  async 'sign-out'(key, _, { ip, requestId }) {
-    const ended = await sessions.endOfPerson(key)
-    record({ event: 'sign-out', everywhere: true, sessions: ended, person: key, ip, request_id: requestId })
-    return '/login'
-  },
-})
+  }
+
+const createActions = (deps: ConnectedAppsDeps): Readonly<Record<string, Action>> => {
+  const { access, sessions, record } = deps
+  const end = createEnd(deps)
+  return {
+    async end(key, form) {
+      const client = form.get('client') ?? ''
+      const own = (await access.ofPerson(key)).filter(({ clientId }) => clientId === client)
+      return end(own, form, key)
+    },
+    'end-all': async (key, form) => end(await access.ofPerson(key), form, key),
+    async 'sign-out'(key, _, { ip, requestId }) {
+      const ended = await sessions.endOfPerson(key)
+      record({ event: 'sign-out', everywhere: true, sessions: ended, person: key, ip, request_id: requestId })
+      return '/login'
+    },
+  }
+}
 
 export const createConnectedApps = (deps: ConnectedAppsDeps): ConnectedApps => {
   const { access, directory, sessions, pages, limit } = deps

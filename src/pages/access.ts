@@ -4,6 +4,7 @@ import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { AccessView } from '../ports/pages.ts'
 import {
   type PageContext,
+  alsoAccounts,
   caution,
   clientName,
   day,
@@ -33,6 +34,8 @@ const counted = (count: number, one: string, several = `${one}s`): string =>
 const isFiltered = ({ user, client, service }: Filter): boolean =>
   user !== undefined || client !== undefined || service !== undefined
 
+const endsAccess: ReadonlySet<string | undefined> = new Set(['end', 'end-all', 'block'])
+
 /** The action of the forms: what the page shows is what comes back. */
 const act = (
   { csrf, filter }: AccessView,
@@ -43,7 +46,7 @@ const act = (
   post(
     linkTo(filter),
     { csrf, ...fields },
-    html`<button class="slim${danger && ' danger'}">${label}</button>`,
+    html`${endsAccess.has(fields['action']) && alsoAccounts('Also remove their accounts at MCP servers, and revoke the tokens. Other apps of the same users lose these accounts too.')}<button class="slim${danger && ' danger'}">${label}</button>`,
   )
 
 /** Opens in place: without a script too, nothing ends by one click. */

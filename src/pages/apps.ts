@@ -11,6 +11,7 @@ import {
   named,
   page,
   account as personOf,
+  alsoAccounts,
   post,
   ownPath,
   readAddress,
@@ -23,7 +24,12 @@ const action = (
   { csrf }: ConnectedAppsView,
   fields: Readonly<Record<string, string>>,
   label: string,
-): Markup => post('/account/apps', { csrf, ...fields }, html`<button class="slim danger">${label}</button>`)
+): Markup =>
+  post(
+    '/account/apps',
+    { csrf, ...fields },
+    html`${fields['action'] !== 'sign-out' && alsoAccounts('Also disconnect my accounts at the MCP servers of these services, and revoke the tokens. My other apps lose these accounts too.')}<button class="slim danger">${label}</button>`,
+  )
 
 const inWords = (parts: readonly Markup[]): Markup =>
   html`${parts.map((part, i) => html`${i > 0 && (i === parts.length - 1 ? ' and ' : ', ')}${part}`)}`
@@ -59,7 +65,7 @@ const appBlock = (view: ConnectedAppsView, app: App): Markup => {
 ${client.cautions.map(caution)}
 <p>Can use ${servicesOf(app)}</p>
 <p class="muted">${historyOf(app)}${app.redirects.length > 0 && html` Sends you back to ${redirectsOf(app)}.`}</p>
-${confirm('End access', html`${named(client.text)} loses access at once, and its open connections end within five seconds. Accounts that you connected stay connected.`, action(view, { action: 'end', client: app.client.id }, 'End access'))}
+${confirm('End access', html`${named(client.text)} loses access at once, and its open connections end within five seconds.`, action(view, { action: 'end', client: app.client.id }, 'End access'))}
 </section>`
 }
 
@@ -74,7 +80,7 @@ export const connectedAppsPage = (gateway: PageContext, view: ConnectedAppsView)
 <p class="who"><span>Signed in as <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
 ${view.apps.length === 0 ? none : html`<p class="muted">These apps can use your services as you.</p>`}
 ${view.apps.map((app) => appBlock(view, app))}
-<div class="tight">${several && confirm('End access of all apps', html`All ${view.apps.length} apps lose access at once. Accounts that you connected stay connected.`, action(view, { action: 'end-all' }, 'End access of all apps'))}
+<div class="tight">${several && confirm('End access of all apps', html`All ${view.apps.length} apps lose access at once.`, action(view, { action: 'end-all' }, 'End access of all apps'))}
 ${confirm('Sign out everywhere', 'Ends your session in this browser and in all others. Apps keep their access.', action(view, { action: 'sign-out' }, 'Sign out everywhere'))}</div>
 ${view.apps.length > 0 && html`<p><a href="/">Your services</a></p>`}
 </div>`

@@ -154,7 +154,7 @@ button:hover, .button:hover { background: var(--sunk); color: var(--text); }
 .danger:hover { background: var(--bad-soft); color: var(--bad); }
 .slim { width: auto; min-height: 32px; padding: 5px 12px; font-size: 14px; font-weight: 500; }
 form[data-sent] button { opacity: 0.6; cursor: progress; }
-label { display: block; font-size: 14px; font-weight: 500; margin-bottom: 4px; }
+label { display: block; font-size: 14px; font-weight: 500; margin-bottom: 4px; } .also { display: grid; grid-template-columns: 16px minmax(0, 1fr); gap: 10px; font-weight: 400; margin-bottom: 12px; }
 input {
   width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--surface); color: var(--text); font: 16px/1.25 var(--sans);
 }

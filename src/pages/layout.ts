@@ -241,6 +241,10 @@ export const inWords = (ms: number): string => {
 /** `2026-07-28`: the same everywhere, and no clock is asked. */
 export const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
+/** In a form that ends access: on request, the accounts that the apps used end too. */
+export const alsoAccounts = (says: string): Markup =>
+  html`<label class="also"><input class="check" type="checkbox" name="revoke_upstream" value="1">${says}</label>`
+
 /** A form that posts back to this gateway. */
 export const post = (
   action: string,

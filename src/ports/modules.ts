@@ -3,7 +3,17 @@
 import type { JSONWebKeySet, JWTPayload } from 'jose'
 import type { ClientView, AccountStatus } from './pages.ts'
 import type { Refusal } from '../kit/refusal.ts'
-import type { Block, BlockedParty, GrantFilter, Impact, ListedGrant, Person, Principal } from './people.ts'
+import type {
+  AccountsOf,
+  Block,
+  BlockedParty,
+  EndedAccounts,
+  GrantFilter,
+  Impact,
+  ListedGrant,
+  Person,
+  Principal,
+} from './people.ts'
 import type { ConsentChoices, Denied, Permission } from './policy.ts'
 import type { RequestContext } from './runtime.ts'
 import type { Address, ClientAuthMethod, Service } from './services.ts'
@@ -90,9 +100,24 @@ export interface GrantAdmin {
   person(user: string): Promise<Person | undefined>
   /** False when there is none. */
   endOne(id: string, why: EndedBy): Promise<boolean>
-  /** `dryRun`: what would end. */
-  end(filter: GrantFilter, why: EndedBy, dryRun: boolean): Promise<Impact>
+  /** `dryRun`: what would end. `each`: is told of every grant that ended, or would. */
+  end(
+    filter: GrantFilter,
+    why: EndedBy,
+    dryRun: boolean,
+    each?: (grant: Pick<ListedGrant, 'user' | 'service'>) => void,
+  ): Promise<Impact>
 }
+
+/**
+ * Removes accounts at MCP servers, and revokes their tokens where that is possible. `waitMs`: for the authorization
+ * servers; what is not answered by then goes on.
+ */
+export type EndAccounts = (
+  owners: readonly AccountsOf[],
+  by: string,
+  waitMs: number,
+) => Promise<EndedAccounts>
 
 /** What sign-in may know of the authorization flow that made it necessary. */
 export type DescribeFlow = (

@@ -98,8 +98,25 @@ export interface ListedGrant {
   readonly last_used_from?: string
 }
 
-/** What ended, or would. */
-export interface Impact {
+/** Accounts at MCP servers that a person connected. `services`: absent for all, and the tokens of their provider. */
+export interface AccountsOf {
+  readonly person: Pick<Person, 'provider' | 'subject'>
+  readonly services?: readonly string[]
+}
+
+/** Accounts that were removed with the access of apps. */
+export interface EndedAccounts {
+  readonly accounts: number
+  /** Whose tokens their authorization server revoked. */
+  readonly revoked: number
+  /** Not known yet: their authorization server has not answered. */
+  readonly pending: number
+  /** Services whose tokens stay good until they expire: nobody revokes them, or it failed. */
+  readonly not_revoked: readonly string[]
+}
+
+/** What ended, or would; with accounts where their end was asked for. */
+export interface Impact extends Partial<EndedAccounts> {
   readonly grants: number
   readonly users: number
   readonly clients: number

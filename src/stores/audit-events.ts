@@ -96,7 +96,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'connection.begun': done('issuer', 'how'),
   'connection.made': done('issuer', 'account', 'scopes', 'refreshable'),
   'connection.failed': failed('issuer', 'account', 'why'),
-  'connection.removed': done('account'),
+  'connection.removed': done('account', 'by'),
   'connection.refresh-failed': failed('connection', 'issuer', 'why'),
   'service.added': done('after'),
   'service.removed': done('before'),

@@ -165,8 +165,10 @@ it('blocks a user in every process until that is lifted', async () => {
   const those = await logInAll()
   const streams = await openStreams(those)
   expect(await here('blocks', 'add', '--user', 'local:ana')).toEqual({ refused: 'admin.last' })
-  expect(JSON.parse((await cli('blocks', 'add', '--user', 'local:ana', '--force')).out)).toEqual({
-    ended: { grants: 2, users: 1, clients: 2 },
+  expect(
+    JSON.parse((await cli('blocks', 'add', '--user', 'local:ana', '--force', '--revoke-upstream')).out),
+  ).toEqual({
+    ended: { grants: 2, users: 1, clients: 2, accounts: 0, revoked: 0, pending: 0, not_revoked: [] },
   })
   await isOver(those, streams)
   for (const { origin } of gateways) {

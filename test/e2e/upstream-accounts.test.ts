@@ -2,8 +2,10 @@
 // server list of the first one, and in two processes on one SQLite file.
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { stripVTControlCharacters } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort } from '../../scripts/harness/free-port.ts'
+import { createProgram } from '../../src/cli/program.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { connectAt, linkIn, logInThrough, through, type Way } from '../runtimes/connecting.ts'
 import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
@@ -152,6 +154,20 @@ describe('two processes on one SQLite file', () => {
       expect(new Set(texts.map((text) => /access-\d+/.exec(text)?.[0])).size).toBe(1)
       expect(far.count('/token', 'refresh_token') - before).toBe(1)
     }
+    far.script.before.clear()
+    // A third process ends the access, and the account with it; it waits for the authorization server.
+    const printed = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+    const where = ['--config', join(stateDir, 'config.json'), '--state', stateDir]
+    const revoke = ['grants', 'revoke', '--user', `local:${person.username}`, '--revoke-upstream']
+    const revoked = far.count('/revoke')
+    await createProgram().parseAsync(['node', 'postern', ...revoke, ...where])
+    const said = stripVTControlCharacters(printed.mock.calls.map(([text]) => String(text)).join(''))
+    printed.mockRestore()
+    expect(said).toContain('Ended 1 grant of 1 user and 1 app, and 1 account.')
+    expect(said).toContain('Removed 1 account at MCP servers. Tokens revoked: 1.')
+    expect(far.count('/revoke') - revoked).toBe(2)
+    for (const each of [caller, other])
+      await until(async () => (await each.post(call())).status === 401, 'the end of access')
     expect(second.lines.join('\n')).not.toMatch(/access-\d|refresh-\d/)
   })
 })

@@ -2,7 +2,16 @@
 import { type Drawable, type Markup, html } from '../../kit/html.ts'
 import type { ClientPageView, ConsoleFrame, PersonService, PersonView } from '../../ports/console.ts'
 import type { Block, ListedGrant } from '../../ports/people.ts'
-import { type PageContext, initial, named, post, readAddress, readName, readText } from '../layout.ts'
+import {
+  type PageContext,
+  alsoAccounts,
+  initial,
+  named,
+  post,
+  readAddress,
+  readName,
+  readText,
+} from '../layout.ts'
 import { kindTag } from './people.ts'
 import { consolePage, counted, icons, linkTo, quoted, status, timeAgo } from './shell.ts'
 
@@ -13,6 +22,10 @@ const ask = (label: string, says: Drawable, form: Markup, look = ''): Markup =>
 const blockedNote = (blocked: Block | undefined, says: string, { now }: ConsoleFrame): Drawable =>
   blocked &&
   html`<p class="note bad">${icons.bad}<span><b>Blocked</b> by ${named(readText(blocked.by, 80))}, ${timeAgo(blocked.at, now)}. ${says}</span></p>`
+
+const also = alsoAccounts(
+  'Also remove their accounts at MCP servers, and revoke the tokens. Other apps of the same users lose these accounts too.',
+)
 
 // Grants, from both sides.
 
@@ -39,7 +52,7 @@ const grantRow = (grant: ListedGrant, side: 'user' | 'client', path: string, fra
     side === 'user'
       ? html`<a class="strong" href="${linkTo('/console/clients', { client })}">${named(appName)}</a> ${kindTag(kind)}`
       : html`<a class="strong" href="${linkTo('/console/people', { user })}">${named(who)}</a>`
-  return html`<li><span class="tile ${side === 'user' ? 'client' : 'person'}" aria-hidden="true">${initial(side === 'user' ? appName : who)}</span><span>${other}<br><span class="muted">${serviceName(grant, frame)}${scopes.length > 0 && `: ${readText(scopes.join(' '), 80)}`}</span></span><span class="end row"><span class="faint xs">${used === undefined ? 'never used' : timeAgo(Date.parse(used), frame.now)}${from !== undefined && html` from ${named(from === 'loopback' ? 'this computer' : readAddress(from).slice(0, 45))}`}</span>${ask('End', html`${named(appName)} loses access as ${named(who)} at once. The user can allow it again.`, post(path, { csrf: frame.csrf, action: 'end', grant: id }, html`<button class="btn destroy">End access</button>`), 'sm danger')}</span></li>`
+  return html`<li><span class="tile ${side === 'user' ? 'client' : 'person'}" aria-hidden="true">${initial(side === 'user' ? appName : who)}</span><span>${other}<br><span class="muted">${serviceName(grant, frame)}${scopes.length > 0 && `: ${readText(scopes.join(' '), 80)}`}</span></span><span class="end row"><span class="faint xs">${used === undefined ? 'never used' : timeAgo(Date.parse(used), frame.now)}${from !== undefined && html` from ${named(from === 'loopback' ? 'this computer' : readAddress(from).slice(0, 45))}`}</span>${ask('End', html`${named(appName)} loses access as ${named(who)} at once. The user can allow it again.`, post(path, { csrf: frame.csrf, action: 'end', grant: id }, html`${also}<button class="btn destroy">End access</button>`), 'sm danger')}</span></li>`
 }
 
 const mostShown = 100
@@ -109,7 +122,7 @@ export const personPage = (gateway: PageContext, frame: ConsoleFrame, view: Pers
   const block = ask(
     'Block',
     'All access and all browser sessions of this user end at once, and the user cannot sign in until you unblock them.',
-    post(path, { csrf, action: 'block', user }, html`<button class="btn destroy">Block user</button>`),
+    post(path, { csrf, action: 'block', user }, html`${also}<button class="btn destroy">Block user</button>`),
     'danger',
   )
   return consolePage(gateway, frame, {
@@ -139,7 +152,7 @@ export const clientPage = (gateway: PageContext, frame: ConsoleFrame, view: Clie
     heading: html`<span class="row"><span class="tile client" aria-hidden="true">${initial(name)}</span>${named(name)}</span>`,
     above: html`<nav class="crumb" aria-label="Breadcrumb"><a href="/console/clients">Clients</a>${icons.chevron}<span>${named(name)}</span></nav>`,
     lead: html`<p class="row">${kindTag(first?.client_kind)}<code>${readAddress(client).slice(0, 200)}</code></p>${first && html`<p>Sends users back to ${named(readAddress(first.redirect_host).slice(0, 80))}. <a href="${linkTo('/console/activity', { q: `client:${client}` })}">Activity of this client</a></p>`}`,
-    actions: html`${grants.length > 0 && ask('End all access', html`${counted(grants.length, 'grant')} of ${counted(users, 'user')} end at once, and open connections within five seconds. The users can allow the app again.`, post(path, { csrf, action: 'end-all' }, html`<button class="btn destroy">End all access</button>`))}${
+    actions: html`${grants.length > 0 && ask('End all access', html`${counted(grants.length, 'grant')} of ${counted(users, 'user')} end at once, and open connections within five seconds. The users can allow the app again.`, post(path, { csrf, action: 'end-all' }, html`${also}<button class="btn destroy">End all access</button>`))}${
       blocked
         ? post(path, { csrf, action: 'unblock', client }, html`<button class="btn">Unblock</button>`)
         : ask(
@@ -148,7 +161,7 @@ export const clientPage = (gateway: PageContext, frame: ConsoleFrame, view: Clie
             post(
               path,
               { csrf, action: 'block', client },
-              html`<button class="btn destroy">Block client</button>`,
+              html`${also}<button class="btn destroy">Block client</button>`,
             ),
             'danger',
           )

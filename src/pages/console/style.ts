@@ -63,7 +63,7 @@ select.input { appearance: none; padding-inline-end: 28px; background-image: lin
 .search { position: relative; display: block; }
 .search > .i { position: absolute; left: 10px; top: 50%; margin-top: -8px; color: var(--text-3); pointer-events: none; }
 .search .input { padding-inline-start: 32px; border-color: var(--line-2); }
-.check { width: 16px; height: 16px; margin: 2px 0 0; accent-color: var(--fill); }
+.check { width: 16px; height: 16px; margin: 2px 0 0; accent-color: var(--fill); } .also { display: grid; grid-template-columns: 16px minmax(0, 1fr); gap: 10px; margin-bottom: 12px; font-size: var(--t-sm); }
 
 a.seg-link { display: inline-grid; place-items: center; min-height: 28px; padding: 2px 10px; border-radius: var(--r-control); border: 1px solid transparent; color: var(--text-2); font-size: var(--t-sm); font-weight: var(--w-medium); }
 a.seg-link[aria-current] { background: var(--surface); border-color: var(--line-2); color: var(--text); box-shadow: var(--lift); }
