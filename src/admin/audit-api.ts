@@ -49,7 +49,7 @@ export const listedCheck = ({ fault, rows, chains, open, keys, aside }: AuditChe
 })
 
 /** The facts of `audit.verified`. */
-export const verifiedFacts = ({ fault, rows, chains, open }: AuditCheck) => ({
+const verifiedFacts = ({ fault, rows, chains, open }: AuditCheck) => ({
   rows,
   chains,
   open: open.length,

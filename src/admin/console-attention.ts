@@ -4,6 +4,7 @@ import type { Config } from '../config/schema.ts'
 import type { Attention, Funnel } from '../ports/console.ts'
 import type { FlowAdmin, ListedFlow } from '../ports/flow-record.ts'
 import type { ListedPin, PinAdmin } from '../ports/policy.ts'
+import type { Trail } from '../ports/runtime.ts'
 import type { Directory, Service, ServiceState } from '../ports/services.ts'
 import type { AccessAdmin } from './access-api.ts'
 
@@ -110,6 +111,17 @@ export const stoppedLogins = (flows: readonly ListedFlow[]): readonly Attention[
   return [...groups.values()].map((group) => ({ kind: 'flow', ...group }))
 }
 
+// The audit trail.
+
+const trailAttention = (trail: AttentionDeps['runtime']['trail']): readonly Attention[] => {
+  const { diskLow = false, fault } = trail?.condition?.() ?? {}
+  return [
+    ...(trail?.available() === false ? [{ kind: 'trail' as const }] : []),
+    ...(fault === undefined ? [] : [{ kind: 'trail-fault' as const, fault }]),
+    ...(diskLow ? [{ kind: 'disk' as const }] : []),
+  ]
+}
+
 // All of it.
 
 export interface AttentionDeps {
@@ -121,7 +133,7 @@ export interface AttentionDeps {
   readonly stateOf: (service: Service) => ServiceState
   readonly runtime: {
     now(): number
-    readonly trail?: { available(): boolean } | undefined
+    readonly trail?: Pick<Trail, 'available' | 'condition'> | undefined
   }
 }
 
@@ -158,7 +170,7 @@ export const readOverview = async (deps: AttentionDeps): Promise<Overview> => {
   return {
     attention: [
       ...(lock ? [{ kind: 'locked' as const, by: lock.by, at: lock.at }] : []),
-      ...(runtime.trail?.available() === false ? [{ kind: 'trail' as const }] : []),
+      ...trailAttention(runtime.trail),
       ...down.map((service) => ({
         kind: 'service' as const,
         service: { id: service.id, name: service.name },

@@ -44,6 +44,18 @@ export const auditKeys = z
       ['30d', '1d', '3650d'],
       'How long arguments and results are kept that a service keeps (`mcp_services.<id>.audit.bodies`).',
     ),
+    durability: z
+      .enum(['process', 'disk'])
+      .default('process')
+      .describe(
+        '`process`: events that are written survive the end of the process. `disk`: they survive a power failure too, because each commit waits for the disk.',
+      ),
+    on_pressure: z
+      .enum(['keep', 'oldest'])
+      .default('keep')
+      .describe(
+        'While less than 5 % of the disk is free. `keep`: go on until it is full. `oldest`: remove the oldest segments to make room, which the trail records.',
+      ),
     sinks: z
       .record(serviceId, auditSink)
       .default({})

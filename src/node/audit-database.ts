@@ -29,8 +29,11 @@ export const columnsOf = (db: DatabaseSync, table: string): ReadonlySet<string> 
       .map(({ name }) => String(name)),
   )
 
-/** Only the owner may read it, whatever the umask; SQLite gives its journals the same mode. */
-export const openFile = (path: string): DatabaseSync => {
+/**
+ * `durable`: a commit waits for the disk. Only the owner may read it, whatever the umask; SQLite gives its journals the same
+ * mode.
+ */
+export const openFile = (path: string, durable = false): DatabaseSync => {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   closeSync(openSync(path, 'a', 0o600))
   closeToOthers([path, `${path}-wal`, `${path}-shm`])
@@ -38,7 +41,7 @@ export const openFile = (path: string): DatabaseSync => {
   try {
     db.exec(
       // A new file gets large pages: a commit of many rows then writes a quarter as often.
-      'PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = normal; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF',
+      `PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${durable ? 'full' : 'normal'}; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF`,
     )
     db.exec(trailSchema)
     // A file that an earlier version began.

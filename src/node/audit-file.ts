@@ -5,9 +5,9 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { AuditBody, AuditRow, ChainHead } from '../ports/store.ts'
 import { appended, columns } from '../stores/audit-chain.ts'
 import { kinds } from '../stores/audit-events.ts'
-import { columnList, migratedSegment, namesSchema, searchIndexes, segmentSchema } from '../stores/audit.ts'
+import { columnList, migratedSegment, segmentSchema } from '../stores/audit.ts'
 import { type AuditSigner, signedDetail, signedHead } from '../stores/audit-signatures.ts'
-import { keepBodies, removeOldBodies } from './audit-bodies.ts'
+import { keepBodies } from './audit-bodies.ts'
 import {
   type Segment,
   type Statements,
@@ -17,11 +17,21 @@ import {
   inTransaction,
   openFile,
   segmentsOf,
-  startsOf,
 } from './audit-database.ts'
 import { basename } from 'node:path'
 import type { FormerTrail } from './audit-damaged.ts'
 import type { StoredKey } from './audit-keys.ts'
+import {
+  type CutReason,
+  type OwnRow,
+  type Upkeep,
+  chainsOfRow,
+  createUpkeep,
+  cutSegment,
+  headFacts,
+  oldestSegment,
+  pieces,
+} from './audit-upkeep.ts'
 
 /** A segment is full with so many rows, or on another day. */
 const rowsOfSegment = 125_000
@@ -31,14 +41,7 @@ const anchorRows = 10_000
 const anchorMs = 60_000
 // Writing.
 
-/** A row that the trail writes about itself. It is signed, so it is made when its place in the chain is known. */
-export interface OwnRow {
-  readonly kind: string
-  readonly at: number
-  readonly facts: object
-}
-
-export interface AuditWriter {
+export interface AuditWriter extends Upkeep {
   /**
    * Writes the rows, in one commit. Throws SQLite's error with nothing written. `subjects`: the snapshots that
    * the rows name, by their hash.
@@ -52,6 +55,8 @@ export interface AuditWriter {
   anchor(now: number): boolean
   /** Work for idle moments, some 100 ms at a time; true when there was some. */
   tidy(now: number): boolean
+  /** Removes the oldest segment: if it is older than events are kept, or to make room. False where there is none. */
+  removeOldest(now: number, reason: CutReason): boolean
   /** Writes a row of the trail's own. */
   note(row: OwnRow): void
   /** Writes the last row of the chain. */
@@ -141,77 +146,6 @@ const createInsert = (db: DatabaseSync, prepare: Statements, signer: AuditSigner
     ).run(rows.length, least, most, n)
     return head
   }
-}
-
-/** One index of a full segment, which is quicker than to keep it at every row; true when one was missing. */
-const sealNext = (db: DatabaseSync, prepare: Statements): boolean =>
-  inTransaction(db, () => {
-    const open = prepare('SELECT max(n) AS n FROM segment').get() as { readonly n: number | null }
-    const next = prepare('SELECT n FROM segment WHERE sealed = 0 AND n < ? ORDER BY n LIMIT 1').get(
-      open.n,
-    ) as { readonly n: number } | undefined
-    if (!next) return false
-    const known = new Set(
-      prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?")
-        .all(`event_${next.n}`)
-        .map(({ name }) => String(name)),
-    )
-    const missing = Object.keys(searchIndexes).find((name) => !known.has(`event_${next.n}_${name}`))
-    if (missing === undefined) {
-      db.exec(namesSchema(next.n))
-      prepare('UPDATE segment SET sealed = 1 WHERE n = ?').run(next.n)
-    } else
-      db.exec(`CREATE INDEX event_${next.n}_${missing} ON event_${next.n} ${searchIndexes[missing] ?? ''}`)
-    return true
-  })
-
-/** The oldest segment, when its newest row is older than `before` and it is not the open one. */
-const outdatedSegment = (prepare: Statements, before: number): Segment | undefined =>
-  prepare(
-    'SELECT * FROM segment WHERE n = (SELECT min(n) FROM segment) AND n < (SELECT max(n) FROM segment) AND last_at < ?',
-  ).get(before) as Segment | undefined
-
-/** Of each chain in a segment, what the next segment goes on from. */
-const lastOfChains = (prepare: Statements, n: number): readonly ChainHead[] =>
-  prepare(
-    `SELECT chain, seq, hash FROM event_${n} WHERE id IN (SELECT max(id) FROM event_${n} GROUP BY chain)`,
-  ).all() as object as readonly ChainHead[]
-
-/** So many chains are named in one row of the trail. */
-const chainsOfRow = 24
-
-/** `heads` of a row: `[chain, seq, hash]`. */
-const headFacts = (heads: readonly ChainHead[]): readonly (readonly [string, number, string])[] =>
-  heads.map(({ chain, seq, hash: last }) => [chain, seq, last])
-
-const pieces = <T>(items: readonly T[], size: number): readonly (readonly T[])[] =>
-  Array.from({ length: Math.max(1, Math.ceil(items.length / size)) }, (_, i) =>
-    items.slice(i * size, (i + 1) * size),
-  )
-
-/** Removes a segment, within a transaction; returns the rows that say so. */
-const cutSegment = (
-  db: DatabaseSync,
-  prepare: Statements,
-  { n, rows, first_at: from, last_at: to }: Segment,
-  at: number,
-): readonly OwnRow[] => {
-  for (const { chain, seq, hash: last } of lastOfChains(prepare, n))
-    prepare('INSERT OR REPLACE INTO start (chain, seq, hash) VALUES (?, ?, ?)').run(chain, seq, last)
-  // All of them each time, because the row that named one before may go with its own segment.
-  const starts = pieces(startsOf(prepare), chainsOfRow)
-  // Of a chain that is over and has no row left nothing remains to be told after that.
-  prepare(
-    'DELETE FROM head WHERE ended = 1 AND EXISTS (SELECT 1 FROM start WHERE start.chain = head.chain AND start.seq = head.seq)',
-  ).run()
-  prepare('DELETE FROM start WHERE chain NOT IN (SELECT chain FROM head)').run()
-  db.exec(`DROP TABLE event_${n}; DROP TABLE IF EXISTS name_${n}`)
-  prepare('DELETE FROM segment WHERE n = ?').run(n)
-  prepare('DELETE FROM subject WHERE segment <= ?').run(n)
-  return starts.map((some) => {
-    const facts = { segment: n, rows, from, to, reason: 'retention', chains: headFacts(some) }
-    return { kind: 'audit.cut', at, facts }
-  })
 }
 
 /**
@@ -317,6 +251,8 @@ interface WriterOptions {
   readonly retentionMs: number
   /** Bodies are kept this long, ms. */
   readonly bodiesMs?: number
+  /** Whether a commit survives a power failure. */
+  readonly durable?: boolean
   /** 8 random bytes in hexadecimal digits. */
   readonly id: string
   /** The file before, where that was damaged. */
@@ -327,20 +263,36 @@ interface WriterOptions {
   readonly signing?: { readonly signer: AuditSigner; readonly key: StoredKey } | undefined
 }
 
+/** What stands in the file before the first row of a chain. */
+const beginFile = (
+  db: DatabaseSync,
+  prepare: Statements,
+  {
+    chain,
+    signing,
+    former,
+    begun,
+  }: Pick<WriterOptions, 'signing' | 'former' | 'begun'> & { readonly chain: string },
+): void => {
+  migrate(db, prepare)
+  for (const key of [...(former?.keys ?? []), ...(signing ? [signing.key] : [])]) keepKey(prepare, key)
+  begun?.(db, prepare, chain)
+  prepare("INSERT INTO head (chain, seq, hash) VALUES (?, 0, '')").run(chain)
+}
+
 /**
  * Opens the trail for writing, and begins a chain. The first row names the ends of the other chains, so that
  * none of them can be shortened unseen. Throws SQLite's error.
  */
-export const openAuditWriter = (
-  path: string,
-  { now, version, retentionMs, bodiesMs = retentionMs, id, signing, former, begun }: WriterOptions,
-): AuditWriter => {
-  const db = openFile(path)
+export const openAuditWriter = (path: string, options: WriterOptions): AuditWriter => {
+  const { now, version, retentionMs, bodiesMs = retentionMs, durable, id, signing, former } = options
+  const db = openFile(path, durable)
   const prepare = createStatements(db)
   const signer = signing?.signer
   const chain = `${now.toString(36)}-${id}`
   const advance = createAdvance(db, chain)
   const anchors = createAnchorTimes(now)
+  const upkeep = createUpkeep(db, prepare, bodiesMs)
 
   const write = createWrite(prepare, createInsert(db, prepare, signer), { chain, signer })
   const commit = (rows: readonly (AuditRow | OwnRow)[], more: Parameters<typeof write>[2] = {}): void => {
@@ -348,27 +300,23 @@ export const openAuditWriter = (
     anchors.add(rows.length)
   }
 
-  const removeOldest = (at: number): boolean =>
+  const removeOldest = (at: number, reason: CutReason): boolean =>
     advance((head) => {
-      const segment = outdatedSegment(prepare, at - retentionMs)
-      return segment && write(cutSegment(db, prepare, segment, at), head)
+      const segment = oldestSegment(prepare, reason === 'disk' ? Infinity : at - retentionMs)
+      return segment && write(cutSegment(db, prepare, segment, at, reason), head)
     })
 
-  const opened = { kind: 'audit.opened', at: now, facts: { version } }
-  const begin = (head: ChainHead): ChainHead => {
-    migrate(db, prepare)
-    for (const key of [...(former?.keys ?? []), ...(signing ? [signing.key] : [])]) keepKey(prepare, key)
-    begun?.(db, prepare, chain)
-    prepare("INSERT INTO head (chain, seq, hash) VALUES (?, 0, '')").run(chain)
-    return write([...headRows(prepare, chain, opened), ...formerRows(former, now)], head)
-  }
   let ended = false
   const end = (at: number): void => {
     commit([{ kind: 'audit.closed', at, facts: { rows: anchors.all() } }], { ended: 1 })
     ended = true
   }
   try {
-    advance(begin)
+    advance((head) => {
+      beginFile(db, prepare, { chain, ...options })
+      const opened = { kind: 'audit.opened', at: now, facts: { version } }
+      return write([...headRows(prepare, chain, opened), ...formerRows(former, now)], head)
+    })
   } catch (error) {
     db.close()
     throw error
@@ -383,7 +331,9 @@ export const openAuditWriter = (
       anchors.done(at)
       return done
     },
-    tidy: (at) => removeOldest(at) || removeOldBodies(db, prepare, at - bodiesMs) || sealNext(db, prepare),
+    removeOldest,
+    ...upkeep,
+    tidy: (at) => removeOldest(at, 'retention') || upkeep.tidy(at),
     note(row) {
       if (!ended) commit([row])
     },

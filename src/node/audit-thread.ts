@@ -4,7 +4,7 @@ import { hash, randomBytes } from 'node:crypto'
 import type { parentPort } from 'node:worker_threads'
 import type { AuditBody, AuditRow } from '../ports/store.ts'
 import { type EventBatch, type WrittenBatch, createAuditRows } from '../stores/audit-events.ts'
-import { startChores } from './audit-chores.ts'
+import { type FromChores, startChores } from './audit-chores.ts'
 import { type FormerTrail, isDamaged } from './audit-damaged.ts'
 import { type AuditWriter, openAuditWriter } from './audit-file.ts'
 import { type TrailKey, createSigner } from './audit-keys.ts'
@@ -23,6 +23,9 @@ export interface WriterStart {
   readonly version: string
   readonly retentionMs: number
   readonly bodiesMs: number
+  readonly durable: boolean
+  /** Whether the oldest events make room where the disk is nearly full. */
+  readonly makeRoom: boolean
   readonly key: TrailKey
   readonly sinks: readonly SinkPlan[]
   readonly former?: FormerTrail | undefined
@@ -41,6 +44,7 @@ export type FromWriter =
   | number
   /** They could not be written, which will be tried again. */
   | { readonly failed: string }
+  | FromChores
   /** A sink does not work, or does again. */
   | { readonly sink: string; readonly why: string | undefined }
 
@@ -173,7 +177,7 @@ const createSinks = (
   )
 
 export const runWriter = (
-  { path, version, retentionMs, bodiesMs, key, sinks: plans, former }: WriterStart,
+  { path, version, retentionMs, bodiesMs, durable, makeRoom, key, sinks: plans, former }: WriterStart,
   port: NonNullable<typeof parentPort>,
 ): void => {
   const say = (said: FromWriter): void => port.postMessage(said)
@@ -188,6 +192,7 @@ export const runWriter = (
     version,
     retentionMs,
     bodiesMs,
+    durable,
     former,
     id: randomBytes(8).toString('hex'),
     signing: { signer: createSigner(key), key },
@@ -207,7 +212,8 @@ export const runWriter = (
     for (const sink of sinks) sink.nudge()
   })
   const rowsOf = createRowsBy(macs)
-  const stopChores = startChores({ path, writer, later })
+  say('open')
+  const stopChores = startChores({ path, writer, later, say, makeRoom })
   const close = async (): Promise<void> => {
     stopChores()
     if (commits.commit()) later(() => writer.end(Date.now()))
@@ -223,5 +229,4 @@ export const runWriter = (
     else if ('key' in said) macs.set(said.day, createMac(said.key))
     else commits.add(rowsOf(said), said)
   })
-  say('open')
 }

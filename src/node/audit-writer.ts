@@ -5,6 +5,7 @@ import { Worker, isMainThread, parentPort, workerData } from 'node:worker_thread
 import type { KeyRing } from '../kit/keyring.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
 import type { Log, Trail } from '../ports/runtime.ts'
+import type { AuditCheck } from '../ports/store.ts'
 import { type FormerTrail, identityOf, isDamaged, setAside } from './audit-damaged.ts'
 import { createAuditLog } from '../stores/audit-log.ts'
 import { publicKeyOf, readStoredKeys, trailKey } from './audit-keys.ts'
@@ -22,8 +23,7 @@ const soundMs = 60_000
 const keysMs = 60_000
 /** How often it is told what was refused again and again. */
 const sweepMs = 30_000
-/** Longest wait for the last rows. */
-const closeMs = 3000
+const usualCloseMs = 3000
 
 export interface AuditTrail extends Trail {
   /** The log, of which the trail keeps what belongs there. */
@@ -37,18 +37,24 @@ export interface AuditTrailOptions {
   readonly version: string
   readonly retentionMs: number
   readonly bodiesMs: number
+  readonly durable: boolean
+  readonly makeRoom: boolean
   readonly sinks: readonly SinkPlan[]
   readonly keys: Pick<KeyRing, 'mac' | 'open' | 'seal'>
   readonly now: () => number
   readonly log: Log
+  /** Longest wait for the last rows; default: 3 s. */
+  readonly closeMs?: number
+  /** Absent: it is not verified by itself. */
+  readonly verify?: (() => Promise<AuditCheck>) | undefined
 }
 
-/** A started writer; rejects with the reason why the file cannot be used. */
-const startWriter = (start: WriterStart): Promise<Worker> =>
+/** A started writer; rejects with the reason why the file cannot be used. `hear`: what it says from then on. */
+const startWriter = (start: WriterStart, hear: (said: FromWriter) => void): Promise<Worker> =>
   new Promise((resolve, reject) => {
     const worker = new Worker(fileURLToPath(import.meta.url), { workerData: start, execArgv: [], env: {} })
     worker.unref()
-    worker.once('message', () => resolve(worker))
+    worker.on('message', (said: FromWriter) => (said === 'open' ? resolve(worker) : hear(said)))
     worker.once('error', reject)
   })
 
@@ -78,13 +84,16 @@ const createRestartTimes = (now: () => number) => {
 }
 
 /** Starts the thread; a file that is damaged is set aside, and another begun. Rejects with the reason why not. */
-const createStart = ({ keys, now, log, ...start }: AuditTrailOptions) => {
+const createStart = (
+  { keys, now, log, verify: _, ...start }: AuditTrailOptions,
+  hear: (said: FromWriter) => void,
+) => {
   const { path } = start
   let opened: string | undefined
   const tried = async (former: FormerTrail | undefined): Promise<Worker> => {
     opened = identityOf(path)
     const key = await trailKey([...(former?.keys ?? []), ...readStoredKeys(path)], keys)
-    return startWriter({ audit: true, ...start, key, former })
+    return startWriter({ audit: true, ...start, key, former }, hear)
   }
   const asideFor = (error: unknown): FormerTrail | undefined => {
     // Another process may have done so.
@@ -104,16 +113,53 @@ const createStart = ({ keys, now, log, ...start }: AuditTrailOptions) => {
   }
 }
 
-/** Opens the trail. Rejects with the reason when the file cannot be used. */
-export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditTrail> => {
-  const { path, now, log } = options
-  const queue = createQueue(options)
-  const startThread = createStart(options)
+/** What the thread finds out about the disk, and every day about the trail. */
+const createCondition = (
+  { path, log, verify }: AuditTrailOptions,
+  record: (event: Readonly<Record<string, unknown>>) => void,
+) => {
+  let diskLow = false
+  let fault: string | undefined
+  const verified = ({ fault: found, rows, chains, open }: AuditCheck): void => {
+    fault = found?.say
+    if (fault !== undefined)
+      log('error', 'audit.changed', {
+        message: `The audit trail is not as it was written: ${fault}. Run postern audit verify.`,
+      })
+    record({ event: 'audit.verified', rows, chains, open: open.length, fault })
+  }
+  return {
+    get: () => ({ diskLow, fault }),
+    disk({ free, low }: { readonly free: number; readonly low: boolean }) {
+      const message = `${(free * 100).toFixed(1)} % of the disk of ${path} is free. When it is full, audit events are lost.`
+      if (low && !diskLow) log('warn', 'audit.disk-low', { message })
+      diskLow = low
+    },
+    verify() {
+      verify?.().then(verified, (error: unknown) =>
+        log('warn', 'audit.not-verified', { message: String(error) }),
+      )
+    },
+  }
+}
+
+type Queue = ReturnType<typeof createQueue>
+type Condition = ReturnType<typeof createCondition>
+
+/** The thread, begun again whenever it ends by itself. */
+const createThread = (options: AuditTrailOptions, queue: Queue, condition: Condition) => {
+  const { now, log, closeMs = usualCloseMs } = options
+  const hear = (said: FromWriter): void => {
+    if (typeof said === 'number') queue.written(said)
+    else if (said === 'closed') ended.resolve(true)
+    else if (said === 'verify') condition.verify()
+    else if (typeof said === 'object') hearOf(said)
+  }
+  const startThread = createStart(options, hear)
   const restartMs = createRestartTimes(now)
   const ended = Promise.withResolvers<boolean>()
   let closing = false
   let current: Worker | undefined
-
   const lost = (error: unknown): void => {
     current = undefined
     if (closing) return ended.resolve(false)
@@ -122,36 +168,24 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
     const damage = isDamaged(error) ? error : undefined
     setTimeout(again, restartMs(), damage).unref()
   }
+  const hearOf = (said: Extract<FromWriter, object>): void => {
+    if ('sink' in said) reportSink(log, said)
+    else if ('free' in said) condition.disk(said)
+    else queue.failed(said.failed)
+  }
   const begin = async (damage?: unknown): Promise<void> => {
     const worker = await startThread(damage)
     current = worker
-    worker.on('message', (said: FromWriter) => {
-      if (typeof said === 'number') queue.written(said)
-      else if (said === 'closed') ended.resolve(true)
-      else if (typeof said === 'object' && 'sink' in said) reportSink(log, said)
-      else if (typeof said === 'object') queue.failed(said.failed)
-    })
     worker.once('error', lost)
     await queue.attach(worker)
   }
   const again = (damage: unknown): void => {
     begin(damage).catch(lost)
   }
-  await begin()
-  const publicKeys = createPublicKeys(path, now)
-  const logged = createAuditLog(log, queue.record, now)
-  const sweeping = setInterval(logged.sweep, sweepMs, false).unref()
-  log('debug', 'audit.open', { path })
   return {
-    log: logged.log,
-    record: queue.record,
-    keepBody: queue.keepBody,
-    available: queue.available,
-    keys: () => publicKeys.get(),
-    async close() {
-      clearInterval(sweeping)
-      logged.sweep(true)
-      queue.flush()
+    begin,
+    /** False when what was left could not be written in time. */
+    async close(): Promise<boolean> {
       closing = true
       if (!current) return false
       current.ref()
@@ -161,6 +195,33 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
       clearTimeout(late)
       await current?.terminate()
       return whole
+    },
+  }
+}
+
+/** Opens the trail. Rejects with the reason when the file cannot be used. */
+export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditTrail> => {
+  const { path, now, log } = options
+  const queue = createQueue(options)
+  const condition = createCondition(options, queue.record)
+  const thread = createThread(options, queue, condition)
+  await thread.begin()
+  const publicKeys = createPublicKeys(path, now)
+  const logged = createAuditLog(log, queue.record, now)
+  const sweeping = setInterval(logged.sweep, sweepMs, false).unref()
+  log('debug', 'audit.open', { path })
+  return {
+    log: logged.log,
+    record: queue.record,
+    keepBody: queue.keepBody,
+    available: queue.available,
+    condition: condition.get,
+    keys: () => publicKeys.get(),
+    close() {
+      clearInterval(sweeping)
+      logged.sweep(true)
+      queue.flush()
+      return thread.close()
     },
   }
 }

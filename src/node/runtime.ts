@@ -71,15 +71,22 @@ const openTrail = async ({
   if (!config.audit?.enabled) return undefined
   const path = trailFile(stateDir)
   try {
-    const { retention, body_retention: bodies, sinks } = config.audit
+    const { retention, body_retention: bodies, durability, on_pressure: pressure, sinks } = config.audit
     const plans = Object.entries(sinks).map(([name, { url, headers, syslog_id: syslogId }]) => ({
       ...{ name, url, headers, syslogId },
     }))
-    const keep = { retentionMs: retention * 1000, bodiesMs: bodies * 1000 }
-    const trail = await openAuditTrail({ ...options, ...keep, path, sinks: plans })
+    const keep = { retentionMs: retention * 1000, bodiesMs: bodies * 1000, makeRoom: pressure === 'oldest' }
     // Nobody else needs what reads it.
     const { createAuditQueries } = await import('./audit-queries.ts')
     const reader = createAuditQueries(path)
+    const trail = await openAuditTrail({
+      ...options,
+      ...keep,
+      durable: durability === 'disk',
+      path,
+      sinks: plans,
+      verify: reader.verify,
+    })
     return {
       ...trail,
       reader,

@@ -29,6 +29,10 @@ export type Attention =
   | { readonly kind: 'locked'; readonly by: string; readonly at: number }
   /** The audit trail cannot be written. */
   | { readonly kind: 'trail' }
+  /** Its disk is nearly full. */
+  | { readonly kind: 'disk' }
+  /** It was changed. */
+  | { readonly kind: 'trail-fault'; readonly fault: string }
   | { readonly kind: 'service'; readonly service: NamedService; readonly where: string }
   /** Definitions of one service that are not approved. */
   | {

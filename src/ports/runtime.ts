@@ -314,6 +314,11 @@ export interface Trail {
   record(event: Readonly<Record<string, unknown>>, body?: Uint8Array, caller?: Principal, json?: string): void
   /** Whether what is recorded now can be expected to be written. */
   available(): boolean
+  /**
+   * Whether less than 5 % of its disk is free, and what is wrong with it by the last daily verification. Absent: not
+   * known.
+   */
+  condition?(): { readonly diskLow: boolean; readonly fault: string | undefined }
   /** Public keys (JWK) of the signatures in it. */
   keys(): readonly object[] | Promise<readonly object[]>
   readonly reader?: TrailReader | undefined

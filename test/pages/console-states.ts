@@ -51,7 +51,13 @@ const overviewStates = (pages: ConsolePages) => ({
     pages.overview(
       {
         ...frame,
-        attention: [{ kind: 'locked', by: 'local:ana', at: minutes(5) }, { kind: 'trail' }, ...attention],
+        attention: [
+          { kind: 'locked', by: 'local:ana', at: minutes(5) },
+          { kind: 'trail' },
+          { kind: 'trail-fault', fault: 'row 7 of chain lq2-0f was changed' },
+          { kind: 'disk' },
+          ...attention,
+        ],
       },
       { ...overview, trail: 'failing' },
     ),

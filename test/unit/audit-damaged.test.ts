@@ -7,11 +7,14 @@ import { openAuditReader } from '../../src/node/audit-reader.ts'
 import { type AuditTrail, openAuditTrail } from '../../src/node/audit-writer.ts'
 import { readSearch } from '../../src/stores/audit.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
+import type { AuditCheck } from '../../src/ports/store.ts'
 import { start, useAuditFile } from './audit-world.ts'
 
-const { file } = useAuditFile()
+const { file, edit, writerAt } = useAuditFile()
 const secret = new Uint8Array(32).fill(7)
 const random = (n: number) => crypto.getRandomValues(new Uint8Array(n))
+
+const patient = { timeout: 30_000 }
 
 let logged: { readonly event: string; readonly fields: unknown }[]
 let trail: AuditTrail | undefined
@@ -22,15 +25,19 @@ afterEach(async () => {
   await trail?.close()
   trail = undefined
 })
-const open = async (now = Date.now): Promise<AuditTrail> => {
+const open = async (now = Date.now, verify?: () => Promise<AuditCheck>): Promise<AuditTrail> => {
   trail = await openAuditTrail({
     path: file(),
     version: '1',
     retentionMs: 1e12,
     bodiesMs: 1e12,
+    closeMs: 60_000,
+    durable: false,
+    makeRoom: false,
     sinks: [],
     keys: await createKeyRing([secret], random),
     now,
+    verify,
     log: (_level, event, fields) => void logged.push({ event, fields }),
   })
   return trail
@@ -53,14 +60,12 @@ const check = () => {
 }
 const asides = () => readdirSync(dirname(file())).filter((name) => /^audit\.db\.damaged-[^-]+$/.test(name))
 
-/** Overwrites the tables of rows, or all of the file but its first page. */
-const damage = (what: 'rows' | 'everything'): void => {
+/** Overwrites the tables of rows. */
+const damage = (): void => {
   const db = new DatabaseSync(file())
   db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
   const pages = db
-    .prepare(
-      `SELECT rootpage FROM sqlite_schema WHERE rootpage > 0 ${what === 'rows' ? "AND tbl_name LIKE 'event_%'" : ''}`,
-    )
+    .prepare("SELECT rootpage FROM sqlite_schema WHERE rootpage > 0 AND tbl_name LIKE 'event_%'")
     .all()
     .map(({ rootpage }) => Number(rootpage))
   db.close()
@@ -103,7 +108,7 @@ describe('a damaged file at the start', () => {
     const keys = await before.keys()
     await close()
     const [closed] = rows('kind:audit.closed')
-    damage('rows')
+    damage()
     const after = await open()
     expect(await after.keys()).toEqual(keys)
     await close()
@@ -114,15 +119,6 @@ describe('a damaged file at the start', () => {
     expect(check()).not.toHaveProperty('fault')
   })
 
-  it('of which nothing can be read is replaced, too', async () => {
-    await open()
-    await close()
-    damage('everything')
-    await open()
-    await close()
-    expect(rows('kind:audit.damaged')).toHaveLength(1)
-  })
-
   it('that is no file keeps the gateway from starting', async () => {
     mkdirSync(file())
     await expect(open()).rejects.toThrow('disk I/O error')
@@ -130,11 +126,31 @@ describe('a damaged file at the start', () => {
   })
 })
 
+describe('the daily verification', () => {
+  it('is an event, and what it finds is told', async () => {
+    writerAt(start).close(start)
+    edit('INSERT OR REPLACE INTO verified (one, at) VALUES (1, 0)')
+    const fault = { what: 'changed', say: 'row 7 of chain x was changed', chain: 'x', seq: 7 } as const
+    const { condition } = await open(Date.now, () =>
+      Promise.resolve({ fault, rows: 6, chains: 1, open: [], keys: [], aside: [] }),
+    )
+    await expect.poll(() => rows('kind:audit.verified').length, patient).toBe(1)
+    expect(JSON.parse(rows('kind:audit.verified')[0]?.detail ?? '')).toEqual({
+      ...{ rows: 6, chains: 1, open: 0 },
+      fault: fault.say,
+    })
+    expect(condition?.()).toEqual({ diskLow: expect.any(Boolean), fault: fault.say })
+    expect(logged.filter(({ event }) => event === 'audit.changed')).toMatchObject([
+      { fields: { message: expect.stringContaining(fault.say) } },
+    ])
+  })
+})
+
 describe('a file that is damaged while it is written', () => {
   it('is set aside, and what was not written is written to the next', async () => {
     const { record } = await open()
     record({ event: 'call', request_id: 'before' })
-    await expect.poll(() => rows('request:before').length).toBe(1)
+    await expect.poll(() => rows('request:before').length, patient).toBe(1)
     // The writer reads where its tables are when it sees that this has changed.
     const db = new DatabaseSync(file(), { defensive: false } as object)
     db.exec('PRAGMA writable_schema = ON')
@@ -142,8 +158,8 @@ describe('a file that is damaged while it is written', () => {
     db.exec('PRAGMA schema_version = 999')
     db.close()
     record({ event: 'call', request_id: 'after' })
-    await expect.poll(() => asides().length, { timeout: 10_000 }).toBe(1)
-    await expect.poll(() => rows('request:after').length, { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => asides().length, patient).toBe(1)
+    await expect.poll(() => rows('request:after').length, patient).toBe(1)
     expect(rows('kind:audit.damaged,audit.lost')).toMatchObject([{ kind: 'audit.damaged' }])
     await close()
     expect(check()).not.toHaveProperty('fault')

@@ -41,13 +41,13 @@ describe('every page of the console', () => {
 
   test('counts in the navigation what its first sentence says', async () => {
     const text = await textOf('console-overview-locked')
-    expect(text).toContain('<h1>9 people, 14 clients, 6 services. 5 things need you.</h1>')
+    expect(text).toContain('<h1>9 people, 14 clients, 6 services. 7 things need you.</h1>')
     const flags = [...text.matchAll(/<span class="flag [^"]*"><svg.*?<\/svg>(\d+)</g)].map(([, n]) =>
       Number(n),
     )
-    expect(flags).toEqual([2, 1, 1, 1])
+    expect(flags).toEqual([2, 1, 3, 1])
     const rows = text.slice(text.indexOf('Needs attention'), text.indexOf('Recent logins'))
-    expect(rows.match(/<(?:a class="btn sm"|button class="btn sm")/g)).toHaveLength(5)
+    expect(rows.match(/<(?:a class="btn sm"|button class="btn sm")/g)).toHaveLength(7)
     expect(await textOf('console-overview-off')).toContain('Nothing needs you.</h1>')
   })
 })

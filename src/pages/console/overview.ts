@@ -79,6 +79,18 @@ const rowOf = (one: Attention, frame: ConsoleFrame): Row => {
         say: 'Services that require it refuse calls, and administrators cannot change anything. Check the disk and the permissions of the state directory.',
         act: link('See activity', '/console/activity'),
       }
+    case 'trail-fault':
+      return {
+        title: 'The audit trail is not as it was written',
+        say: html`The daily verification found: ${readText(one.fault, 200)}. Run <code>postern audit verify</code> to check again.`,
+        act: link('See activity', '/console/activity'),
+      }
+    case 'disk':
+      return {
+        title: 'The disk is nearly full',
+        say: 'Less than 5 % of the disk of the state directory is free. When it is full, audit events are lost.',
+        act: link('See activity', '/console/activity'),
+      }
     case 'service':
       return {
         title: html`${serviceName(one.service)} is down`,

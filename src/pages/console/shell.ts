@@ -55,12 +55,15 @@ const downIcon = icon('<path d="m3.5 6 4.5 4.5L12.5 6"/>', ' sm')
 const pageOf: Readonly<Record<Attention['kind'], ConsolePage>> = {
   locked: 'services',
   trail: 'activity',
+  'trail-fault': 'activity',
+  disk: 'activity',
   service: 'services',
   definitions: 'access',
   flow: 'flows',
 }
 
-export const isBad = ({ kind }: Attention): boolean => ['locked', 'trail', 'service'].includes(kind)
+export const isBad = ({ kind }: Attention): boolean =>
+  ['locked', 'trail', 'trail-fault', 'service'].includes(kind)
 
 export const counted = (count: number, one: string, several = `${one}s`): string =>
   `${count.toLocaleString('en')} ${count === 1 ? one : several}`
