@@ -38,7 +38,7 @@ type Env = {
   readonly Variables: { route: Route }
 }
 
-/** No legitimate form or JSON body comes near 64 kB. */
+/** No legitimate form or JSON body comes near 64 kB, but for those of routes that say so. */
 const maxBodyBytes = 65_536
 
 const pathOf = (request: Request): string => new URL(request.url).pathname
@@ -115,9 +115,9 @@ const notYet = ({ method }: Request): Response =>
  * body before the handler runs and copies the Request, which fails for the Request of @hono/node-server
  * unless that replaces the global one.
  */
-const refuseLargeBody = ({ headers }: Request): void => {
-  if (Number(headers.get('content-length') ?? 0) > maxBodyBytes)
-    throw new Refusal('request.too-large', `over ${maxBodyBytes} bytes`, { headers: { connection: 'close' } })
+const refuseLargeBody = ({ headers }: Request, { maxBody = maxBodyBytes }: Route): void => {
+  if (Number(headers.get('content-length') ?? 0) > maxBody)
+    throw new Refusal('request.too-large', `over ${maxBody} bytes`, { headers: { connection: 'close' } })
 }
 
 /** What every route asks of a request before its handler sees it. */
@@ -131,7 +131,7 @@ const checkRequest = (
     if (secure) return secure
     refuseAmbiguous(request)
     if (route.cors && request.method === 'OPTIONS') return new Response(null, { status: 204 })
-    refuseLargeBody(request)
+    refuseLargeBody(request, route)
     if (route.changesState && ['GET', 'HEAD'].includes(request.method) && isAskedAhead(request))
       return notYet(request)
     return route.issuerOnly ? toIssuer(request, directory) : undefined

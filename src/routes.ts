@@ -5,6 +5,7 @@ import { type Scim, scimRoutes } from './identity/scim.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import type { ConnectedApps } from './oauth/connected-apps.ts'
 import type { Consent } from './oauth/consent.ts'
+import { mostConsentBytes } from './oauth/consented.ts'
 import type { MetadataHandlers } from './oauth/metadata.ts'
 import type { Handler, Route } from './ports/modules.ts'
 import type { ServicesList, Status } from './status.ts'
@@ -86,6 +87,7 @@ const authorizationRoutes = (h: Handlers): readonly Route[] => [
     cors: false,
     changesState: true,
     methods: { GET: h.consent.page, POST: h.consent.decide },
+    maxBody: mostConsentBytes,
   },
 ]
 

@@ -28,7 +28,7 @@ import {
 } from './scim-values.ts'
 
 /** A thousand members are sent at once, with names for people to read. */
-const largestBody = 1_048_576
+export const largestGroupBody = 1_048_576
 const mostMembers = 20_000
 const idShape = /^[\w-]{1,64}$/
 
@@ -258,7 +258,7 @@ export const createGroupWork = ({ record }: { readonly record: Audit }): Resourc
     one: async (scim) => answer(200, await shownAs(scim)(await readOne(scim))),
     async create(scim) {
       const { request, users, groups, provider, base } = scim
-      const { group, members } = readGroup(await bodyOf(request, largestBody))
+      const { group, members } = readGroup(await bodyOf(request, largestGroupBody))
       await requireUsers(members, users)
       const created = await groups.create(group, members)
       if (!created) throw taken()
@@ -266,11 +266,11 @@ export const createGroupWork = ({ record }: { readonly record: Audit }): Resourc
       return answer(201, await shownAs(scim)(created), { location: `${base}/Groups/${created.id}` })
     },
     async put(scim) {
-      const wanted = readGroup(await bodyOf(scim.request, largestBody))
+      const wanted = readGroup(await bodyOf(scim.request, largestGroupBody))
       return changeTo(scim, () => wanted)
     },
     async patch(scim) {
-      const body = await bodyOf(scim.request, largestBody)
+      const body = await bodyOf(scim.request, largestGroupBody)
       return changeTo(scim, (group) => applyGroupPatch(group, body))
     },
     async remove(scim) {

@@ -5,7 +5,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, Limit, Route } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext } from '../ports/runtime.ts'
-import { createGroupWork, groupResourceType, groupSchema } from './scim-group-requests.ts'
+import { createGroupWork, groupResourceType, groupSchema, largestGroupBody } from './scim-group-requests.ts'
 import { type ScimGroups, createScimGroups } from './scim-groups.ts'
 import {
   type ResourceWork,
@@ -243,7 +243,13 @@ export const createScim = (deps: ScimDeps): Scim => {
   }
 }
 
-const route = (paths: readonly string[], description: string, methods: Route['methods']): Route => ({
+const route = (
+  paths: readonly string[],
+  description: string,
+  methods: Route['methods'],
+  more: Pick<Route, 'maxBody'> = {},
+): Route => ({
+  ...more,
   paths: paths.map((path) => `/admin/scim/:provider/v2/${path}`),
   description: `SCIM 2.0, for identity providers: ${description}`,
   surface: 'json',
@@ -262,16 +268,26 @@ export const scimRoutes = (scim: Scim): readonly Route[] => [
     PATCH: scim.users.patch,
     DELETE: scim.users.remove,
   }),
-  route(['Groups'], 'list groups (?filter=, ?excludedAttributes=members), create a group', {
-    GET: scim.groups.list,
-    POST: scim.groups.create,
-  }),
-  route(['Groups/:id'], 'show, rename or delete a group, change its members', {
-    GET: scim.groups.one,
-    PUT: scim.groups.put,
-    PATCH: scim.groups.patch,
-    DELETE: scim.groups.remove,
-  }),
+  route(
+    ['Groups'],
+    'list groups (?filter=, ?excludedAttributes=members), create a group',
+    {
+      GET: scim.groups.list,
+      POST: scim.groups.create,
+    },
+    { maxBody: largestGroupBody },
+  ),
+  route(
+    ['Groups/:id'],
+    'show, rename or delete a group, change its members',
+    {
+      GET: scim.groups.one,
+      PUT: scim.groups.put,
+      PATCH: scim.groups.patch,
+      DELETE: scim.groups.remove,
+    },
+    { maxBody: largestGroupBody },
+  ),
   route(['ServiceProviderConfig'], 'what is supported', { GET: scim.serviceProviderConfig }),
   route(['ResourceTypes', 'ResourceTypes/:id'], 'the kinds of resources', { GET: scim.resourceTypes }),
   route(['Schemas', 'Schemas/:id'], 'the attributes of users and groups', { GET: scim.schemas }),

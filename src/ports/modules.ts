@@ -356,4 +356,6 @@ export interface Route {
    * there first.
    */
   readonly issuerOnly?: boolean
+  /** Bytes of the largest body; absent: 64 KiB. */
+  readonly maxBody?: number
 }

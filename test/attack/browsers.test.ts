@@ -175,6 +175,16 @@ describe.each(runtimes)('%s', (_, open) => {
     ).toBe(0)
   })
 
+  test('never an answer lost because the form of the page is large: it names every tool', async () => {
+    const browser = await signIn(fresh())
+    const page = await browser.go((await asking()).url)
+    const shown = JSON.stringify({
+      read: Array.from({ length: 2000 }, (_, i) => `a_tool_with_a_long_name_${i}`),
+    })
+    const back = await browser.submit(page, '/oauth/consent', { decision: 'allow', preset: 'read', shown })
+    expect(new URL(back.url).searchParams.has('code')).toBe(true)
+  })
+
   test('never an old sign-in where the client asked for a fresh one [H-D15]', async () => {
     const browser = await signIn(fresh())
     for (const params of [
