@@ -111,6 +111,8 @@ const createSpend =
   async (provider: string, { jti, expiresAt }: LogoutToken, work: () => Promise<void>): Promise<void> => {
     const key = `jti:${digest(`logout\n${provider}\n${jti}`)}`
     const ttlMs = Math.max(expiresAt + toleranceMs - now(), 1000)
+    // Remembered for as long as it could be replayed.
+    if (!(ttlMs <= keepMs)) throw untrusted('expires too late')
     if ((await store.put(key, '', { ttlMs, only: 'absent' })) === undefined)
       throw untrusted('was used before')
     await work().catch(async (error: unknown) => {
