@@ -28,6 +28,7 @@ import { withProvisioning } from './identity/scim-users.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
 import { transportSecurity } from './kit/http.ts'
+import { createTokensPage } from './oauth/tokens-page.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
@@ -308,6 +309,7 @@ const createOAuthHandlers = (parts: Parts) => ({
   authorize: createAuthorize(parts),
   token: createToken(parts),
   apps: createConnectedApps(parts),
+  accountTokens: createTokensPage(parts),
   backChannelLogout: parts.backChannelLogout,
   scim: parts.scim,
   ...createIssuedTokens(parts),

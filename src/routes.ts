@@ -3,6 +3,7 @@ import { type AdminHandlers, type FlowHandlers, adminRoutes } from './admin/rout
 import type { Connections } from './connections/connections.ts'
 import { type Scim, scimRoutes } from './identity/scim.ts'
 import type { SignIn } from './identity/sign-in.ts'
+import type { TokensPage } from './oauth/tokens-page.ts'
 import type { ConnectedApps } from './oauth/connected-apps.ts'
 import type { Consent } from './oauth/consent.ts'
 import { mostConsentBytes } from './oauth/consented.ts'
@@ -18,6 +19,7 @@ export interface Handlers extends AdminHandlers, FlowHandlers {
   readonly consent: Consent
   readonly connections: Connections
   readonly apps: ConnectedApps
+  readonly accountTokens: TokensPage
   readonly token: Handler
   readonly revoke: Handler
   readonly introspect: Handler
@@ -170,15 +172,6 @@ const accountRoutes = (h: Handlers): readonly Route[] => [
     issuerOnly: true,
   },
   {
-    paths: ['/account/apps'],
-    description:
-      'Connected apps: what a user has allowed, and how to end it (csrf, action=end with client, end-all or sign-out)',
-    surface: 'page',
-    cors: false,
-    methods: { GET: h.apps.page, POST: h.apps.act },
-    issuerOnly: true,
-  },
-  {
     paths: ['/oauth/start'],
     description: 'Also the accounts page. ?server= is the service ID or the host of its server',
     surface: 'page',
@@ -194,6 +187,28 @@ const accountRoutes = (h: Handlers): readonly Route[] => [
     surface: 'json',
     cors: true,
     methods: { GET: h.connections.document },
+  },
+]
+
+/** What users have allowed, and end. */
+const ownAccessRoutes = (h: Handlers): readonly Route[] => [
+  {
+    paths: ['/account/apps'],
+    description:
+      'Connected apps: what a user has allowed, and how to end it (csrf, action=end with client, end-all or sign-out)',
+    surface: 'page',
+    cors: false,
+    methods: { GET: h.apps.page, POST: h.apps.act },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/account/tokens'],
+    description:
+      'Personal access tokens of a user: create one, which is shown once, and end them (csrf, action=create with the fields of the form, or end with token)',
+    surface: 'page',
+    cors: false,
+    methods: { GET: h.accountTokens.page, POST: h.accountTokens.act },
+    issuerOnly: true,
   },
 ]
 
@@ -315,6 +330,7 @@ export const routeTable = ({
   ...authorizationRoutes(handlers),
   ...clientRoutes(handlers, registration),
   ...accountRoutes(handlers),
+  ...ownAccessRoutes(handlers),
   ...signInRoutes(handlers),
   ...statusRoutes(handlers),
   ...scimRoutes(handlers.scim),

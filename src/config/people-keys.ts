@@ -205,6 +205,12 @@ export const serviceAccountKeys = z
 
 export const personalTokenKeys = z
   .strictObject({
+    self_service: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Let signed-in users create tokens at `/account/tokens`. If this is `false`, only `postern token create` does; users still see and end theirs.',
+      ),
     max_lifetime: duration('s', ['90d', '1m', '365d'], 'The longest that a token may live.'),
     default_lifetime: duration(
       's',

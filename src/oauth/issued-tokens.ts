@@ -9,6 +9,8 @@ import type { Clients } from './clients.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import { jsonResponse, noStore, one, onlyMethod, paceKey, readForm } from './parameters.ts'
+import { personalPrefix } from './personal-token.ts'
+import type { PersonalTokens } from './personal-tokens.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 
 export interface IssuedTokensDeps {
@@ -17,6 +19,7 @@ export interface IssuedTokensDeps {
   readonly clients: Clients
   readonly grants: Grants
   readonly tokens: Tokens
+  readonly personalTokens: Pick<PersonalTokens, 'end'>
   readonly limit: Limit
   readonly record: Audit
 }
@@ -27,14 +30,22 @@ interface PresentedToken {
   readonly client: Client
 }
 
-const presentedToken = async (
-  { runtime, clients, limit }: IssuedTokensDeps,
+const formOf = async (
+  { runtime, limit }: IssuedTokensDeps,
   request: Request,
   context: RequestContext,
-): Promise<PresentedToken> => {
+): Promise<URLSearchParams> => {
   onlyMethod(request, 'POST')
   const form = await readForm(request)
   await limit('token', paceKey(runtime.digest, context.ip, form))
+  return form
+}
+
+const presentedToken = async (
+  { clients }: IssuedTokensDeps,
+  request: Request,
+  form: URLSearchParams,
+): Promise<PresentedToken> => {
   const client = await clients.authenticate(request, form)
   const token = one(form, 'token')
   if (token === undefined)
@@ -110,7 +121,7 @@ const refreshMembers = async (
 const createIntrospect =
   (deps: IssuedTokensDeps): Handler =>
   async (request, context) => {
-    const presented = await presentedToken(deps, request, context)
+    const presented = await presentedToken(deps, request, await formOf(deps, request, context))
     // RFC 7662 §2.2: of a token that is not active nothing more is said.
     return jsonResponse(
       (await accessMembers(deps, presented)) ?? (await refreshMembers(deps, presented)) ?? { active: false },
@@ -141,7 +152,14 @@ const grantOf = async (
 const createRevoke =
   (deps: IssuedTokensDeps): Handler =>
   async (request, context) => {
-    const presented = await presentedToken(deps, request, context)
+    const form = await formOf(deps, request, context)
+    const token = form.getAll('token')
+    // It has no client: whoever holds it may end it.
+    if (token.length === 1 && token[0]?.startsWith(personalPrefix)) {
+      await deps.personalTokens.end(token[0], { by: 'holder', context })
+      return new Response(null, { status: 200, headers: noStore })
+    }
+    const presented = await presentedToken(deps, request, form)
     // RFC 7009 §2.2: an unknown or foreign token is answered like a good one. The hint is not needed: tokens
     // say what they are.
     const grant = await grantOf(presented, deps)

@@ -1,6 +1,7 @@
-// Personal access tokens as they are made, listed and ended: by their users on the page (account-tokens.ts), and by
+// Personal access tokens as they are made, listed and ended: by their users on the page (tokens-page.ts), and by
 // whoever runs the gateway (cli/tokens.ts).
 import type { Config } from '../config/schema.ts'
+import { sameText } from '../kit/bytes.ts'
 import { type Permission, beforeRules, isEnough, scopesUpTo } from '../kit/levels.ts'
 import { isNamed, personKey, personalClients, serviceAccounts } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -42,7 +43,7 @@ export interface PersonalTokens {
   ofPerson(key: string): Promise<readonly ListedToken[]>
   all(): Promise<readonly ListedToken[]>
   /**
-   * By its id or itself; `owner`: only if it is theirs. `leaked`: it is known to strangers. False when there is none.
+   * By its id, or itself, secret and all; `owner`: only if it is theirs. `leaked`: it is known to strangers. False when there is none.
    */
   end(
     id: string,
@@ -56,7 +57,6 @@ export interface PersonalTokens {
   person(user: string | undefined): Promise<Person>
   /** The most that a person may let a token do at a service now; undefined where they may not use it at all. */
   grantable(person: Person, service: Service): Promise<Grantable | undefined>
-  readonly limits: { readonly most: number; readonly adminMs: number; readonly testMs: number }
 }
 
 /** `ruled`: access rules say what each tool needs, so that less than everything can be given. */
@@ -81,7 +81,7 @@ export interface PersonalTokensDeps {
   readonly record: Audit
 }
 
-export const limits = { most: 50, adminMs: 86_400_000, testMs: 86_400_000 } as const
+const limits = { most: 50, adminMs: 86_400_000, testMs: 86_400_000 } as const
 const longestName = 60
 const mostServices = 50
 
@@ -182,11 +182,11 @@ const scopeOf = async (
       const own = await grantable(person, address.service, clientId)
       const no = (why: string) => new Refusal('personal-token.scope', `${id}: ${why}`, { say: why })
       if (!address.service.authRequired) throw no(`${id} is public: it needs no token.`)
-      if (!own) throw no(`This user may not use ${id} with a personal access token.`)
+      if (!own) throw no(`At ${id} this user has no access with a personal access token.`)
       if (permission && !own.ruled)
         throw no(`${id} has no access rules that say what each tool needs, so permissions cannot be limited.`)
       if (permission && !isEnough(own.level, permission))
-        throw no(`This user may do no more than ${own.level} at ${id}.`)
+        throw no(`At ${id} this user has no more than ${own.level} access.`)
       return { address, own }
     }),
   )
@@ -275,14 +275,21 @@ const factsOf = (listed: ListedToken, { by, context }: TokenActor) => ({
 const createEnd =
   (deps: PersonalTokensDeps): PersonalTokens['end'] =>
   async (named, by, { owner, leaked = false } = {}) => {
-    const id = readPersonalToken(named)?.id ?? named
+    const { id, secret } = readPersonalToken(named) ?? { id: named, secret: undefined }
     if (!isTokenId(id)) return false
+    const digest = secret === undefined ? undefined : deps.runtime.digest(secret)
+    const isMeant = (grant: Grant): boolean =>
+      isToken(grant) && (digest === undefined || sameText(digest, grant.token?.digest ?? ''))
     const found: Grant[] = []
-    for await (const page of deps.grants.pages(clientOfToken(id))) found.push(...page.filter(isToken))
+    for await (const page of deps.grants.pages(clientOfToken(id))) found.push(...page.filter(isMeant))
     const own = owner === undefined ? found : found.filter(({ person }) => personKey(person) === owner)
     if (own.length === 0) return false
     const listed = listedOf(own, deps)
-    const reason = leaked ? 'leaked' : owner === undefined ? 'ended_by_admin' : 'ended_by_user'
+    const reason = leaked
+      ? 'leaked'
+      : owner
+        ? 'ended_by_user'
+        : `ended_by_${by.by === 'cli' ? 'admin' : 'holder'}`
     await deps.access.end(own, { reason, by: by.by })
     if (leaked) deps.record({ event: 'token.leaked', ...factsOf(listed, by) })
     else deps.record({ event: 'token.ended', ...factsOf(listed, by) })
@@ -299,7 +306,6 @@ export const createPersonalTokens = (deps: PersonalTokensDeps): PersonalTokens =
   }
   const ofPerson: PersonalTokens['ofPerson'] = async (key) => tokensOf(await grants.ofPerson(key), deps)
   return {
-    limits,
     person: createPerson(deps),
     grantable,
     ofPerson,

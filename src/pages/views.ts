@@ -4,6 +4,7 @@ import { type ClientRecipe, clientRecipes } from '../kit/client-recipes.ts'
 import { type Drawable, type Markup, html, isolated } from '../kit/html.ts'
 import type { ClientView, ConnectView, EncodeView, HomeView, Pages } from '../ports/pages.ts'
 import { accessPage } from './access.ts'
+import { accountTokensPage } from './account-tokens.ts'
 import { connectUpstreamPage } from './accounts.ts'
 import { connectedAppsPage } from './apps.ts'
 import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
@@ -92,7 +93,7 @@ export const homePage = (gateway: PageContext, view: HomeView): Response => {
   const person = personOf(view.person)
   const body = html`<div class="stack" data-signed-in>
 <div class="line"><h1 tabindex="-1" autofocus>Your services</h1>
-<div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${view.admin && html`<a href="/console">Console</a>`}<a href="/account/apps">Connected apps</a>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
+<div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${view.admin && html`<a href="/console">Console</a>`}<a href="/account/apps">Connected apps</a><a href="/account/tokens">Tokens</a>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
 ${view.services.length > 0 && html`<p class="muted">Add one of these URLs to your MCP client. Your browser opens so you can approve access.</p>`}
 ${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
 ${view.encodes && html`<p><a href="/encode">Get the URL of a server by its domain</a></p>`}
@@ -210,6 +211,7 @@ export const createPages = (gateway: PageContext): Pages => ({
   connect: (view) => connectPage(gateway, view),
   connectUpstream: (view) => connectUpstreamPage(gateway, view),
   connectedApps: (view) => connectedAppsPage(gateway, view),
+  accountTokens: (view) => accountTokensPage(gateway, view),
   access: (view) => accessPage(gateway, view),
   encode: (view) => encodePage(gateway, view),
   goBack: (view) => goBackPage(gateway, view),

@@ -1,6 +1,6 @@
 // What the modules hand to the pages: plain data. Every text is untrusted; the pages escape it and bound its
 // length.
-import type { Block, GrantFilter, Impact, ListedGrant, Person } from './people.ts'
+import type { Block, GrantFilter, Impact, ListedGrant, ListedToken, Person } from './people.ts'
 import type { ConsentTool, Permission } from './policy.ts'
 
 /** How far a client's identity can be trusted, from most to least. */
@@ -205,6 +205,56 @@ export interface ConnectedAppsView {
   }[]
 }
 
+/** How a personal access token is asked for. */
+export interface TokenForm {
+  /** Of the token that it makes, so that it makes one however often it is sent. */
+  readonly id: string
+  /** Those that the person may use; `level`: the most that they may do there, where rules say it. */
+  readonly services: readonly {
+    readonly id: string
+    readonly name: string
+    readonly ruled: boolean
+    readonly level: Permission
+  }[]
+  /** Empty where no access rules say what a tool needs. */
+  readonly permissions: readonly Permission[]
+  /** Seconds. */
+  readonly lifetimes: readonly number[]
+  // What is filled in.
+  readonly name: string
+  readonly chosen: readonly string[]
+  readonly permission: Permission
+  readonly lifetime: number
+  /** What was wrong with it, as a sentence. */
+  readonly problem?: string
+}
+
+/** A person's personal access tokens. */
+export interface AccountTokensView {
+  readonly person: Person
+  readonly csrf: string
+  readonly switchAccount: string
+  /** Epoch ms. */
+  readonly now: number
+  /** Newest first; `services` by name. */
+  readonly tokens: readonly ListedToken[]
+  /** One that was just made, and where it can be used. */
+  readonly made?:
+    | {
+        readonly token: string
+        readonly name: string
+        readonly expiresAt: number
+        readonly service?: string
+        readonly url?: string
+      }
+    | undefined
+  readonly note?: string | undefined
+  /** Absent where none can be made now. */
+  readonly form?: TokenForm
+  /** Same-origin path: whoever signed in a while ago signs in again before they make one. */
+  readonly signInAgain?: string
+}
+
 /** What all users have allowed, and who is blocked, for administrators. */
 export interface AccessView {
   readonly person: Person
@@ -268,6 +318,7 @@ export interface Pages {
   connect(view: ConnectView): Response
   connectUpstream(view: ConnectUpstreamView): Response
   connectedApps(view: ConnectedAppsView): Response
+  accountTokens(view: AccountTokensView): Response
   access(view: AccessView): Response
   encode(view: EncodeView): Response
   /**

@@ -6,71 +6,18 @@ import {
   PrivateKeyJwtProvider,
   StreamableHTTPClientTransport,
 } from '@modelcontextprotocol/client'
-import { SignJWT, exportJWK, generateKeyPair } from 'jose'
+import { SignJWT, exportJWK } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Administrator, signInAs } from '../runtimes/administrator.ts'
 import { form } from '../runtimes/login.ts'
 import { ana, callerOf } from '../runtimes/people.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
 import { type RuntimeGateway, runtimes } from '../runtimes/runtimes.ts'
+import { type Upstream, openUpstream } from '../runtimes/upstream.ts'
+import { config, keys, secrets } from './programs.ts'
+import { tokensOnThePage } from './token-page.ts'
 
 type Json = Readonly<Record<string, unknown>>
-
-const secrets = { basic: 'Kq7vX2mZ9tLw4sRb8nYc1fHd6gJp3aUe', post: 'Zt5rM8kW1xQ7pLc4vNb9yHs2dFg6jUaE' }
-const keys = await Promise.all([generateKeyPair('ES256'), generateKeyPair('ES256', { extractable: true })])
-const jwks = {
-  keys: await Promise.all(keys.map(async ({ publicKey }) => ({ ...(await exportJWK(publicKey)) }))),
-}
-
-const client = <More>(more: More) => ({
-  name: 'Nightly job',
-  grant_types: ['client_credentials' as const],
-  ...more,
-})
-
-const config = {
-  admins: ['local:ana'],
-  local_users: [ana],
-  access: {
-    allow: [
-      { groups: ['service:ci'], services: ['ruled', 'second'], permissions: ['write' as const] },
-      { people: ['local:ana'], permissions: ['admin' as const] },
-    ],
-  },
-  service_accounts: {
-    nightly: { name: 'Nightly', groups: ['ci'], services: ['ruled', 'second'] },
-    reader: { groups: ['ci'], services: ['ruled'], permissions: ['read' as const] },
-    idle: { services: ['*'] },
-  },
-  clients: {
-    'basic': client({
-      service_account: 'nightly',
-      token_endpoint_auth_method: 'client_secret_basic' as const,
-      client_secret: secrets.basic,
-    }),
-    'post': client({
-      service_account: 'reader',
-      token_endpoint_auth_method: 'client_secret_post' as const,
-      client_secret: secrets.post,
-    }),
-    'key': client({
-      service_account: 'nightly',
-      token_endpoint_auth_method: 'private_key_jwt' as const,
-      jwks,
-    }),
-    'idle': client({
-      service_account: 'idle',
-      token_endpoint_auth_method: 'client_secret_post' as const,
-      client_secret: 'Pw3nR6vT9yB2eH5kM8qS1uX4zC7fJ0aL',
-    }),
-    'people': {
-      name: 'People',
-      redirect_uris: ['https://people.example/cb'],
-      token_endpoint_auth_method: 'client_secret_post' as const,
-      client_secret: 'Hb4dG7jL0nQ3tV6xA9cE2gK5mP8rU1wZ',
-    },
-  },
-}
 
 const tool = (name: string) => ({
   jsonrpc: '2.0',
@@ -83,17 +30,28 @@ describe.each(runtimes)('%s', (_, open) => {
   let upstream: RuledUpstream
   let gateway: RuntimeGateway
   let admin: Administrator
+  let streaming: Upstream
   beforeAll(async () => {
     upstream = await openRuledUpstream()
+    streaming = await openUpstream((_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
+    })
     gateway = await open({
       upstream: upstream.url,
-      config: { ...config, mcp_services: { ruled: { url: upstream.url }, second: { url: upstream.url } } },
+      config: {
+        ...config,
+        mcp_services: {
+          ruled: { url: upstream.url },
+          second: { url: upstream.url },
+          streams: { url: streaming.url },
+        },
+      },
     })
     admin = await signInAs(gateway, ana)
   }, 120_000)
   afterAll(async () => {
     await gateway.close()
-    await upstream.close()
+    await Promise.all([upstream.close(), streaming.close()])
   })
 
   const resource = (id = 'ruled') => `${gateway.origin}/${id}/mcp`
@@ -365,4 +323,7 @@ describe.each(runtimes)('%s', (_, open) => {
       'client_credentials',
     ])
   })
+
+  // The last, because they move the clock by minutes.
+  describe('people with personal access tokens', () => tokensOnThePage(() => gateway))
 })

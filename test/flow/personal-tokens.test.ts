@@ -4,7 +4,9 @@ import { createToken, listTokens, mintToken, revokeToken } from '../../src/cli/t
 import { parseConfig } from '../../src/config/schema.ts'
 import { ana, callerOf, yamada } from '../runtimes/people.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
-import { type RuntimeGateway, configOf, openOnSocket } from '../runtimes/runtimes.ts'
+import { type RuntimeGateway, configOf, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { signInAs } from '../runtimes/administrator.ts'
+import { path, send, shown } from './token-page.ts'
 
 const tool = (name: string) => ({
   jsonrpc: '2.0',
@@ -223,4 +225,23 @@ describe('at the terminal', () => {
     expect((await call(token)).status).toBe(401)
     expect(new Set(after).has(200)).toBe(false)
   })
+})
+
+it('where the administrator creates them, the page makes none and still ends them', async () => {
+  const gateway = await openInProcess({
+    upstream: 'http://127.0.0.1:9/mcp',
+    config: { local_users: [ana], personal_tokens: { self_service: false } },
+  })
+  const mine = await signInAs(gateway, ana)
+  expect((await mine.browser.go(path)).body).toContain('Your administrator creates tokens on this gateway.')
+  const fields = {
+    'action': 'create',
+    'id': 'a'.repeat(12),
+    'name': 'x',
+    'service.echo': 'on',
+    'lifetime': '60',
+  }
+  const page = await send(mine, gateway.origin, fields)
+  expect([page.status, shown.test(page.body)]).toEqual([400, false])
+  await gateway.close()
 })

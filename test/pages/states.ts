@@ -3,6 +3,7 @@ import { type RefusalCode, refusals } from '../../src/kit/refusal.ts'
 import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 import type {
   AccessView,
+  AccountTokensView,
   ClientView,
   ConnectUpstreamView,
   ConnectedAppsView,
@@ -279,6 +280,97 @@ const appsStates = (pages: Pages) => {
     'apps-one': show(apps.slice(0, 1)),
     'apps-several': show(apps),
     'apps-hostile': show(Object.values(hostileNames).map(made)),
+  }
+}
+
+const tokens: AccountTokensView['tokens'] = [
+  {
+    id: 'o0ZldFXcCFxA',
+    name: 'Nightly report',
+    user: 'google:1138',
+    kind: 'personal',
+    services: ['Jira tools', 'Files'],
+    permission: 'read',
+    createdAt: Date.UTC(2026, 10, 4),
+    expiresAt: Date.UTC(2026, 11, 4),
+    lastUsedAt: Date.UTC(2026, 10, 29, 3),
+  },
+  {
+    id: 'Qk2dFXcC0ZlA',
+    name: 'Tests',
+    user: 'google:1138',
+    kind: 'test',
+    services: ['Files'],
+    permission: 'execute',
+    createdAt: Date.UTC(2026, 10, 30),
+    expiresAt: Date.UTC(2026, 10, 30, 1),
+  },
+]
+
+const tokenForm: NonNullable<AccountTokensView['form']> = {
+  id: 'Zz0ZldFXcCFx',
+  services: [
+    { id: 'jira', name: 'Jira tools', ruled: true, level: 'write' },
+    { id: 'files', name: 'Files', ruled: true, level: 'execute' },
+  ],
+  permissions: ['read', 'write', 'execute'],
+  lifetimes: [3600, 86_400, 7 * 86_400, 30 * 86_400, 90 * 86_400],
+  name: '',
+  chosen: [],
+  permission: 'read',
+  lifetime: 30 * 86_400,
+}
+
+const tokenStates = (pages: Pages) => {
+  const show = (more: Partial<AccountTokensView>) => () =>
+    pages.accountTokens({
+      person: ana,
+      csrf: 'x9f2',
+      switchAccount: '/login?switch=1&return_to=%2Faccount%2Ftokens',
+      now: Date.UTC(2026, 10, 30),
+      tokens,
+      form: tokenForm,
+      ...more,
+    })
+  const again = { form: undefined as never, signInAgain: '/login?switch=1&return_to=%2Faccount%2Ftokens' }
+  const made = {
+    token: 'ppat_o0ZldFXcCFxA_QxUOqmVkPhuYucox6uK7RvZjWFaDWLrb03SgSt',
+    name: 'Nightly report',
+    expiresAt: Date.UTC(2026, 11, 4),
+    service: 'jira',
+    url: jira.resource,
+  }
+  const hostile = Object.values(hostileNames)
+  return {
+    'tokens-none': show({ tokens: [] }),
+    'tokens-several': show({}),
+    'tokens-again': show(again),
+    'tokens-made': show({ made }),
+    'tokens-problem': show({
+      form: {
+        ...tokenForm,
+        name: 'Nightly report',
+        chosen: ['jira', 'files'],
+        permission: 'execute',
+        problem: 'At jira this user has no more than write access.',
+      },
+    }),
+    'tokens-hostile': show({
+      tokens: hostile.map((name, i) => ({
+        ...(tokens[0] as (typeof tokens)[number]),
+        id: `Hh0ZldFXc${String(i).padStart(3, '0')}`,
+        name,
+        services: Array.from({ length: 20 }, () => name),
+      })),
+      made: { ...made, name: hostile[0] ?? '', url: `https://mcp.example.com/${'long-'.repeat(30)}/mcp` },
+      note: hostile.join(' '),
+      form: {
+        ...tokenForm,
+        name: hostile.join('"><b>'),
+        problem: hostile.join(' '),
+        services: hostile.map((name, i) => ({ id: `s${i}`, name, ruled: true, level: 'read' as const })),
+      },
+    }),
   }
 }
 
@@ -603,6 +695,7 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
       ],
     }),
   ...appsStates(pages),
+  ...tokenStates(pages),
   ...accessStates(pages),
   'encode-not-served': () =>
     pages.encode({

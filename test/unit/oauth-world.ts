@@ -257,7 +257,16 @@ export const createWorld = async ({
       policy: openPolicy,
       mayStillSignIn: (person) => person,
     }),
-    ...createIssuedTokens({ runtime, directory, clients, grants, tokens, limit, record }),
+    ...createIssuedTokens({
+      runtime,
+      directory,
+      clients,
+      grants,
+      tokens,
+      limit,
+      record,
+      personalTokens: { end: () => Promise.resolve(false) },
+    }),
   }
   const personal = createPersonalTokenCheck({ runtime, grants, policy: openPolicy })
   const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants, personal })

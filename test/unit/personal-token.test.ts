@@ -228,6 +228,13 @@ describe('a token', () => {
     expect(world.events.filter(({ event }) => event === 'token.ended')).toHaveLength(1)
   })
 
+  it('is ended by nobody who knows its id and not its secret', async () => {
+    const { make, use, tokens } = await setUp()
+    const { token, listed } = await make()
+    expect(await tokens.end(newPersonalToken({ random }, listed.id).token, { by: 'holder' })).toBe(false)
+    expect(await codeOf(use(token))).toBe('none')
+  })
+
   it('that strangers know is ended by itself, and the trail says so', async () => {
     const { world, make, use, tokens } = await setUp()
     const { token } = await make()

@@ -141,7 +141,7 @@ const topBar = ({ attention, person, csrf }: ConsoleFrame): Markup => {
   return html`<header class="top">
 <button class="btn quiet icon menu-btn" type="button" popovertarget="nav" aria-label="Menu">${menuIcon}</button>
 <span class="fill"></span>${status}
-<details class="menu"><summary class="who"><span class="vh">Account </span><span class="tile person" aria-hidden="true">${initial(name)}</span><span class="t">${named(name)}</span>${downIcon}</summary><div class="pop"><a href="/">Your services</a><a href="/account/apps">Connected apps</a>${post('/logout', { csrf }, html`<button>Sign out</button>`)}</div></details>
+<details class="menu"><summary class="who"><span class="vh">Account </span><span class="tile person" aria-hidden="true">${initial(name)}</span><span class="t">${named(name)}</span>${downIcon}</summary><div class="pop"><a href="/">Your services</a><a href="/account/apps">Connected apps</a><a href="/account/tokens">Tokens</a>${post('/logout', { csrf }, html`<button>Sign out</button>`)}</div></details>
 </header>`
 }
 
