@@ -90,6 +90,21 @@ const flowRecord = z
     'Flow record: the steps of each attempt of an app to get access, from its registration to its first call, with where it stopped and who must act. Read it with `postern flows`. Without this section there is none. See [Flows](../guide/flows.md).',
   )
 
+const metricsKeys = z
+  .strictObject({
+    host: text('Address to listen on. Anyone who can reach it can read the metrics.').default('127.0.0.1'),
+    port: z
+      .number()
+      .int()
+      .min(0)
+      .max(65_535)
+      .default(9464)
+      .describe('Port to listen on. 0 picks a free port, which the log names (`metrics.listening`).'),
+  })
+  .describe(
+    'Metrics for Prometheus, at `/metrics` on a port of their own. Without this section there are none. See [Metrics](../guide/metrics.md).',
+  )
+
 export const configSchema = z
   .strictObject({
     $schema: z.string().optional().describe('JSON Schema of this file, for editor support.'),
@@ -194,6 +209,7 @@ export const configSchema = z
     access: accessKeys,
     audit: auditKeys.optional(),
     flows: flowRecord.optional(),
+    metrics: metricsKeys.optional(),
     rate_limits: rateLimitKeys,
     local_users: z
       .array(localUserKeys)

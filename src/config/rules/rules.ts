@@ -83,6 +83,7 @@ const unused: Readonly<Record<string, string>> = {
   storage: 'records are kept in Durable Objects',
   trusted_proxies: 'Cloudflare provides the client address',
   admin_commands: 'a Worker cannot start programs',
+  metrics: 'Cloudflare counts the requests of a Worker',
 }
 
 const workers: Rule = (draft, report) => {

@@ -1,0 +1,229 @@
+// Metrics in the text format of Prometheus, on a port of their own. They are counted from what the log and the audit
+// trail are told, so a gateway without them does nothing for them. Labels come from closed lists: no series exists for
+// a person, a client, a path or a tool.
+import { type IncomingMessage, type ServerResponse, createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { isLoopbackHost } from '../kit/addresses.ts'
+import { refusals } from '../kit/refusal.ts'
+import type { Log } from '../ports/runtime.ts'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Methods of MCP 2024-11-05 to 2026-07-28; what is none of them is counted as `other`. */
+const methods: ReadonlySet<unknown> = new Set(
+  `completion/complete elicitation/create initialize logging/setLevel notifications/cancelled
+  notifications/initialized notifications/progress notifications/roots/list_changed ping prompts/get prompts/list
+  resources/list resources/read resources/subscribe resources/templates/list resources/unsubscribe roots/list
+  sampling/createMessage server/discover subscriptions/listen tasks/cancel tasks/get tasks/list tasks/result
+  tasks/update tools/call tools/list`.split(/\s+/),
+)
+const grantKinds: ReadonlySet<unknown> = new Set(['client_credentials', 'device_code', 'personal', 'test'])
+const mostServices = 1_000
+/** Seconds: from an answer out of memory to a tool that works for half a minute. */
+const buckets = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+const amount = (value: unknown): number => (typeof value === 'number' && value > 0 ? value : 0)
+
+/** Of a call as the audit trail knows it. */
+const outcomeOf = ({ result, is_error: isError, refusal }: Fields): string => {
+  if (isError === true) return 'tool_error'
+  if (typeof result === 'string') return result
+  return refusal === undefined ? 'answered' : 'refused'
+}
+
+const createMeters = (registry: Registry) => {
+  const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Counter({ name: `postern_${name}_total`, help, labelNames, registers: [registry] })
+  const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Gauge({ name: `postern_${name}`, help, labelNames, registers: [registry] })
+  return {
+    calls: counter('calls', 'Messages of MCP clients, by how they ended.', ['service', 'method', 'outcome']),
+    // OpenTelemetry's mcp.server.operation.duration, as Prometheus writes it.
+    durations: new Histogram({
+      name: 'mcp_server_operation_duration_seconds',
+      help: 'Seconds from a request to the end of its answer.',
+      labelNames: ['service', 'method'],
+      buckets,
+      registers: [registry],
+    }),
+    refused: counter('refused', 'Refused requests, by refusal code.', ['code']),
+    signIns: counter('sign_ins', 'Users who signed in.'),
+    registered: counter('clients_registered', 'Clients that registered themselves.'),
+    consents: counter('consents', 'Answers on the consent page.', ['decision']),
+    tokens: counter('tokens_issued', 'Access tokens issued, by grant.', ['grant']),
+    revoked: counter('grants_ended', 'Grants that were ended.'),
+    replays: counter('replays', 'Codes and refresh tokens that were used again.', ['kind']),
+    connections: counter('upstream_connections', 'What became of accounts at MCP servers.', ['event']),
+    processes: counter('stdio_processes_started', 'Stdio servers that were started.'),
+    lost: counter('audit_lost_events', 'Events that the audit trail could not keep.'),
+    logged: counter('log_events', 'Warnings and errors in the log.', ['level']),
+    reloaded: gauge(
+      'config_last_reload_successful',
+      'Whether the last reload of the configuration was used.',
+    ),
+    storeUp: gauge('store_up', 'Whether the storage responds.'),
+    // Registered when there is a trail.
+    trailUp: new Gauge({
+      name: 'postern_audit_up',
+      help: 'Whether the audit trail can be written.',
+      registers: [],
+    }),
+    serviceUp: gauge('service_up', 'Whether the server of a service responds; absent until its first call.', [
+      'service',
+    ]),
+    about: gauge('build_info', 'Version of the gateway and of Node.', ['version', 'runtime']),
+  }
+}
+
+type Meters = ReturnType<typeof createMeters>
+
+/** Services by the first that were seen: there may be more than anybody wants series. */
+const createServiceNames = () => {
+  const known = new Set<string>()
+  return (id: unknown): string => {
+    const name = typeof id === 'string' ? id : 'other'
+    if (known.has(name)) return name
+    if (known.size >= mostServices) return 'other'
+    known.add(name)
+    return name
+  }
+}
+
+/** What each event of the log adds. */
+const createRules = (meters: Meters): Readonly<Record<string, (fields: Fields) => void>> => {
+  const serviceOf = createServiceNames()
+  const methodOf = (method: unknown): string => (methods.has(method) ? String(method) : 'other')
+  const call = (fields: Fields): void => {
+    const labels = { service: serviceOf(fields['service']), method: methodOf(fields['method']) }
+    meters.calls.inc({ ...labels, outcome: outcomeOf(fields) })
+    if (fields['duration_ms'] !== undefined)
+      meters.durations.observe(labels, amount(fields['duration_ms']) / 1000)
+  }
+  const connection = (event: string) => (): void => meters.connections.inc({ event })
+  const reload = (value: number) => (): void => meters.reloaded.set(value)
+  return {
+    call,
+    'websocket.message': call,
+    refused: ({ refusal }) =>
+      meters.refused.inc({ code: Object.hasOwn(refusals, String(refusal)) ? String(refusal) : 'other' }),
+    'sign-in': () => meters.signIns.inc(),
+    'client.registered': () => meters.registered.inc(),
+    'consent.allowed': () => meters.consents.inc({ decision: 'allowed' }),
+    'consent.denied': () => meters.consents.inc({ decision: 'denied' }),
+    'grant.issued': ({ kind }) =>
+      meters.tokens.inc({ grant: grantKinds.has(kind) ? String(kind) : 'authorization_code' }),
+    'grant.refreshed': () => meters.tokens.inc({ grant: 'refresh_token' }),
+    'grant.revoked': () => meters.revoked.inc(),
+    'access.ended': ({ grants }) => meters.revoked.inc(amount(grants)),
+    'code.replayed': () => meters.replays.inc({ kind: 'code' }),
+    'refresh.reuse': () => meters.replays.inc({ kind: 'refresh_token' }),
+    'connection.made': connection('made'),
+    'connection.failed': connection('failed'),
+    'connection.removed': connection('removed'),
+    'upstream.refresh-failed': connection('refresh_failed'),
+    'process.started': () => meters.processes.inc(),
+    'audit.lost': ({ rows }) => meters.lost.inc(amount(rows)),
+    'config.reloaded': reload(1),
+    'config.unchanged': reload(1),
+    'config.refused': reload(0),
+  }
+}
+
+/** What `/health` answers. */
+interface Health {
+  readonly storage?: { readonly healthy?: boolean }
+  readonly audit?: { readonly healthy?: boolean }
+  readonly services?: Readonly<Record<string, { readonly status?: string }>>
+}
+
+const setHealth = (registry: Registry, meters: Meters, { storage, audit, services = {} }: Health): void => {
+  meters.storeUp.set(storage?.healthy === true ? 1 : 0)
+  if (audit) {
+    registry.registerMetric(meters.trailUp)
+    meters.trailUp.set(audit.healthy === true ? 1 : 0)
+  }
+  meters.serviceUp.reset()
+  for (const [service, { status }] of Object.entries(services).slice(0, mostServices))
+    if (status !== 'unknown') meters.serviceUp.set({ service }, status === 'healthy' ? 1 : 0)
+}
+
+export interface MetricsOptions {
+  readonly host: string
+  readonly port: number
+  readonly about: { readonly version: string; readonly runtime: string }
+}
+
+export interface Metrics {
+  /** The same log, counted. */
+  observe(log: Log): Log
+  /** What is asked at each scrape: the body of `/health`. */
+  watch(health: () => Promise<unknown>): void
+  /** Where they are, with the port that was chosen. */
+  readonly url: string
+  close(): void
+}
+
+/**
+ * Whether a page in a browser on this computer may have sent it, under a name that leads here (DNS rebinding):
+ * one that asks a loopback address by another name.
+ */
+const isForeign = ({ headers, socket }: IncomingMessage): boolean =>
+  isLoopbackHost(socket.localAddress ?? '') &&
+  !isLoopbackHost(URL.parse(`http://${headers.host ?? ''}`)?.hostname ?? '')
+
+const createAnswer =
+  (registry: Registry, refresh: () => Promise<void>) =>
+  async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const refuse = (status: number, text: string, headers = {}): void =>
+      void response
+        .writeHead(status, { 'content-type': 'text/plain; charset=utf-8', ...headers })
+        .end(`${text}\n`)
+    if (isForeign(request)) return refuse(403, 'Use a loopback address.')
+    if (request.url?.split('?', 1)[0] !== '/metrics') return refuse(404, 'The metrics are at /metrics.')
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return refuse(405, 'Use GET.', { allow: 'GET, HEAD' })
+    await refresh()
+    const text = await registry.metrics()
+    response.writeHead(200, { 'content-type': registry.contentType, 'cache-control': 'no-store' }).end(text)
+  }
+
+/** Rejects with the error of listening. */
+export const openMetrics = async ({ host, port, about }: MetricsOptions): Promise<Metrics> => {
+  const registry = new Registry()
+  const meters = createMeters(registry)
+  const rules = createRules(meters)
+  collectDefaultMetrics({ register: registry })
+  meters.about.set(about, 1)
+  meters.reloaded.set(1)
+  let health = (): Promise<unknown> => Promise.resolve({})
+  const answer = createAnswer(registry, async () => setHealth(registry, meters, (await health()) as Health))
+  const server = createServer((request, response) => {
+    answer(request, response).catch(() => response.destroy())
+  })
+  server.maxConnections = 32
+  server.requestTimeout = 10_000
+  server.headersTimeout = 5_000
+  server.listen(port, host)
+  await once(server, 'listening')
+  server.unref()
+  const { port: chosen } = server.address() as AddressInfo
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${chosen}/metrics`,
+    observe:
+      (log) =>
+      (level, event, fields = {}, audit, json) => {
+        log(level, event, fields, audit, json)
+        if (Object.hasOwn(rules, event)) rules[event]?.(fields)
+        if (level === 'warn' || level === 'error') meters.logged.inc({ level })
+      },
+    watch(ask) {
+      health = ask
+    },
+    close() {
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
