@@ -185,7 +185,7 @@ const createFlow =
       flow.state === 'completed' || client === undefined
         ? undefined
         : await flowAdmin.list({ client, service: flow.service, state: 'completed' }, 1)
-    return consolePages.flow(frame, { flow, good: alike?.flows[0] })
+    return consolePages.flow(frame, { flow, report: await flowAdmin.report(flow.id), good: alike?.flows[0] })
   }
 
 type SettingsPart = ReturnType<typeof createConsoleSettings>

@@ -12,7 +12,16 @@ import { createPasswords, hashForWorkers } from '../node/passwords.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import type { Addition, ListedService } from '../services/from-config.ts'
 import { forwardProxies } from './configuration.ts'
-import { StartError, UsageError, print, printJson, printNote, printTable, programName } from './output.ts'
+import {
+  StartError,
+  UsageError,
+  packageVersion,
+  print,
+  printJson,
+  printNote,
+  printTable,
+  programName,
+} from './output.ts'
 import { issuerOf, localServices, runningAt, stateError } from './state.ts'
 
 export interface AdminTarget {
@@ -33,7 +42,7 @@ export const withGateway = async <T>(
     config,
     stateDir,
     log: () => undefined,
-    version: '',
+    version: packageVersion(),
     proxies: forwardProxies(env),
   }).catch((error: unknown) => {
     throw stateError(error, config)

@@ -203,7 +203,7 @@ const showText = (flow: ListedFlow): readonly string[] => {
     ['Service', flow.service],
     ['User', flow.user],
     ['Grant', flow.grant],
-    ['Previous', flow.previous],
+    ['Previous', [flow.previous, flow.previous_access].filter(Boolean).join('  ')],
     ['Perhaps', flow.related?.join(' ')],
     [
       'Others',
@@ -224,9 +224,20 @@ const showText = (flow: ListedFlow): readonly string[] => {
   ]
 }
 
-/** `share`: with pseudonyms, as JSON. */
-export const showFlow = (target: AdminTarget, id: string, { share = false } = {}): Promise<void> =>
+export interface FlowShowOptions {
+  /** With pseudonyms, as JSON. */
+  readonly share?: boolean
+  /** In Markdown. */
+  readonly report?: boolean
+}
+
+export const showFlow = (
+  target: AdminTarget,
+  id: string,
+  { share = false, report = false }: FlowShowOptions = {},
+): Promise<void> =>
   withFlows(target, async (flows) => {
+    if (report) return print((await flows.report(id)).trimEnd())
     const flow = await flows.show(id, undefined, share)
     if (target.json || share) return printJson(flow)
     for (const line of showText(flow)) print(line)

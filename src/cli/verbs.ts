@@ -8,7 +8,7 @@ import type { BlockOptions, GrantOptions, RecordOptions, RuleOptions } from './a
 import type { AddOptions, AdminTarget } from './admin.ts'
 import type { AuditTarget, ExportOptions, MatchOptions, QueryOptions, VerifyOptions } from './audit.ts'
 import type { ConfigurationRequest } from './configuration.ts'
-import type { FlowListOptions, FlowTailOptions } from './flow-record.ts'
+import type { FlowListOptions, FlowShowOptions, FlowTailOptions } from './flow-record.ts'
 import { UsageError, exitCodes } from './output.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import type { ToolOptions } from './tools.ts'
@@ -270,7 +270,12 @@ export const addFlowVerbs = (flows: Command): void => {
   verb(flows, 'show', 'Tell a flow step by step: where it stopped, and who must act.')
     .argument('<id>', 'ID of the flow, or a request ID, grant ID or client_id that it contains.')
     .option('--share', 'Print it as JSON without names, addresses and IDs, for somebody outside.')
-    .action(async (id: string, options: { readonly share?: boolean }, command: Command) =>
+    .addOption(
+      new Option('--report', 'Print it as Markdown for an issue, without users and addresses.').conflicts(
+        'share',
+      ),
+    )
+    .action(async (id: string, options: FlowShowOptions, command: Command) =>
       (await load()).showFlow(await targetOf(command), id, options),
     )
   addFilter(verb(flows, 'tail', 'Print each step as it happens, and each flow that stops, until Ctrl+C.'))

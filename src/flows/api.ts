@@ -6,7 +6,9 @@ import type { FlowAdmin, FlowFilter, FlowOwner, FlowRecord, ListedFlow } from '.
 import type { Handler, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { comparedFlows, isGoodBefore, listedFlow, sharedFlow } from './listing.ts'
+import { serviceGone } from './findings.ts'
+import { accessOf, comparedFlows, isGoodBefore, listedFlow, sharedFlow } from './listing.ts'
+import { reportOf } from './report.ts'
 
 /** Where flows are read (flows/recorder.ts). */
 interface FlowSource extends Pick<FlowAdmin, 'sweep' | 'tellOf'> {
@@ -28,7 +30,44 @@ const matches = (flow: ListedFlow, { user, client, service, state }: FlowFilter)
 const isNamed = ({ id, grant, client, steps }: FlowRecord, named: string): boolean =>
   [id, grant, client].includes(named) || steps.some(({ requestId }) => requestId === named)
 
-export const createFlowAdmin = (source: FlowSource, now: () => number): FlowAdmin => {
+interface FlowAdminDeps {
+  readonly source: FlowSource
+  readonly now: () => number
+  /** Of the gateway. */
+  readonly version: string
+  /** False where it is not known which services there are. */
+  readonly isGone: (service: string) => boolean
+}
+
+/** How flows are told: one of many, and one by itself. */
+const createTelling = ({ source, now, isGone }: FlowAdminDeps) => {
+  const listed = (flow: FlowRecord, own: FlowOwner | undefined): ListedFlow => {
+    const told = listedFlow(flow, now(), own)
+    const isOver = told.state === 'completed' || told.state === 'open'
+    return isOver && told.service !== undefined && isGone(told.service)
+      ? { ...told, finding: serviceGone }
+      : told
+  }
+  /** Of the same person; where nobody has signed in, none is looked for. */
+  const goodBefore = async (flow: FlowRecord): Promise<FlowRecord | undefined> => {
+    const others = flow.person === undefined ? [] : await source.ofPerson(flow.person)
+    return others.find((other) => isGoodBefore(flow, other, now()))
+  }
+  const shown = async (flow: FlowRecord, own: FlowOwner | undefined): Promise<ListedFlow> => {
+    const good = await goodBefore(flow)
+    const before = flow.previous === undefined ? undefined : await source.read(flow.previous)
+    return {
+      ...listed(flow, own),
+      ...(good && { compare: comparedFlows(flow, good) }),
+      ...(before && { previous_access: accessOf(before, now()) }),
+    }
+  }
+  return { listed, shown }
+}
+
+export const createFlowAdmin = (deps: FlowAdminDeps): FlowAdmin => {
+  const { source, now, version } = deps
+  const { listed, shown } = createTelling(deps)
   async function* pagesOf(own: FlowOwner | undefined): AsyncGenerator<readonly FlowRecord[]> {
     await source.flush()
     if (own) yield await source.ofPerson(own.person)
@@ -45,11 +84,6 @@ export const createFlowAdmin = (source: FlowSource, now: () => number): FlowAdmi
     }
     throw new Refusal('flow.unknown', id.slice(0, 80))
   }
-  /** Of the same person; where nobody has signed in, none is looked for. */
-  const goodBefore = async (flow: FlowRecord): Promise<FlowRecord | undefined> => {
-    const others = flow.person === undefined ? [] : await source.ofPerson(flow.person)
-    return others.find((other) => isGoodBefore(flow, other, now()))
-  }
   return {
     sweep: source.sweep,
     tellOf: source.tellOf,
@@ -60,10 +94,10 @@ export const createFlowAdmin = (source: FlowSource, now: () => number): FlowAdmi
       for await (const page of pagesOf(own)) {
         for (const flow of page) {
           if (flow.at < since) return { flows, truncated: false }
-          const listed = listedFlow(flow, now(), own)
-          if (!matches(listed, filter)) continue
+          const told = listed(flow, own)
+          if (!matches(told, filter)) continue
           if (flows.length === limit) return { flows, truncated: true }
-          flows.push(listed)
+          flows.push(told)
         }
         read += page.length
         if (read >= mostRead) return { flows, truncated: true }
@@ -73,10 +107,11 @@ export const createFlowAdmin = (source: FlowSource, now: () => number): FlowAdmi
     async show(id, own, share = false) {
       await source.flush()
       const flow = await found(id, own)
-      if (share) return sharedFlow(flow, now(), own)
-      const good = await goodBefore(flow)
-      const compare = good && comparedFlows(flow, good)
-      return { ...listedFlow(flow, now(), own), ...(compare && { compare }) }
+      return share ? sharedFlow(flow, now(), own) : shown(flow, own)
+    },
+    async report(id, own) {
+      await source.flush()
+      return reportOf(await shown(await found(id, own), own), version)
     },
   }
 }
@@ -121,7 +156,7 @@ const init = { headers: { 'cache-control': 'no-store' } }
 
 const idOf = (request: Request): string => new URL(request.url).pathname.slice('/api/flows/'.length)
 
-/** GET /api/flows?user=&client=&service=&state=&since=&limit=, /api/flows/:id?share=1 */
+/** GET /api/flows?user=&client=&service=&state=&since=&limit=, /api/flows/:id?share=1, ?format=markdown */
 export const createFlowsApi =
   ({ runtime, flowAdmin, sessions, isAdmin }: FlowsApiDeps): Handler =>
   async (request, { ip }) => {
@@ -132,6 +167,10 @@ export const createFlowsApi =
     const own = isAdmin(session.person) ? undefined : { person: personKey(session.person), ip }
     const id = idOf(request)
     const query = new URL(request.url).searchParams
+    if (id !== '' && query.get('format') === 'markdown')
+      return new Response(await flowAdmin.report(id, own), {
+        headers: { ...init.headers, 'content-type': 'text/markdown; charset=utf-8' },
+      })
     if (id !== '') return Response.json(await flowAdmin.show(id, own, query.get('share') === '1'), init)
     const named = (name: string): string | undefined => query.get(name) || undefined
     const filter = {

@@ -14,21 +14,35 @@ import { defined, facts, mostRecent, text } from './steps.ts'
 /** Calls that are refused are no first call, but told so often. */
 const mostTold = 3
 
+/** Events of calls; others name the grant too. */
+const heard = new Set(['call', 'websocket.message'])
+
+/** A stream that was opened is no call yet, and neither is one whose caller hung up: the app goes on, or it does not. */
+const resultOf = (event: AuditEvent): FlowStep['result'] => {
+  const { result, status } = event
+  if (result === 'aborted') return 'asked'
+  const failed = result !== undefined && result !== 'answered'
+  if (failed || (typeof status === 'number' && status >= 400)) return 'refused'
+  return event['http'] === 'GET' ? 'asked' : 'done'
+}
+
+const count = (value: unknown): number | undefined =>
+  typeof value === 'number' ? Math.round(value) : undefined
+
 /** `at`: now. The event comes when the call is over; what another process saw meanwhile came after its beginning. */
 const firstCallStep = (event: AuditEvent, at: number): FlowStep => {
-  const took = event['duration_ms']
-  const failed = event['result'] !== undefined && event['result'] !== 'answered'
-  const status = event['status']
-  const isRefused = failed || (typeof status === 'number' && status >= 400)
-  const code = event['refusal']
+  const took = count(event['duration_ms'])
+  const [result, status, code] = [resultOf(event), event['status'], event['refusal']]
+  const times = result === 'asked' && { first_byte_ms: count(event['first_byte_ms']), duration_ms: took }
+  const stream = event['http'] === 'GET' ? 'GET' : undefined
   return {
-    at: typeof took === 'number' ? at - took : at,
+    at: at - (took ?? 0),
     step: 'first-call',
-    result: isRefused ? 'refused' : 'done',
+    result,
     ...(typeof code === 'string' && { code: code as NonNullable<FlowStep['code']> }),
     ...(typeof status === 'number' && { status }),
-    request: facts({ method: text(event['method']), name: text(event['name']) }),
-    answer: facts({ why: text(event['why']) }),
+    request: facts({ http: stream, method: text(event['method']), name: text(event['name']) }),
+    answer: facts({ why: text(event['why']), ...times }),
     ...defined({ ip: text(event['ip']), requestId: text(event['request_id']) }),
   }
 }
@@ -49,6 +63,7 @@ export const createFirstCalls = (recorder: FlowRecorder, now: () => number) => {
     let told = 0
     if (waiting.size >= mostRecent) waiting.delete(waiting.keys().next().value)
     waiting.set(id, (event) => {
+      if (!heard.has(event.event)) return
       const step = firstCallStep(event, now())
       if (step.result === 'done' || ++told >= mostTold) waiting.delete(id)
       recorder.note(flow, step, defined({ service: text(event['service']), person: text(event['person']) }))

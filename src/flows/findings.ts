@@ -200,6 +200,39 @@ export const tokenRules: readonly FindingRule[] = [
   },
 ]
 
+/** Calls that no server takes seconds for. */
+const quick = /^(?:initialize|ping|server\/discover|[a-z/]+\/list)$/
+
+export const callRules: readonly FindingRule[] = [
+  {
+    code: 'flow.buffered',
+    acts: 'operator',
+    fix: 'Turn off buffering of responses in the proxy in front.',
+    find(flow) {
+      const { request = {}, answer = {} } = lastOf(flow) ?? {}
+      const [first, took] = [Number(answer['first_byte_ms']), Number(answer['duration_ms'])]
+      const isQuick = request['http'] === 'GET' || quick.test(String(request['method']))
+      return isQuick && first <= 1000 && took >= 5000
+        ? `The gateway answered at once, and ${appOf(flow)} gave up after ${seconds(took)}: a proxy holds back the answer.`
+        : undefined
+    },
+  },
+  {
+    code: 'flow.call-left',
+    acts: 'app',
+    fix: 'Its time limit may be shorter than the server takes. Restart the app.',
+    find: (flow) => `${appOf(flow)} opened a call, and has not waited for the answer or gone on.`,
+  },
+]
+
+/** Told of flows that need nothing else. */
+export const serviceGone: FlowFinding = {
+  code: 'flow.service-gone',
+  acts: 'operator',
+  say: 'This service was removed, so calls to it fail.',
+  fix: 'Remove it in the app, or add the service again.',
+}
+
 const leftFor = (flow: FlowRecord): string => {
   const { step, answer } = lastOf(flow) ?? { step: 'sign-in', answer: {} as FlowStep['answer'] }
   if (step === 'provider-redirect' || step === 'upstream-connect')

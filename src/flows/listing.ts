@@ -13,7 +13,7 @@ import type {
   ListedFlow,
   ListedFlowStep,
 } from '../ports/flow-record.ts'
-import { certain } from './findings.ts'
+import { certain, lastOf } from './findings.ts'
 import { refused } from './refusal-findings.ts'
 import { gapOf, storyOf } from './story.ts'
 import { defined } from './steps.ts'
@@ -76,7 +76,14 @@ const kinds: Readonly<Record<FlowStepKind, readonly [lane: FlowLane, meaning: Me
   'code': ['gateway', 'The gateway issued an authorization code.'],
   'redirect': ['client', 'The browser was sent back to the app with the code.'],
   'token': ['client', { done: 'The app got its tokens.', refused: 'The app got no token.' }],
-  'first-call': ['client', { done: 'The app called the service.', refused: 'The call failed.' }],
+  'first-call': [
+    'client',
+    {
+      asked: 'The app opened a call or a stream, and it ended without an answer.',
+      done: 'The app called the service.',
+      refused: 'The call failed.',
+    },
+  ],
   'step-up': ['client', 'A call needs more rights than the user allowed, and the app was told so.'],
   'refresh': [
     'client',
@@ -133,6 +140,18 @@ export const listedFlow = (kept: FlowRecord, now: number, own?: FlowOwner): List
     ...defined({ ...named, related, unrecorded, gap: gapOf(kept), cut }),
     steps: steps.map((step, i) => listedStep(step, steps[i - 1])),
   }
+}
+
+/** What became of the access of a flow, for the one after it. */
+export const accessOf = (flow: FlowRecord, now: number): string => {
+  const { state, finding } = storyOf(flow, now)
+  const last = lastOf(flow)
+  if (state === 'failed' && finding) return finding.say
+  if (!flow.steps.some(({ step, result }) => step === 'token' && result === 'done'))
+    return 'The app got no token.'
+  if (last?.step === 'step-up') return 'A call needed more rights.'
+  if (state === 'stalled' && finding) return finding.say
+  return 'Nothing had ended it: the app asked again all the same.'
 }
 
 // The last good flow of the same app, beside this one.

@@ -128,8 +128,7 @@ const createWatchedRequests = (deps: FlowRecordingDeps, recorder: FlowRecorder) 
       watched.about = {
         ...watched.about,
         client: pending.clientId,
-        clientName: pending.client.name,
-        ...defined({ service: serviceOf(pending.resource) }),
+        ...defined({ clientName: text(pending.client.name), service: serviceOf(pending.resource) }),
       }
     },
     /** `peek`: reads a pending request that another process has met. */
@@ -235,8 +234,11 @@ export const createFlowRecording = (deps: FlowRecordingDeps): FlowRecording => {
 
 interface RecordingDeps extends Pick<FlowRecordingDeps, 'runtime' | 'limit'> {
   readonly config: Pick<Config, 'flows'>
-  readonly runtime: FlowRecordingDeps['runtime'] & Pick<Runtime, 'trail'>
-  readonly directory: Pick<Directory, 'resolve' | 'locate' | 'only' | 'addresses' | 'issuer'>
+  readonly runtime: FlowRecordingDeps['runtime'] & Pick<Runtime, 'trail' | 'about'>
+  readonly directory: Pick<
+    Directory,
+    'resolve' | 'locate' | 'only' | 'addresses' | 'issuer' | 'assertComplete'
+  >
 }
 
 /** The service that metadata is asked for: at its path, by `service_id`, or the only one. */
@@ -258,6 +260,16 @@ const bare = (url: string): string =>
 const nearestTo = ({ addresses }: RecordingDeps['directory'], resource: string): string | undefined =>
   addresses.find((address) => bare(address.resource) === bare(resource))?.resource
 
+/** False while it is not known which services there are. */
+const isGone = ({ addresses, assertComplete }: RecordingDeps['directory'], id: string): boolean => {
+  try {
+    assertComplete()
+  } catch {
+    return false
+  }
+  return !addresses.some(({ service }) => service.id === id)
+}
+
 /** The audit trail and, where flows are recorded, what hears its events. `recordCall`: for proxied calls. */
 export const createRecording = ({ config, runtime, limit, directory }: RecordingDeps) => {
   const recorded = config.flows?.enabled
@@ -274,7 +286,14 @@ export const createRecording = ({ config, runtime, limit, directory }: Recording
     : undefined
   const recordCall: Audit = createAudit(runtime.log, runtime.trail, recorded?.firstCalls)
   return {
-    flowAdmin: recorded && createFlowAdmin(recorded.recorder, runtime.now),
+    flowAdmin:
+      recorded &&
+      createFlowAdmin({
+        source: recorded.recorder,
+        now: runtime.now,
+        version: runtime.about.version,
+        isGone: (service) => isGone(directory, service),
+      }),
     beginFlow: recorded?.begin,
     met: recorded?.met,
     recordCall,

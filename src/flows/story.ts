@@ -10,6 +10,7 @@ import type {
 } from '../ports/flow-record.ts'
 import {
   type FindingRule,
+  callRules,
   codeRules,
   completedRules,
   earlyRules,
@@ -66,6 +67,8 @@ const silences: Readonly<Partial<Record<FlowStepKind, Silence>>> = {
   code,
   redirect: code,
   token: app(silence.token, tokenRules, 'first-call'),
+  // A stream was opened, or its caller hung up.
+  'first-call': app(silence.token, callRules, 'first-call'),
   'step-up': app(silence.stepUp, stepUpRules, 'authorize'),
 }
 
@@ -77,12 +80,23 @@ const silenceAfter = ({ step, result }: FlowStep): Silence | undefined => {
 
 const isCalled = ({ step, result }: FlowStep): boolean => step === 'first-call' && result === 'done'
 
-const revoked = ({ answer }: FlowStep): FlowFinding => ({
-  code: 'flow.revoked',
-  acts: 'user',
-  say: `Access was ended (${String(answer['reason'] ?? 'revoked')}).`,
-  fix: 'To use the app again, connect again in the app.',
-})
+const enders: Readonly<Record<string, string>> = {
+  ended_by_user: 'by the user',
+  ended_by_admin: 'by an administrator',
+  blocked: 'by an administrator, who blocked the user or the app',
+  provider_logout: 'by a sign-out at the identity provider',
+}
+
+const revoked = ({ at, answer }: FlowStep): FlowFinding => {
+  const reason = String(answer['reason'] ?? 'revoked')
+  const time = new Date(at).toISOString().slice(0, 16).replace('T', ' ')
+  return {
+    code: 'flow.revoked',
+    acts: 'user',
+    say: `Access was ended at ${time} UTC ${enders[reason] ?? `(${reason})`}.`,
+    fix: 'To use the app again, connect again in the app, or ask whoever ended it.',
+  }
+}
 
 const found = (rules: readonly FindingRule[], flow: FlowRecord, now: number) => {
   const finding = firstFinding(rules, flow, now)

@@ -150,6 +150,8 @@ export interface FlowsView {
 
 export interface FlowView {
   readonly flow: ListedFlow
+  /** The flow in Markdown, for an issue. */
+  readonly report: string
   /** The newest of the same client and service that came to its first call. */
   readonly good?: ListedFlow | undefined
 }

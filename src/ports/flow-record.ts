@@ -168,8 +168,9 @@ export interface ListedFlow extends FlowStory {
   readonly unrecorded?: number
   readonly steps: readonly ListedFlowStep[]
   readonly gap?: FlowGap
-  /** Only where one flow is shown. */
+  /** Only where one flow is shown; and why the access of the flow before it did not serve. */
   readonly compare?: FlowComparison
+  readonly previous_access?: string
   readonly cut?: true
 }
 
@@ -207,6 +208,8 @@ export interface FlowAdmin {
    * `flow.unknown`.
    */
   show(id: string, own?: FlowOwner, share?: boolean): Promise<ListedFlow>
+  /** In Markdown, for an issue: how the app asked and was answered, without users and addresses. */
+  report(id: string, own?: FlowOwner): Promise<string>
   /** Records an event for each flow whose next step is missing; asks the store at most every two seconds. */
   sweep(): Promise<void>
   /** The same for these deadlines, by their keys in the store, and for no other (Workers). */

@@ -7,9 +7,11 @@ import { createBrowser } from '../runtimes/browser.ts'
 import { through } from '../runtimes/connecting.ts'
 import { type FlowWorld, credentials, openFlowWorld, stepsOf } from '../runtimes/flow-world.ts'
 import { allow, authorizeUrl, logIn, register } from '../runtimes/login.ts'
-import { yamada } from '../runtimes/people.ts'
+import { callerOf, yamada } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
 import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
 import { openInProcess } from '../runtimes/runtimes.ts'
+import { openUpstream } from '../runtimes/upstream.ts'
 
 describe('an app that comes again and again', () => {
   let world: FlowWorld
@@ -28,7 +30,12 @@ describe('an app that comes again and again', () => {
     }
     const [second, first] = await again()
     expect([second?.finding, second?.previous]).toEqual([undefined, first?.id])
+    expect(await world.flowOf(second?.id ?? '')).toMatchObject({
+      previous_access: 'Flow test has a token and has not used it.',
+    })
     const [third] = await again()
+    const told = house.log.filter(({ event }) => event === 'flow.finding').map(({ fields }) => fields)
+    expect(told).toMatchObject([{ flow: third?.id, refusal: 'flow.login-repeated', outcome: 'open' }])
     expect([third?.finding?.code, third?.finding?.say, third?.previous]).toEqual([
       'flow.login-repeated',
       'Flow test asked this user for access 3 times within 10 minutes.',
@@ -36,6 +43,29 @@ describe('an app that comes again and again', () => {
     ])
     house.advance(600_000)
     expect((await again())[0]?.finding).toBeUndefined()
+  })
+
+  it('is told of when its service is gone', async () => {
+    const { house } = world
+    const upstream = await openUpstream()
+    const served = async () => (await house.fetch(`${house.origin}/extra/mcp`)).status !== 404
+    const until = async (is: boolean) => {
+      house.advance(60_000)
+      await expect.poll(served).toBe(is)
+    }
+    await house.supply('extra', { url: upstream.url })
+    await until(true)
+    const { client, tokens } = await logIn(house, `${house.origin}/extra/mcp`)
+    const caller = callerOf(house, `${house.origin}/extra/mcp`, tokens.access_token)
+    expect((await caller.post(call())).status).toBe(200)
+    expect((await world.flowOf(client.id)).finding).toBeUndefined()
+    await house.supply('extra')
+    await until(false)
+    expect(await world.flowOf(client.id)).toMatchObject({
+      state: 'completed',
+      finding: { code: 'flow.service-gone', acts: 'operator' },
+    })
+    await upstream.close()
   })
 
   it('is told of when it registers three times in an hour, and another app is not', async () => {

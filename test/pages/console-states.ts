@@ -1,4 +1,5 @@
 // The pages of the console in the states worth looking at, as data: the browser tests walk them, the preview serves them.
+import { reportOf } from '../../src/flows/report.ts'
 import type { ConsolePages, HeldDefinition, OverviewView } from '../../src/ports/console.ts'
 import { activityStates } from './console-activity.ts'
 import { peopleStates } from './console-people.ts'
@@ -166,9 +167,12 @@ const flowStates = (pages: ConsolePages) => {
       pages.flowList(calm, { ...view, filter: { state: 'failed' }, found: { flows: [], truncated: false } }),
     'console-flows-hostile': () =>
       pages.flowList(frame, { ...view, found: { flows: [hostileFlow], truncated: false } }),
-    'console-flow': () => pages.flow(frame, { flow: stalled, good: completed }),
-    'console-flow-cancelled': () => pages.flow(frame, { flow: cancelled }),
-    'console-flow-hostile': () => pages.flow(frame, { flow: hostileFlow }),
+    'console-flow': () =>
+      pages.flow(frame, { flow: stalled, report: reportOf(stalled, '0.1.0'), good: completed }),
+    'console-flow-cancelled': () =>
+      pages.flow(frame, { flow: cancelled, report: reportOf(cancelled, '0.1.0') }),
+    'console-flow-hostile': () =>
+      pages.flow(frame, { flow: hostileFlow, report: reportOf(hostileFlow, '0.1.0') }),
   }
 }
 

@@ -1,6 +1,7 @@
 // Findings that rest on what an identity provider or a proxy did, and how flows are compared and shared.
 import { describe, expect, it } from 'vitest'
-import { comparedFlows, isGoodBefore, listedFlow, sharedFlow } from '../../src/flows/listing.ts'
+import { accessOf, comparedFlows, isGoodBefore, listedFlow, sharedFlow } from '../../src/flows/listing.ts'
+import { reportOf } from '../../src/flows/report.ts'
 import { storyOf } from '../../src/flows/story.ts'
 import { denialOf } from '../../src/identity/providers/provider.ts'
 import type { FlowRecord, FlowStep } from '../../src/ports/flow-record.ts'
@@ -65,6 +66,39 @@ describe('of what stands in front', () => {
   )
 })
 
+describe('of a call that came to nothing', () => {
+  const called = (request: FlowStep['request'], first: number, took: number) =>
+    flowOf([
+      step('token', start),
+      step('first-call', start + 10, {
+        result: 'asked',
+        request,
+        answer: { first_byte_ms: first, duration_ms: took },
+      }),
+    ])
+  it.each([
+    ['flow.buffered', 'operator', { http: 'GET' }, 3, 30_000],
+    ['flow.buffered', 'operator', { method: 'initialize' }, 3, 30_000],
+    ['flow.call-left', 'app', { method: 'initialize' }, 3, 900],
+    ['flow.call-left', 'app', { method: 'initialize' }, 29_000, 30_000],
+    // A tool may take long.
+    ['flow.call-left', 'app', { method: 'tools/call' }, 3, 30_000],
+  ] as const)('%s', (code, acts, request, first, took) => {
+    expect(found(called(request, first, took))).toEqual(['open', undefined, undefined])
+    expect(found(called(request, first, took), start + 15_010)).toEqual(['stalled', code, acts])
+  })
+})
+
+describe('of more rights', () => {
+  const asked = step('step-up', start, { result: 'asked', code: 'consent.level' })
+  const flow = flowOf([step('token', start), step('first-call', start), asked])
+  it('that the app does not ask for, until it does', () => {
+    expect(found(flow, start + 59_999)).toEqual(['completed', undefined, undefined])
+    expect(found(flow, start + 60_000)).toEqual(['completed', 'flow.stepup-ignored', 'user'])
+    expect(found({ ...flow, followed: true }, start + 60_000)).toEqual(['completed', undefined, undefined])
+  })
+})
+
 it('an app that guesses the endpoints is told to be old', () => {
   const authorize = step('authorize', start, { request: { path: '/authorize' } })
   const flow = flowOf([authorize, step('token', start), step('first-call', start)])
@@ -109,6 +143,55 @@ describe('a flow beside the last good one of its app', () => {
     expect(differ(login(later, 100, { result: 'refused', code: 'pkce.verifier' }))[1]).toBe(
       'authorize refused',
     )
+  })
+})
+
+describe('what became of the access of a flow', () => {
+  const token = step('token', start)
+  it.each([
+    ['The app got no token.', [step('authorize', start)]],
+    ['Client has a token', [token]],
+    ['Nothing had ended it', [token, step('first-call', start)]],
+    [
+      'by an administrator.',
+      [token, step('first-call', start), step('revoke', start, { answer: { reason: 'ended_by_admin' } })],
+    ],
+    [
+      'The refresh token is not valid',
+      [token, step('refresh', start, { result: 'refused', code: 'refresh.unknown' })],
+    ],
+  ])('%s', (say, steps) =>
+    expect(accessOf(flowOf(steps, { clientName: 'Client' }), start + 60_000)).toContain(say),
+  )
+})
+
+describe('a report', () => {
+  it('says how the app asked, and names neither users, addresses nor reasons', () => {
+    const { steps } = flowOf([
+      step('register', start, { status: 201, request: { client_name: 'Notes', agent: 'notes' } }),
+      step('authorize', start + 5, {
+        status: 303,
+        request: { resource: 'https://gw.example/jira/mcp', scope: 'mcp', state: '‹x›' },
+      }),
+      step('provider-callback', start + 12_000, {
+        status: 403,
+        result: 'refused',
+        code: 'person.not-allowed',
+        answer: { why: 'allowed_emails: ana@example.com is not in it' },
+      }),
+    ])
+    const report = reportOf(listedFlow(flowOf(steps), start + 13_000), '0.1.0')
+    expect(report).toContain(
+      '| Server URL | `https://gw.example/jira/mcp` |\n| Began | 2026-01-01T00:00:00.000Z |',
+    )
+    expect(report).toContain('| Client | `client_abc` (configured) |')
+    expect(report).toContain(
+      '00:00:00.005      +5 ms  authorize          done 303  resource=https://gw.example/jira/mcp  scope=mcp\n',
+    )
+    expect(report).toMatch(
+      /\n00:00:12\.000 {6}\+12 s {2}provider-callback {2}refused person\.not-allowed 403\n/,
+    )
+    expect(report).not.toMatch(/ana|192\.0\.2|‹x›/)
   })
 })
 

@@ -26,6 +26,7 @@ export const worldOf = async (timer?: Timer) => {
     keys: await createKeyRing([new Uint8Array(32).fill(7)], random),
     log: (_: unknown, event: string) => void lines.push(event),
     defer: () => undefined,
+    about: { version: '0', runtime: 'test', storage: 'memory' },
   }
   const limit = createLimit({ now: clock.now, loopback: false })
   const events: Readonly<Record<string, unknown>>[] = []

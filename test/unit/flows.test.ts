@@ -16,6 +16,7 @@ const directory = {
   only: undefined,
   addresses: [],
   issuer: 'https://gw.test',
+  assertComplete: () => undefined,
 }
 
 describe('joining', () => {
@@ -336,6 +337,13 @@ it('a first call stands where it began, although it is told of when it is over',
   const noted: FlowStep[] = []
   const calls = createFirstCalls({ ...recorder, note: (_flow, told) => void noted.push(told) }, () => 1000)
   calls.met({ id: 'a grant', flow: 'a flow' })
-  calls.firstCalls.get('a grant')?.({ event: 'call', result: 'answered', status: 200, duration_ms: 40 })
-  expect(noted).toMatchObject([{ at: 960, step: 'first-call', result: 'done' }])
+  const heard = calls.firstCalls.get('a grant')
+  // Events of the grant that are no calls, and a stream, which is none yet.
+  heard?.({ event: 'grant.refreshed' })
+  heard?.({ event: 'call', http: 'GET', result: 'aborted', status: 200, first_byte_ms: 2, duration_ms: 900 })
+  heard?.({ event: 'call', result: 'answered', status: 200, duration_ms: 40 })
+  expect(noted).toMatchObject([
+    { at: 100, step: 'first-call', result: 'asked', answer: { first_byte_ms: 2, duration_ms: 900 } },
+    { at: 960, step: 'first-call', result: 'done' },
+  ])
 })

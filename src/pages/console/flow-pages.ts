@@ -165,7 +165,8 @@ const timeTo = (flow: ListedFlow, step: ListedFlowStep['name']): string => {
     : later(Date.parse(found.at) - Date.parse(flow.at)).replace('+', 'after ')
 }
 
-const compared = ({ flow, good }: FlowView): Drawable => {
+const compared = (view: FlowView): Drawable => {
+  const { flow, good } = view
   if (!good) return undefined
   const line = (label: string, before: string, now: string): Markup =>
     html`<dt>${label}</dt><dd>${before === now ? now : html`<del>${before}</del> <ins>${now}</ins>`}</dd>`
@@ -178,11 +179,20 @@ const compared = ({ flow, good }: FlowView): Drawable => {
       160,
     )
   return html`<section class="card"><div class="card-head"><h2>Compared with the last good login</h2><a class="sm" href="${path}/${good.id}">${personOf(good)}, ${good.at.slice(0, 10)}</a></div><div class="card-body"><dl class="kv">
+${differences(view) !== '' && html`<dt>Differs</dt><dd>${readText(differences(view), 300)}</dd>`}
 ${line('Steps', String(good.steps.length), String(flow.steps.length))}
 ${line('Scopes', scopes(good), scopes(flow))}
 ${line('Token', timeTo(good, 'token'), timeTo(flow, 'token'))}
 ${line('First call', timeTo(good, 'first-call'), timeTo(flow, 'first-call'))}
 </dl></div></section>`
+}
+
+/** What the client, or its browser, saw last. */
+const heardBy = ({ steps }: ListedFlow): Drawable => {
+  const last = steps.findLast(({ status: code }) => code !== undefined)
+  return (
+    last && html`HTTP ${String(last.status)}${last.code !== undefined && html` <code>${last.code}</code>`}`
+  )
 }
 
 const about = (
@@ -194,8 +204,22 @@ const about = (
 <dt>User</dt><dd>${flow.user === undefined ? 'Nobody signed in' : named(readText(flow.user, 120))}</dd>
 ${flow.grant !== undefined && html`<dt>Grant</dt><dd><code>${flow.grant}</code></dd>`}
 <dt>Events</dt><dd><a href="${linkTo('/console/activity', { q: `flow:${flow.id}`, period: '30d' })}">In the audit trail</a></dd>
-${flow.previous !== undefined && html`<dt>Before</dt><dd><a href="${path}/${flow.previous}">The flow before this one</a></dd>`}
+${flow.previous !== undefined && html`<dt>Before</dt><dd><a href="${path}/${flow.previous}">The flow before this one</a>${flow.previous_access !== undefined && html`<br>${readText(flow.previous_access, 300)}`}</dd>`}
+${heardBy(flow) !== undefined && html`<dt>Last answer</dt><dd>${heardBy(flow)}</dd>`}
 </dl></div></section>`
+
+const differences = ({ flow: { compare } }: FlowView): string =>
+  (compare?.steps ?? [])
+    .filter(({ differs }) => differs !== 'same')
+    .map(({ name, differs, facts = [] }) => [name, differs, ...facts].join(' '))
+    .join(', ')
+
+/** Text that can be selected at once; the script puts a button beside it. */
+const report = ({
+  flow,
+  report: text,
+}: FlowView): Markup => html`<section class="card"><div class="card-head"><h2>Report for an issue</h2><a class="sm" href="/api/flows/${flow.id}?share=1">JSON without names</a></div>
+<details><summary class="more">${icons.chevron}Copy report (Markdown)</summary><p class="muted sm">It names the app and the URL of the service, and no users or addresses.</p><code class="copy" data-what="report">${text}</code></details></section>`
 
 export const flowPage = (gateway: PageContext, frame: ConsoleFrame, view: FlowView): Response => {
   const { flow } = view
@@ -212,7 +236,8 @@ export const flowPage = (gateway: PageContext, frame: ConsoleFrame, view: FlowVi
 ${flow.steps.map((step, i) => stepRow(flow, step, i))}${gapRow(flow, frame.now)}
 </ol></section>
 ${flow.cut && html`<p class="muted sm">There were more steps than are kept.</p>`}
-<div class="cols even">${compared(view)}${about(view, frame)}</div>`,
-    commands: [`postern flows show ${quoted(flow.id)}`],
+<div class="cols even">${compared(view)}${about(view, frame)}</div>
+${report(view)}`,
+    commands: [`postern flows show ${quoted(flow.id)}`, `postern flows show ${quoted(flow.id)} --report`],
   })
 }

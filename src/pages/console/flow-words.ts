@@ -36,7 +36,8 @@ const stalledWords: Readonly<Partial<Record<FlowStepKind, string>>> = {
   register: 'Only registered',
   consent: 'Code not used',
   redirect: 'Code not used',
-  token: 'No call yet',
+  'token': 'No call yet',
+  'first-call': 'No answer taken',
 }
 
 /** How a flow stands: a mark and a word. */
@@ -144,6 +145,7 @@ const done: Readonly<Record<FlowStepKind, (flow: ListedFlow, step: ListedFlowSte
 const asked: Readonly<Partial<Record<FlowStepKind, string>>> = {
   'sign-in': 'The sign-in page was shown.',
   'consent': 'The consent page was shown.',
+  'first-call': 'A call or a stream was opened, and ended without an answer.',
 }
 
 const refusedAt: Readonly<Record<FlowStepKind, string>> = {
