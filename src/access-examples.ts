@@ -12,7 +12,14 @@ import {
   needOf,
   withinConsent,
 } from './policy/decide.ts'
-import { type AccessRule, type PolicyCaller, type ServiceRules, isRuling, rulesOf } from './policy/rules.ts'
+import {
+  type AccessRule,
+  type PolicyCaller,
+  type ServiceAccess,
+  type ServiceRules,
+  isRuling,
+  rulesOf,
+} from './policy/rules.ts'
 import type { Person } from './ports/people.ts'
 import type { Arguments, Permission, Subject, Verdict } from './ports/policy.ts'
 
@@ -148,24 +155,39 @@ const callerOf = (config: Config, call: ExampleCall): PolicyCaller => {
 export const hasAccessRules = ({ access, mcp_services: services }: Config): boolean =>
   access !== undefined || Object.values(services).some((service) => isRuling(service.access))
 
-/** Undefined where the configuration has no such service. */
-export const explainCall = (config: Config, call: ExampleCall): ExplainedCall | undefined => {
-  const at = call.tool.indexOf(':')
-  const [id, name] = [call.tool.slice(0, at), call.tool.slice(at + 1)]
-  const service = Object.hasOwn(config.mcp_services, id) ? config.mcp_services[id] : undefined
-  if (!service) return undefined
+/** What is asked of a service: who calls which tool with what. */
+export interface ExplainedSubject {
+  readonly caller: PolicyCaller
+  readonly subject: Subject
+  readonly args: Arguments
+}
+
+/** `section`: `access` of the service. */
+export const explainSubject = (
+  config: Config,
+  service: { readonly id: string; readonly section: ServiceAccess },
+  { caller, subject, args }: ExplainedSubject,
+): ExplainedCall => {
   if (!hasAccessRules(config))
     return { open: true, rules: [], need: undefined, verdict: { allowed: true, rule: 'none', need: 'read' } }
-  const rules = rulesOf(config, id, service.access)
-  const subject: Subject = { kind: 'tool', name, hint: undefined }
-  const args: Arguments = call.arguments
-  const caller = callerOf(config, call)
+  const rules = rulesOf(config, service.id, service.section)
   return {
     open: false,
     rules: explainRules(rules, caller, subject, args),
     need: needOf(rules, namedOf(subject)),
     verdict: withinConsent(decide(rules, caller, subject, args), caller, subject, args),
   }
+}
+
+/** Undefined where the configuration has no such service. */
+export const explainCall = (config: Config, call: ExampleCall): ExplainedCall | undefined => {
+  const at = call.tool.indexOf(':')
+  const [id, name] = [call.tool.slice(0, at), call.tool.slice(at + 1)]
+  const service = Object.hasOwn(config.mcp_services, id) ? config.mcp_services[id] : undefined
+  if (!service) return undefined
+  const subject: Subject = { kind: 'tool', name, hint: undefined }
+  const asked = { caller: callerOf(config, call), subject, args: call.arguments }
+  return explainSubject(config, { id, section: service.access }, asked)
 }
 
 export interface ExampleResult {

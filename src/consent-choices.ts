@@ -48,6 +48,8 @@ export type GroupChoices = (
 export interface ServiceOutlook {
   /** The tools that anybody was shown last. */
   tools(service: Service): readonly LearnedTool[]
+  /** The same; after a restart, those that are stored. */
+  listed(service: Service): Promise<readonly LearnedTool[]>
   /** Reads the rules that are stored. */
   fresh(): Promise<void> | undefined
   /** Undefined: the service has no access rules. */
@@ -56,7 +58,7 @@ export interface ServiceOutlook {
   readonly ofPerson: (service: Service, person: Person) => ReturnType<GroupChoices>
 }
 
-const nobody: Person = { provider: '', subject: '', groups: [] }
+export const nobody: Person = { provider: '', subject: '', groups: [] }
 
 const memberOf = (member: string): Person => {
   if (!member.includes(':')) return { ...nobody, email: member }
@@ -65,7 +67,7 @@ const memberOf = (member: string): Person => {
 }
 
 /** Somebody who is nothing but in that group, as rules name groups (policy/rules.ts). */
-const oneOf = (config: Config, group: string): Person => {
+export const oneOf = (config: Config, group: string): Person => {
   const declared = config.access?.groups
   if (declared && Object.hasOwn(declared, group)) {
     const { members = [], from = {} } = declared[group] ?? {}
@@ -83,7 +85,7 @@ const oneOf = (config: Config, group: string): Person => {
 /** For administrators: the same, for somebody who is nobody but a member of a group. */
 export const createServiceOutlook = ({
   policy,
-  toolMemory: { known },
+  toolMemory: { known, stored },
   registry,
 }: ServiceChoicesDeps & { readonly registry: { config(): Config } }): ServiceOutlook => {
   const tools = (service: Service): readonly LearnedTool[] => listedTools(known, service, '', false)
@@ -93,6 +95,10 @@ export const createServiceOutlook = ({
   }
   return {
     tools,
+    async listed(service) {
+      const seen = tools(service)
+      return seen.length > 0 ? seen : stored(service, '', false)
+    },
     fresh: () => policy.fresh(),
     choices: (service, group) =>
       ofPerson(service, group === undefined ? nobody : oneOf(registry.config(), group)),

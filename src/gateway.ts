@@ -174,18 +174,18 @@ const withServices = (platform: Platform) => {
     dryRun: createDryRun(bridges, callStdio),
   })
   registry.onRemoved((removed) => removed.forEach(({ upstream }) => bridges.end(upstream)))
-  const refresh = createServicesRefresh({
-    directory,
-    registry,
-    defer: runtime.defer,
-    endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
-  })
+  const endpointPaths = Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [
+    path,
+    alias,
+  ])
+  const refresh = createServicesRefresh({ directory, registry, defer: runtime.defer, endpointPaths })
   const stored = createStoredRules(runtime, registry.config)
   const events = createRecording({ config, runtime, limit: platform.limit, directory })
   const policy = createPolicy({ runtime, ...events, config: registry.config, services: serviceOf, stored })
   granted.policy = policy
   const rates = createCallRates({ runtime, config: registry.config, services: serviceOf })
-  const made = { bridges, directory, registry, refresh, find: refresh.find, stored, policy, rates }
+  const { find } = refresh
+  const made = { bridges, directory, serviceOf, registry, refresh, find, stored, policy, rates }
   return { ...platform, ...events, ...made }
 }
 

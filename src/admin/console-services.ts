@@ -22,6 +22,8 @@ import { whereOf } from './console-attention.ts'
 /** What the access rules and the servers say, asked for administrators. */
 export interface Outlook {
   tools(service: Service): readonly LearnedTool[]
+  /** The same; after a restart, those that are stored. */
+  listed(service: Service): Promise<readonly LearnedTool[]>
   fresh(): Promise<void> | undefined
   choices(service: Service, group: string | undefined): ConsentChoices | Denied | undefined
   ofPerson(service: Service, person: Person): ConsentChoices | Denied | undefined
@@ -56,7 +58,7 @@ const groupsIn = (part: unknown): readonly string[] => {
 /** More are not drawn. */
 const mostGroups = 12
 
-const namedGroups = (config: Config, stored: unknown, { id }: Service): readonly string[] =>
+export const namedGroups = (config: Config, stored: unknown, { id }: Service): readonly string[] =>
   [...new Set(groupsIn([config.access, config.mcp_services[id]?.access, stored]))].toSorted()
 
 /** The groups whose people may use the service at all. */

@@ -2,26 +2,18 @@
 import { readOwnForm, seeOther } from '../kit/http.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { ConsoleFrame, ConsolePages, HeldDefinition } from '../ports/console.ts'
+import type { ConsoleFrame, ConsolePages } from '../ports/console.ts'
 import type { BrowserSession, Handler, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
-import type { ListedPin, PinAdmin } from '../ports/policy.ts'
+import type { PinAdmin } from '../ports/policy.ts'
 import type { Directory, Service } from '../ports/services.ts'
 import type { AccessAdmin } from './access-api.ts'
-import {
-  type AttentionDeps,
-  type Overview,
-  funnelOf,
-  isHeld,
-  isWaiting,
-  pinningOf,
-  readOverview,
-  stoppedAt,
-} from './console-attention.ts'
+import { type AttentionDeps, type Overview, funnelOf, readOverview, stoppedAt } from './console-attention.ts'
 import { type ActivityDeps, callsOfADay, createActivity } from './console-activity.ts'
-import { type ConsoleServicesDeps, drawService, drawServices, readMatrix } from './console-services.ts'
+import { type ConsoleServicesDeps, drawService, drawServices } from './console-services.ts'
 import { type ConsolePeopleDeps, drawClient, drawHolders, drawPerson } from './console-people.ts'
 import { type ConsoleSettingsDeps, createConsoleSettings } from './console-settings.ts'
+import { type ConsoleAccessDeps, createConsoleAccess } from './console-access.ts'
 import { createAccessActions } from './access-page.ts'
 import { requireWritable } from './services-api.ts'
 
@@ -33,7 +25,13 @@ export interface Console {
 }
 
 export interface ConsoleDeps
-  extends AttentionDeps, ActivityDeps, ConsoleServicesDeps, ConsolePeopleDeps, ConsoleSettingsDeps {
+  extends
+    AttentionDeps,
+    ActivityDeps,
+    ConsoleServicesDeps,
+    ConsolePeopleDeps,
+    ConsoleSettingsDeps,
+    ConsoleAccessDeps {
   readonly runtime: ActivityDeps['runtime'] & ConsoleSettingsDeps['runtime']
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service' | 'addresses'>
   readonly registry: ConsoleServicesDeps['registry']
@@ -90,65 +88,6 @@ const createOverview =
     })
   }
 
-/** Definitions on one page; each is compared word by word. */
-const mostHeld = 12
-
-const heldDefinition = async (
-  { accessAdmin }: ConsoleDeps,
-  service: Service,
-  { pin, held }: { readonly pin: ListedPin; readonly held: boolean },
-): Promise<HeldDefinition | undefined> => {
-  const { kind, name, account, state, digest, seenAt, approved, blocked } = pin
-  const shown = await accessAdmin.tools.show({ service: service.id, kind, name })
-  const last = approved.at(-1)
-  return {
-    service: nameOf(service),
-    kind,
-    name,
-    account,
-    state,
-    digest,
-    at: seenAt,
-    held,
-    ...(last && { approved: { by: last.by, at: last.at } }),
-    ...(blocked && { blocked: { by: blocked.by, at: blocked.at } }),
-    changes: shown.find((one) => one.account === account)?.changes ?? [],
-  }
-}
-
-const createChanges =
-  (deps: ConsoleDeps): Draw =>
-  async (frame, asked) => {
-    const { directory, registry, policy, consolePages } = deps
-    const config = registry.config()
-    const service = named(asked, 'service')
-    const chosen = service === undefined ? undefined : directory.service(service)
-    const pinned = directory.services.filter((one) => pinningOf(config, one))
-    const looked = pinned.filter(({ id }) => service === undefined || id === service)
-    const found = await Promise.all(
-      looked.map(async (one) => (await policy.pins.list(one)).map((pin) => ({ one, pin }))),
-    )
-    const all = found.flat()
-    const open = [
-      ...all.filter(({ pin }) => isWaiting(pin)),
-      ...all.filter(({ pin }) => pin.state === 'blocked'),
-    ]
-    const held = await Promise.all(
-      open.slice(0, mostHeld).map(({ one, pin }) => {
-        const pinning = pinningOf(config, one)
-        return heldDefinition(deps, one, { pin, held: pinning !== undefined && isHeld(pinning, pin) })
-      }),
-    )
-    return consolePages.changes(frame, {
-      pinned: pinned.map(nameOf),
-      service,
-      held: held.filter((one) => one !== undefined),
-      more: open.slice(mostHeld).filter(({ pin }) => isWaiting(pin)).length,
-      known: all.length,
-      ...(chosen && { access: await readMatrix(deps, chosen) }),
-    })
-  }
-
 const flowsOnAPage = 50
 
 const createFlowList =
@@ -188,15 +127,18 @@ const createFlow =
     return consolePages.flow(frame, { flow, report: await flowAdmin.report(flow.id), good: alike?.flows[0] })
   }
 
-type SettingsPart = ReturnType<typeof createConsoleSettings>
+type Parts = {
+  readonly settings: ReturnType<typeof createConsoleSettings>
+  readonly access: ReturnType<typeof createConsoleAccess>
+}
 
-const createPages = (deps: ConsoleDeps, settings: SettingsPart): Readonly<Record<string, Draw>> => ({
+const createPages = (deps: ConsoleDeps, { settings, access }: Parts): Readonly<Record<string, Draw>> => ({
   '/console': createOverview(deps),
   '/console/services': async (frame, asked) =>
     drawServices(deps, frame, asked, await callsOfADay(deps, frame.now)),
   '/console/services/': async (frame, asked) =>
     drawService(deps, frame, asked, await callsOfADay(deps, frame.now)),
-  '/console/access': createChanges(deps),
+  '/console/access': access.draw,
   '/console/people'(frame, asked) {
     const user = named(asked, 'user')
     return user === undefined ? drawHolders(deps, frame, asked, 'people') : drawPerson(deps, frame, user)
@@ -215,7 +157,7 @@ const createPages = (deps: ConsoleDeps, settings: SettingsPart): Readonly<Record
 
 type Form = ReadonlyMap<string, string>
 
-/** What a form asks for, on which page. */
+/** What a form asks for, on which page; a text is where the browser goes on. */
 type Act = (form: Form, about: { readonly session: BrowserSession; readonly asked: URL }) => Promise<unknown>
 
 const serviceIn = ({ pathname }: URL): string => /^\/console\/services\/([^/]+)$/.exec(pathname)?.[1] ?? ''
@@ -223,7 +165,7 @@ const serviceIn = ({ pathname }: URL): string => /^\/console\/services\/([^/]+)$
 /** By the path of the page, and the name of the action. */
 const createActions = (
   { accessAdmin }: ConsoleDeps,
-  settings: SettingsPart,
+  { settings, access: editing }: Parts,
 ): Readonly<Record<string, Readonly<Record<string, Act>>>> => {
   const tool = (form: Form) => ({
     service: form.get('service') ?? '',
@@ -252,6 +194,8 @@ const createActions = (
       approve: (form, { session }) =>
         accessAdmin.tools.approve(tool(form), form.get('digest') ?? '', by(session)),
       block: (form, { session }) => accessAdmin.tools.block(tool(form), by(session)),
+      review: (form, { asked }) => editing.review(form, asked),
+      save: (form, { session, asked }) => editing.save(form, asked, by(session)),
     },
     '/console/people': access,
     '/console/clients': access,
@@ -267,9 +211,9 @@ const rememberedMs = 2_000
 
 export const createConsole = (deps: ConsoleDeps): Console => {
   const { sessions, isAdmin, directory, runtime } = deps
-  const settings = createConsoleSettings(deps)
-  const draws = createPages(deps, settings)
-  const actions = createActions(deps, settings)
+  const parts = { settings: createConsoleSettings(deps), access: createConsoleAccess(deps) }
+  const draws = createPages(deps, parts)
+  const actions = createActions(deps, parts)
   let last: { readonly at: number; readonly overview: Promise<Overview> } | undefined
 
   const overviewNow = (): Promise<Overview> => {
@@ -313,9 +257,9 @@ export const createConsole = (deps: ConsoleDeps): Console => {
       const known = actions[pageOf(asked)] ?? {}
       const action = Object.hasOwn(known, name) ? known[name] : undefined
       if (!action) throw new Refusal('request.malformed', 'action unknown')
-      await action(form, { session, asked })
+      const next = await action(form, { session, asked })
       last = undefined
-      return seeOther(asked.pathname + asked.search)
+      return seeOther(typeof next === 'string' ? next : asked.pathname + asked.search)
     },
   }
 }

@@ -185,7 +185,7 @@ const consolePages: readonly (readonly [paths: readonly string[], description: s
   ],
   [
     ['/console/access'],
-    'Console: definitions of tools that changed, and who may call which tool (?service=), and the decision (csrf, action=approve with digest or block, service, kind, name)',
+    'Console: definitions of tools that changed, who may call which tool (?service=, ?set=), and why (?person=, ?tool=), the decision (csrf, action=approve with digest or block, service, kind, name), and changes (action=review or save)',
     true,
   ],
   [

@@ -11,6 +11,7 @@ import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Audit } from '../ports/modules.ts'
+import type { RulesEdit } from '../ports/matrix.ts'
 import type { AccessRecord, StoredRule, StoredRules } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { literal } from '../services/from-config.ts'
@@ -40,6 +41,8 @@ export interface StoredRulesStore extends StoredRules {
     isMeant: (rule: StoredRule) => boolean,
     next: (before: StoredRule | undefined) => StoredRule | undefined,
   ): Promise<{ readonly before: StoredRule | undefined; readonly after: StoredRule | undefined }>
+  /** Puts what `change` makes of all of them in their place, at once. */
+  update(change: (all: readonly StoredRule[]) => readonly StoredRule[]): Promise<void>
 }
 
 const tooMany = (): Refusal =>
@@ -66,6 +69,19 @@ export const createStoredRules = (
   }
   const refresh = (): Promise<readonly StoredRule[]> =>
     singleFlight('access-rules', async () => (await read()).rules)
+  const update: StoredRulesStore['update'] = async (change) => {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const { rules: all, only } = await read()
+      const changed = change(all)
+      const size = JSON.stringify(changed).length
+      if ((changed.length > mostRules || size > mostText) && size > JSON.stringify(all).length)
+        throw tooMany()
+      if (!(await records.put('', { rules: changed }, { only }))) continue
+      await read()
+      return
+    }
+    throw new Refusal('storage.unavailable', 'access rules changed again and again')
+  }
   return {
     now: () => rules,
     refresh,
@@ -77,22 +93,17 @@ export const createStoredRules = (
       reading.catch(() => undefined)
       return undefined
     },
-    async replace(isMeant, next) {
-      for (let attempt = 0; attempt < maxAttempts; attempt++) {
-        const { rules: all, only } = await read()
+    replace: (isMeant, next) => {
+      let found: { before: StoredRule | undefined; after: StoredRule | undefined } | undefined
+      return update((all) => {
         const before = all.find(isMeant)
         const after = next(before)
+        found = { before, after }
         const put = after ? [after] : []
-        const changed = before ? all.flatMap((rule) => (rule === before ? put : [rule])) : [...all, ...put]
-        if (after && (changed.length > mostRules || JSON.stringify(changed).length > mostText))
-          throw tooMany()
-        if (await records.put('', { rules: changed }, { only })) {
-          await read()
-          return { before, after }
-        }
-      }
-      throw new Refusal('storage.unavailable', 'access rules changed again and again')
+        return before ? all.flatMap((rule) => (rule === before ? put : [rule])) : [...all, ...put]
+      }).then(() => found ?? { before: undefined, after: undefined })
     },
+    update,
   }
 }
 
@@ -180,6 +191,8 @@ export interface RulesAdmin {
   withdraw(record: AccessRecord, by: string): Promise<void>
   /** Throws `rule.unknown`. */
   revoke(id: string, by: string): Promise<void>
+  /** Adds rules and removes others, all of it or none. Throws `rule.invalid` and `rule.unknown`. */
+  edit(edit: RulesEdit, by: string): Promise<void>
 }
 
 export interface RulesAdminDeps {
@@ -293,6 +306,36 @@ const ofUser =
 
 const unknown = (what: string): Refusal => new Refusal('rule.unknown', what.slice(0, 80))
 
+/** Every rule is an event, as if it were the only one. */
+const createEdit =
+  (
+    { stored, registry, isRuled, record: write }: RulesAdminDeps,
+    judge: ReturnType<typeof createChecks>['judge'],
+    made: (by: string) => Pick<StoredRule, 'id' | 'by' | 'at'>,
+  ): RulesAdmin['edit'] =>
+  async ({ add, remove }, by) => {
+    for (const { effect } of add) checkBound(registry.config(), effect, isRuled(registry.config()))
+    const faults = add.length === 0 ? [] : (await judge(add)).flat()
+    if (faults.length > 0) throw invalidRule(faults.join(' '))
+    const kept = add.map(({ effect, rule }): StoredRule => ({
+      ...made(by),
+      [effect]: parsedRule(effect, rule),
+    }))
+    let gone: readonly StoredRule[] = []
+    await stored.update((all) => {
+      gone = remove.map((id) => {
+        const found = all.find((rule) => rule.id === id)
+        if (!found) throw unknown(id)
+        return found
+      })
+      return [...all.filter((rule) => !gone.includes(rule)), ...kept]
+    })
+    for (const rule of gone)
+      write({ event: 'access.changed', rule: `stored:${rule.id}`, by, before: factsOf(rule) })
+    for (const rule of kept)
+      write({ event: 'access.changed', rule: `stored:${rule.id}`, by, after: factsOf(rule) })
+  }
+
 export const createRulesAdmin = (deps: RulesAdminDeps): RulesAdmin => {
   const { stored, runtime, registry, isRuled } = deps
   const { judge, check, checkRecord } = createChecks(deps)
@@ -350,5 +393,6 @@ export const createRulesAdmin = (deps: RulesAdminDeps): RulesAdmin => {
       }
       await replace(by, (rule) => rule.id === id, next)
     },
+    edit: createEdit(deps, judge, made),
   }
 }

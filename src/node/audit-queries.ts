@@ -3,10 +3,18 @@ import { createHash } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Refusal } from '../kit/refusal.ts'
-import type { TrailCounts, TrailCountsAsked, TrailPage, TrailReader, TrailSearch } from '../ports/runtime.ts'
-import type { AuditBody, AuditCheck } from '../ports/store.ts'
+import type {
+  TrailCombinations,
+  TrailCounts,
+  TrailCountsAsked,
+  TrailPage,
+  TrailReader,
+  TrailSearch,
+} from '../ports/runtime.ts'
+import type { AuditBody, AuditCheck, AuditCombination } from '../ports/store.ts'
 import { type TextSum, exportPieces } from '../stores/audit-formats.ts'
-import { openAuditReader } from './audit-reader.ts'
+import { readSearch } from '../stores/audit.ts'
+import { type AuditReader, openAuditReader } from './audit-reader.ts'
 
 /** A search stops after this. */
 const longestMs = 250
@@ -22,10 +30,12 @@ interface QueryAsked {
   readonly counts?: TrailCountsAsked
   /** Its hash. */
   readonly body?: string
+  /** Terms of a search. */
+  readonly combinations?: readonly string[]
 }
 
 type Asked = QueryAsked & { readonly id: number }
-type Answer = TrailPage | TrailCounts | AuditCheck | AuditBody | undefined
+type Answer = TrailPage | TrailCounts | TrailCombinations | AuditCheck | AuditBody | undefined
 
 type Reply = { readonly id: number } & (
   | { readonly answer: Answer }
@@ -99,14 +109,17 @@ export interface AuditQueries extends TrailReader {
 
 export const createAuditQueries = (path: string): AuditQueries => {
   const searching = createThread(path)
+  // It may take seconds, and searches do not wait for it.
+  const counting = createThread(path)
   const page: TrailReader['page'] = async (search) => (await searching.ask({ search })) as TrailPage
   return {
     page,
     counts: async (counts) => (await searching.ask({ counts })) as TrailCounts,
     export: (search, format) => exportPieces(page, search, format, createSum()),
     body: async (hash) => (await searching.ask({ body: hash })) as AuditBody | undefined,
+    combinations: async (terms) => (await counting.ask({ combinations: terms })) as TrailCombinations,
     async verify() {
-      // It may take many seconds, and searches do not wait for it.
+      // It may take many seconds, and nothing else waits for it.
       const verifying = createThread(path)
       try {
         return (await verifying.ask({})) as AuditCheck
@@ -114,17 +127,41 @@ export const createAuditQueries = (path: string): AuditQueries => {
         verifying.end('verified')
       }
     },
-    close: () => searching.end('the gateway is stopping'),
+    close() {
+      for (const thread of [searching, counting]) thread.end('the gateway is stopping')
+    },
   }
 }
 
 // The thread.
 
+/** So many are handed over; the process that serves calls looks at each. */
+const mostCombinations = 10_000
+
+const combinationsOf = (reader: AuditReader, terms: readonly string[]): TrailCombinations => {
+  const calls: AuditCombination[] = []
+  let partial = false
+  for (const call of reader.combinations(readSearch(terms, Date.now()))) {
+    if (calls.length === mostCombinations) {
+      partial = true
+      break
+    }
+    calls.push(call)
+  }
+  const hashes = new Set(calls.map(({ subject }) => subject).filter((hash) => hash !== null))
+  return {
+    calls,
+    partial,
+    subjects: Object.fromEntries([...hashes].map((hash) => [hash, reader.subject(hash)])),
+  }
+}
+
 const runQueries = (path: string, port: NonNullable<typeof parentPort>): void => {
   const reader = openAuditReader(path)
-  const answer = ({ search, counts, body }: Asked): Answer => {
+  const answer = ({ search, counts, body, combinations }: Asked): Answer => {
     if (!reader) throw new Error('there is no audit trail')
     if (body !== undefined) return reader.body(body)
+    if (combinations) return combinationsOf(reader, combinations)
     const until = Date.now() + longestMs
     const mayGoOn = (): boolean => Date.now() < until
     if (counts) return reader.counts(counts, Date.now(), mayGoOn)

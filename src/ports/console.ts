@@ -1,6 +1,7 @@
 // What the console hands to its pages: plain data. Every text of a person, a client or a server is untrusted; the pages
 // escape it and bound its length.
 import type { ListedFlow } from './flow-record.ts'
+import type { MatrixView, WhyView } from './matrix.ts'
 import type { SettingsView } from './settings.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
@@ -127,7 +128,8 @@ export interface ChangesView {
   /** How many there are besides. */
   readonly more: number
   /** Of the service that was chosen. */
-  readonly access?: AccessMatrix | undefined
+  readonly matrix?: MatrixView | undefined
+  readonly why?: WhyView | undefined
   /** Pinned tools and prompts in all. */
   readonly known: number
 }

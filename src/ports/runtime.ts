@@ -4,7 +4,17 @@ import type { KeyRing } from '../kit/keyring.ts'
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
 import type { Principal } from './people.ts'
-import type { AuditBody, AuditCheck, Cache, ChainedRow, Counters, Store, Subscribe } from './store.ts'
+import type {
+  AuditBody,
+  AuditCheck,
+  AuditCombination,
+  AuditSubject,
+  Cache,
+  ChainedRow,
+  Counters,
+  Store,
+  Subscribe,
+} from './store.ts'
 
 // A stdio server's process: lines in, lines out, an end. Only Node starts processes.
 
@@ -291,6 +301,14 @@ export interface TrailCounts {
   readonly from?: number
 }
 
+/** Calls that are alike, with how many there are of each, and what was known of their callers, by hash. */
+export interface TrailCombinations {
+  readonly calls: readonly AuditCombination[]
+  readonly subjects: Readonly<Record<string, AuditSubject | undefined>>
+  /** There were more. */
+  readonly partial: boolean
+}
+
 export type TrailFormat = 'jsonl' | 'csv'
 
 /** Reads the audit trail. Each of these rejects with RangeError, one sentence, for a search that cannot be read. */
@@ -298,6 +316,8 @@ export interface TrailReader {
   page(search: TrailSearch): Promise<TrailPage>
   /** Absent where calls cannot be counted. */
   readonly counts?: (asked: TrailCountsAsked) => Promise<TrailCounts>
+  /** Absent where calls cannot be looked at again by other rules. */
+  readonly combinations?: (terms: readonly string[]) => Promise<TrailCombinations>
   /** Everything that matches, the oldest first, in pieces. */
   export(search: Pick<TrailSearch, 'terms' | 'person'>, format: TrailFormat): AsyncIterable<string>
   verify(): Promise<AuditCheck>

@@ -24,7 +24,7 @@ const tool = (name: string, need: ServiceTool['need'], allowed: readonly boolean
   allowed,
 })
 
-export const access: AccessMatrix = {
+const access: AccessMatrix = {
   groups: ['Everyone', 'engineering', 'support', 'admins'],
   tools: [
     tool('search_issues', 'read', [true, true, true, true]),

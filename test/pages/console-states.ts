@@ -3,7 +3,8 @@ import { reportOf } from '../../src/flows/report.ts'
 import type { ConsolePages, HeldDefinition, OverviewView } from '../../src/ports/console.ts'
 import { activityStates } from './console-activity.ts'
 import { peopleStates } from './console-people.ts'
-import { access, serviceStates } from './console-services.ts'
+import { changedAccess, fixedAccess, hostileAccess, plainAccess } from './console-matrix.ts'
+import { serviceStates } from './console-services.ts'
 import { settingsStates } from './console-settings.ts'
 import {
   attention,
@@ -132,7 +133,13 @@ const changesStates = (pages: ConsolePages) => {
         ],
         more: 3,
       }),
-    'console-changes-access': () => pages.changes(frame, { ...view, service: 'jira', access }),
+    'console-changes-access': () => pages.changes(frame, { ...view, service: 'jira', ...changedAccess }),
+    'console-changes-matrix': () =>
+      pages.changes(calm, { ...view, held: [], service: 'jira', ...plainAccess }),
+    'console-changes-fixed': () =>
+      pages.changes(calm, { ...view, held: [], service: 'jira', ...fixedAccess }),
+    'console-changes-access-hostile': () =>
+      pages.changes(frame, { ...view, held: [], service: 'jira', ...hostileAccess }),
     'console-changes-none': () => pages.changes(calm, { ...view, held: [] }),
     'console-changes-unpinned': () => pages.changes(calm, { pinned: [], held: [], more: 0, known: 0 }),
     'console-changes-hostile': () =>

@@ -30,7 +30,9 @@ describe('every page of the console', () => {
       expect(text.match(/<h1/g)).toHaveLength(1)
       expect(text.match(/ id="([^"]+)"/g)).toEqual([...new Set(text.match(/ id="([^"]+)"/g))])
       for (const [, action, csrf] of text.matchAll(posts)) {
-        expect(action).toMatch(/^\/(?:console(?:\/[a-z]+){0,2}(?:\?(?:user|client)=[^"&]*)?|logout)$/)
+        expect(action).toMatch(
+          /^\/(?:console(?:\/[a-z]+){0,2}(?:\?(?:user|client|service)=[^"&]*(?:&amp;set=[^"&]*)*)?|logout)$/,
+        )
         expect(csrf).toBe('<input type="hidden" name="csrf" value="x9f2">')
       }
       // Each page says how to do the same in a terminal.
@@ -95,6 +97,26 @@ describe('a changed definition', () => {
     const text = await textOf('console-changes')
     expect(text).toContain('Blocked for everyone until you decide.')
     expect(text).toContain('Clients can use this tool meanwhile.')
+  })
+})
+
+describe('the matrix of access rules', () => {
+  test('has a select for each cell that can be changed, and the line of the file for the others', async () => {
+    const text = await textOf('console-changes-matrix')
+    expect(text.match(/<select class="pick"/g)).toHaveLength(8 * 5 - 5 - 5)
+    expect(text).toContain('aria-label="create_issue for support"')
+    expect(text).toContain('aria-label="create_issue for everyone"')
+    expect(text.match(/<span class="sub">postern\.yaml:41<\/span>/g)).toHaveLength(10)
+    expect(text).not.toContain('savebar')
+    expect(await textOf('console-changes-fixed')).not.toContain('class="pick"')
+  })
+  test('says what changes would have meant before they are saved', async () => {
+    const text = await textOf('console-changes-access')
+    expect(text).toContain('<b>1 change.</b> 41 calls of the last 7 days would have been refused, by')
+    expect(text).toContain('3 cannot be said.')
+    expect(text).toContain('name="set0" value="never:support:list_worklogs"')
+    // What cannot be is not offered to be saved.
+    expect(await textOf('console-changes-access-hostile')).not.toContain('Save changes')
   })
 })
 

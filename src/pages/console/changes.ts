@@ -2,8 +2,8 @@
 import { type Drawable, type Markup, html } from '../../kit/html.ts'
 import type { ChangesView, ConsoleFrame, DefinitionDifference, HeldDefinition } from '../../ports/console.ts'
 import { type PageContext, named, post, readName, readText } from '../layout.ts'
-import { accessSay, matrix } from './service.ts'
-import { commandOf, consolePage, counted, empty, icons, off, quoted, timeAgo } from './shell.ts'
+import { matrixPart, whyCommand, whyPart } from './matrix.ts'
+import { commandOf, consolePage, counted, empty, icons, linkTo, off, quoted, timeAgo } from './shell.ts'
 
 const path = '/console/access'
 
@@ -98,32 +98,58 @@ const finding = ({ held, more }: ChangesView): string => {
     : `${counted(waiting, 'definition')} ${waiting === 1 ? 'waits' : 'wait'} for your decision`
 }
 
-/** Who may call which tool of the service that was chosen. */
-const rights = ({ access, service }: ChangesView, { services }: ConsoleFrame): Drawable => {
-  if (!access) return undefined
-  const name = readName(services.find(({ id }) => id === service)?.name ?? '', service ?? '').text
-  return html`<h2>Who may call the tools of ${named(name)}</h2><p class="muted sm">${accessSay(access)}</p>${access.tools.length > 0 ? matrix(access, name) : off('No tools are known yet: they are remembered when a client lists them.')}`
+const nothingHeld = (known: number): Markup =>
+  known > 0
+    ? empty(
+        'Everything is as it was approved',
+        html`${counted(known, 'definition')} of tools and prompts are pinned.`,
+      )
+    : empty(
+        'No definitions are pinned yet',
+        html`To notice when a server changes its tools, add <code>pinning: quarantine</code> under <code>access</code> of its service. Definitions are remembered when a client lists them for the first time.`,
+      )
+
+const commandsOf = ({ held, service, matrix, why }: ChangesView): readonly string[] => {
+  const first = held.find(({ state }) => state !== 'blocked') ?? held[0]
+  return [
+    ...(matrix ? ['postern access ls'] : []),
+    ...(why && service !== undefined ? whyCommand(service, why) : []),
+    commandOf('tools ls', { service }),
+    ...(first ? [`postern tools show ${quoted(first.service.id)} ${quoted(readText(first.name, 128))}`] : []),
+  ]
 }
 
+const openDefinitions = ({ held, service, more, known, matrix }: ChangesView, frame: ConsoleFrame): Markup =>
+  html`${held.map((one) => card(frame, one))}
+${more > 0 && off(html`${counted(more, 'other')} not shown. ${service === undefined ? 'Choose a service.' : html`See <code>${commandOf('tools ls', { service })}</code>.`}`)}
+${held.length === 0 && !matrix && nothingHeld(known)}`
+
+/** Of one service: its matrix. */
+const rights = ({ service, matrix, why }: ChangesView, name: string, frame: ConsoleFrame): Drawable =>
+  service !== undefined &&
+  html`${matrix && matrixPart({ id: service, name }, matrix, frame)}${why && whyPart(service, why)}`
+
 export const changesPage = (gateway: PageContext, frame: ConsoleFrame, view: ChangesView): Response => {
-  const { held, service, more, known } = view
-  const first = held.find(({ state }) => state !== 'blocked') ?? held[0]
+  const { service, matrix } = view
+  const name = readName(frame.services.find(({ id }) => id === service)?.name ?? '', service ?? '').text
+  const about = matrix
+    ? {
+        title: `Access to ${name}`,
+        heading: html`Access to ${named(name)}`,
+        lead: html`<p><b class="strong">Allow</b> works at once, <b class="strong">Never</b> hides the tool and refuses its calls.</p>`,
+      }
+    : {
+        title: 'Access',
+        heading: finding(view),
+        lead: html`<p>What tools and prompts say of themselves is approved once. What a server changes afterwards waits here for your decision.</p>`,
+      }
   return consolePage(gateway, frame, {
     page: 'access',
-    title: 'Access',
-    heading: finding(view),
-    lead: html`<p>What tools and prompts say of themselves is approved once. What a server changes afterwards waits here for your decision.</p>`,
-    actions: html`<a class="btn" href="/account/access">Who has access</a>`,
+    ...about,
+    actions: html`<a class="btn" href="${linkTo('/account/access', { service: matrix && service })}">Who has access</a>`,
     body: html`${frame.services.length > 0 && picker(view, frame)}
-${held.map((one) => card(frame, one))}
-${more > 0 && off(html`${counted(more, 'other')} not shown. ${service === undefined ? 'Choose a service.' : html`See <code>${commandOf('tools ls', { service })}</code>.`}`)}
-${held.length === 0 && (known > 0 ? empty('Everything is as it was approved', html`${counted(known, 'definition')} of tools and prompts are pinned.`) : empty('No definitions are pinned yet', html`To notice when a server changes its tools, add <code>pinning: quarantine</code> under <code>access</code> of its service. Definitions are remembered when a client lists them for the first time.`))}
-${rights(view, frame)}`,
-    commands: [
-      commandOf('tools ls', { service }),
-      ...(first
-        ? [`postern tools show ${quoted(first.service.id)} ${quoted(readText(first.name, 128))}`]
-        : []),
-    ],
+${openDefinitions(view, frame)}
+${rights(view, name, frame)}`,
+    commands: commandsOf(view),
   })
 }

@@ -34,6 +34,14 @@ ins { background: var(--ok-soft); color: var(--ok); text-decoration: underline; 
 .matrix tr > :first-child { position: sticky; left: 0; z-index: 1; background: var(--surface); }
 .matrix tr.group > :first-child { background: var(--sunk); } .matrix tr.mark > * { background: var(--warn-soft); }
 
+.pick { width: 100%; min-height: 30px; padding: 3px 24px 3px 28px; border: 1px solid var(--line-2); border-radius: var(--r-control); background: var(--surface); color: var(--text); font: var(--w-medium) var(--t-sm)/20px var(--sans); appearance: none; cursor: pointer; background-image: linear-gradient(45deg, transparent 50%, var(--text-3) 50%), linear-gradient(135deg, var(--text-3) 50%, transparent 50%); background-size: 4px 4px; background-position: right 12px center, right 8px center; background-repeat: no-repeat; }
+.cell { position: relative; display: block; } .cell > .m { display: none; position: absolute; top: 50%; left: 8px; margin-top: -7px; pointer-events: none; } .cell > .m > .i { width: 14px; height: 14px; stroke-width: 1.75; }
+.cell:has(option[value="allow"]:checked) .m-allow, .cell:has(option[value="never"]:checked) .m-never { display: block; } .cell .m-allow { color: var(--ok); } .cell .m-never { color: var(--text-3); }
+.cell:has(option[value="never"]:checked) .pick { color: var(--text-2); background-color: var(--sunk); border-color: var(--line); } .cell.changed .pick { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
+.matrix td .sub { display: block; max-width: 16ch; }
+.savebar { position: sticky; bottom: 0; z-index: 3; display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 8px 16px; margin: var(--s4) 0 0; padding: 10px 12px 10px 16px; border: 1px solid var(--line-2); border-radius: var(--r-card); background: var(--surface); box-shadow: var(--float); font-size: var(--t-sm); } .savebar > span:first-child { flex: 1 1 320px; min-width: 0; }
+.explain { display: grid; grid-template-columns: 1fr 1fr auto; gap: 12px; align-items: end; } .note .trace { margin-top: 8px; } .card-body > details .trace { margin-top: 8px; }
+
 .diff.alone { grid-template-columns: minmax(0, 1fr); } .diff .note { margin-top: 8px; } .rest { border-top: 1px solid var(--line); } .rest > summary { padding: 10px 16px; }
 
 /* activity */

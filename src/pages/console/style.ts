@@ -253,7 +253,7 @@ const narrow = `
   .hist .a, .funnel rect { fill: CanvasText; } .hist .d { fill: Highlight; } .hist .e { fill: LinkText; } .spark polyline { stroke: CanvasText; }
 }
 
-@media (max-width: 720px) { .page { border: 0; } code.url { overflow-wrap: anywhere; min-width: 0; } .head > .row { width: 100%; } .explain .btn { width: 100%; } }
+@media (max-width: 720px) { .page { border: 0; } code.url { overflow-wrap: anywhere; min-width: 0; } .head > .row { width: 100%; } .explain { grid-template-columns: minmax(0, 1fr); } .explain .btn { width: 100%; } .savebar .btns { width: 100%; } .savebar .btns > * { flex: 1; } .savebar .btn { width: 100%; } }
 `
 
 export const consoleStylesheet = `${tokens}${base}${frame}${contentStyle}${narrow}`
