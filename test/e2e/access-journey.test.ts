@@ -54,7 +54,7 @@ beforeAll(async () => {
     },
   })
   page = await browser.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(60_000)
 }, 60_000)
 
 afterAll(async () => {

@@ -100,7 +100,7 @@ describeInBrowser('a page of another origin', () => {
         config: named ? { cors: { allow_origins: [origin], allow_credentials: true } } : {},
       })
       page = await (await browser.newContext()).newPage()
-      page.setDefaultTimeout(20_000)
+      page.setDefaultTimeout(60_000)
     })
     afterAll(async () => {
       await page.context().close()

@@ -88,7 +88,7 @@ describeInBrowser('a page of another site and a hostile server', () => {
       }
       house = await open({ upstream: `${server.origin}/mcp`, config })
       page = await (await browser.newContext()).newPage()
-      page.setDefaultTimeout(20_000)
+      page.setDefaultTimeout(60_000)
       await page.goto(`${house.origin}/login`)
       await page.getByLabel('Username').fill(person.username)
       await page.getByLabel('Password').fill(person.password)

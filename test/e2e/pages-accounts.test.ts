@@ -35,7 +35,7 @@ beforeAll(async () => {
   })
   browser = await launchChromium()
   page = await (await browser.newContext({ javaScriptEnabled: false })).newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(60_000)
 })
 afterAll(async () => {
   await browser.close()

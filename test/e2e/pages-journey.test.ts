@@ -29,7 +29,7 @@ beforeAll(async () => {
   browser = await launchChromium()
   context = await browser.newContext({ javaScriptEnabled: false })
   page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(60_000)
 })
 
 afterAll(async () => {

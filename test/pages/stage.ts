@@ -87,7 +87,7 @@ export const openStage = async (): Promise<Stage> => {
     async open(name, options = {}) {
       const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, ...options })
       const page = await context.newPage()
-      page.setDefaultTimeout(15_000)
+      page.setDefaultTimeout(60_000)
       await page.goto(name.startsWith('http') ? name : `${gateway.origin}/${name}`)
       return { page, close: () => context.close() }
     },
