@@ -5,12 +5,9 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { styleText } from 'node:util'
 import { printable } from '../config/tree.ts'
-import { createKeyRing } from '../kit/keyring.ts'
 import { createVerify } from '../node/audit-keys.ts'
 import { type AuditReader, openAuditReader } from '../node/audit-reader.ts'
 import { checkExport } from '../node/audit-exported.ts'
-import { createMac, dayOf } from '../node/audit-thread.ts'
-import { createRandomBytes, rootSecrets } from '../node/crypto.ts'
 import { trailFile } from '../node/runtime.ts'
 import { canonicalJson } from '../kit/bytes.ts'
 import type { ChainedRow } from '../ports/store.ts'
@@ -19,10 +16,10 @@ import { csvHeader, csvLine, exportPieces } from '../stores/audit-formats.ts'
 import { type Search, readSearch } from '../stores/audit.ts'
 import { listedBody, listedCheck, listedEvent } from '../admin/audit-api.ts'
 import type { AdminTarget } from './admin.ts'
+import { type RecordingTarget, createDigests, recordUse } from './audit-secret.ts'
 import { StartError, UsageError, count, print, printJson } from './output.ts'
 
-export interface AuditTarget {
-  readonly stateDir: string
+export interface AuditTarget extends RecordingTarget {
   readonly json: boolean
 }
 
@@ -140,14 +137,16 @@ export const showAudit = (
   { body }: { readonly body?: true },
   target: AuditTarget,
 ): Promise<void> =>
-  withReader(target, (reader) => {
+  withReader(target, async (reader) => {
     const rows = reader.search(searchOf([`request:${request}`]), mostRows)
     if (rows.length === 0) throw new UsageError(`There is no event of a request with the ID ${request}.`)
     for (const row of rows) {
       printJson(listedEvent(row))
       const { body: hash } = JSON.parse(row.detail ?? '{}') as { readonly body?: unknown }
       const kept = body && typeof hash === 'string' ? reader.body(hash) : undefined
-      if (kept) printJson(listedBody(kept))
+      if (!kept) continue
+      await recordUse(target, { event: 'admin.viewed', what: 'body', body: kept.hash, of: kept.request })
+      printJson(listedBody(kept))
     }
   })
 
@@ -169,25 +168,6 @@ const canonicalOf = (text: string): string => {
     // Said below.
   }
   throw new UsageError('--arguments must be the arguments of the call as JSON, for example {"id":42}.')
-}
-
-/** Digests of a call, by each root secret that is known. */
-const createDigests = async ({ config, stateDir }: AdminTarget) => {
-  const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, false)
-  const random = createRandomBytes()
-  const rings = await Promise.all(secrets.map((secret) => createKeyRing([secret], random)))
-  const known = new Map<number, Promise<readonly ((text: string) => string)[]>>()
-  const macsOf = (day: number): Promise<readonly ((text: string) => string)[]> => {
-    const made =
-      known.get(day) ??
-      Promise.all(rings.map((ring) => ring.mac('audit/arguments', String(day)))).then((keys) =>
-        keys.filter((key) => key !== undefined).map(createMac),
-      )
-    known.set(day, made)
-    return made
-  }
-  return async (at: number, text: string): Promise<readonly string[]> =>
-    (await macsOf(dayOf(at))).map((mac) => mac(text))
 }
 
 /** Prints the calls, the newest first. */
@@ -228,6 +208,7 @@ export const exportAudit = (
 ): Promise<void> => {
   searchOf(terms)
   return withReader(target, async (reader) => {
+    await recordUse(target, { event: 'audit.exported', format: output, filter: terms, everybody: true })
     const sum = createHash('sha256')
     const pieces = exportPieces(
       (search) => Promise.resolve(reader.page(search, Date.now(), () => true)),
@@ -292,9 +273,13 @@ export const verifyAudit = (
 ): Promise<boolean> => {
   const required = key === undefined ? undefined : keysIn(key)
   if (exported !== undefined) return verifyExport(exported, required, target.json)
-  return withReader(target, (reader) => {
+  return withReader(target, async (reader) => {
     const check = reader.verify(required)
     const { fault, rows, chains, open, keys, aside } = check
+    await recordUse(target, {
+      event: 'audit.verified',
+      ...{ rows, chains, open: open.length, fault: fault?.say },
+    })
     const sound = fault === undefined && !(strict && open.length + aside.length > 0)
     if (target.json) printJson(listedCheck(check, sound))
     else {

@@ -326,7 +326,11 @@ export const addAuditVerbs = (audit: Command): void => {
     const given = command.optsWithGlobals<Given>()
     const { readVariables } = await import('./configuration.ts')
     const { env } = readVariables(given.envFile, process.env)
-    return { stateDir: stateDirectory(given.state, env), json: given.json === true }
+    return {
+      stateDir: stateDirectory(given.state, env),
+      json: given.json === true,
+      admin: () => targetOf(command),
+    }
   }
   verb(audit, 'query', 'Search the audit trail, newest first: postern audit query user:ana decision:denied.')
     .argument('[terms...]', 'field:value, -field:value, field:a,b, field:prefix*, ms:>500, or words.')

@@ -64,17 +64,23 @@ const makeKey = async (keys: Pick<KeyRing, 'seal'>): Promise<TrailKey> => {
   }
 }
 
-/** The newest of the stored keys that the secrets at hand open; a new one where there is none. */
-export const trailKey = async (
+/** The newest of the stored keys that the secrets at hand open. */
+export const knownKey = async (
   stored: readonly StoredKey[],
-  keys: Pick<KeyRing, 'open' | 'seal'>,
-): Promise<TrailKey> => {
+  keys: Pick<KeyRing, 'open'>,
+): Promise<TrailKey | undefined> => {
   for (const one of stored.toReversed()) {
     const opened = await keys.open(one.sealed, contextOf(one.kid))
     if (opened !== undefined) return { ...one, private: JSON.parse(opened) as JsonWebKey }
   }
-  return makeKey(keys)
+  return undefined
 }
+
+/** The same; a new one where there is none. */
+export const trailKey = async (
+  stored: readonly StoredKey[],
+  keys: Pick<KeyRing, 'open' | 'seal'>,
+): Promise<TrailKey> => (await knownKey(stored, keys)) ?? makeKey(keys)
 
 export const createSigner = ({ kid, private: jwk }: Pick<TrailKey, 'kid' | 'private'>): AuditSigner => {
   const key = createPrivateKey({ key: jwk, format: 'jwk' })

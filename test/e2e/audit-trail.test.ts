@@ -210,7 +210,9 @@ describe('postern audit', () => {
   it('verifies the trail of a running gateway, and of one that has ended in order', async () => {
     const running = await audit('verify')
     expect(running).toMatchObject({ code: 0, err: '' })
-    expect(running.out).toMatch(/has no end yet[^]*✓ Unchanged: \d+ events in 1 chain, signed with \S{16}\./)
+    expect(running.out).toMatch(
+      /has no end yet[^]*✓ Unchanged: \d+ events in \d+ chains?, signed with \S{16}\./,
+    )
     expect((await audit('verify', '--strict')).code).toBe(1)
     const [keys, all] = [join(state.dir, 'keys.json'), join(state.dir, 'all.jsonl')]
     writeFileSync(keys, await (await gateway.fetch(`${gateway.origin}/audit/jwks`)).text())
@@ -225,11 +227,26 @@ describe('postern audit', () => {
     expect(errorOf(await audit('verify', '--key', all))['message']).toMatch(/^Cannot use the key/)
     await gateway.end()
     expect(await audit('verify', '--strict')).toMatchObject({ code: 0 })
-    const [last, before] = await query('kind:audit.closed,gateway.stopped')
-    expect([last?.['kind'], before?.['kind']]).toEqual(['audit.closed', 'gateway.stopped'])
-    // What was sent elsewhere is what the trail has, to the last row.
-    const exported = (await audit('export')).out.trim().split('\n').slice(1, -1)
-    expect(readFileSync(join(state.dir, 'archive.jsonl'), 'utf8').trim().split('\n')).toEqual(exported)
+    const [stopped] = await query('kind:gateway.stopped')
+    const own = `chain:${String(stopped?.['chain'])}`
+    const [last] = await query(own, 'kind:audit.*,gateway.stopped')
+    expect(last?.['kind']).toBe('audit.closed')
+    // What was sent elsewhere is what the gateway has written, to the last row.
+    const exported = (await audit('export', own)).out.trim().split('\n').slice(1, -1)
+    const archived = readFileSync(join(state.dir, 'archive.jsonl'), 'utf8').trim().split('\n')
+    expect(archived.filter((line) => line.includes(`"chain":${JSON.stringify(stopped?.['chain'])}`))).toEqual(
+      exported,
+    )
+    // The commands have left events, too.
+    const used = await query('user:cli', 'actor:cli')
+    expect(new Set(used.map((row) => row['kind']))).toEqual(new Set(['audit.exported', 'audit.verified']))
+    expect(used.find((row) => row['kind'] === 'audit.exported')?.detail).toEqual({
+      format: 'jsonl',
+      filter: [own],
+      everybody: true,
+      by: 'cli',
+    })
+    expect(await audit('verify', '--strict', '--key', keys)).toMatchObject({ code: 0, err: '' })
   })
 
   it('is what a service waits for that must not run without it; others go on', async () => {
