@@ -17,6 +17,7 @@ import type { DoctorOptions } from './doctor/doctor.ts'
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
+import type { CopyStoreOptions } from './store-copy.ts'
 import { addTokenVerbs } from './token-verbs.ts'
 import {
   type Given,
@@ -313,6 +314,19 @@ export const argumentsOf = (words: readonly string[]): readonly string[] => {
     : [...before.filter((word) => !isValue(word)), '--', ...values, ...words.slice(before.length + 1)]
 }
 
+// `postern store`.
+
+const addStoreVerbs = (store: Command): void => {
+  const type = (flags: string, about: string): Option =>
+    new Option(`${flags} <type>`, about).choices(['sqlite', 'redis']).makeOptionMandatory()
+  verb(store, 'copy', 'Copy all records to another storage, and compare them. The gateway must be stopped.')
+    .addOption(type('--from', 'Where the records are.'))
+    .addOption(type('--to', 'Where they go: an empty storage, or one where this copy was interrupted.'))
+    .action(async (options: CopyStoreOptions, command: Command) =>
+      (await import('./store-copy.ts')).copyStore(await targetOf(command), options),
+    )
+}
+
 /**
  * The whole command tree. Flags can come before or after the command; those that a command does not use are
  * ignored.
@@ -352,6 +366,7 @@ export const createProgram = (): Command => {
     group(program, 'people', 'See which users have access: ls, show.'),
   )
   addToolVerbs(group(program, 'tools', 'See and approve changes of tools: ls, show, approve, block.'))
+  addStoreVerbs(group(program, 'store', 'Move the records of the gateway: copy.'))
   addTokenVerbs(group(program, 'token', 'Manage personal access tokens: create, ls, revoke, mint.'))
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {

@@ -155,8 +155,8 @@ export interface RedisConnection {
   /** The server, in messages. */
   readonly location: string
   current(): RedisClient
-  /** Whichever is the client once there is a usable one. */
-  ready(): Promise<RedisClient>
+  /** Told of whichever is the client once there is a usable one, unless what is returned is called before. */
+  ready(use: (client: RedisClient) => void): () => void
   /** Makes another one. */
   drop(dropped: RedisClient): void
   close(): void
@@ -169,7 +169,7 @@ export const createConnection = (
 ): RedisConnection => {
   const location = nameOf(serverOf(settings))
   const rareLog = createRareLog(log, clock)
-  const waiting = new Set<() => void>()
+  const waiting = new Set<(client: RedisClient) => void>()
   let closed = false
   const make = (): RedisClient => {
     const made = createClient(clientOptions(settings, random)) as RedisClient
@@ -187,9 +187,9 @@ export const createConnection = (
     })
     made.on('ready', () => {
       cancel()
-      const all = [...waiting]
+      if (made !== client) return
+      for (const use of waiting) use(client)
       waiting.clear()
-      for (const look of all) look()
     })
     made.on('end', () => cancel())
     // It pends until there is a connection, and rejects only when the client is ended.
@@ -205,14 +205,11 @@ export const createConnection = (
   return {
     location,
     current: () => client,
-    ready: () =>
-      new Promise<RedisClient>((resolve) => {
-        const look = (): void => {
-          if (client.isReady || closed) resolve(client)
-          else waiting.add(look)
-        }
-        look()
-      }),
+    ready(use) {
+      if (client.isReady) use(client)
+      else waiting.add(use)
+      return () => void waiting.delete(use)
+    },
     drop,
     close() {
       if (closed) return

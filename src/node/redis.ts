@@ -4,11 +4,12 @@ import type { RedisSettings } from '../config/storage-keys.ts'
 import { createSharedCounters } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Timer } from '../ports/runtime.ts'
-import type { Counters, SweptStore } from '../ports/store.ts'
+import type { Counters, StoredRecords, SweptStore } from '../ports/store.ts'
 import {
   type RedisDriver,
   type RedisReply,
   createRedisCounters,
+  createRedisRecords,
   createRedisStore,
   redisScripts,
 } from '../stores/redis.ts'
@@ -147,6 +148,7 @@ interface OpenedRedisStore {
   /** The server, in messages. */
   readonly location: string
   readonly store: SweptStore
+  readonly records: StoredRecords
   readonly counters: Counters
   readonly close: () => void
 }
@@ -165,7 +167,7 @@ const driverOf = (operate: CheckDeps['operate']): RedisDriver => ({
           return client.sendCommand<RedisReply>(['EVAL', text, ...rest])
         }
       },
-      name === 'list' ? listMs : undefined,
+      name === 'list' || name === 'records' ? listMs : undefined,
     ),
 })
 
@@ -186,11 +188,14 @@ const createStart = ({ timer }: Pick<RedisStoreOptions, 'timer'>) => {
       else cancel ??= timer(refusingMs, () => refused.reject(unavailable(cause ?? why)))
     },
     async opened(connection: RedisConnection) {
+      const usable = Promise.withResolvers<RedisClient>()
+      const leave = connection.ready(usable.resolve)
       try {
-        await within(timer, silentMs, Promise.race([connection.ready(), refused.promise]))
+        await within(timer, silentMs, Promise.race([usable.promise, refused.promise]))
       } catch (error) {
         throw error instanceof Refusal ? error : unavailable(`no answer within ${silentMs / 1000} seconds`)
       } finally {
+        leave()
         cancel?.()
       }
     },
@@ -225,6 +230,7 @@ export const openRedisStore = async (options: RedisStoreOptions): Promise<Opened
   return {
     location,
     store,
+    records: createRedisRecords(driver, layout),
     counters: createRedisCounters(driver, layout, { steps: createSharedCounters, now: clock }),
     close() {
       clearInterval(checking)

@@ -21,8 +21,8 @@ interface OperationsOptions<Connection> {
   /** What a failure means. Undefined: it is a fault of this program. */
   readonly failureOf: (error: unknown) => Failure | undefined
   readonly current: () => Connection
-  /** The connection once it is usable. */
-  readonly ready: () => Promise<Connection>
+  /** Told of the connection once it is usable, unless what is returned is called before. */
+  readonly ready: (use: (connection: Connection) => void) => () => void
   /** It gave no answer in time: whatever waits behind it will get none either. Called many times for one. */
   readonly drop: (connection: Connection) => void
 }
@@ -30,9 +30,12 @@ interface OperationsOptions<Connection> {
 export const unavailable = (why: string): Refusal =>
   new Refusal('storage.unavailable', why, { headers: { 'retry-after': '1' } })
 
-/** An operation, its one repetition, and both together; the repetition has some time in any case. */
+/**
+ * An operation, its one repetition, and both together: whoever waits for it is answered within a second. The repetition has
+ * some time in any case.
+ */
 const operationMs = 500
-const allMs = 1000
+const allMs = 900
 const leastMs = 100
 /** A list asks for more. */
 export const listMs = 2000
@@ -97,11 +100,21 @@ export const createOperations = <Connection>(options: OperationsOptions<Connecti
     if (first.kind === 'passes') await pause(20 + (60 * (random(1)[0] as number)) / 255)
     const left = Math.max(leastMs, Math.min(ms, mostMs - (clock() - began)))
     let again = current()
-    const repeated = ready().then((usable) => operation((again = usable)))
+    const usable = Promise.withResolvers<Connection>()
+    const leave = ready(usable.resolve)
+    let over = false
+    const repeated = usable.promise.then((connection) => {
+      // Whoever asked has been told that it failed, and must not find it done later.
+      if (over) throw new TimeoutError('too late')
+      return operation((again = connection))
+    })
     try {
       return await within(timer, left, repeated)
     } catch (error) {
       throw unavailable(error instanceof TimeoutError ? first.why : failed(error, again).why)
+    } finally {
+      over = true
+      leave()
     }
   }
   return async <T>(operation: (connection: Connection) => Promise<T>, ms = operationMs): Promise<T> => {

@@ -9,13 +9,15 @@ import { redisKeys } from '../config/storage-keys.ts'
 import { createSharedCounters } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
-import type { Counters, Store, SweptStore } from '../ports/store.ts'
+import type { Counters, Store, StoredRecords, SweptStore } from '../ports/store.ts'
 import { createMemoryStore } from '../stores/memory.ts'
+import { copyKey } from '../stores/meta.ts'
 import {
   type SqlDriver,
   type SqlValue,
   countsSchema,
   createSqlCounts,
+  createSqlRecords,
   createSqlStore,
   schema,
 } from '../stores/sql.ts'
@@ -145,6 +147,19 @@ export const openSqlite = (
   }
 }
 
+/** `work` answers undefined while another process holds the lock. */
+const createUntilUnlocked =
+  (path: string, busyTimeoutMs: number) =>
+  async <T>(work: () => T | undefined): Promise<T> => {
+    const deadline = performance.now() + busyTimeoutMs
+    for (let ms = 1; performance.now() < deadline; ms = Math.min(ms * 2, longestPauseMs)) {
+      await pause(ms)
+      const done = work()
+      if (done !== undefined) return done
+    }
+    throw new Refusal('storage.unavailable', `${path}: locked by another process for ${busyTimeoutMs} ms`)
+  }
+
 /**
  * A Store on the file at `path`. If the file is removed, moved or replaced while open, the storage is
  * unavailable until the file is back: data written to a file without a name is lost with the process, and
@@ -153,7 +168,12 @@ export const openSqlite = (
 export const openSqliteStore = (
   path: string,
   { now, busyTimeoutMs = 700, ...options }: SqliteOptions & { readonly now: () => number },
-): { readonly store: SweptStore; readonly counters: Counters; readonly close: () => void } => {
+): {
+  readonly store: SweptStore
+  readonly records: StoredRecords
+  readonly counters: Counters
+  readonly close: () => void
+} => {
   const driver = openSqlite(path, options)
   const attempt = (sql: string, values: readonly SqlValue[]): Rows | undefined => {
     if (!driver.inPlace())
@@ -163,16 +183,7 @@ export const openSqliteStore = (
       )
     return driver.unlessLocked(sql, values)
   }
-  /** `work` answers undefined while another process holds the lock. */
-  const untilUnlocked = async <T>(work: () => T | undefined): Promise<T> => {
-    const deadline = performance.now() + busyTimeoutMs
-    for (let ms = 1; performance.now() < deadline; ms = Math.min(ms * 2, longestPauseMs)) {
-      await pause(ms)
-      const done = work()
-      if (done !== undefined) return done
-    }
-    throw new Refusal('storage.unavailable', `${path}: locked by another process for ${busyTimeoutMs} ms`)
-  }
+  const untilUnlocked = createUntilUnlocked(path, busyTimeoutMs)
   const table = createSqlCounts(driver.all, now)
   const steps = createSharedCounters(now, table)
   /** From beginning to end without a pause, so that no other statement gets into the transaction. */
@@ -203,6 +214,7 @@ export const openSqliteStore = (
         return store.sweep(limit)
       },
     },
+    records: createSqlRecords(driver, now),
     counters: {
       act: (actions) => atomically(() => steps.act(actions)),
       hit: (key, hit) => atomically(() => steps.hit(key, hit)),
@@ -256,18 +268,19 @@ export interface OpenedStore {
   /** The file or the server, in messages. */
   readonly location: string
   readonly store: Store
-  /** Absent in memory, which no other process shares. */
+  /** Absent in memory, which no other process shares; the two belong together. */
   readonly counters?: Counters
   readonly close: () => void
 }
 
-/** The driver of a server is loaded only where it is configured. */
-const open = async ({
-  config,
-  stateDir,
-  now,
-  ...deps
-}: StoreDeps): Promise<OpenedStore & { store: SweptStore }> => {
+interface Storage extends OpenedStore {
+  readonly store: SweptStore
+  /** Absent in memory. */
+  readonly records?: StoredRecords
+}
+
+/** As `openStore`, for whoever copies it. The driver of a server is loaded only where it is configured. */
+export const openStorage = async ({ config, stateDir, now, ...deps }: StoreDeps): Promise<Storage> => {
   const { type, redis } = config.storage
   if (type === 'memory')
     return { location: 'memory', store: createMemoryStore({ now }), close: () => undefined }
@@ -284,11 +297,19 @@ const open = async ({
  * be used. There is no fallback store.
  */
 export const openStore = async (deps: StoreDeps): Promise<OpenedStore> => {
-  const { store, close, ...shared } = await open(deps)
+  const { location, store, counters, close } = await openStorage(deps)
+  if (await store.get(copyKey)) {
+    close()
+    throw new Refusal(
+      'storage.unavailable',
+      `${location} holds part of a copy: run \`postern store copy\` again`,
+    )
+  }
   const stopSweeping = startSweeping(store, deps.log)
   return {
-    ...shared,
+    location,
     store,
+    ...(counters && { counters }),
     close() {
       stopSweeping()
       close()

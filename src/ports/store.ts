@@ -80,6 +80,22 @@ export interface SweptStore extends Store {
   sweep(limit: number): Promise<number>
 }
 
+/** A record as a copy of a storage has it. */
+export interface StoredRecord {
+  readonly key: string
+  readonly value: string
+  /** What is left of its lifetime; undefined: it stays. */
+  readonly ttlMs: number | undefined
+}
+
+/** All records of a storage, for whoever copies them. */
+export interface StoredRecords {
+  /** Live records with keys after this one, ascending, at most so many; none: there are no more. */
+  records(after: string, limit: number): Promise<readonly StoredRecord[]>
+  /** How many there are, where that is known without reading them all. */
+  count?(): Promise<number>
+}
+
 /** Storage that may lose or delay anything; what it answers is a hint. */
 export interface Cache {
   get(key: string): Promise<string | undefined>

@@ -5,6 +5,9 @@ import type { Store } from '../ports/store.ts'
 /** Always in the first part of a store, because it says how many parts there are. */
 export const metaKey = 'meta:store'
 
+/** In a storage that is copied to: from where, and up to which record. It goes when the copy is complete. */
+export const copyKey = 'store-copy'
+
 /** How keys and values lie in the storage. */
 const layout = 1
 

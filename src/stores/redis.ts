@@ -2,7 +2,16 @@
 // same mark or receipt, so that an answer that was lost loses nothing.
 import { encodeBase64url } from '../kit/bytes.ts'
 import { shardOf } from '../kit/records.ts'
-import type { Counters, Entry, Hit, HitResult, Mark, SweptStore } from '../ports/store.ts'
+import type {
+  Counters,
+  Entry,
+  Hit,
+  HitResult,
+  Mark,
+  StoredRecord,
+  StoredRecords,
+  SweptStore,
+} from '../ports/store.ts'
 import { metaKey } from './meta.ts'
 import { type ComparedOptions, type CountValues, createComparedCounters } from './counts.ts'
 
@@ -93,6 +102,26 @@ end
 return { place, unpack(found) }`,
 )
 
+// KEYS: the names. As the list, with what is left of each lifetime in ms, or a negative number.
+const records = script(
+  'records',
+  `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[1], '+', 'LIMIT', 0, ARGV[2])
+local found = { names[#names] or '' }
+for i, name in ipairs(names) do
+  local record = redis.call('GET', ARGV[3] .. name)
+  if record and string.sub(record, 1, 1) == '${live}' then
+    found[#found + 1] = name
+    found[#found + 1] = record
+    local at = redis.call('PEXPIRETIME', ARGV[3] .. name)
+    found[#found + 1] = tostring(at < 0 and -1 or math.max(at - now, 1))
+  end
+end
+return found`,
+)
+
 // KEYS: the names, the lifetimes.
 const sweep = script(
   'sweep',
@@ -160,7 +189,16 @@ return 1`,
 )
 
 /** All scripts, for a driver that wants them in advance. */
-export const redisScripts: readonly RedisScript[] = [put, take, list, sweep, hit, readCounts, writeCounts]
+export const redisScripts: readonly RedisScript[] = [
+  put,
+  take,
+  list,
+  records,
+  sweep,
+  hit,
+  readCounts,
+  writeCounts,
+]
 
 export interface RedisLayout {
   /** Begins every key. */
@@ -252,6 +290,31 @@ export const createRedisStore = (
         gone += (await driver.run(sweep, [keys.names(shard), keys.expiry(shard)], args)) as number
       }
       return gone
+    },
+  }
+}
+
+/** All records, for a copy; of a storage that is not spread over shards. */
+export const createRedisRecords = (driver: RedisDriver, layout: RedisLayout): StoredRecords => {
+  const keys = createKeys(layout)
+  return {
+    async records(after, limit) {
+      for (let place = after; ;) {
+        const args = [place === '' ? '-' : `(${place}`, String(limit), keys.records(0)]
+        const [last = '', ...found] = (await driver.run(records, [keys.names(0)], args)) as readonly string[]
+        const page: StoredRecord[] = []
+        for (let i = 0; i < found.length; i += 3) {
+          const [key = '', record = '', left = ''] = found.slice(i, i + 3)
+          page.push({
+            key,
+            value: record.slice(markLength + 1),
+            ttlMs: Number(left) < 0 ? undefined : Number(left),
+          })
+        }
+        // Names of records that are gone have not been swept yet.
+        if (page.length > 0 || last === '') return page
+        place = last
+      }
     },
   }
 }

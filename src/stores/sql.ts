@@ -1,6 +1,6 @@
 // A Store in one SQLite table, each operation one statement: the same SQL for node:sqlite, a Durable Object's
 // storage.sql and D1.
-import type { CountTable, Entry, Mark, SweptStore } from '../ports/store.ts'
+import type { CountTable, Entry, Mark, StoredRecord, StoredRecords, SweptStore } from '../ports/store.ts'
 
 export type SqlValue = string | number | null
 
@@ -90,6 +90,24 @@ export const createSqlStore = (driver: SqlDriver, { now }: { readonly now: () =>
     sweep: (limit) => query(sql.sweep, [now(), limit], (rows) => rows.length),
   }
 }
+
+// All records, for a copy.
+
+const copySql = {
+  records: `SELECT key, value, expires_at FROM records WHERE key > ? AND ${isLive} ORDER BY key LIMIT ?`,
+  count: `SELECT count(*) AS n FROM records WHERE ${isLive}`,
+} as const
+
+export const createSqlRecords = (driver: SqlDriver, now: () => number): StoredRecords => ({
+  async records(after, limit) {
+    const time = now()
+    const rows = await driver.all(copySql.records, [after, time, limit])
+    return (rows as readonly (StoredRecord & { expires_at: number | null })[]).map(
+      ({ key, value, expires_at: end }) => ({ key, value, ttlMs: end === null ? undefined : end - time }),
+    )
+  },
+  count: async () => ((await driver.all(copySql.count, [now()]))[0] as { n: number }).n,
+})
 
 // Counts that all who use the database share (ports/store.ts, Counters).
 

@@ -175,11 +175,57 @@ describe.skipIf(missing)('Redis', () => {
       .toMatch(/^(?:one|two)$/)
   })
 
+  test('what was refused while no server was reached is not done later', async () => {
+    const proxy = await openCuttingProxy(server.port)
+    let hasty = false
+    const wait: Timer = (ms, run) => timer(hasty ? ms / 10 : ms * 20, run)
+    const { store } = await open({ prefix: space(), port: proxy.port }, [], wait)
+    await store.put('k', 'one')
+    proxy.set('refuse')
+    hasty = true
+    const answers = await Promise.allSettled([store.put('k', 'two'), store.take('k'), store.put('l', 'two')])
+    expect(answers.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    hasty = false
+    proxy.set('pass')
+    await expect
+      .poll(() => store.get('k').then((entry) => entry?.value, String), { timeout: 20_000 })
+      .toBe('one')
+    expect(await store.list('')).toEqual([
+      { key: 'k', value: 'one' },
+      { key: 'meta:store', value: expect.any(String) as string },
+    ])
+    await proxy.close()
+  })
+
   test('scripts are sent anew when the server has lost them', async () => {
     const { store } = await open({ prefix: space() })
     await store.put('k', 'one')
     await admin.scriptFlush()
     expect((await store.take('k'))?.value).toBe('one')
+  })
+
+  test('a copy gets each record with what is left of its lifetime, and none that is gone', async () => {
+    const prefix = space()
+    const { store, records } = await open({ prefix })
+    for (const key of ['a', 'b', 'c', 'd']) await store.put(key, key.repeat(2), { ttlMs: 60_000 })
+    await store.put('e', 'kept')
+    await store.take('b')
+    await advance(prefix, 40_000)
+    await store.put('c', 'cc', { ttlMs: 1 })
+    await expect.poll(() => store.get('c')).toBeUndefined()
+    const pages = [await records.records('', 2), await records.records('a', 1), await records.records('d', 9)]
+    expect(pages.map((page) => page.map(({ key, value }) => [key, value]))).toEqual([
+      [['a', 'aa']],
+      [['d', 'dd']],
+      [
+        ['e', 'kept'],
+        ['meta:store', expect.stringContaining('"layout":1')],
+      ],
+    ])
+    expect(
+      pages.flatMap((page) => page.map(({ ttlMs }) => (ttlMs ?? 0) > 0 && (ttlMs ?? 0) <= 20_000)),
+    ).toEqual([true, true, false, false])
+    expect(await records.records('meta:store', 9)).toEqual([])
   })
 
   test('a full memory refuses writes in words, and reads go on', async () => {

@@ -39,7 +39,9 @@ describe.skipIf(findProgram('redis-server') === undefined && !inCI())(
     }
 
     beforeAll(async () => {
-      redis = await startRedis({ args: ['--requirepass', password, '--appendonly', 'yes'] })
+      redis = await startRedis({
+        args: ['--requirepass', password, '--appendonly', 'yes', '--appendfsync', 'no'],
+      })
       upstream = await openUpstream()
       ports = [await freePort(), await freePort(), await freePort()]
       states = ports.map(() => temporaryState())
@@ -149,6 +151,45 @@ describe.skipIf(findProgram('redis-server') === undefined && !inCI())(
       place.remove()
       expect([ran.code, ran.err]).toEqual([0, ''])
       await expect.poll(() => callEach(second.tokens), { timeout: 10_000 }).toEqual([401, 401, 401])
+    })
+
+    it('a login that was kept in a file goes on after the records were copied to the server', async () => {
+      const place = createPlace()
+      const begin = (type: string) =>
+        startProcess({
+          config: {
+            local_users: [person],
+            mcp_services: { echo: { url: upstream.url } },
+            storage: { type, redis: { prefix: 'copied:' } },
+          },
+          stateDir: place.path,
+          port: portOfCopied,
+          env,
+          signInLink: false,
+        })
+      const portOfCopied = await freePort()
+      const words = ['--config', `${place.path}/config.json`, '--state', place.path, '--json']
+      const copy = () =>
+        postern(place, ['store', 'copy', '--from', 'sqlite', '--to', 'redis', ...words], { env })
+      let gateway = await begin('sqlite')
+      const { client, tokens } = await logIn(gateway)
+      const refused = await copy()
+      expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('"code":"store.running"')])
+      expect(await gateway.end()).toBe(0)
+      const copied = await copy()
+      expect([copied.code, JSON.parse(copied.out)]).toEqual([
+        0,
+        {
+          from: `${place.path}/postern.db`,
+          to: `redis://127.0.0.1:${redis.port}`,
+          records: expect.any(Number) as number,
+        },
+      ])
+      gateway = await begin('redis')
+      gateways.push(gateway)
+      const refreshed = await refresh(gateway, client, tokens.refresh_token)
+      expect([refreshed.status, await call(gateway, tokens)]).toEqual([200, 200])
+      place.remove()
     })
 
     it('never says the password of the server', () => {
