@@ -64,6 +64,11 @@ export const proofs: Readonly<Record<string, Proof>> = {
     needs: 'test',
     shows: 'Killing the gateway under load loses no acknowledged grant and spends no code twice.',
   },
+  'faults': {
+    file: 'faults.ts',
+    needs: 'test',
+    shows: 'Redis that is away, silent or killed signs nobody out, and requests are refused within a second.',
+  },
   'fuzz': {
     file: 'fuzz.ts',
     needs: 'test',

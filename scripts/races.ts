@@ -1,5 +1,5 @@
 // `npm run prove races`: one code and one refresh token, spent by fifty at once, two hundred times, against
-// one process and against two on one SQLite file; and upstream tokens that fifty calls at once find refused
+// one process and against two on one SQLite file, and against two on one Redis server; and upstream tokens that fifty calls at once find refused
 // (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
 import { createBrowser } from '../test/runtimes/browser.ts'
 import {
@@ -13,10 +13,12 @@ import {
   type Tokens,
 } from '../test/runtimes/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
+import { type RedisServer, startRedis } from '../test/runtimes/redis-server.ts'
 import { openUpstream } from '../test/runtimes/upstream.ts'
 import { freePort } from './harness/free-port.ts'
 import { createVerdicts } from './harness/verdict.ts'
 import { raceLateRepeats } from './late-repeats.ts'
+import { findProgram } from './system-programs.mjs'
 import { raceUpstreams } from './upstream-races.ts'
 
 const rounds = Number(process.env['ROUNDS'] ?? 200)
@@ -102,9 +104,13 @@ const refreshRounds = async (doors: readonly Door[], client: Client, tokens: Tok
   return wrong
 }
 
-const race = async (processes: number, upstream: string): Promise<void> => {
+const race = async (processes: number, upstream: string, redis?: RedisServer): Promise<void> => {
   const state = temporaryState()
-  const config = { local_users: [person], mcp_services: { echo: { url: upstream } } }
+  const config = {
+    local_users: [person],
+    mcp_services: { echo: { url: upstream } },
+    ...(redis && { storage: { type: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } } }),
+  }
   const first = await startProcess({ config, stateDir: state.dir })
   const doors: Door[] = [{ gateway: first, port: Number(new URL(first.origin).port) }]
   while (doors.length < processes) {
@@ -122,7 +128,7 @@ const race = async (processes: number, upstream: string): Promise<void> => {
     const client = await register(first)
     const codes = await codeRounds(doors, client)
     const refreshes = await refreshRounds(doors, client, codes.last)
-    const where = `${processes} process${processes === 1 ? '' : 'es'} on one SQLite file`
+    const where = `${processes} process${processes === 1 ? '' : 'es'} on one ${redis ? 'Redis server' : 'SQLite file'}`
     const seen = (wrong: readonly string[], right: string): string =>
       wrong.length === 0
         ? `${right} in each of ${rounds} rounds`
@@ -146,6 +152,13 @@ const race = async (processes: number, upstream: string): Promise<void> => {
 const upstream = await openUpstream()
 await race(1, upstream.url)
 await race(2, upstream.url)
+if (findProgram('redis-server') === undefined)
+  console.log('left out: Redis, because redis-server is not installed')
+else {
+  const redis = await startRedis()
+  await race(2, upstream.url, redis)
+  await redis.close()
+}
 await upstream.close()
 await raceUpstreams(verdicts, rounds, parallel)
 await raceLateRepeats(verdicts, rounds)
