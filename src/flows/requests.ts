@@ -81,11 +81,14 @@ const authorizeRequest = ({ searchParams }: URL, digest: Runtime['digest']): Flo
     const value = searchParams.get(name)
     return value === null || value === '' ? undefined : `‹${digest(value).slice(0, 12)}›`
   }
-  const redirect = kept('redirect_uri')
+  const address = (name: string): string | undefined => {
+    const value = kept(name)
+    return value === undefined ? undefined : withoutQuery(value)
+  }
   return facts({
     client_id: kept('client_id'),
-    redirect_uri: redirect === undefined ? undefined : withoutQuery(redirect),
-    resource: kept('resource'),
+    redirect_uri: address('redirect_uri'),
+    resource: address('resource'),
     scope: kept('scope'),
     prompt: kept('prompt'),
     response_type: kept('response_type'),
