@@ -43,23 +43,47 @@ const monitor = {
   token_endpoint_auth_method: 'client_secret_basic',
   client_secret: canary(),
 }
+/** A program that acts as a service account. */
+const job = {
+  name: 'Job',
+  service_account: 'nightly',
+  grant_types: ['client_credentials'],
+  token_endpoint_auth_method: 'client_secret_basic',
+  client_secret: canary(),
+}
+const scimToken = canary()
 let upstream: Upstream
 let idp: RunningProvider
 let gateway: PosternProcess
 beforeAll(async () => {
   ;[upstream, idp] = await Promise.all([openUpstream(), hostileProvider()])
   const oauth_providers = Object.fromEntries(
-    lies.map((lie) => [lie, { ...providerConfig(idp), issuer: `${idp.url}/${lie}` }]),
+    lies.map((lie) => [
+      lie,
+      {
+        ...providerConfig(idp),
+        issuer: `${idp.url}/${lie}`,
+        ...(lie === lies[0] && { scim_token: scimToken }),
+      },
+    ]),
   )
   const mcp_services = {
     echo: { url: upstream.url },
     gone: { url: `http://127.0.0.1:9/mcp?key=${canary()}` },
+    keyed: {
+      url: upstream.url,
+      upstream_auth: { type: 'static', token: canary(), headers: { 'X-Api-Key': canary() } },
+    },
   }
   gateway = await startProcess({
     config: {
       session_secret: canary(),
       local_users: [ana],
-      clients: { monitor },
+      admins: ['local:ana'],
+      auditors: ['local:ana'],
+      flows: {},
+      clients: { monitor, job },
+      service_accounts: { nightly: { services: ['echo'] } },
       oauth_providers,
       mcp_services,
       log_level: 'debug',
@@ -314,6 +338,55 @@ describe('a day at the door', () => {
     )
     await refresh(house, client, next.refresh_token, { client_secret: client.secret ?? '' })
     expect(errors.length).toBeGreaterThan(70)
+  })
+
+  it('shows administrators everything but secrets, and hears programs', async () => {
+    const watching = createBrowser((url, init) => at(url.slice(gateway.origin.length), init), gateway.origin)
+    await watching.submit(await watching.go('/login'), '/login', ana)
+    cookies(watching)
+    for (const path of [
+      ...[
+        '',
+        '/settings',
+        '/services',
+        '/services/keyed',
+        '/services/gone',
+        '/people',
+        '/people?user=local:ana',
+      ],
+      ...['/clients', '/activity', '/flows', '/access'],
+    ]) {
+      const page = await watching.go(`/console${path}`)
+      expect([path, page.status]).toEqual([path, 200])
+      errors.push({ what: `/console${path}`, text: page.body })
+    }
+    for (const path of [
+      ...['/account/access', '/account/apps', '/services', '/health', '/connect/keyed'],
+      ...['services', 'services/keyed', 'processes', 'grants', 'flows', 'audit', 'access', 'tools'].map(
+        (name) => `/api/${name}`,
+      ),
+    ])
+      errors.push({ what: path, text: (await watching.go(path)).body })
+    const scim = (authorization: string, query = '') =>
+      at(`/admin/scim/${lies[0]}/v2/Users${query}`, { headers: { authorization } })
+    expect((await scim(`Bearer ${scimToken}`)).status).toBe(200)
+    await scim(`Bearer ${canary()}`)
+    await scim(`Basic ${canary()}`, `?access_token=${scimToken}&filter=${canary()}`)
+    await at(
+      `/oauth/backchannel-logout/${lies[0]}`,
+      form({ logout_token: `${canary()}.${canary()}.${canary()}` }),
+    )
+    for (const secret of [job.client_secret, canary()]) {
+      const answer = await at('/oauth/token', {
+        ...form({ grant_type: 'client_credentials', resource: `${gateway.origin}/echo/mcp` }),
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          'authorization': `Basic ${Buffer.from(`job:${secret}`).toString('base64')}`,
+        },
+      })
+      const { access_token: token = '' } = (await answer.json()) as { access_token?: string }
+      if (token !== '') expect((await call(`Bearer ${keep(token)}`)).status).toBe(200)
+    }
   })
 
   it('lets strangers name things as they like', async () => {

@@ -80,11 +80,12 @@ describe.each([
 
   describe('a WebSocket', () => {
     it.each(['/sock/mcp', '/sock/ws'])(
-      'at %s leads to the WebSocket server, which meets the person and never the token [C21, B5]',
+      'at %s leads to the WebSocket server, which meets the person and never the token [C21, B5] [H-O8]',
       async (path) => {
         const { socket, said, closing } = await dial(path, {
           authorization: `Bearer ${token}`,
           'x-user-email': 'root@example.com',
+          'x_user_email': 'root@example.com',
           cookie: 'a=b',
         })
         expect(socket.protocol).toBe('mcp')
@@ -150,7 +151,7 @@ describe.each([
       ['from a foreign origin', { origin: 'https://evil.example' }, [], '403'],
       ['for another subprotocol', {}, ['graphql-ws'], '400'],
     ])(
-      '%s is refused before the server behind hears anything [B2, B6, C21, hostile O2]',
+      '%s is refused before the server behind hears anything [B2, B6, C21] [H-O2]',
       async (what, headers: Record<string, string>, protocols: string[], status) => {
         const before = server.heard.length
         const refused = dial(
