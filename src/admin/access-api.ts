@@ -134,7 +134,7 @@ const createClosing = ({
 
 const createBlocking = (
   { grants, blocks, record, now, registry, people, builtInUser }: AccessAdminDeps,
-  signOut: AccessAdmin['signOut'],
+  endSessions: AccessAdmin['signOut'],
   endAccess: EndOfAccess,
 ): Pick<AccessAdmin, 'blocks' | 'block' | 'unblock'> => {
   /** Throws `admin.last`. */
@@ -154,7 +154,7 @@ const createBlocking = (
       // Written before anything ends: a code that is issued meanwhile meets the block when it is exchanged.
       await blocks.add({ ...party, by, at: now() })
       record({ event: 'access.blocked', ...factsOf(party), by })
-      if (isWhole) await signOut(user, by)
+      if (isWhole) await endSessions(user, by)
       return endAccess.all({ user, client, domain }, { reason: 'blocked', by }, { upstreamWithin })
     },
     async unblock(party, by) {
@@ -168,15 +168,19 @@ const createBlocking = (
 export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
   const { grants, sessions, record } = deps
   const endAccess = createEndOfAccess(deps)
-  const signOut: AccessAdmin['signOut'] = async (user, by) => {
+  const endSessions: AccessAdmin['signOut'] = async (user, by) => {
     const ended = await sessions.endOfPerson(user)
     record({ event: 'sign-out', everywhere: true, sessions: ended, person: user, by })
     return ended
   }
   return {
-    signOut,
+    async signOut(user, by) {
+      const ended = await endSessions(user, by)
+      await grants.end({ user, tokens: true }, { reason: 'signed_out_everywhere', by }, false)
+      return ended
+    },
     tools: createToolsAdmin(deps),
-    ...createBlocking(deps, signOut, endAccess),
+    ...createBlocking(deps, endSessions, endAccess),
     ...createClosing(deps),
     async list(filter) {
       const listed: ListedGrant[] = []

@@ -103,7 +103,7 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
   },
   {
     paths: ['/api/sessions'],
-    description: 'For administrators: end all browser sessions of a user (?user=)',
+    description: 'For administrators: end all browser sessions and personal access tokens of a user (?user=)',
     surface: 'json',
     cors: false,
     methods: { DELETE: h.access.signOut },

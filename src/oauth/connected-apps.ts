@@ -72,7 +72,7 @@ export const createAppAccess = ({ runtime, config, directory, grants, record }: 
       const grant = idShape.test(id) ? (await grants.read(id))?.grant : undefined
       return grant?.state === 'revoked' ? undefined : grant
     },
-    async *find({ user, client, domain, service }) {
+    async *find({ user, client, domain, service, tokens }) {
       for await (const page of grants.pages(client))
         yield page.filter(
           (grant) =>
@@ -80,7 +80,8 @@ export const createAppAccess = ({ runtime, config, directory, grants, record }: 
             !isOver(grant, runtime.now()) &&
             (user === undefined || isNamed(grant.person, user)) &&
             (domain === undefined || isClientOfDomain(grant.clientId, domain)) &&
-            (service === undefined || serviceOf(grant) === service),
+            (service === undefined || serviceOf(grant) === service) &&
+            (tokens === undefined || grant.token !== undefined),
         )
     },
     async describe(person) {
@@ -242,6 +243,8 @@ const createActions = (deps: ConnectedAppsDeps): Readonly<Record<string, Action>
     'end-all': async (key, form) => end(await access.ofPerson(key), form, key),
     async 'sign-out'(key, _, { ip, requestId }) {
       const ended = await sessions.endOfPerson(key)
+      const tokens = (await access.ofPerson(key)).filter(({ token }) => token !== undefined)
+      await access.end(tokens, { reason: 'signed_out_everywhere', by: key })
       record({ event: 'sign-out', everywhere: true, sessions: ended, person: key, ip, request_id: requestId })
       return '/login'
     },

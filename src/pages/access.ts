@@ -103,7 +103,7 @@ const partyActions = (view: AccessView): Drawable => {
         ? 'All access and all browser sessions of this user end at once, and the user cannot sign in until you unblock them.'
         : 'The access of this app as this user ends at once, and the user cannot allow it until you unblock it.'
   return html`${confirm(`Block ${who}`, says, act(view, { action: 'block', ...party }, `Block ${who}`))}
-${user !== undefined && confirm('Sign out everywhere', 'Ends all browser sessions of this user. Apps keep their access.', act(view, { action: 'sign-out', user }, 'Sign out everywhere'))}`
+${user !== undefined && confirm('Sign out everywhere', 'Ends all browser sessions and personal access tokens of this user. Apps keep their access.', act(view, { action: 'sign-out', user }, 'Sign out everywhere'))}`
 }
 
 // The list.

@@ -81,7 +81,7 @@ export const connectedAppsPage = (gateway: PageContext, view: ConnectedAppsView)
 ${view.apps.length === 0 ? none : html`<p class="muted">These apps can use your services as you.</p>`}
 ${view.apps.map((app) => appBlock(view, app))}
 <div class="tight">${several && confirm('End access of all apps', html`All ${view.apps.length} apps lose access at once.`, action(view, { action: 'end-all' }, 'End access of all apps'))}
-${confirm('Sign out everywhere', 'Ends your session in this browser and in all others. Apps keep their access.', action(view, { action: 'sign-out' }, 'Sign out everywhere'))}</div>
+${confirm('Sign out everywhere', 'Ends your session in this browser and in all others, and your personal access tokens. Apps keep their access.', action(view, { action: 'sign-out' }, 'Sign out everywhere'))}</div>
 ${view.apps.length > 0 && html`<p><a href="/">Your services</a></p>`}
 </div>`
   return page(gateway, { title: 'Connected apps', width: 'middle', body })

@@ -128,6 +128,8 @@ export interface GrantFilter {
   readonly client?: string | undefined
   readonly domain?: string | undefined
   readonly service?: string | undefined
+  /** Those of personal access tokens alone. */
+  readonly tokens?: true
 }
 
 // Personal access tokens (oauth/personal-tokens.ts).

@@ -121,6 +121,29 @@ export const tokensOnThePage = (opened: () => RuntimeGateway): void => {
     expect(await status(token)).toEqual([401, 'personal-token.ended'])
   })
 
+  it('ends when its user signs out everywhere, or is signed out', async () => {
+    const [one, two] = [await create(), await create()]
+    const elsewhere = await signInAs(gateway, yamada)
+    const signOut = { action: 'sign-out', csrf: elsewhere.csrf }
+    const headers = {
+      'content-type': 'application/x-www-form-urlencoded',
+      'origin': gateway.origin,
+      'sec-fetch-site': 'same-origin',
+    }
+    const body = new URLSearchParams(signOut).toString()
+    await elsewhere.browser.go(`${gateway.origin}/account/apps`, { method: 'POST', headers, body })
+    gateway.advance(600)
+    for (const { token } of [one, two]) expect(await status(token)).toEqual([401, 'personal-token.ended'])
+    mine = await signInAs(gateway, yamada)
+    const { token } = await create()
+    expect(await status(token)).toEqual([200, undefined])
+    const admin = await signInAs(gateway, ana)
+    await admin.ask('DELETE', '/api/sessions?user=local:yamada')
+    gateway.advance(600)
+    expect(await status(token)).toEqual([401, 'personal-token.ended'])
+    mine = await signInAs(gateway, yamada)
+  })
+
   it('is ended by whoever holds it, at the revocation endpoint', async () => {
     const { token } = await create()
     const revoke = async (fields: Record<string, string>) =>
