@@ -113,7 +113,9 @@ export const createAccessTokens = ({ runtime, accounts, refreshes }: AccessToken
     find(owner, service) {
       const key = keyOf(owner, service)
       const before = kept.get(key)
-      if (before && before.until > runtime.now()) return before.found
+      const left = before ? before.until - runtime.now() : 0
+      // More is left only after the clock was set back.
+      if (before && left > 0 && left <= freshMs) return before.found
       kept.delete(key)
       return singleFlight(key, async () => remember(key, await read(key, owner, service)))
     },

@@ -188,7 +188,9 @@ const createGrantStatus = (
   const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
   const recent = (id: string): { readonly grant: Grant | undefined } | undefined => {
     const known = seen.get(id)
-    return known && now() - known.at < liveForMs ? known : undefined
+    const age = known ? now() - known.at : -1
+    // Below 0 after the clock was set back.
+    return age >= 0 && age < liveForMs ? known : undefined
   }
   const ask = async (id: string): Promise<Grant | undefined> => {
     const at = now()

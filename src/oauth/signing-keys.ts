@@ -165,7 +165,9 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
   return {
     async current(maxAgeMs = staleMs) {
       const known = loaded
-      const age = known ? runtime.now() - known.readAt : Infinity
+      const passed = known ? runtime.now() - known.readAt : Infinity
+      // After the clock was set back nobody knows how old they are.
+      const age = passed < 0 ? Infinity : passed
       if (known && age < maxAgeMs) return known.keys
       const keys = singleFlight('reload', reload)
       if (!known || maxAgeMs < staleMs || age >= goodEnoughMs) return keys

@@ -317,7 +317,9 @@ export const createPins = (service: ServiceFacts, pinning: Pinning, deps: PinsDe
     strict,
     load(principal) {
       const known = knownOf(principal)
-      if (known.until > runtime.now()) return undefined
+      const left = known.until - runtime.now()
+      // More is left only after the clock was set back.
+      if (left > 0 && left <= freshMs) return undefined
       return read(pinned, known).catch((error: unknown) => {
         if (strict) throw error
         known.until = runtime.now() + freshMs

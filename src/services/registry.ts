@@ -144,12 +144,17 @@ const createAddedServices = ({ records, runtime, directory, apply, isConfigured 
       })
     })
 
+  /** Below 0 after the clock was set back. */
+  const isWithin = (ms: number): boolean => {
+    const age = runtime.now() - checkedAt
+    return age >= 0 && age < ms
+  }
   const serving: Serving = {
     known: (service) => directory.serves(service),
     record: (service) => (isConfigured(service) ? undefined : servicesRecord),
     async served(service) {
       if (!directory.serves(service) || isConfigured(service)) return directory.serves(service)
-      if (runtime.now() - checkedAt >= recheckMs) await refresh()
+      if (!isWithin(recheckMs)) await refresh()
       if (failing || !loaded) throw new Refusal('storage.unavailable', 'added services could not be loaded')
       return directory.serves(service)
     },
@@ -170,7 +175,7 @@ const createAddedServices = ({ records, runtime, directory, apply, isConfigured 
      * `refresh`, unless the last one began less than `maxAgeMs` ago. Until the first result every request
      * waits for it, because a 404 for a service that exists would be wrong.
      */
-    fresh: (maxAgeMs: number) => (loaded && runtime.now() - checkedAt < maxAgeMs ? undefined : refresh()),
+    fresh: (maxAgeMs: number) => (loaded && isWithin(maxAgeMs) ? undefined : refresh()),
   }
 }
 

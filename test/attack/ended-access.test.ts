@@ -66,6 +66,42 @@ describe('never does a stream outlive the access of its caller', () => {
     await ends(stream)
   }, 15_000)
 
+  it('nor a message, where the clock is set back: what was read before it is read again', async () => {
+    const { client, tokens } = await logIn(here)
+    await here.supply('added', { url: upstream.url, auth_required: false })
+    twins.advance(600)
+    const caller = callerOf(here, `${here.origin}/echo/mcp`, tokens.access_token)
+    const added = callerOf(here, `${here.origin}/added/mcp`, '')
+    const statuses = async () => [
+      (await caller.post({ jsonrpc: '2.0', id: 1, method: 'ping' })).status,
+      (await added.post({ jsonrpc: '2.0', id: 1, method: 'ping' })).status,
+    ]
+    expect(await statuses()).toEqual([405, 405])
+    here.setClock(-3_600_000)
+    expect(await statuses()).toEqual([405, 405])
+    await there.fetch(
+      `${there.origin}/oauth/revoke`,
+      form({ token: tokens.refresh_token, client_id: client.id }),
+    )
+    await there.remove('added')
+    twins.advance(1000)
+    expect(await statuses()).toEqual([401, 404])
+    // Set forward and back again, with what was read in between.
+    here.setClock(3_600_000)
+    expect(await statuses()).toEqual([401, 404])
+    here.setClock(0)
+    const again = await logIn(here)
+    expect(
+      (
+        await callerOf(here, caller.url, again.tokens.access_token).post({
+          jsonrpc: '2.0',
+          id: 1,
+          method: 'ping',
+        })
+      ).status,
+    ).toBe(405)
+  }, 15_000)
+
   it('nor one to a service that may be gone, which asks for no token', async () => {
     await here.supply('passing', { url: upstream.url, auth_required: false })
     twins.advance(600)

@@ -23,8 +23,11 @@ export interface Twin extends LoginTarget {
   }[]
   /** The next operations of its storage fail, so many of them. */
   breakStorage(count: number): void
+  /** Its clock is set back, or forward; timers do not follow. */
+  setClock(ms: number): void
   /** Adds a service, as somebody at this process's own computer does. */
   supply(id: string, service: Readonly<Record<string, unknown>>): Promise<void>
+  remove(id: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -67,11 +70,12 @@ export const createTwins = (upstream: string): Twins => {
         mcp_services: { echo: { url: upstream } },
       })
       const log: Twin['log'] = []
+      let moved = 0
       const own = await createNodeRuntime({
         config,
         stateDir,
         version: '0.0.0-test',
-        now: () => clock.now() + ahead,
+        now: () => clock.now() + ahead + moved,
         log: (level, event, fields = {}) => void log.push({ level, event, fields }),
       })
       let failing = 0
@@ -84,6 +88,7 @@ export const createTwins = (upstream: string): Twins => {
         origin,
         log,
         breakStorage: (count) => void (failing = count),
+        setClock: (ms) => void (moved = ms),
         async supply(id, service) {
           await createServiceRecords(runtime).add(id, {
             service,
@@ -92,6 +97,10 @@ export const createTwins = (upstream: string): Twins => {
             anywhere: true,
           })
         },
+        remove: (id) =>
+          createServiceRecords(runtime)
+            .remove(id)
+            .then(() => undefined),
         fetch: (url, init) =>
           gateway.handle(
             new Request(url, {
