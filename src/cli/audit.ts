@@ -12,6 +12,7 @@ import { trailFile } from '../node/runtime.ts'
 import { canonicalJson } from '../kit/bytes.ts'
 import type { ChainedRow } from '../ports/store.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
+import { type Anchor, readAnchors } from '../stores/audit-anchors.ts'
 import { csvHeader, csvLine, exportPieces } from '../stores/audit-formats.ts'
 import { type Search, readSearch } from '../stores/audit.ts'
 import { listedBody, listedCheck, listedEvent } from '../admin/audit-api.ts'
@@ -228,6 +229,8 @@ export interface VerifyOptions {
   readonly export?: string
   /** A file with the public keys that must have signed. */
   readonly key?: string
+  /** A file with what was sent to `audit.anchors`. */
+  readonly anchors?: string
 }
 
 /** JSON Web Keys (RFC 7517), one or a set of them. Throws `UsageError`. */
@@ -242,6 +245,15 @@ const keysIn = (path: string): readonly AuditKey[] => {
     throw unusable((error as Error).message)
   }
   throw unusable('there is none')
+}
+
+/** Throws `UsageError`. */
+const anchorsIn = (path: string): readonly Anchor[] => {
+  try {
+    return readAnchors(readFileSync(path, 'utf8'))
+  } catch (error) {
+    throw new UsageError(`Cannot use the anchors in ${path}: ${(error as Error).message}.`)
+  }
 }
 
 const verifyExport = async (
@@ -268,13 +280,14 @@ const verifyExport = async (
 
 /** Prints the first thing that is wrong; returns whether nothing is. */
 export const verifyAudit = (
-  { strict, export: exported, key }: VerifyOptions,
+  { strict, export: exported, key, anchors }: VerifyOptions,
   target: AuditTarget,
 ): Promise<boolean> => {
   const required = key === undefined ? undefined : keysIn(key)
+  const kept = anchors === undefined ? [] : anchorsIn(anchors)
   if (exported !== undefined) return verifyExport(exported, required, target.json)
   return withReader(target, async (reader) => {
-    const check = reader.verify(required)
+    const check = reader.verify(required, kept)
     const { fault, rows, chains, open, keys, aside } = check
     await recordUse(target, {
       event: 'audit.verified',

@@ -366,6 +366,7 @@ export const addAuditVerbs = (audit: Command): void => {
       '--key <file>',
       'Fail unless it is signed with this public key (JWK, or the answer of /audit/jwks).',
     )
+    .option('--anchors <file>', 'Fail unless all anchors of this file are in it (audit.anchors).')
     .option('--export <file>', 'Check this export instead of the trail.')
     .action(async (options: VerifyOptions, command: Command) => {
       const sound = await (await load()).verifyAudit(options, await target(command))

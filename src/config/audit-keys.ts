@@ -28,6 +28,19 @@ const auditSink = z
   })
   .describe('A place to which all audit events are sent.')
 
+const anchors = z
+  .strictObject({
+    url: z
+      .string()
+      .regex(/^(?:file:\/\/\/[^?#]+|https?:\/\/[^\s#]+)$/, 'must be file:///… or an http(s):// URL')
+      .describe('`file:///path`, or a URL that takes JSON Lines in a `POST`.'),
+    headers: auditSink.shape.headers.describe('For a URL: headers to send, for example `Authorization`.'),
+  })
+  .optional()
+  .describe(
+    'A place outside this machine to which only signed anchors are sent, about one a minute. `postern audit verify --anchors` checks the trail against them.',
+  )
+
 export const auditKeys = z
   .strictObject({
     enabled: z
@@ -60,6 +73,7 @@ export const auditKeys = z
       .record(serviceId, auditSink)
       .default({})
       .describe('Places to which all audit events are sent as well, by ID.'),
+    anchors,
   })
   .describe(
     'Audit trail: a searchable, tamper-evident record of sign-ins, consents, grants and calls, in `audit.db` in the state directory. Without this section there is none. See [Audit trail](../guide/audit-trail.md).',

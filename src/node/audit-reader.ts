@@ -11,6 +11,7 @@ import type {
   ChainedRow,
 } from '../ports/store.ts'
 import { type AuditKey, type RecordedHead, createSignatureCheck } from '../stores/audit-signatures.ts'
+import { type Anchor, createAnchorCheck } from '../stores/audit-anchors.ts'
 import { createChainCheck } from '../stores/audit-chain.ts'
 import { createCounts } from '../stores/audit-counts.ts'
 import { type TrailTables, conditionOf, createPages, valuesOf, within } from '../stores/audit-pages.ts'
@@ -43,8 +44,8 @@ export interface AuditReader {
   combinations(search: Search): Iterable<AuditCombination>
   /** What was known of the callers, by the hash that rows name. */
   subject(hash: string): AuditSubject | undefined
-  /** What is wrong with the trail, or how much was found in order. `keys`: what it must be signed with; absent: the keys that the file names, and older rows need none. */
-  verify(keys?: readonly AuditKey[]): AuditCheck
+  /** What is wrong with the trail, or how much was found in order. `keys`: what it must be signed with; absent: the keys that the file names, and older rows need none. `anchors`: rows that are kept elsewhere. */
+  verify(keys?: readonly AuditKey[], anchors?: readonly Anchor[]): AuditCheck
   close(): void
 }
 
@@ -93,11 +94,14 @@ const fileIn = ({ detail }: ChainedRow): string =>
 const checkRows = (
   { db, prepare, tableOf }: OpenTrail,
   verifying: readonly AuditKey[] | undefined,
+  anchors: readonly Anchor[],
 ): AuditCheck => {
   const keys = verifying ?? storedKeysIn(db).map(publicKeyOf)
   const signatures = createSignatureCheck(createVerify(keys), verifying !== undefined)
   const chains = createChainCheck(digest, startsOf(prepare), signatures)
   const heads = headsOf(db, prepare)
+  const anchored = createAnchorCheck(anchors)
+  const segments = segmentsOf(prepare)
   const aside = new Map<string, number>()
   const found = (fault: ChainFault | undefined): AuditCheck => ({
     ...(fault && { fault }),
@@ -108,10 +112,10 @@ const checkRows = (
     aside: [...aside].map(([file, at]) => ({ file, at })),
   })
   try {
-    for (const segment of segmentsOf(prepare))
+    for (const segment of segments)
       for (const row of prepare(`SELECT ${columnList} FROM ${tableOf(segment)} ORDER BY id`).iterate()) {
         const next = row as object as ChainedRow
-        const fault = chains.next(next)
+        const fault = chains.next(next) ?? anchored.row(next)
         if (fault) return found(fault)
         if (next.kind === 'audit.damaged') aside.set(fileIn(next), next.at)
       }
@@ -119,12 +123,21 @@ const checkRows = (
     return found(damaged(error))
   }
   const unsigned = (): ChainFault | undefined => heads.map((head) => signatures.head(head)).find(Boolean)
-  return found(chains.end(heads) ?? unsigned() ?? subjectFault(prepare) ?? bodyFault(prepare))
+  return found(
+    chains.end(heads) ??
+      anchored.end(segments[0]?.first_at) ??
+      unsigned() ??
+      subjectFault(prepare) ??
+      bodyFault(prepare),
+  )
 }
 
-const checkChains = (trail: OpenTrail, keys: readonly AuditKey[] | undefined): AuditCheck => {
+const checkChains = (
+  trail: OpenTrail,
+  ...given: [readonly AuditKey[] | undefined, readonly Anchor[]]
+): AuditCheck => {
   try {
-    return checkRows(trail, keys)
+    return checkRows(trail, ...given)
   } catch (error) {
     // Not even the tables can be read that say which rows there are.
     return { fault: damaged(error), rows: 0, chains: 0, open: [], keys: [], aside: [] }
@@ -190,7 +203,7 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
     body: (hash) => readBody(prepare, hash),
     page: (asked, now, mayGoOn) => inOneState(() => pageOf(asked, now, mayGoOn)),
     counts: (asked, now, mayGoOn) => inOneState(() => countsOf(asked, now, mayGoOn)),
-    verify: (keys) => inOneState(() => checkChains({ db, prepare, tableOf }, keys)),
+    verify: (keys, anchors = []) => inOneState(() => checkChains({ db, prepare, tableOf }, keys, anchors)),
     close: () => db.close(),
   }
 }

@@ -3,6 +3,7 @@
 // its lease.
 import type { DatabaseSync } from 'node:sqlite'
 import type { ChainedRow } from '../ports/store.ts'
+import { anchorKinds } from '../stores/audit-anchors.ts'
 import { columnList } from '../stores/audit.ts'
 import { type Statements, segmentsOf } from './audit-database.ts'
 import type { SinkTarget } from './audit-targets.ts'
@@ -25,8 +26,12 @@ export interface SinkPositions {
   at(name: string): Position
   save(name: string, position: Position): void
   release(name: string): void
-  /** The next rows, of one segment. */
-  after(position: Position, most: number): { readonly rows: readonly ChainedRow[]; readonly end: Position }
+  /** The next rows, of one segment. `anchors`: only those that the trail writes about itself. */
+  after(
+    position: Position,
+    most: number,
+    anchors?: boolean,
+  ): { readonly rows: readonly ChainedRow[]; readonly end: Position }
 }
 
 const leaseMs = 15_000
@@ -56,12 +61,15 @@ export const createPositions = (db: DatabaseSync, prepare: Statements, holder: s
       void prepare('UPDATE sink SET n = ?, id = ? WHERE name = ? AND holder = ?').run(n, id, name, holder),
     release: (name) =>
       void prepare('UPDATE sink SET until = 0 WHERE name = ? AND holder = ?').run(name, holder),
-    after(position, most) {
+    after(position, most, anchors = false) {
+      const only = anchors
+        ? ` AND kind <> 'call' AND kind IN (${anchorKinds.map((kind) => `'${kind}'`).join(', ')})`
+        : ''
       for (const { n } of segmentsOf(prepare)) {
         if (n < position.n) continue
         const from = n === position.n ? position.id : 0
         const found = prepare(
-          `SELECT id, ${columnList} FROM event_${n} WHERE id > ? ORDER BY id LIMIT ?`,
+          `SELECT id, ${columnList} FROM event_${n} WHERE id > ?${only} ORDER BY id LIMIT ?`,
         ).all(from, most) as object as readonly SentRow[]
         const last = found.at(-1)
         if (last) return { rows: found.map(({ id: _, ...row }) => row), end: { n, id: last.id } }
@@ -95,6 +103,8 @@ interface SinkDeps {
   readonly name: string
   readonly positions: SinkPositions
   readonly target: SinkTarget
+  /** It gets only the rows that the trail writes about itself. */
+  readonly anchors?: boolean
   readonly events: SinkEvents
   readonly now: () => number
 }
@@ -123,7 +133,7 @@ const createUnsettled = ({ name, positions, target, now }: SinkDeps) => {
 
 /** Sends one batch after the other. */
 const createSteps = (deps: SinkDeps) => {
-  const { name, positions, target, events, now } = deps
+  const { name, positions, target, events, now, anchors } = deps
   const unsettled = createUnsettled(deps)
   let position: Position | undefined
   let heldAt = -Infinity
@@ -148,7 +158,7 @@ const createSteps = (deps: SinkDeps) => {
       if (target.broken()) position = undefined
       if (!position) unsettled.forget()
       position ??= positions.at(name)
-      const { rows, end } = positions.after(position, batchRows)
+      const { rows, end } = positions.after(position, batchRows, anchors)
       if (rows.length > 0) {
         const refused = await target.send(rows)
         // A row that says so would otherwise be followed by one that says that it was refused.
@@ -157,7 +167,8 @@ const createSteps = (deps: SinkDeps) => {
         unsettled.add(end)
       }
       unsettled.settle()
-      return rows.length === batchRows ? 0 : idleMs
+      // A short batch is the end of a segment only, and there may be another.
+      return rows.length > 0 ? 0 : idleMs
     },
     /** Nothing more is sent, so what was sent counts as received. */
     end() {

@@ -13,6 +13,8 @@ export interface SinkPlan {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly syslogId: string
+  /** It gets only anchors; over HTTP as JSON Lines. */
+  readonly anchors?: boolean
 }
 
 export interface SinkTarget {
@@ -167,6 +169,20 @@ const toCollector = ({ url, headers }: SinkPlan, version: string): SinkTarget =>
   }
 }
 
+/** JSON Lines in a POST; anything but success is tried again. */
+const toUrl = ({ url, headers }: SinkPlan): SinkTarget =>
+  simple(async (rows) => {
+    const response = await fetch(url, {
+      method: 'POST',
+      redirect: 'error',
+      headers: { ...headers, 'content-type': 'application/x-ndjson' },
+      body: linesOf(rows),
+      signal: AbortSignal.timeout(answerMs),
+    })
+    await response.body?.cancel()
+    if (!response.ok) throw new Error(`the server answered ${response.status}`)
+  })
+
 /** `stdout:`, `file:///…`, `syslog+udp://`, `syslog+tcp://`, `syslog+tls://` or `http(s)://`. */
 export const createTarget = (plan: SinkPlan, { version, ca }: TargetOptions): SinkTarget => {
   const { protocol, hostname: named, port: digits } = new URL(plan.url)
@@ -189,6 +205,6 @@ export const createTarget = (plan: SinkPlan, { version, ca }: TargetOptions): Si
         origin,
       )
     default:
-      return toCollector(plan, version)
+      return plan.anchors ? toUrl(plan) : toCollector(plan, version)
   }
 }

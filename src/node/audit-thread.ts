@@ -166,6 +166,7 @@ const createSinks = (
       name: plan.name,
       positions,
       target: createTarget(plan, { version }),
+      anchors: plan.anchors ?? false,
       now: Date.now,
       events: {
         failed: (sink, why) => say({ sink, why }),

@@ -71,10 +71,19 @@ const openTrail = async ({
   if (!config.audit?.enabled) return undefined
   const path = trailFile(stateDir)
   try {
-    const { retention, body_retention: bodies, durability, on_pressure: pressure, sinks } = config.audit
+    const {
+      retention,
+      body_retention: bodies,
+      durability,
+      on_pressure: pressure,
+      sinks,
+      anchors,
+    } = config.audit
     const plans = Object.entries(sinks).map(([name, { url, headers, syslog_id: syslogId }]) => ({
       ...{ name, url, headers, syslogId },
     }))
+    // No sink can have this name.
+    const anchor = { name: 'audit.anchors', syslogId: '', anchors: true }
     const keep = { retentionMs: retention * 1000, bodiesMs: bodies * 1000, makeRoom: pressure === 'oldest' }
     // Nobody else needs what reads it.
     const { createAuditQueries } = await import('./audit-queries.ts')
@@ -84,7 +93,7 @@ const openTrail = async ({
       ...keep,
       durable: durability === 'disk',
       path,
-      sinks: plans,
+      sinks: anchors ? [...plans, { ...anchor, ...anchors }] : plans,
       verify: reader.verify,
     })
     return {

@@ -1052,3 +1052,27 @@ describe('several ways to sign in', () => {
     ).toEqual([])
   })
 })
+
+describe('where audit events are sent', () => {
+  const rows: readonly Row[] = [
+    [
+      'headers for a file of anchors',
+      'audit:\n  anchors:\n    url: file:///var/anchors.jsonl\n    headers: { a: b }\n',
+      ['config.yaml:4:14 audit.anchors.headers', 'has no effect here: only an HTTP URL gets headers'],
+    ],
+    [
+      'anchors to standard output',
+      'audit:\n  anchors: { url: "stdout:" }\n',
+      ['config.yaml:2:19 audit.anchors.url', 'must be file:///… or an http(s):// URL'],
+    ],
+    [
+      'headers for a file of events',
+      'audit:\n  sinks:\n    s: { url: file:///var/audit.jsonl, headers: { a: b } }\n',
+      [
+        'config.yaml:3:49 audit.sinks.s.headers',
+        'has no effect here: only an OpenTelemetry collector gets headers',
+      ],
+    ],
+  ]
+  for (const [title, text, ...wanted] of rows) it(title, () => told(text, wanted))
+})

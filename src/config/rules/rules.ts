@@ -94,6 +94,9 @@ const workers: Rule = (draft, report) => {
 
 /** Keys that only one kind of sink has. */
 const sinks: Rule = (draft, report) => {
+  const anchors: Path = ['audit', 'anchors', 'headers']
+  if (draft.has(...anchors) && draft.text('audit', 'anchors', 'url')?.startsWith('file:'))
+    report.fault(anchors, 'has no effect here: only an HTTP URL gets headers')
   for (const id of draft.keys('audit', 'sinks')) {
     const url = draft.text('audit', 'sinks', id, 'url')
     if (url === undefined) continue
