@@ -13,6 +13,7 @@ import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
 import type { Grant } from './oauth/grant.ts'
+import { type DeviceCodes, createDeviceCodes } from './oauth/device-codes.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
 import { type PersonalTokenCheck, createPersonalTokenCheck } from './oauth/personal-token.ts'
 import { type PersonalTokens, createPersonalTokens } from './oauth/personal-tokens.ts'
@@ -54,6 +55,7 @@ interface AfterSignInDeps {
 
 export interface AfterSignIn {
   readonly grants: Grants
+  readonly devices: DeviceCodes
   readonly access: AppAccess
   readonly grantAdmin: GrantAdmin
   readonly personal: PersonalTokenCheck
@@ -155,6 +157,7 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
   return {
     grants,
+    devices: createDeviceCodes(deps),
     access,
     grantAdmin,
     personal: createPersonalTokenCheck({ ...deps, grants }),

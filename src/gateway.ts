@@ -36,6 +36,7 @@ import { createClientDocuments } from './oauth/client-id-document.ts'
 import { createClients } from './oauth/clients.ts'
 import { createConnectedApps } from './oauth/connected-apps.ts'
 import { createConsent } from './oauth/consent.ts'
+import { createDeviceHandlers } from './oauth/device-page.ts'
 import { createIssuedTokens } from './oauth/issued-tokens.ts'
 import { type OAuthEndpoint, createMetadata, endpoints } from './oauth/metadata.ts'
 import { authorizationResponse } from './oauth/parameters.ts'
@@ -263,11 +264,9 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
   const { config, runtime, issuer, recordCall: record, cors, trim, policy, rates, closures } = parts
   const { directory, registry, refresh, signer, grants, authenticate } = parts
   const hosts = createHostCheck({ config, directory })
-  const endpointOf = createEndpoints(() => runtime.now())
-  const refuse = parts.watchRefuse(
-    createRefuse({ cors, log: runtime.log, always: transportSecurity(issuer) }),
-  )
-  const common = { config, directory, credentials, endpointOf, policy }
+  const always = transportSecurity(issuer)
+  const refuse = parts.watchRefuse(createRefuse({ cors, log: runtime.log, always }))
+  const common = { config, directory, credentials, policy, endpointOf: createEndpoints(() => runtime.now()) }
   const { now, transports } = runtime
   const contextOf = createServiceContexts({ ...common, signer, transports, now })
   const alive = async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined
@@ -283,7 +282,7 @@ const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
     alive,
     serving: closures.over(registry.serving),
     closures,
-    always: transportSecurity(issuer),
+    always,
     trim,
     rates,
     toolMemory: parts.toolMemory,
@@ -312,6 +311,7 @@ const createOAuthHandlers = (parts: Parts) => ({
   accountTokens: createTokensPage(parts),
   backChannelLogout: parts.backChannelLogout,
   scim: parts.scim,
+  ...createDeviceHandlers(parts),
   ...createIssuedTokens(parts),
 })
 

@@ -7,6 +7,7 @@ import type { TokensPage } from './oauth/tokens-page.ts'
 import type { ConnectedApps } from './oauth/connected-apps.ts'
 import type { Consent } from './oauth/consent.ts'
 import { mostConsentBytes } from './oauth/consented.ts'
+import type { DeviceHandlers } from './oauth/device-page.ts'
 import type { MetadataHandlers } from './oauth/metadata.ts'
 import type { Handler, Route } from './ports/modules.ts'
 import type { ServicesList, Status } from './status.ts'
@@ -21,6 +22,8 @@ export interface Handlers extends AdminHandlers, FlowHandlers {
   readonly apps: ConnectedApps
   readonly accountTokens: TokensPage
   readonly token: Handler
+  /** Where devices may ask (RFC 8628). */
+  readonly device?: DeviceHandlers
   readonly revoke: Handler
   readonly introspect: Handler
   readonly signIn: SignIn
@@ -111,12 +114,32 @@ const registrationRoutes = (h: Handlers): readonly Route[] => [
   },
 ]
 
+/** RFC 8628. */
+const deviceRoutes = (device: DeviceHandlers): readonly Route[] => [
+  {
+    paths: ['/oauth/device_authorization', '/oauth/device'],
+    description: 'Device authorization endpoint (RFC 8628), where `device` is configured',
+    surface: 'oauth',
+    cors: true,
+    methods: { POST: device.authorize },
+  },
+  {
+    paths: ['/device'],
+    description:
+      'Page for the code that a device shows, where `device` is configured (csrf, user_code). ?user_code= fills it in',
+    surface: 'page',
+    cors: false,
+    methods: { GET: device.page, POST: device.enter },
+    issuerOnly: true,
+  },
+]
+
 /** Endpoints that OAuth clients call themselves. */
 const clientRoutes = (h: Handlers, registration: boolean): readonly Route[] => [
   {
     paths: ['/oauth/token', '/token'],
     description:
-      'Token endpoint: authorization_code, refresh_token and, if a client has it, client_credentials',
+      'Token endpoint: authorization_code, refresh_token and, if a client has it, client_credentials or a device code',
     surface: 'oauth',
     cors: true,
     methods: { POST: h.token },
@@ -329,6 +352,7 @@ export const routeTable = ({
   ...metadataRoutes(handlers),
   ...authorizationRoutes(handlers),
   ...clientRoutes(handlers, registration),
+  ...(handlers.device ? deviceRoutes(handlers.device) : []),
   ...accountRoutes(handlers),
   ...ownAccessRoutes(handlers),
   ...signInRoutes(handlers),

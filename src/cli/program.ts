@@ -18,7 +18,7 @@ import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
 import type { CopyStoreOptions } from './store-copy.ts'
-import { addTokenVerbs } from './token-verbs.ts'
+import { addLogin, addTokenVerbs } from './token-verbs.ts'
 import {
   type Given,
   addAccessVerbs,
@@ -344,6 +344,7 @@ export const createProgram = (): Command => {
   addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test, replay.'))
   addAuditVerbs(group(program, 'audit', 'Read the audit trail: query, export, verify.'))
   addFlowVerbs(group(program, 'flows', 'See how apps got access, and where they stopped: ls, show, tail.'))
+  addLogin(program)
   addHashPassword(program)
   const admin = group(program, 'admin', 'Manage a gateway on this computer: link.')
   verb(admin, 'link', 'Print a new one-time sign-in link for the built-in user.').action(

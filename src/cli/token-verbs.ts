@@ -1,7 +1,8 @@
 // The commands `postern token`: their options and help.
 import { type Command, Option } from 'commander'
 import type { TokenOptions } from './tokens.ts'
-import { targetOf, verb } from './verbs.ts'
+import type { LoginOptions } from './login.ts'
+import { type Given, targetOf, verb } from './verbs.ts'
 
 export const addTokenVerbs = (token: Command): void => {
   const load = () => import('./tokens.ts')
@@ -36,4 +37,15 @@ export const addTokenVerbs = (token: Command): void => {
     .action(async (options: TokenOptions, command: Command) =>
       (await load()).mintToken(await targetOf(command), options),
     )
+}
+
+export const addLogin = (program: Command): void => {
+  verb(program, 'login', 'Sign in to a service in a browser elsewhere, and print its access token.')
+    .argument('<url>', 'URL of the service, e.g. https://mcp.example.com/jira/mcp.')
+    .option('--scope <scopes>', 'Scopes to ask for, separated by spaces. Default: those of the service.')
+    .option('--client <id>', 'client_id to sign in as. Default: postern-cli.')
+    .action(async (url: string, options: LoginOptions, command: Command) => {
+      const { login } = await import('./login.ts')
+      await login(url, options, command.optsWithGlobals<Given>().json === true)
+    })
 }

@@ -5,6 +5,7 @@
 import * as z from 'zod'
 import { accessKeys } from './access-keys.ts'
 import { auditKeys } from './audit-keys.ts'
+import { deviceKeys, withDeviceClient } from './device-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import {
   clientKeys,
@@ -227,6 +228,7 @@ export const configSchema = z
       .default({})
       .describe('Accounts for programs, by ID. See [Service accounts](../guide/service-accounts.md).'),
     personal_tokens: personalTokenKeys.prefault({}),
+    device: deviceKeys.optional(),
     client_metadata_documents: z
       .boolean()
       .default(true)
@@ -331,6 +333,7 @@ export const normalize = (parsed: ParsedConfig): Config => {
   return {
     ...rest,
     oauth_providers: Object.fromEntries(providers),
+    clients: withDeviceClient(rest),
     ...(issuer === undefined ? {} : { issuer: issuer.replace(/\/$/, '') }),
   }
 }

@@ -237,6 +237,7 @@ const leftFor = (flow: FlowRecord): string => {
   const { step, answer } = lastOf(flow) ?? { step: 'sign-in', answer: {} as FlowStep['answer'] }
   if (step === 'provider-redirect' || step === 'upstream-connect')
     return `The user was sent to ${String(answer['to'] ?? 'the server')} and has not come back.`
+  if (step === 'device') return 'Nobody has entered the code of the device.'
   return 'The user left the page without an answer.'
 }
 

@@ -41,6 +41,13 @@ const kinds: Readonly<Record<FlowStepKind, readonly [lane: FlowLane, meaning: Me
       refused: 'The authorization request was refused.',
     },
   ],
+  'device': [
+    'client',
+    {
+      done: 'The app asked for a code, to be entered in a browser elsewhere.',
+      refused: 'The request for a code was refused.',
+    },
+  ],
   'sign-in': [
     'gateway',
     {

@@ -151,7 +151,7 @@ const createWatchedRequests = (deps: FlowRecordingDeps, recorder: FlowRecorder) 
           recorder.seeEarly({ ip, agent, service: about.service, step, expects })
         }
       }
-      const begins = watched.step === 'register' || watched.step === 'authorize'
+      const begins = ['register', 'authorize', 'device'].includes(watched.step)
       const { flow = begins ? recorder.newId() : undefined, pending } = flowOf(watched, response)
       if (flow !== undefined) note(flow)
       else if (pending !== undefined) runtime.defer(peek(pending).then((id) => id !== undefined && note(id)))

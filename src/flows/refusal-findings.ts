@@ -35,6 +35,8 @@ const actors: readonly (readonly [prefix: string, acts: FlowActor, fix: string])
   ['person.blocked', 'operator', 'Unblock the user: postern blocks ls.'],
   ['person.deactivated', 'operator', 'Activate the user at the identity provider, which says so over SCIM.'],
   ['person.', 'operator', 'Add the account to the allow list, or tell the user to use another account.'],
+  ['device.denied', 'user', 'Connect again in the app and allow access.'],
+  ['device.', 'user', 'Start the sign-in on the device again.'],
   ['access.blocked', 'operator', 'Unblock the user or the app: postern blocks ls.'],
   ['sign-in.', 'user', 'Check the username and the password.'],
   ['login.', 'user', 'Return to the app and connect again.'],

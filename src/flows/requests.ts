@@ -22,6 +22,7 @@ export interface Watched {
 const routes: readonly (readonly [methods: string, path: RegExp, step: FlowStepKind])[] = [
   ['POST', /^(?:\/oauth)?\/register$/, 'register'],
   ['GET POST', /^(?:\/oauth)?\/authorize$/, 'authorize'],
+  ['POST', /^\/oauth\/device(?:_authorization)?$/, 'device'],
   ['GET POST', /^\/login$/, 'sign-in'],
   ['GET', /^\/$/, 'sign-in'],
   ['POST', /^\/login\/[^/]+$/, 'provider-redirect'],
@@ -151,14 +152,19 @@ const connecting = (watched: Watched): readonly Came[] => {
 const redirected = ({ status, headers }: Response): FlowFacts =>
   status === 303 ? facts({ to: URL.parse(headers.get('location') ?? '')?.origin }) : { shown: 'return page' }
 
+/** A device gets its tokens without either. */
+const codeSent = (response: Response): readonly Came[] => [
+  { step: 'code', result: 'done' },
+  { step: 'redirect', result: 'done', answer: redirected(response) },
+]
+
 const consented = (watched: Watched, response: Response): readonly Came[] => {
   const { status } = response
   const allowed = eventOf(watched, 'consent.allowed')
   if (allowed)
     return [
       { step: 'consent', result: 'done', answer: grantedFacts(allowed) },
-      { step: 'code', result: 'done' },
-      { step: 'redirect', result: 'done', answer: redirected(response) },
+      ...(eventOf(watched, 'device.approved') ? [] : codeSent(response)),
     ]
   if (eventOf(watched, 'consent.denied'))
     return [{ step: 'consent', result: 'refused', code: 'consent.denied' }]
@@ -221,6 +227,7 @@ const cameThrough: Readonly<
   register: registered,
   ...Object.fromEntries([...earlySteps].map((step) => [step, () => [{ step, result: 'done' }]])),
   authorize: authorized,
+  device: (watched) => (eventOf(watched, 'device.started') ? [{ step: 'device', result: 'done' }] : []),
   'sign-in': signIn,
   'provider-redirect': sentToProvider,
   // Upstream authorization servers may return to the same path.

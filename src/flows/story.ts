@@ -60,6 +60,7 @@ const silences: Readonly<Partial<Record<FlowStepKind, Silence>>> = {
   'server-metadata': early,
   register: app(silence.register, registerRules, 'authorize'),
   authorize: person('sign-in'),
+  device: person('consent'),
   'sign-in': person('consent'),
   'provider-redirect': person('provider-callback'),
   'provider-callback': person('consent'),

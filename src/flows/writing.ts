@@ -29,6 +29,7 @@ const beginning = new Set<FlowStep['step']>([
   'challenge',
   'register',
   'authorize',
+  'device',
   'sign-in',
   'provider-callback',
   'consent',
@@ -154,7 +155,7 @@ const createBegun =
   (deps: FlowRecorderDeps, { gone, claim }: Writing) =>
   async (id: string, { steps, about, admitted = false }: Gathered): Promise<FlowRecord | undefined> => {
     const first = steps.find(({ step }) => beginning.has(step))
-    const isAsking = first?.step === 'register' || first?.step === 'authorize'
+    const isAsking = first !== undefined && ['register', 'authorize', 'device'].includes(first.step)
     const earlier = isAsking ? await claim({ flow: id, first, about }) : undefined
     const isCounted = admitted || (earlier !== undefined && earlier.steps.length > 0)
     if (!first || !(isCounted || (await isAdmitted(deps, about.person, first.ip)))) {

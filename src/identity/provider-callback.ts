@@ -114,6 +114,7 @@ const withReturn = async (
   const asking = flow === undefined ? undefined : await describeFlow(flow, request).catch(() => undefined)
   if (!asking) return refusal
   // With a link and not a redirect: another account may do.
+  if (!asking.redirect) return refusal
   const redirect = { ...asking.redirect, ask: asking.client.name }
   return new Refusal(refusal.code, refusal.why, { ...refusal.detail, redirect })
 }

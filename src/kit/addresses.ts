@@ -118,6 +118,10 @@ export const siteOf = (address: string): string => {
   return network.endsWith('/64') ? `${network.slice(0, 12)}/48` : network
 }
 
+/** As `siteOf`, with the neighbours of an IPv4 address (its /24), which a device and a browser at one place share. */
+export const neighbourhoodOf = (address: string): string =>
+  siteOf(address).replace(/^((?:\d{1,3}\.){3})\d{1,3}$/, '$10/24')
+
 // RFC 6761 §6, RFC 6762 §3, RFC 8375, RFC 9476, ICANN's .internal, and what home routers and cloud providers
 // answer for.
 const localSuffix =

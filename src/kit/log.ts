@@ -83,6 +83,8 @@ export const logLine = ({ level, ts, event, fields, audit, json }: LogEvent): st
 const grave = new Set([
   'refresh.reuse',
   'code.replayed',
+  'device.replayed',
+  'device.reported',
   'session.foreign',
   'callback.other-browser',
   'sign-in.failed',

@@ -90,4 +90,29 @@ export const grantRefusals = {
     1400,
     'A token may do no more than its user may do at each of its services.',
   ),
+  // device authorization (RFC 8628 §3.5)
+  'device.pending': row(400, 'authorization_pending', 1400, 'The user has not decided yet.'),
+  'device.slow': row(400, 'slow_down', 1400, 'Too soon. Add 5 seconds to the polling interval.'),
+  'device.denied': row(400, 'access_denied', 1400, 'The user denied access, or may not give it.'),
+  'device.expired': row(400, 'expired_token', 1400, 'The device code has expired. Start again.'),
+  'device.unknown': row(400, 'invalid_grant', 1400, 'The device code is not valid. Start again.'),
+  'device.replayed': row(400, 'invalid_grant', 1400, 'The device code was already used.'),
+  'device.code': row(
+    400,
+    'invalid_request',
+    1400,
+    'This code is not valid or has expired. Compare it with the code on your device, or start again there.',
+  ),
+  'device.form': row(
+    403,
+    'access_denied',
+    1403,
+    'The form was not sent from a page of this gateway, or the session has ended. Open the page again.',
+  ),
+  'device.network': row(
+    403,
+    'access_denied',
+    1403,
+    'The device is in another network than this browser, and this gateway does not allow that. Sign in on the device’s network.',
+  ),
 } as const satisfies Record<string, RefusalRow>

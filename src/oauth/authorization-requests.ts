@@ -10,6 +10,18 @@ import type { Permission } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientSnapshot } from './client.ts'
 
+/** What a browser is asked about where another device asks (RFC 8628). */
+export interface DeviceOrigin {
+  /** Of the record (device-codes.ts). */
+  readonly id: string
+  /** Epoch ms. */
+  readonly askedAt: number
+  readonly expiresAt: number
+  /** The network that the device asked from, and whether that is another than the browser’s. */
+  readonly from: string
+  readonly elsewhere: boolean
+}
+
 /** A validated authorization request. */
 export interface AuthorizationRequest {
   readonly clientId: string
@@ -18,12 +30,13 @@ export interface AuthorizationRequest {
    * looked up again.
    */
   readonly client: ClientSnapshot
-  readonly redirectUri: string
+  /** Absent where nothing is sent back: the client polls (`device`). */
+  readonly redirectUri?: string
   /** Whether the request named the redirect URI (RFC 6749 §4.1.3). */
-  readonly redirectSent: boolean
+  readonly redirectSent?: boolean
   readonly state?: string
   /** PKCE S256 challenge. */
-  readonly challenge: string
+  readonly challenge?: string
   /** Canonical resource URL. */
   readonly resource: string
   readonly scopes: readonly string[]
@@ -42,6 +55,7 @@ export interface AuthorizationRequest {
   readonly ownNavigation: boolean
   /** ID of its flow (ports/flow-record.ts), where flows are recorded. */
   readonly flow?: string
+  readonly device?: DeviceOrigin
 }
 
 export interface PendingRequest extends AuthorizationRequest {
@@ -210,7 +224,7 @@ export type ApprovedClient = Pick<ClientView, 'id' | 'name' | 'kind'>
 
 export interface Approvals {
   /** A person allowed the client something at this redirect URI. */
-  keep(client: ApprovedClient, redirectUri: string): Promise<void>
+  keep(client: ApprovedClient, redirectUri: string | undefined): Promise<void>
   /**
    * Runs the work. An error for the redirect URI of a client that no person approved is shown to the person
    * instead, with a link to the client.
@@ -234,7 +248,7 @@ export const createApprovals = ({ runtime }: ApprovalsDeps): Approvals => {
 
   return {
     async keep(client, redirectUri) {
-      if (client.kind === 'registered') return
+      if (client.kind === 'registered' || redirectUri === undefined) return
       await records.put(idOf(client, redirectUri), true, { ttlMs: approvedMs })
     },
     async guard(work, client) {

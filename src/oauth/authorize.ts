@@ -61,9 +61,19 @@ interface AddressedRequest extends PromptedRequest {
   readonly address: Address
 }
 
-interface CheckedRequest extends AddressedRequest {
+/** What may be granted of what was asked for. */
+interface GrantedScopes {
   readonly scopes: readonly string[]
   readonly level?: Permission
+}
+
+type CheckedRequest = AddressedRequest & GrantedScopes
+
+/** A request for access; its errors go to the redirect URI, if it has one. */
+interface AskedRequest {
+  readonly params: URLSearchParams
+  readonly redirectUri?: string
+  readonly state?: string
 }
 
 const clientKnown = async (request: ReceivedRequest, clients: Clients): Promise<ClientRequest> => {
@@ -171,10 +181,10 @@ const promptAndAge = (request: ChallengedRequest): PromptedRequest => {
 }
 
 // RFC 8707 §2. Without one the request means the only service there is: several clients in use never send it.
-const resourceKnown = async (
-  request: PromptedRequest,
+export const resourceKnown = async <R extends AskedRequest>(
+  request: R,
   { directory, find }: Pick<AuthorizeDeps, 'directory' | 'find'>,
-): Promise<AddressedRequest> => {
+): Promise<R & { readonly address: Address }> => {
   const named = request.params.getAll('resource').filter(Boolean)
   const found = named.length === 0 ? [directory.only] : await Promise.all(named.map(find))
   const [address] = found
@@ -187,7 +197,9 @@ const resourceKnown = async (
 
 // RFC 6749 §3.3: no scope means the service's own; of others what we have. Clients ask for openid or profile
 // out of habit, and an error would end the login.
-const scopeGranted = (request: AddressedRequest): CheckedRequest => {
+export const scopeGranted = <R extends AskedRequest & { readonly address: Address }>(
+  request: R,
+): R & GrantedScopes => {
   const asked = new Set((one(request.params, 'scope') ?? '').split(' ').filter(Boolean))
   const { scopes: offered } = request.address.service
   const known = offered.filter((scope) => asked.has(scope))

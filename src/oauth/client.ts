@@ -17,15 +17,25 @@ export const assertionAlgorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA',
 
 /** Of every gateway; the only ones that a client can register. */
 export const grantTypes = ['authorization_code', 'refresh_token'] as const
-export type GrantType = (typeof grantTypes)[number] | 'client_credentials'
+/** RFC 8628 §3.4. */
+export const deviceGrantType = 'urn:ietf:params:oauth:grant-type:device_code'
+export type GrantType = (typeof grantTypes)[number] | 'client_credentials' | typeof deviceGrantType
 
 /** What the token endpoint answers, and metadata says: a grant that no client has is not offered. */
-export const grantTypesOf = ({ clients }: Pick<Config, 'clients'>): readonly GrantType[] => [
+export const grantTypesOf = ({
+  clients,
+  device,
+}: Pick<Config, 'clients' | 'device'>): readonly GrantType[] => [
   ...grantTypes,
   ...(Object.values(clients).some(({ grant_types: own }) => own.includes('client_credentials'))
     ? (['client_credentials'] as const)
     : []),
+  ...(device?.enabled ? ([deviceGrantType] as const) : []),
 ]
+
+/** Whether people may sign in to this client on another device: only where the operator has listed it. */
+export const mayUseDevice = ({ device }: Pick<Config, 'device'>, { id }: Pick<Client, 'id'>): boolean =>
+  device?.enabled === true && (device.clients.includes(id) || device.clients.includes('*'))
 
 export interface Client {
   readonly id: string

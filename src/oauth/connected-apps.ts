@@ -204,6 +204,7 @@ const appOf = (grants: readonly Grant[], { access, directory }: ConnectedAppsDep
         grants.flatMap(({ redirectUri }) => (redirectUri === undefined ? [] : [redirectHost(redirectUri)])),
       ),
     ],
+    device: grants.find(({ device }) => device !== undefined)?.device,
     services: [...new Set(grants.map(nameOf))],
     since: Math.min(...grants.map(({ createdAt }) => createdAt)),
     lastUsed,

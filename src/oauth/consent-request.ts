@@ -1,5 +1,6 @@
 // The consent request: which client asks which person for what, and what that person allowed it before. It is
 // established anew for the page and for the answer.
+import type { Config } from '../config/schema.ts'
 import { beforeRules, isEnough } from '../kit/levels.ts'
 import { createRecords, personKey, servesProvider } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -17,7 +18,7 @@ import type { ConsentChoices, Denied } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
-import { clientView } from './client.ts'
+import { clientView, mayUseDevice } from './client.ts'
 import type { Clients, FoundClient } from './clients.ts'
 import { consentLevelsOf, ceilingOf } from './consented.ts'
 import type { Grant } from './grant.ts'
@@ -86,7 +87,8 @@ export interface RememberedConsentsDeps {
  * only shows what is new. An https redirect URI leads to whoever holds the domain.
  */
 const isProven = ({ pending }: ConsentRequest): boolean =>
-  pending.client.proves || judgeRedirectUri(pending.redirectUri) === 'https'
+  pending.redirectUri !== undefined &&
+  (pending.client.proves || judgeRedirectUri(pending.redirectUri) === 'https')
 
 /** What is remembered of a person, client, redirect URI and service, in either form. */
 interface ConsentKey {
@@ -135,24 +137,20 @@ export const consentKeysOf = (
 
 export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): RememberedConsents => {
   const records = createRecords<ConsentRecord>(runtime, 'consent:', { remembered: 256 })
-  const idOf = ({ person, pending, address }: ConsentRequest, proven: boolean): string =>
-    consentId(
-      runtime,
-      {
-        person,
-        clientId: pending.client.id,
-        redirectUri: pending.redirectUri,
-        resource: pending.resource,
-        generation: address.service.generation,
-      },
-      proven,
-    )
+  /** Undefined where nothing is sent back: whoever asked from another device asks each time. */
+  const idOf = ({ person, pending, address }: ConsentRequest, proven: boolean): string | undefined => {
+    const { client, redirectUri, resource } = pending
+    if (redirectUri === undefined) return undefined
+    const { generation } = address.service
+    return consentId(runtime, { person, clientId: client.id, redirectUri, resource, generation }, proven)
+  }
 
   return {
     async recall(request) {
       const { client, scopes: asked } = request.pending
       const proven = isProven(request)
-      const kept = (await records.get(idOf(request, proven)))?.value
+      const id = idOf(request, proven)
+      const kept = id === undefined ? undefined : (await records.get(id))?.value
       const changed = kept !== undefined && kept.client !== client.digest
       const stands = kept !== undefined && !changed
       const scopes = stands ? kept.scopes : []
@@ -173,7 +171,8 @@ export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): R
         scopes: [...new Set([...remembered.scopes, ...scopes])],
         ...(consented && { consented }),
       }
-      await records.put(idOf(request, isProven(request)), record, { ttlMs: rememberMs })
+      const id = idOf(request, isProven(request))
+      if (id !== undefined) await records.put(id, record, { ttlMs: rememberMs })
     },
   }
 }
@@ -200,14 +199,20 @@ const wrongProvider = ({ id }: PendingRequest, { service }: Address, person: Per
 
 /** The rules give this person nothing there: they are told who they are, and the client that access is denied. */
 const noAccess = (
-  { id, redirectUri: uri, state, promptNone, client }: PendingRequest,
+  { id, redirectUri, state, promptNone, client }: PendingRequest,
   { service }: Address,
   { person, denied }: { readonly person: Person; readonly denied: Denied },
 ): Refusal =>
   new Refusal('access.none', `${denied.code} at ${service.id}`, {
     ...(denied.code === 'policy.client' && { say: 'This app may not be used with this service.' }),
     ...(denied.rule !== undefined && { rule: denied.rule }),
-    redirect: { uri, ...(state !== undefined && { state }), ...(!promptNone && { ask: client.name }) },
+    ...(redirectUri !== undefined && {
+      redirect: {
+        uri: redirectUri,
+        ...(state !== undefined && { state }),
+        ...(!promptNone && { ask: client.name }),
+      },
+    }),
     page: {
       facts: [
         { name: 'Signed in as', value: person.email ?? person.login ?? person.subject },
@@ -216,6 +221,11 @@ const noAccess = (
       onward: { label: 'Use another account', href: loginPath(id, 'switch') },
     },
   })
+
+const redirectView = (uri: string): NonNullable<ConsentView['redirect']> => {
+  const kind = judgeRedirectUri(uri)
+  return { uri, host: redirectHost(uri), loopback: kind === 'loopback', native: kind === 'native' }
+}
 
 /**
  * What the person is shown. `remembered`: what they allowed before; `refreshMs`: how long the client stays
@@ -230,15 +240,10 @@ export const consentView = (
 ): ConsentView => {
   const { pending, address, person, choices } = consentRequest
   const { id, name, description } = address.service
-  const kind = judgeRedirectUri(pending.redirectUri)
   return {
     client: clientView(pending.client),
-    redirect: {
-      uri: pending.redirectUri,
-      host: redirectHost(pending.redirectUri),
-      loopback: kind === 'loopback',
-      native: kind === 'native',
-    },
+    ...(pending.redirectUri !== undefined && { redirect: redirectView(pending.redirectUri) }),
+    ...(pending.device && { device: pending.device }),
     service: { id, name, description, resource: address.resource },
     person,
     scopes: pending.scopes.map((scope) => ({ name: scope, fresh: !remembered.scopes.includes(scope) })),
@@ -291,23 +296,27 @@ export const consentRequestOf = async (
   const choices = await choicesOf(address.service, {
     person,
     clientId: pending.clientId,
-    redirectHost: httpsHost(pending.redirectUri),
+    redirectHost: pending.redirectUri === undefined ? '' : httpsHost(pending.redirectUri),
   })
   if (choices && 'allowed' in choices) throw noAccess(pending, address, { person, denied: choices })
   return { read, pending, address, session, person, choices }
 }
 
 /**
- * Throws `client.unknown`, or `redirect.mismatch` when the client does not go by that redirect URI any more.
+ * Throws `client.unknown`, `redirect.mismatch` when the client does not go by that redirect URI any more, or
+ * `client.grant` when it may not be signed in to on another device any more.
  */
 export const confirmClient = async (
   consentRequest: ConsentRequest,
-  clients: Clients,
+  { clients, config }: { readonly clients: Clients; readonly config: Pick<Config, 'device'> },
 ): Promise<ConfirmedRequest> => {
   const { pending } = consentRequest
+  const { redirectUri } = pending
   const client = await clients.find(pending.clientId)
-  if (!client.redirectUris.some((registered) => redirectMatches(registered, pending.redirectUri)))
-    throw new Refusal('redirect.mismatch', `${client.id}: ${pending.redirectUri}`)
+  if (redirectUri === undefined) {
+    if (!mayUseDevice(config, client)) throw new Refusal('client.grant', `${client.id} on a device`)
+  } else if (!client.redirectUris.some((registered) => redirectMatches(registered, redirectUri)))
+    throw new Refusal('redirect.mismatch', `${client.id}: ${redirectUri}`)
   return { ...consentRequest, client }
 }
 
@@ -327,6 +336,6 @@ export const createDescribeFlow =
     return {
       client: clientView(pending.client),
       address,
-      redirect: { uri, ...(state === undefined ? {} : { state }) },
+      ...(uri !== undefined && { redirect: { uri, ...(state === undefined ? {} : { state }) } }),
     }
   }

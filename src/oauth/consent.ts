@@ -4,7 +4,6 @@ import type { Config } from '../config/schema.ts'
 import { sameText } from '../kit/bytes.ts'
 import { seeOther } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { judgeRedirectUri } from '../kit/urls.ts'
 import type {
   Audit,
   Blocks,
@@ -21,8 +20,9 @@ import type { Consented } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
-import { clientView, mayRefresh } from './client.ts'
+import { mayRefresh } from './client.ts'
 import type { Clients } from './clients.ts'
+import { type ConsentAnswerDeps, decideDevice, deviceGrantOf, respond } from './consent-answer.ts'
 import {
   type ConfirmedRequest,
   type ConsentRequest,
@@ -44,21 +44,13 @@ import {
 } from './consented.ts'
 import type { Grants } from './grants.ts'
 import { endpoints } from './metadata.ts'
-import {
-  authorizationResponse,
-  fromOurPage,
-  one,
-  ownNavigation,
-  readForm,
-  readQuery,
-  tellClient,
-} from './parameters.ts'
+import { fromOurPage, one, ownNavigation, readForm, readQuery, tellClient } from './parameters.ts'
 import type { StepUps } from './step-up.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 
-export interface ConsentDeps {
+export interface ConsentDeps extends ConsentAnswerDeps {
   readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'>
-  readonly config: Pick<Config, 'refresh_token_lifetime'>
+  readonly config: Pick<Config, 'refresh_token_lifetime' | 'device'>
   readonly directory: Pick<Directory, 'issuer' | 'origins'>
   readonly find: FindAddress
   readonly blocks: Pick<Blocks, 'covers'>
@@ -87,25 +79,10 @@ const pathOf = ({ id }: PendingRequest): string => `${endpoints.consent.path}?fl
 
 // What follows from a decision: a grant and its code, or a refusal, sent to the client once.
 
-/**
- * An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect
- * (RFC 8252 §8.1).
- */
-const respond = (
-  { directory, pendingRequests, pages }: ConsentDeps,
-  pending: PendingRequest,
-  params: Readonly<Record<string, string>>,
-): Response => {
-  const { redirectUri, state } = pending
-  const href = authorizationResponse(directory.issuer)(redirectUri, { ...params, state })
-  const cookie = pendingRequests.forget(pending.id)
-  if (judgeRedirectUri(redirectUri) !== 'native') return seeOther(href, [cookie])
-  const page = pages.goBack({ client: clientView(pending.client), href })
-  page.headers.append('set-cookie', cookie)
-  return page
-}
-
-const factsOf = ({ pending, person }: ConsentRequest, { ip, requestId }: RequestContext) => ({
+const factsOf = (
+  { pending, person }: Pick<ConsentRequest, 'pending' | 'person'>,
+  { ip, requestId }: RequestContext,
+) => ({
   client: pending.clientId,
   person: subjectOf({ person }),
   resource: pending.resource,
@@ -136,7 +113,9 @@ const issueCode = async (
   const { clients, grants, tokens, pendingRequests, record } = deps
   const { pending, client, session, person, read } = confirmed
   const { generation } = confirmed.address.service
-  const { redirectUri, redirectSent, resource, challenge } = pending
+  const { redirectUri, redirectSent = false, resource, challenge = '' } = pending
+  const origin =
+    redirectUri === undefined ? deviceGrantOf(pending, context.ip) : { redirectUri, redirectSent, challenge }
   const scopes = scopesWith(pending.scopes, consented)
   // Three records that say nothing of one another until the request is answered: written at once, because
   // each may be far away.
@@ -145,13 +124,11 @@ const issueCode = async (
       person,
       clientId: client.id,
       clientName: client.name,
-      redirectUri,
-      redirectSent,
+      ...origin,
       resource,
       ...(generation !== undefined && { serviceGeneration: generation }),
       scopes,
       ...(consented && { consented }),
-      challenge,
       refreshable: mayRefresh(client, scopes),
       authTime: session.signedInAt,
       ...(session.providerSession !== undefined && { providerSession: session.providerSession }),
@@ -166,8 +143,9 @@ const issueCode = async (
   }
   const excluded = consented && consented.excluded.length > 0 ? consented.excluded : undefined
   const facts = { grant: grant.id, ...factsOf(confirmed, context), scopes }
+  if (pending.device) await decideDevice(deps, pending.device, { grant, facts })
   record({ event: 'consent.allowed', how, ...facts, excluded })
-  record({ event: 'code.issued', ...facts })
+  if (!pending.device) record({ event: 'code.issued', ...facts })
   return respond(deps, pending, { code: tokens.code(grant, secret) })
 }
 
@@ -187,11 +165,15 @@ const deny = async (
   deps: ConsentDeps,
   consentRequest: ConsentRequest,
   context: RequestContext,
+  reported = false,
 ): Promise<Response> => {
   if (!(await deps.pendingRequests.spend(consentRequest.read)))
     throw new Refusal('flow.used', 'flow already answered')
   await noteAnswer(deps, consentRequest, undefined)
-  deps.record({ event: 'consent.denied', ...factsOf(consentRequest, context) })
+  const facts = factsOf(consentRequest, context)
+  const { device } = consentRequest.pending
+  if (device) await decideDevice(deps, device, { reported, facts })
+  deps.record({ event: 'consent.denied', ...facts })
   const { row, say } = new Refusal('consent.denied', 'denied on the consent page')
   return respond(deps, consentRequest.pending, { error: row.oauth, error_description: say })
 }
@@ -210,7 +192,7 @@ const allow = async (
   const { clients, pendingRequests, upstream } = deps
   const { read, pending, address, session, choices } = consentRequest
   const [confirmed, remembered, ahead] = await Promise.all([
-    confirmClient(consentRequest, clients),
+    confirmClient(consentRequest, deps),
     consents.recall(consentRequest),
     upstream.ahead(address, session.person),
   ])
@@ -267,11 +249,11 @@ const askOrAnswer = async (
   request: Request,
   context: RequestContext,
 ): Promise<Response> => {
-  const { clients, config, pages, pendingRequests, upstream } = deps
+  const { config, pages, pendingRequests, upstream } = deps
   const { pending, session, address } = consentRequest
   // Back from connecting an account: the answer was given, in this browser, by this person.
   if (pendingRequests.allowedBy(pending, session.person, address.service.generation))
-    return issueCode(deps, await confirmClient(consentRequest, clients), context, {
+    return issueCode(deps, await confirmClient(consentRequest, deps), context, {
       how: 'asked',
       consented: pending.consented,
     })
@@ -281,7 +263,7 @@ const askOrAnswer = async (
   ])
   const ownWish = pending.ownNavigation && ownNavigation(request)
   if (!ahead && !pending.promptConsent && ownWish && remembered.settles) {
-    const confirmed = await confirmClient(consentRequest, clients)
+    const confirmed = await confirmClient(consentRequest, deps)
     // It must still describe itself as it did when the answer was given.
     if (confirmed.client.digest() === pending.client.digest)
       return issueCode(deps, confirmed, context, {
@@ -318,6 +300,7 @@ const decided = async (
   const consentRequest = await consentRequestOf(read, session, deps)
   const decision = one(form, 'decision')
   if (decision === 'deny') return deny(deps, consentRequest, context)
+  if (decision === 'report' && pending.device) return deny(deps, consentRequest, context, true)
   if (decision !== 'allow')
     throw new Refusal('request.malformed', 'decision is neither allow nor deny', {
       say: 'decision must be allow or deny.',

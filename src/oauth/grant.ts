@@ -3,9 +3,9 @@ import type { Consented, Person } from '../ports/people.ts'
 
 /**
  * `client_credentials`: of a client that acts as a service account; no person is in front of it. `personal`: of a
- * personal access token. `test`: of one that was made for tests.
+ * personal access token. `test`: of one that was made for tests. `device`: of a device authorization (RFC 8628).
  */
-export type GrantKind = 'client_credentials' | 'personal' | 'test'
+export type GrantKind = 'client_credentials' | 'device' | 'personal' | 'test'
 
 /** What a grant remembers of its refresh tokens. Members that 0.1.0 did not write may be absent. */
 export interface Rotation {
@@ -33,7 +33,7 @@ export interface Rotation {
 
 export interface Grant extends Rotation {
   readonly id: string
-  /** How it began; absent: with an authorization code, which only those have. */
+  /** How it began; absent: with an authorization code. */
   readonly kind?: GrantKind
   /**
    * `code`: allowed, the code not yet exchanged. `live`: tokens are out. `revoked`: nothing of it works any
@@ -61,6 +61,8 @@ export interface Grant extends Rotation {
   readonly challenge?: string
   readonly codeDigest?: string
   readonly codeExpiresAt?: number
+  /** Of a device authorization: the networks that the device asked from, and the person answered from. */
+  readonly device?: { readonly from: string; readonly approvedFrom: string }
   readonly refreshable: boolean
   /** Goes into every refresh token's MAC, so that none can be computed from the grant's id. */
   readonly salt: string
@@ -97,6 +99,9 @@ export interface ReadGrant {
 
 export type NewGrant = Pick<
   Grant,
+  | 'kind'
+  | 'device'
+  | 'codeExpiresAt'
   | 'person'
   | 'clientId'
   | 'clientName'

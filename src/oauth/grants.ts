@@ -87,7 +87,7 @@ const newGrant = (
     id: tagOf(runtime, grant.clientId) + encodeBase64url(runtime.random(18)),
     state: 'code',
     codeDigest: runtime.digest(secret),
-    codeExpiresAt: now + config.code_lifetime * 1000,
+    codeExpiresAt: grant.codeExpiresAt ?? now + config.code_lifetime * 1000,
     salt: encodeBase64url(runtime.random(16)),
     generation: 0,
     usedAt: {},
@@ -101,10 +101,13 @@ const newGrant = (
 const tokenKnownAfterMs = 7 * 86_400_000
 
 /** How long the record is kept after a change, ms. */
-const ttlOf = ({ state, refreshable, token, createdAt }: Grant, config: GrantsDeps['config']): number => {
+const ttlOf = (
+  { state, refreshable, token, createdAt, codeExpiresAt = createdAt }: Grant,
+  config: GrantsDeps['config'],
+): number => {
   const accessMs = config.access_token_lifetime * 1000
   if (token) return tokenKnownAfterMs + (state === 'revoked' ? 0 : token.expiresAt - createdAt)
-  if (state === 'code') return config.code_lifetime * 1000 + knownAfterMs
+  if (state === 'code') return codeExpiresAt - createdAt + knownAfterMs
   // A revoked grant is kept while one of its tokens may still be presented; after that an absent grant means
   // the same.
   if (state === 'revoked' || !refreshable) return accessMs + 60_000

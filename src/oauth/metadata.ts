@@ -26,6 +26,8 @@ export const endpoints = {
   register: { path: '/oauth/register', alias: '/register', methods: ['POST'] },
   /** RFC 7592; the client's id follows the path. */
   manage: { path: '/oauth/register/', alias: '/register/', methods: ['GET', 'PUT', 'DELETE'] },
+  /** RFC 8628 §3.1. */
+  device: { path: '/oauth/device_authorization', alias: '/oauth/device', methods: ['POST'] },
   revoke: { path: '/oauth/revoke', alias: '/revoke', methods: ['POST'] },
   introspect: { path: '/oauth/introspect', alias: '/introspect', methods: ['POST'] },
   jwks: { path: '/oauth/jwks', alias: '/jwks', methods: ['GET'] },
@@ -60,7 +62,7 @@ export interface MetadataHandlers {
 }
 
 export interface MetadataDeps {
-  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents' | 'clients'>
+  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents' | 'clients' | 'device'>
   readonly directory: Directory
   readonly signer: Signer
   /** Access rules; their levels are scopes where there are any. */
@@ -111,6 +113,7 @@ export const authorizationServerMetadata = ({
     authorization_endpoint: issuer + endpoints.authorize.path,
     token_endpoint: issuer + endpoints.token.path,
     ...(config.dynamic_registration && { registration_endpoint: issuer + endpoints.register.path }),
+    ...(config.device?.enabled && { device_authorization_endpoint: issuer + endpoints.device.path }),
     revocation_endpoint: issuer + endpoints.revoke.path,
     introspection_endpoint: issuer + endpoints.introspect.path,
     jwks_uri: issuer + endpoints.jwks.path,

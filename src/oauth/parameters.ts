@@ -128,14 +128,21 @@ export const authorizationResponse =
   (redirectUri: string, params: Readonly<Record<string, string | undefined>>): string =>
     withParams(redirectUri, { ...params, iss: issuer })
 
-/** A refusal that is sent to the client, at a redirect URI that is known to be its own. */
+/**
+ * A refusal that is sent to the client, at a redirect URI that is known to be its own; without one, to whoever asked.
+ */
 export const tellClient = (
-  { redirectUri, state }: { readonly redirectUri: string; readonly state?: string },
+  { redirectUri, state }: { readonly redirectUri?: string; readonly state?: string },
   code: RefusalCode,
   why: string,
   detail: RefusalDetail = {},
 ): Refusal =>
-  new Refusal(code, why, { ...detail, redirect: { uri: redirectUri, ...(state !== undefined && { state }) } })
+  new Refusal(code, why, {
+    ...detail,
+    ...(redirectUri !== undefined && {
+      redirect: { uri: redirectUri, ...(state !== undefined && { state }) },
+    }),
+  })
 
 // The request and the response that all grants of the token endpoint have in common.
 

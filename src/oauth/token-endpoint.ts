@@ -5,11 +5,13 @@ import { sameText } from '../kit/bytes.ts'
 import { aboutRequest } from '../kit/log.ts'
 import { type RequestFacts, Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
-import type { Handler, Limit } from '../ports/modules.ts'
+import type { Counted, Handler, Limit } from '../ports/modules.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type ClientCredentialsDeps, createClientCredentialsGrant } from './client-credentials.ts'
-import { type Client, type GrantType, grantTypesOf } from './client.ts'
+import { type Client, type GrantType, deviceGrantType, grantTypesOf, mayUseDevice } from './client.ts'
 import type { Clients } from './clients.ts'
+import { type DeviceGrantDeps, createDeviceGrant } from './device-grant.ts'
 import { createRefreshTokenGrant } from './grant-refresh-token.ts'
 import type { Grant } from './grant.ts'
 import {
@@ -132,22 +134,34 @@ const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
 
 // The endpoint.
 
-export interface TokenDeps extends ClientCredentialsDeps {
-  readonly config: ClientCredentialsDeps['config'] & Pick<Config, 'clients'>
+type GrantHandlerDeps = ClientCredentialsDeps & DeviceGrantDeps
+
+export interface TokenDeps extends GrantHandlerDeps {
+  readonly config: ClientCredentialsDeps['config'] & Pick<Config, 'clients' | 'device'>
   readonly clients: Clients
   readonly limit: Limit
   readonly directory: ClientCredentialsDeps['directory'] & Pick<Directory, 'resolve'>
 }
 
-const createGrantHandler: Readonly<Record<GrantType, (deps: ClientCredentialsDeps) => GrantHandler>> = {
+const createGrantHandler: Readonly<Record<GrantType, (deps: GrantHandlerDeps) => GrantHandler>> = {
   authorization_code: createAuthorizationCodeGrant,
   refresh_token: createRefreshTokenGrant,
   client_credentials: createClientCredentialsGrant,
+  [deviceGrantType]: createDeviceGrant,
 }
 
 /** Whoever may send people here may use what comes of it; a grant says by itself whether it can be refreshed. */
-const mayUse = ({ grantTypes }: Client, type: GrantType): boolean =>
-  grantTypes.includes(type === 'refresh_token' ? 'authorization_code' : type)
+const mayUse = (client: Client, type: GrantType, config: Pick<Config, 'device'>): boolean => {
+  const people = client.grantTypes.includes('authorization_code')
+  if (type === deviceGrantType) return mayUseDevice(config, client)
+  return type === 'refresh_token' ? people : client.grantTypes.includes(type)
+}
+
+/** Each device is counted by itself: many of them share an address, and each polls. */
+const countedBy = (digest: Runtime['digest'], ip: string, form: URLSearchParams): Counted => {
+  const device = form.get('grant_type') === deviceGrantType ? form.get('device_code') : null
+  return device === null ? paceKey(digest, ip, form) : { ip, and: `device ${digest(device).slice(0, 2)}` }
+}
 
 export const createToken = ({ clients, limit, ...deps }: TokenDeps): Handler => {
   const { runtime, grants, tokens, directory } = deps
@@ -165,7 +179,7 @@ export const createToken = ({ clients, limit, ...deps }: TokenDeps): Handler => 
   return async (request, context) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    await limit('token', paceKey(runtime.digest, context.ip, form))
+    await limit('token', countedBy(runtime.digest, context.ip, form))
     const type = readType(form)
     // The client and its grant are two records, perhaps far away: both are read at once, and the client is
     // authenticated first.
@@ -175,7 +189,8 @@ export const createToken = ({ clients, limit, ...deps }: TokenDeps): Handler => 
     grant?.catch(() => undefined)
     const client = await clients.authenticate(request, form)
     const handle = handlers.get(type)
-    if (!handle || !mayUse(client, type)) throw new Refusal('client.grant', `${client.id} with ${type}`)
+    if (!handle || !mayUse(client, type, deps.config))
+      throw new Refusal('client.grant', `${client.id} with ${type}`)
     let facts: RequestFacts = {}
     const about = (grant: Grant): void =>
       void (facts = {

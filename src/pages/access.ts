@@ -128,7 +128,9 @@ const clientCell = (
         ? 'acts as a service account'
         : kind === 'test'
           ? 'for tests'
-          : 'acts as its user'
+          : kind === 'device'
+            ? 'on a device'
+            : 'acts as its user'
   const name = readName(client_name, 'Unnamed app').text
   const host = client_kind === 'document' ? URL.parse(client)?.host : undefined
   return html`<a href="${linkTo({ ...filter, client })}">${named(name)}</a>

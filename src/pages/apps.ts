@@ -49,10 +49,18 @@ const redirectsOf = ({ redirects }: App): Markup => {
   return inWords(redirects.length > 3 ? [...shown, html`${redirects.length - 3} more`] : shown)
 }
 
+const networkText = (network: string): Markup =>
+  named(network === 'loopback' ? 'this computer' : readAddress(network).slice(0, 45))
+
+const waysOf = (app: App): Markup => {
+  const { redirects, device } = app
+  return html`${redirects.length > 0 && html`Sends you back to ${redirectsOf(app)}. `}${device && html`Device: it asked from ${networkText(device.from)}, and you approved it from ${networkText(device.approvedFrom)}.`}`
+}
+
 const time = (ms: number): Markup => html`<time datetime="${new Date(ms).toISOString()}">${day(ms)}</time>`
 
 const historyOf = ({ client, since, lastUsed, from }: App): Markup =>
-  html`${client.kind === 'personal' ? 'Created' : 'Allowed'} on ${time(since)}. ${lastUsed === undefined ? 'Not used yet.' : html`Last used on ${time(lastUsed)}${from !== undefined && html` from ${named(from === 'loopback' ? 'this computer' : readAddress(from).slice(0, 45))}`}.`}`
+  html`${client.kind === 'personal' ? 'Created' : 'Allowed'} on ${time(since)}. ${lastUsed === undefined ? 'Not used yet.' : html`Last used on ${time(lastUsed)}${from !== undefined && html` from ${networkText(from)}`}.`}`
 
 /** Opens in place: without a script too, nothing ends by one click. */
 const confirm = (label: string, says: Drawable, button: Markup): Markup =>
@@ -64,7 +72,7 @@ const appBlock = (view: ConnectedAppsView, app: App): Markup => {
 <div class="line"><div class="line"><span class="tile" aria-hidden="true">${initial(client.text)}</span><h2>${named(client.text)}</h2></div>${badge(app.client)}</div>
 ${client.cautions.map(caution)}
 <p>Can use ${servicesOf(app)}</p>
-<p class="muted">${historyOf(app)}${app.redirects.length > 0 && html` Sends you back to ${redirectsOf(app)}.`}</p>
+<p class="muted">${historyOf(app)} ${waysOf(app)}</p>
 ${confirm('End access', html`${named(client.text)} loses access at once, and its open connections end within five seconds.`, action(view, { action: 'end', client: app.client.id }, 'End access'))}
 </section>`
 }

@@ -34,6 +34,9 @@ export const onwardIcon = icon(
 export const serviceIcon = icon(
   '<rect x="2.2" y="2.2" width="11.6" height="11.6" rx="2.2"/><path d="m5.2 8.2 2 2 3.6-4"/>',
 )
+export const deviceIcon = icon(
+  '<rect x="2" y="2.5" width="12" height="8.5" rx="1.4"/><path d="M5.5 14h5M4.8 5.2 6.6 7 4.8 8.8"/>',
+)
 export const chevron = icon('<path d="m6 3.5 4.5 4.5L6 12.5"/>')
 export const arrowIcon = icon('<path d="M2 8h11.5M9.8 4.2 13.6 8l-3.8 3.8"/>')
 
@@ -159,6 +162,7 @@ input {
   width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--surface); color: var(--text); font: 16px/1.25 var(--sans);
 }
 select { width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--surface); color: var(--text); font: 16px/1.25 var(--sans); }
+input.code { font-family: var(--mono); font-size: 22px; letter-spacing: .12em; text-align: center; text-transform: uppercase; }
 input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var(--accent); }
 .or { display: flex; align-items: center; gap: 12px; color: var(--text-2); font-size: 13px; }
 .or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line); }

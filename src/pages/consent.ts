@@ -2,8 +2,19 @@
 // where Allow leads; then the buttons. Everything a decision needs stands above the buttons and on the first
 // screen (MCP 2026-07-28, security considerations).
 import { type Drawable, type Markup, html } from '../kit/html.ts'
-import type { ConsentView } from '../ports/pages.ts'
-import { arrowIcon, backIcon, clockIcon, onwardIcon, serviceIcon, warnIcon } from './assets.ts'
+import type { ClientView, ConsentView } from '../ports/pages.ts'
+import {
+  arrowIcon,
+  backIcon,
+  clockIcon,
+  deviceIcon,
+  infoIcon,
+  okIcon,
+  onwardIcon,
+  serviceIcon,
+  unreachedIcon,
+  warnIcon,
+} from './assets.ts'
 import { accessFields } from './consent-access.ts'
 import {
   type PageContext,
@@ -39,8 +50,25 @@ const address = (uri: string): Markup => {
   return html`<details><summary><code>${whole.slice(0, longestShown)}…</code> Show full address</summary><code>${whole}</code></details>`
 }
 
+const networkText = (network: string): string =>
+  network === 'loopback' ? 'this computer' : readAddress(network).slice(0, 45)
+
+const timeText = (ms: number): Markup =>
+  html`<time datetime="${new Date(ms).toISOString()}">${new Date(ms).toISOString().slice(11, 16)} UTC</time>`
+
+/** On the consent page, in place of the address that Allow leads to. */
+const deviceFact = ({ askedAt, from, elsewhere }: NonNullable<ConsentView['device']>): Markup => {
+  const says = html`A device at <strong>${networkText(from)}</strong> asked for this at ${timeText(askedAt)}.${elsewhere && ' That is another network than yours.'}`
+  const sent = html`If somebody sent you this link or code, they would get access as you. Choose “I did not start this”.`
+  return html`<div class="note warn goes">${deviceIcon}<div><p>${says}</p><p>${sent}</p></div></div>`
+}
+
+/** For who was led here by somebody else: ends the request, and tells the administrators. */
+const deviceReport = html`<button class="slim danger" name="decision" value="report">I did not start this</button>`
+
 /** Where Allow leads, and why that deserves a second look; undefined: it is where one would expect. */
-const goesTo = ({ redirect, client }: ConsentView): Markup => {
+const goesTo = ({ redirect, client, device }: ConsentView): Drawable => {
+  if (!redirect) return device && deviceFact(device)
   const scheme = readAddress(redirect.uri.split(':', 1)[0] ?? '')
   const host = redirect.native ? `${scheme}:` : readAddress(redirect.host)
   // A verified client may redirect to another domain than the one that was verified.
@@ -100,7 +128,7 @@ const why = (view: ConsentView, client: string, service: string, gateway: PageCo
   const description = readText(view.service.description, 140)
   return html`<details class="tight"><summary>Why am I seeing this?</summary>
 <p>An app that calls itself “${named(client)}” asked ${URL.parse(gateway.issuer)?.host} for access to ${named(service)} on your behalf. No app gets access without your approval. You are asked again when the app, its redirect URI or its permissions change.</p>
-<p>Allow sends the app a single-use code, never your password. Cancel tells the app that you denied access. If you did not start this, choose Cancel.</p>
+<p>${view.device ? 'The app learns of your answer by itself.' : 'Allow sends the app a single-use code, never your password.'} Cancel tells the app that you denied access. If you did not start this, choose ${view.device ? '“I did not start this”' : 'Cancel'}.</p>
 <p class="muted">Client ID: <code>${readAddress(view.client.id).slice(0, 300)}</code></p>
 <p class="muted">Service: ${description !== '' && html`${named(description)} `}<code>${readAddress(view.service.resource).slice(0, 300)}</code></p></details>`
 }
@@ -144,10 +172,31 @@ ${abilities(view, client.text, service)}
 ${goesTo(view)}
 ${view.upstream && html`<div class="fact">${onwardIcon}<p>Next, <strong>${named(readAddress(view.upstream.host))}</strong> will also ask for your approval, once.</p></div>`}
 <div class="fact">${clockIcon}<p>${duration(view)}</p></div>
-<div class="decision"><button class="primary" name="decision" value="allow">Allow</button><button name="decision" value="deny">Cancel</button></div>`
+<div class="decision"><button class="primary" name="decision" value="allow">Allow</button><button name="decision" value="deny">Cancel</button></div>
+${view.device && deviceReport}`
   const body = html`<div class="card consent stack">
 ${post('/oauth/consent', { flow: view.flow, csrf: view.csrf }, form, 'stack')}
 ${why(view, client.text, service, gateway)}
 </div>`
   return page(gateway, { title, width: 'middle', body })
+}
+
+/** After the answer to a device. */
+export const deviceDonePage = (
+  gateway: PageContext,
+  view: { readonly client: ClientView; readonly allowed: boolean },
+): Response => {
+  const client = clientName(view.client).text
+  const [title, mark] = view.allowed
+    ? ['Access granted', html`<p class="badge ok">${okIcon}<span>Access granted.</span></p>`]
+    : ['Access denied', html`<p class="badge plain">${unreachedIcon}<span>Access denied.</span></p>`]
+  const next = view.allowed
+    ? html`<p>Return to your device: ${named(client)} continues there within a few seconds. You can close this page.</p>
+<p class="note info">${infoIcon}<span>You can end this access at any time in <a href="/account/apps">Connected apps</a>.</span></p>`
+    : html`<p>${named(client)} got no access. You can close this page.</p>`
+  const body = html`<div class="card stack"><h1 tabindex="-1" autofocus>${title}</h1>
+${mark}
+${next}
+</div>`
+  return page(gateway, { title, width: 'narrow', body })
 }

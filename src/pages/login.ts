@@ -1,9 +1,20 @@
 // The sign-in page: why it is shown, then the sign-in methods. Each identity provider is a form of its own,
-// so nothing needs a script.
+// so nothing needs a script. And the page on which a person who is signed in connects a device.
 import { type Drawable, type Markup, html } from '../kit/html.ts'
-import type { LoginView } from '../ports/pages.ts'
+import type { DeviceView, LoginView } from '../ports/pages.ts'
 import { failedIcon, infoIcon, warnIcon } from './assets.ts'
-import { type PageContext, badge, clientName, named, page, post, readName, readText } from './layout.ts'
+import {
+  type PageContext,
+  account,
+  badge,
+  clientName,
+  named,
+  ownPath,
+  page,
+  post,
+  readName,
+  readText,
+} from './layout.ts'
 
 const asking = (view: LoginView): Drawable => {
   if (!view.asking) return undefined
@@ -40,8 +51,8 @@ const password = (view: LoginView): Markup =>
     'stack',
   )
 
-const problemOf = (view: LoginView): Drawable =>
-  view.problem !== undefined && html` aria-describedby="problem" aria-invalid="true"`
+const problemOf = ({ problem }: Pick<LoginView, 'problem'>): Drawable =>
+  problem !== undefined && html` aria-describedby="problem" aria-invalid="true"`
 
 /**
  * This page again, for a person who signed in elsewhere meanwhile; without what asked for a fresh sign-in,
@@ -86,5 +97,31 @@ ${
     width: 'narrow',
     body,
     status: view.status ?? (view.problem === undefined ? 200 : 401),
+  })
+}
+
+/**
+ * The field says what a code looks like. A filled one is not focused: whoever came by a link reads what stands there
+ * first.
+ */
+export const devicePage = (gateway: PageContext, view: DeviceView): Response => {
+  const person = account(view.person)
+  const { code = '', problem, linked } = view
+  const fields = html`<div><label for="code">Code on your device</label>
+<input id="code" name="user_code" class="code" value="${readText(code, 16)}" placeholder="XXXX-XXXX" autocomplete="off" autocapitalize="characters" spellcheck="false" maxlength="32" required${!linked && html` autofocus`}${problemOf(view)}></div>
+${problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${readText(problem, 300)}</span></p>`}
+<p class="note warn">${warnIcon}<span>This code must be on a device in front of you. If somebody sent you ${linked ? 'this link' : 'a link or a code'}, close this page: they would get access as you.</span></p>
+<button class="primary">Continue</button>`
+  const body = html`<div class="card stack">
+<h1${linked ? html` tabindex="-1" autofocus` : html` tabindex="-1"`}>Connect a device</h1>
+<p class="who"><span>Signed in as <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
+<p>${linked ? 'Compare this code with the one on your device.' : 'Enter the code that your app or terminal shows.'} On the next page you see what asks for access, and decide.</p>
+${post('/device', { csrf: view.csrf }, fields, 'stack')}
+</div>`
+  return page(gateway, {
+    title: 'Connect a device',
+    width: 'narrow',
+    body,
+    ...(problem === undefined ? {} : { status: 400 }),
   })
 }

@@ -8,7 +8,7 @@ import { accountTokensPage } from './account-tokens.ts'
 import { connectUpstreamPage } from './accounts.ts'
 import { connectedAppsPage } from './apps.ts'
 import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
-import { consentPage } from './consent.ts'
+import { consentPage, deviceDonePage } from './consent.ts'
 import {
   type PageContext,
   breakable,
@@ -24,7 +24,7 @@ import {
   readName,
   readText,
 } from './layout.ts'
-import { loginPage } from './login.ts'
+import { devicePage, loginPage } from './login.ts'
 import { problemPage } from './problem.ts'
 
 type ServiceView = ConnectView['service']
@@ -207,6 +207,8 @@ ${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely
 export const createPages = (gateway: PageContext): Pages => ({
   consent: (view) => consentPage(gateway, view),
   login: (view) => loginPage(gateway, view),
+  device: (view) => devicePage(gateway, view),
+  deviceDone: (view) => deviceDonePage(gateway, view),
   home: (view) => homePage(gateway, view),
   connect: (view) => connectPage(gateway, view),
   connectUpstream: (view) => connectUpstreamPage(gateway, view),

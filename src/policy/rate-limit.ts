@@ -126,6 +126,11 @@ export const paces = {
   'kept-flows': { points: 60_000, seconds: 600, always: true, shared: true },
   flows: { points: 20, seconds: 60 },
   'kept-strangers-flows': { points: 10_000, seconds: 86_400, always: true, shared: true },
+  'device': { points: 600, seconds: 60 },
+  'kept-devices': { points: 5000, seconds: 900, always: true, shared: true },
+  'user-code': { points: 5, seconds: 900, always: true },
+  'user-code-address': { points: 20, seconds: 900, always: true },
+  'user-codes': { points: 1000, seconds: 60, always: true, shared: true },
 } as const satisfies Record<PaceKind, Pace>
 
 /** Counts in fixed windows. */
@@ -339,6 +344,9 @@ export const createLimit = (deps: LimitDeps): Limit => {
     if (wait > 0) throw tooMany(`${kind} by ${said(who)}`, wait)
   }
   return Object.assign(count, {
+    async takeBack(kind: PaceKind, who: Counted) {
+      await everywhere([{ do: 'forgive', kind, who }])
+    },
     async guess(guess: Guess) {
       const wait = await everywhere(guessActions(guess))
       if (wait > 0) throw tooMany(`passwords by ${said(guesserOf(guess))}`, wait)

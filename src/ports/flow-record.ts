@@ -23,6 +23,7 @@ export type FlowStepKind =
   | 'client-document'
   | 'register'
   | 'authorize'
+  | 'device'
   | 'sign-in'
   | 'provider-redirect'
   | 'provider-callback'

@@ -127,8 +127,8 @@ export type DescribeFlow = (
   | {
       readonly client: ClientView
       readonly address: Address
-      /** Where the client waits for its answer. */
-      readonly redirect: { readonly uri: string; readonly state?: string }
+      /** Where the client waits for its answer, if it does. */
+      readonly redirect?: { readonly uri: string; readonly state?: string }
     }
   | undefined
 >
@@ -189,6 +189,8 @@ export interface Limit {
    * exceeded. Kinds: policy/rate-limit.ts.
    */
   (kind: PaceKind, who: Counted, cost?: number): Promise<void>
+  /** A use that was counted was none: it is taken back. */
+  takeBack(kind: PaceKind, who: Counted): Promise<void>
   /**
    * Counts a password that is about to be checked. Throws `rate.limited`, for strangers also while the
    * account makes them wait.

@@ -18,14 +18,16 @@ export interface ConsentView {
   readonly client: ClientView
   /**
    * Where the answer goes: full URI, its host (`URL.host`), whether that is this computer (loopback http),
-   * and whether it opens an app by a scheme of its own.
+   * and whether it opens an app by a scheme of its own. Absent: a device waits for it.
    */
-  readonly redirect: {
+  readonly redirect?: {
     readonly uri: string
     readonly host: string
     readonly loopback: boolean
     readonly native: boolean
   }
+  /** The device that asks: when, from which network, and whether that is another than the browser’s. */
+  readonly device?: { readonly askedAt: number; readonly from: string; readonly elsewhere: boolean }
   readonly service: {
     readonly id: string
     readonly name: string
@@ -65,6 +67,19 @@ export interface ConsentLevels {
   readonly before?: Permission
   /** `ticked`: the person is taken to allow it unless they say otherwise. */
   readonly tools: readonly (ConsentTool & { readonly ticked: boolean })[]
+}
+
+/** Where a person enters the code that a device shows. */
+export interface DeviceView {
+  readonly person: Person
+  readonly csrf: string
+  readonly switchAccount: string
+  /** What stands in the field. */
+  readonly code?: string
+  /** It came with a link, which somebody may have sent. */
+  readonly linked: boolean
+  /** Why the code was not accepted, as a sentence. */
+  readonly problem?: string
 }
 
 export interface LoginView {
@@ -197,6 +212,8 @@ export interface ConnectedAppsView {
     /** Where its answers go: hosts, or schemes of installed apps. */
     readonly redirects: readonly string[]
     readonly services: readonly string[]
+    /** It was signed in to on a device: the networks that it asked from, and that the person answered from. */
+    readonly device?: { readonly from: string; readonly approvedFrom: string } | undefined
     /** Epoch ms: first allowed, and last used, where that is known. */
     readonly since: number
     readonly lastUsed?: number | undefined
@@ -314,6 +331,9 @@ export interface ProblemView {
 export interface Pages {
   consent(view: ConsentView): Response
   login(view: LoginView): Response
+  device(view: DeviceView): Response
+  /** After the answer to a device, which learns of it by itself. */
+  deviceDone(view: { readonly client: ClientView; readonly allowed: boolean }): Response
   home(view: HomeView): Response
   connect(view: ConnectView): Response
   connectUpstream(view: ConnectUpstreamView): Response

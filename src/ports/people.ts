@@ -89,7 +89,7 @@ export interface ListedGrant {
   readonly service?: string
   readonly resource: string
   readonly scopes: readonly string[]
-  /** How it began: `code`, or `client_credentials`. */
+  /** How it began: `code`, `device` or `client_credentials`. */
   readonly kind: string
   /** Empty where it began without a redirect. */
   readonly redirect_host: string

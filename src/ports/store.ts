@@ -115,6 +115,11 @@ export type PaceKind =
   | 'kept-flows'
   | 'flows'
   | 'kept-strangers-flows'
+  | 'device'
+  | 'kept-devices'
+  | 'user-code'
+  | 'user-code-address'
+  | 'user-codes'
 
 /**
  * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen

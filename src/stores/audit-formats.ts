@@ -64,6 +64,8 @@ export async function* exportPieces(
 const grave: ReadonlySet<string> = new Set([
   'refresh.reuse',
   'code.replayed',
+  'device.replayed',
+  'device.reported',
   'session.foreign',
   'audit.lost',
 ])

@@ -59,7 +59,12 @@ describe.each(runtimes)('%s', (_, open) => {
     upstream = await openUpstream()
     house = await open({
       upstream: upstream.url,
-      config: { local_users: [ana], admins: ['local:ana'], mcp_services: services(upstream) },
+      config: {
+        local_users: [ana],
+        admins: ['local:ana'],
+        device: { clients: ['*'] },
+        mcp_services: services(upstream),
+      },
     })
     admin = await signInAs(house, ana)
   })

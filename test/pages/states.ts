@@ -46,14 +46,16 @@ export const jira = {
   resource: 'https://mcp.example.com/jira/mcp',
 }
 
+const hosted = {
+  uri: 'https://chatgpt.com/connector/oauth/v1_9b2e7a60',
+  host: 'chatgpt.com',
+  loopback: false,
+  native: false,
+}
+
 export const consent: ConsentView = {
   client: chatGpt,
-  redirect: {
-    uri: 'https://chatgpt.com/connector/oauth/v1_9b2e7a60',
-    host: 'chatgpt.com',
-    loopback: false,
-    native: false,
-  },
+  redirect: hosted,
   service: jira,
   person: ana,
   scopes: [{ name: 'mcp', fresh: true }],
@@ -279,6 +281,15 @@ const appsStates = (pages: Pages) => {
     'apps-none': show([]),
     'apps-one': show(apps.slice(0, 1)),
     'apps-several': show(apps),
+    'apps-device': show([
+      {
+        client: { id: 'postern-cli', name: 'Postern CLI', kind: 'registered' },
+        redirects: [],
+        device: { from: '198.51.100.7', approvedFrom: '203.0.113.20' },
+        services: ['Jira tools'],
+        since: Date.UTC(2026, 10, 29),
+      },
+    ]),
     'apps-hostile': show(Object.values(hostileNames).map(made)),
   }
 }
@@ -492,6 +503,30 @@ const problemState =
       ...more,
     })
 
+const device = { askedAt: Date.UTC(2026, 10, 29, 12, 4), from: '198.51.100.7', elsewhere: true }
+const onDevice: ConsentView = (() => {
+  const { redirect: _, ...rest } = consent
+  return { ...rest, client: { id: 'postern-cli', name: 'Postern CLI', kind: 'registered' } }
+})()
+
+const deviceStates = (pages: Pages) => {
+  const shown = { person: ana, csrf: 'c_1', switchAccount: '/login?switch=1&return_to=%2Fdevice' }
+  const client: ClientView = { id: 'postern-cli', name: 'Postern CLI', kind: 'registered' }
+  return {
+    'device': () => pages.device({ ...shown, linked: false }),
+    'device-linked': () => pages.device({ ...shown, code: 'WDJB-MJHT', linked: true }),
+    'device-wrong': () =>
+      pages.device({
+        ...shown,
+        code: 'WDJB-MJHT',
+        linked: false,
+        problem: refusals['device.code'].say,
+      }),
+    'device-allowed': () => pages.deviceDone({ client, allowed: true }),
+    'device-denied': () => pages.deviceDone({ client, allowed: false }),
+  }
+}
+
 const consentStates = (pages: Pages) => {
   const show = (view: ConsentView) => () => pages.consent(view)
   return {
@@ -502,7 +537,7 @@ const consentStates = (pages: Pages) => {
       ...consent,
       client: portal,
       redirect: {
-        ...consent.redirect,
+        ...hosted,
         uri: 'https://portal.example.com/oauth/done',
         host: 'portal.example.com',
       },
@@ -528,6 +563,9 @@ const consentStates = (pages: Pages) => {
       ...consent,
       redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false },
     }),
+    'consent-device': show({ ...onDevice, device: { ...device, elsewhere: false } }),
+    'consent-device-elsewhere': show({ ...onDevice, device }),
+    'consent-device-levels': show({ ...onDevice, device, access: writer }),
     'consent-levels': show({ ...consent, client: claude, redirect: loopback, access: writer }),
     'consent-levels-admin': show({ ...consent, access: administrator }),
     'consent-levels-reader': show({
@@ -553,7 +591,7 @@ const consentStates = (pages: Pages) => {
       ...consent,
       client: { ...cursor, name: 'Relay' },
       redirect: {
-        ...consent.redirect,
+        ...hosted,
         uri: 'https://relay.example.org/oauth/callback',
         host: 'relay.example.org',
       },
@@ -641,6 +679,7 @@ const atlassian = {
 /** State name → a fresh response for it. */
 export const pageStates = (pages: Pages): Readonly<Record<string, () => Response>> => ({
   ...consentStates(pages),
+  ...deviceStates(pages),
   ...loginStates(pages),
   ...connectStates(pages),
   'home-one': () =>

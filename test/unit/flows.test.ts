@@ -25,6 +25,7 @@ describe('joining', () => {
     const limit = Object.assign(() => Promise.resolve(), {
       guess: () => Promise.resolve(),
       guessed: () => Promise.resolve(),
+      takeBack: () => Promise.resolve(),
     })
     const recording = createRecording({
       config: { flows: { enabled: true, retention: 86_400 } },

@@ -116,6 +116,7 @@ export const createWorld = async ({
         await count('sign-in', known ?? { ip, and: account })
       },
       guessed: () => Promise.resolve(),
+      takeBack: () => Promise.resolve(),
     }),
     record: (event) => void events.push(event),
     origins: [origin],

@@ -12,6 +12,7 @@ import { createAuthenticateBearer } from '../../src/oauth/bearer.ts'
 import { createClientDocuments } from '../../src/oauth/client-id-document.ts'
 import { createClients } from '../../src/oauth/clients.ts'
 import { createConsent } from '../../src/oauth/consent.ts'
+import { createDeviceCodes } from '../../src/oauth/device-codes.ts'
 import { createGrants } from '../../src/oauth/grants.ts'
 import { createIssuedTokens } from '../../src/oauth/issued-tokens.ts'
 import { createPersonalTokenCheck } from '../../src/oauth/personal-token.ts'
@@ -60,6 +61,7 @@ const service = (id: string, more: Partial<Service> = {}): Service => ({
 const noLimit: Limit = Object.assign(() => Promise.resolve(), {
   guess: () => Promise.resolve(),
   guessed: () => Promise.resolve(),
+  takeBack: () => Promise.resolve(),
 })
 
 export interface WorldOptions {
@@ -218,7 +220,9 @@ export const createWorld = async ({
     services: { ruled: false },
     fresh: () => undefined,
   }
+  const devices = createDeviceCodes({ runtime, config })
   const consent = createConsent({
+    devices,
     choices: () => Promise.resolve(choices?.()),
     stepUps,
     runtime,
@@ -243,6 +247,7 @@ export const createWorld = async ({
     consentPage: consent.page,
     decide: consent.decide,
     token: createToken({
+      devices,
       stepUps,
       runtime,
       config,

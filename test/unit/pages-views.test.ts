@@ -25,7 +25,7 @@ describe('every page', () => {
         expect(source).toMatch(/^(\/assets\/|$)/)
       for (const [, action = ''] of text.matchAll(/<form[^>]* action="([^"]*)"/g))
         expect(action).toMatch(
-          /^\/(oauth\/consent|login(\/[^"/]+)?|logout|encode|account\/(apps|tokens|access(\?[^"]*)?)|connect\/[^"/]+)$/,
+          /^\/(oauth\/consent|login(\/[^"/]+)?|logout|encode|device|account\/(apps|tokens|access(\?[^"]*)?)|connect\/[^"/]+)$/,
         )
       // Hostile markup is text.
       expect(text).not.toMatch(/<img|<b>|<i>|<script>/)

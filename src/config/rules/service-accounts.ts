@@ -1,6 +1,8 @@
 // Programs: service accounts, and the clients that act as them (what a client may ask the token endpoint for, and
-// whether the account that it names is there); and the header for personal access tokens.
+// whether the account that it names is there); the clients that may be signed in to on a device; and
+// the header for personal access tokens.
 import { serviceAccounts } from '../../kit/records.ts'
+import { ownClient } from '../device-keys.ts'
 import { didYouMean } from '../shape.ts'
 import { type Path, printable } from '../tree.ts'
 import { hasRules } from './access.ts'
@@ -12,12 +14,24 @@ const grantsOf = (draft: RawConfig, id: string): readonly string[] =>
     ? draft.texts('clients', id, 'grant_types').map(({ value }) => value)
     : ['authorization_code', 'refresh_token']
 
+const devicesOf = (draft: RawConfig): readonly string[] =>
+  draft.has('device') ? draft.texts('device', 'clients').map(({ value }) => value) : []
+
+/** Whether a device can do without a redirect URI of this client. */
+const isOnDevices = (draft: RawConfig, id: string): boolean =>
+  devicesOf(draft).some((listed) => listed === id || listed === '*')
+
 /** Whether a client has redirect URIs exactly where its people come back to it. */
 const redirects = (draft: RawConfig, report: Report, path: Path, grants: readonly string[]): void => {
   if (draft.lost(...path, 'redirect_uris') || draft.lost(...path, 'grant_types')) return
   const count = draft.texts(...path, 'redirect_uris').length
   const uses = grants.includes('authorization_code')
-  if (uses && count === 0 && !draft.misspelt(...path, 'redirect_uris'))
+  if (
+    uses &&
+    count === 0 &&
+    !isOnDevices(draft, String(path.at(-1))) &&
+    !draft.misspelt(...path, 'redirect_uris')
+  )
     report.key(path, 'needs redirect_uris, because grant_types has authorization_code')
   if (!uses && count > 0)
     report.key(
@@ -110,4 +124,13 @@ const tokenHeader: Rule = (draft, report) => {
   }
 }
 
-export const serviceAccountRules: readonly Rule[] = [clientGrants, accounts, tokenHeader]
+/** An ID of `clients`, of a registration, a metadata document, or the command’s own. */
+const deviceClients: Rule = (draft, report) => {
+  if (!draft.has('device')) return
+  const known = [...draft.keys('clients'), ownClient, '*']
+  for (const { value, path } of draft.texts('device', 'clients'))
+    if (!known.includes(value) && !/^(?:https:\/\/|client_[\w-]{22}$)/.test(value))
+      report.fault(path, `names "${printable(value)}", which is not in clients${didYouMean(value, known)}`)
+}
+
+export const serviceAccountRules: readonly Rule[] = [clientGrants, deviceClients, accounts, tokenHeader]

@@ -89,6 +89,7 @@ const lanes: Readonly<Record<FlowStepKind, StepLane>> = {
   'client-document': { lane: 'arrow c12 back', via: 'Gateway to client', label: 'document' },
   'register': { lane: 'arrow c12 auth', via: toGateway, label: 'POST /register' },
   'authorize': { lane: 'arrow c12 auth', via: toGateway, label: 'GET /authorize' },
+  'device': { lane: 'arrow c12 auth', via: toGateway, label: 'device code' },
   'sign-in': { lane: 'self', via: 'Gateway', label: 'sign-in' },
   'provider-redirect': { lane: 'arrow c23 auth', via: toProvider, label: 'redirect' },
   'provider-callback': {
@@ -127,6 +128,7 @@ const done: Readonly<Record<FlowStepKind, (flow: ListedFlow, step: ListedFlowSte
   'step-up': (_, { meaning }) => meaning,
   'register': (flow) => html`${appOf(flow)} registered.`,
   'authorize': (flow) => html`${appOf(flow)} sent the user here to sign in.`,
+  'device': (flow) => html`${appOf(flow)} asked for a device code.`,
   'sign-in': (flow, { answer }) =>
     html`${personOf(flow)} signed in${answer['provider'] !== undefined && html` with <b>${listText(answer['provider'])}</b>`}.`,
   'provider-redirect': (flow) => html`${personOf(flow)} was sent to the identity provider.`,
@@ -158,6 +160,7 @@ const refusedAt: Readonly<Record<FlowStepKind, string>> = {
   'step-up': 'A call needs more rights.',
   'register': 'The registration was refused.',
   'authorize': 'The request for access was refused.',
+  'device': 'The request for a device code was refused.',
   'sign-in': 'The sign-in was refused.',
   'provider-redirect': 'The sign-in with the identity provider could not begin.',
   'provider-callback': 'What the identity provider sent back was refused.',
@@ -189,6 +192,7 @@ export const expectedAfter: Readonly<
 > = {
   'register': { say: 'Expected: the client sends the user here to sign in.', next: 'authorize' },
   'authorize': { say: 'Expected: the user signs in.', next: 'sign-in' },
+  'device': { say: 'Expected: the user enters the code.', next: 'consent' },
   'sign-in': { say: 'Expected: an answer of the user.', next: 'consent' },
   'provider-redirect': { say: 'Expected: the user comes back.', next: 'provider-callback' },
   'provider-callback': { say: 'Expected: an answer on the consent page.', next: 'consent' },

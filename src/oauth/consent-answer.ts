@@ -1,0 +1,86 @@
+// How the answer on the consent page reaches whoever asked: by a redirect, by a page that opens an installed app, or
+// by the record that a device polls (RFC 8628).
+import { networkOf } from '../kit/addresses.ts'
+import { seeOther } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { judgeRedirectUri } from '../kit/urls.ts'
+import type { Audit } from '../ports/modules.ts'
+import type { Pages } from '../ports/pages.ts'
+import type { Directory } from '../ports/services.ts'
+import type {
+  AuthorizationRequest,
+  DeviceOrigin,
+  PendingRequest,
+  PendingRequests,
+} from './authorization-requests.ts'
+import { clientView } from './client.ts'
+import type { DeviceCodes } from './device-codes.ts'
+import type { Grant, NewGrant } from './grant.ts'
+import type { Grants } from './grants.ts'
+import { authorizationResponse } from './parameters.ts'
+
+export interface ConsentAnswerDeps {
+  readonly directory: Pick<Directory, 'issuer'>
+  readonly pendingRequests: PendingRequests
+  readonly pages: Pages
+  readonly devices: Pick<DeviceCodes, 'decide'>
+  readonly grants: Pick<Grants, 'discard'>
+  readonly record: Audit
+}
+
+/**
+ * An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect
+ * (RFC 8252 §8.1).
+ */
+export const respond = (
+  { directory, pendingRequests, pages }: ConsentAnswerDeps,
+  pending: PendingRequest,
+  params: Readonly<Record<string, string>>,
+): Response => {
+  const { redirectUri, state } = pending
+  const cookie = pendingRequests.forget(pending.id)
+  const href =
+    redirectUri === undefined
+      ? undefined
+      : authorizationResponse(directory.issuer)(redirectUri, { ...params, state })
+  if (href !== undefined && judgeRedirectUri(redirectUri ?? '') !== 'native') return seeOther(href, [cookie])
+  const client = clientView(pending.client)
+  const page =
+    href === undefined
+      ? pages.deviceDone({ client, allowed: params['error'] === undefined })
+      : pages.goBack({ client, href })
+  page.headers.append('set-cookie', cookie)
+  return page
+}
+
+/** What a grant has of a device instead of a redirect URI. Its code is the device’s, and lives as long. */
+export const deviceGrantOf = (
+  { device }: Pick<AuthorizationRequest, 'device'>,
+  ip: string,
+): Pick<NewGrant, 'kind' | 'device' | 'codeExpiresAt'> =>
+  device
+    ? {
+        kind: 'device',
+        device: { from: device.from, approvedFrom: networkOf(ip) },
+        codeExpiresAt: device.expiresAt,
+      }
+    : {}
+
+/**
+ * Tells the device of the answer. Two browsers may have entered one code: the first answer counts. Throws `flow.used`
+ * for the other.
+ */
+export const decideDevice = async (
+  { devices, grants, record }: Pick<ConsentAnswerDeps, 'devices' | 'grants' | 'record'>,
+  { id, from }: DeviceOrigin,
+  { grant, reported, facts }: { readonly grant?: Grant; readonly reported?: boolean; readonly facts: object },
+): Promise<void> => {
+  const state = grant ? 'approved' : 'denied'
+  if (!(await devices.decide(id, { state, ...(grant && { grantId: grant.id }) }))) {
+    if (grant) await grants.discard(grant.id)
+    throw new Refusal('flow.used', 'the device request was decided elsewhere, or is over')
+  }
+  if (grant) record({ event: 'device.approved', ...facts, from })
+  else if (reported) record({ event: 'device.reported', ...facts, from })
+  else record({ event: 'device.denied', ...facts, from })
+}

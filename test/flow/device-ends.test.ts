@@ -1,0 +1,141 @@
+// The device login from its two ends: the command that asks and waits, and two processes that are asked at once.
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { login } from '../../src/cli/login.ts'
+import { type Browser, type Page, createBrowser } from '../runtimes/browser.ts'
+import { form, person } from '../runtimes/login.ts'
+import { ana, callerOf } from '../runtimes/people.ts'
+import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
+import { type RuntimeGateway, openOnSocket } from '../runtimes/runtimes.ts'
+import { type Twins, createTwins } from '../runtimes/twins.ts'
+
+type Json = Readonly<Record<string, unknown>>
+interface Answer {
+  readonly status: number
+  readonly body: Json
+}
+
+const grantType = 'urn:ietf:params:oauth:grant-type:device_code'
+
+describe('postern login', () => {
+  let upstream: RuledUpstream
+  let gateway: RuntimeGateway
+  const lines: { readonly stream: 'out' | 'err'; readonly text: string }[] = []
+  const told = (stream: 'out' | 'err') =>
+    lines.flatMap((line) => (line.stream === stream ? [line.text] : [])).join('')
+  beforeAll(async () => {
+    upstream = await openRuledUpstream()
+    gateway = await openOnSocket({
+      upstream: upstream.url,
+      config: { local_users: [ana], device: { clients: ['postern-cli'], interval: '1s' } },
+    })
+  })
+  beforeEach(() => {
+    lines.length = 0
+    for (const [stream, to] of [
+      ['out', process.stdout],
+      ['err', process.stderr],
+    ] as const)
+      vi.spyOn(to, 'write').mockImplementation((text) => lines.push({ stream, text: String(text) }) > 0)
+  })
+  afterEach(() => void vi.restoreAllMocks())
+  afterAll(async () => {
+    await gateway.close()
+    await upstream.close()
+  })
+
+  const browserFor = async (decision: string): Promise<void> => {
+    await expect.poll(() => told('err')).toMatch(/user_code=[A-Z-]{9}/)
+    const browser = createBrowser(gateway.fetch, gateway.origin)
+    const link = /http\S+user_code=[A-Z-]{9}/.exec(told('err'))?.[0] ?? ''
+    const page = await browser.submit(await browser.go(link), '/login', {
+      username: ana.username,
+      password: ana.password,
+    })
+    await browser.submit(await browser.submit(page, '/device', {}), '/oauth/consent', { decision })
+  }
+
+  it('prints the code and, once a person has allowed it in a browser, the token alone on standard output', async () => {
+    const service = `${gateway.origin}/echo/mcp`
+    await Promise.all([login(service, {}, false), browserFor('allow')])
+    const token = told('out').trim()
+    expect(told('out')).toBe(`${token}\n`)
+    const list = { jsonrpc: '2.0', id: 1, method: 'tools/list' }
+    expect((await callerOf(gateway, service, token).post(list)).status).toBe(200)
+    expect(told('err')).toMatch(/enter the code\n\n {4}[A-Z]{4}-[A-Z]{4}\n/)
+  })
+
+  it('says what came of it otherwise, and sends no token anywhere unencrypted', async () => {
+    const service = `${gateway.origin}/echo/mcp`
+    const denied = login(service, {}, false)
+    denied.catch(() => undefined)
+    await browserFor('deny')
+    await expect(denied).rejects.toThrow('Access was denied.')
+    await expect(login(service, { client: 'other' }, false)).rejects.toThrow('lists it under device.clients')
+    await expect(login(`${gateway.origin}/none/mcp`, {}, false)).rejects.toThrow('answered 404')
+    await expect(login('http://mcp.example.com/echo/mcp', {}, false)).rejects.toThrow('not the https URL')
+    expect(told('out')).toBe('')
+  })
+})
+
+describe('two processes', () => {
+  let upstream: RuledUpstream
+  let twins: Twins
+  beforeAll(async () => {
+    upstream = await openRuledUpstream()
+    twins = createTwins(upstream.url)
+  })
+  afterAll(async () => {
+    await twins.close()
+    await upstream.close()
+  })
+
+  it('never does one device code give two tokens, or one device get two answers', async () => {
+    const shared = {
+      session_secret: Buffer.alloc(32, 7).toString('base64url'),
+      device: { clients: ['tv'] },
+      clients: { tv: { name: 'Television' } },
+    }
+    const both = [await twins.open(shared), await twins.open(shared)] as const
+    const { origin, fetch } = twins.inTurn(...both)
+    const send = async (path: string, fields: Record<string, string>): Promise<Answer> => {
+      const answer = await fetch(`${origin}${path}`, form({ client_id: 'tv', ...fields }))
+      return { status: answer.status, body: (await answer.json()) as Json }
+    }
+    const signIn = async (): Promise<Browser> => {
+      const browser = createBrowser(fetch, origin)
+      await browser.submit(await browser.go(`${origin}/login`), '/login', {
+        username: person.username,
+        password: person.password,
+      })
+      return browser
+    }
+    const browsers = [await signIn(), await signIn()] as const
+    for (let round = 0; round < 5; round++) {
+      const { body } = await send('/oauth/device_authorization', {})
+      const pages = await Promise.all(
+        browsers.map(async (browser) =>
+          browser.submit(await browser.go(String(body['verification_uri_complete'])), '/device', {}),
+        ),
+      )
+      const answers = await Promise.all(
+        browsers.map((browser, i) =>
+          browser.submit(pages[i] as Page, '/oauth/consent', {
+            decision: i === round % 2 ? 'allow' : 'deny',
+          }),
+        ),
+      )
+      expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
+      const isAllowed = answers.some(({ body: page }) => page.includes('Access granted'))
+      const polls = await Promise.all(
+        Array.from({ length: 50 }, () =>
+          send('/oauth/token', { grant_type: grantType, device_code: String(body['device_code']) }),
+        ),
+      )
+      const told = polls.map(({ status, body: answer }) => (status === 200 ? 'token' : answer['error']))
+      expect(told.filter((one) => one === 'token')).toHaveLength(isAllowed ? 1 : 0)
+      expect(new Set(told.filter((one) => one !== 'token'))).toEqual(
+        new Set([isAllowed ? 'invalid_grant' : 'access_denied']),
+      )
+    }
+  })
+})
