@@ -131,11 +131,38 @@ export const createCursors = (keys: Pick<KeyRing, 'mac'>) => {
   }
 }
 
-const createSearch = (deps: AuditApiDeps): Handler => {
+// One thread reads for everybody: nobody takes all of its time.
+
+/** Searches and exports of one person at once. */
+const mostAtOnce = 4
+
+type Begin = (session: BrowserSession) => () => void
+
+/** Begins one of them and answers what ends it. Throws `rate.limited`. */
+const createBegin = (): Begin => {
+  const running = new Map<string, number>()
+  return ({ person }) => {
+    const key = personKey(person)
+    const count = running.get(key) ?? 0
+    if (count >= mostAtOnce)
+      throw new Refusal('rate.limited', `searches of ${key}`, { headers: { 'retry-after': '1' } })
+    running.set(key, count + 1)
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      const left = (running.get(key) ?? 1) - 1
+      if (left > 0) running.set(key, left)
+      else running.delete(key)
+    }
+  }
+}
+
+const createSearch = (deps: AuditApiDeps, begin: Begin): Handler => {
   const askingOf = createAsking(deps)
   const cursors = createCursors(deps.runtime.keys)
   return async (request) => {
-    const { reader, terms, person, query } = await askingOf(request)
+    const { session, reader, terms, person, query } = await askingOf(request)
     const limit = limitOf(query.get('limit'))
     const timed = terms.some((term) => /^(?:since|until):/.test(term))
     const search = {
@@ -145,9 +172,13 @@ const createSearch = (deps: AuditApiDeps): Handler => {
       limit,
     } as const
     const from = await cursors.read(query.get('cursor'), search)
-    const { rows, next, partial } = await reader.page({ ...search, from }).catch((error: unknown) => {
-      throw saidTo(error)
-    })
+    const over = begin(session)
+    const { rows, next, partial } = await reader
+      .page({ ...search, from })
+      .catch((error: unknown) => {
+        throw saidTo(error)
+      })
+      .finally(over)
     return Response.json(
       {
         events: rows.map(listedEvent),
@@ -163,27 +194,41 @@ const createSearch = (deps: AuditApiDeps): Handler => {
 
 const mediaTypes = { jsonl: 'application/jsonl', csv: 'text/csv' } as const
 
-const streamOf = (first: string, rest: AsyncIterator<string>): ReadableStream<Uint8Array> => {
+/** `over`: is called when it was read, is read no more, or failed. */
+const streamOf = (
+  first: string,
+  rest: AsyncIterator<string>,
+  over: () => void,
+): ReadableStream<Uint8Array> => {
   const encoder = new TextEncoder()
   return new ReadableStream({
     start: (controller) => controller.enqueue(encoder.encode(first)),
     async pull(controller) {
-      const { done, value } = await rest.next()
-      if (done) controller.close()
-      else controller.enqueue(encoder.encode(value))
+      const { done, value } = await rest.next().catch((error: unknown) => {
+        over()
+        throw error
+      })
+      if (!done) return controller.enqueue(encoder.encode(value))
+      over()
+      controller.close()
     },
-    cancel: async () => void (await rest.return?.()),
+    async cancel() {
+      over()
+      await rest.return?.()
+    },
   })
 }
 
-const createExport = (deps: AuditApiDeps): Handler => {
+const createExport = (deps: AuditApiDeps, begin: Begin): Handler => {
   const askingOf = createAsking(deps)
   return async (request, { ip, requestId }) => {
     const { session, reader, terms, person, query } = await askingOf(request)
     const format = query.get('format') ?? 'jsonl'
     if (format !== 'jsonl' && format !== 'csv') throw malformed('format', 'format must be jsonl or csv.')
+    const over = begin(session)
     const pieces = reader.export({ terms, person }, format)[Symbol.asyncIterator]()
     const first = await pieces.next().catch((error: unknown) => {
+      over()
       throw saidTo(error)
     })
     deps.record({
@@ -195,7 +240,10 @@ const createExport = (deps: AuditApiDeps): Handler => {
       filter: terms,
       everybody: person === undefined,
     })
-    return new Response(streamOf(first.value ?? '', pieces), {
+    const body = streamOf(first.value ?? '', pieces, over)
+    // Of a HEAD nobody reads it, and nobody says so.
+    if (request.method === 'HEAD') await body.cancel()
+    return new Response(request.method === 'HEAD' ? null : body, {
       headers: {
         'content-type': `${mediaTypes[format]}; charset=utf-8`,
         'content-disposition': `attachment; filename="audit.${format}"`,
@@ -243,9 +291,12 @@ const createVerify = (deps: AuditApiDeps): Handler => {
   }
 }
 
-export const createAuditApi = (deps: AuditApiDeps): AuditApi => ({
-  search: createSearch(deps),
-  export: createExport(deps),
-  body: createBody(deps),
-  verify: createVerify(deps),
-})
+export const createAuditApi = (deps: AuditApiDeps): AuditApi => {
+  const begin = createBegin()
+  return {
+    search: createSearch(deps, begin),
+    export: createExport(deps, begin),
+    body: createBody(deps),
+    verify: createVerify(deps),
+  }
+}

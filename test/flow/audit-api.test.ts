@@ -177,6 +177,23 @@ describe('GET /api/audit/export', () => {
     expect(events[1]).toMatchObject({ detail: { format: 'jsonl', filter: ['kind:call'], everybody: true } })
   })
 
+  it('never lets one user take the time of all: four searches and exports at once', async () => {
+    const cookie = [...user.browser.cookies].map((pair) => pair.join('=')).join('; ')
+    const open = (method = 'GET') =>
+      world.house.fetch(`${world.house.origin}/api/audit/export`, { method, headers: { cookie } })
+    for (let i = 0; i < 5; i++) expect((await open('HEAD')).status).toBe(200)
+    const exports = [await open(), await open(), await open(), await open()]
+    expect(exports.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+    const refused = await open()
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1'])
+    expect((await user.ask('GET', '/api/audit')).status).toBe(429)
+    expect((await auditor.ask('GET', '/api/audit')).status).toBe(200)
+    await exports[0]?.body?.cancel()
+    expect((await user.ask('GET', '/api/audit')).status).toBe(200)
+    for (const one of exports.slice(1)) await one.text()
+    expect((await open()).status).toBe(200)
+  })
+
   it('has only their own events for everybody else, without what the operator alone may know', async () => {
     const lines = (await exported(user, '')).split('\n').slice(0, -1)
     expect(JSON.parse(lines[0] ?? '')).toMatchObject({ filter: ['user:local:yamada'] })
