@@ -64,6 +64,8 @@ export interface EarlyDeps {
 export interface EarlySteps {
   /** Never throws, never waits. */
   see(step: EarlyStep): void
+  /** The flow has used its token: nothing is expected of it any more. */
+  used(flow: string): void
   /** What a flow that begins now has done before. */
   claim(claim: Claim): Promise<Claimed>
   flush(): Promise<void>
@@ -269,9 +271,12 @@ const createChange = (
 export const createEarlySteps = (deps: EarlyDeps): EarlySteps => {
   const { runtime, remove } = deps
   const pending = new Map<string, EarlyStep[]>()
+  /** Networks by the flows that got their token a moment ago. */
+  const expecting = new Map<string, string>()
   const takePending = (network: string): readonly EarlyStep[] => {
     const steps = pending.get(network) ?? []
     pending.delete(network)
+    for (const { expects } of steps) if (expects) expecting.delete(expects.flow)
     return steps.toSorted((one, other) => one.step.at - other.step.at)
   }
   const records = createRecords<Network>(runtime, 'flow-early:', { remembered: 256 })
@@ -287,12 +292,21 @@ export const createEarlySteps = (deps: EarlyDeps): EarlySteps => {
       if (known ? known.length >= mostPending : pending.size >= mostNetworks) return
       if (known) known.push(step)
       else pending.set(network, [step])
+      if (step.expects) expecting.set(step.expects.flow, network)
       // Each has a timer of its own: on Workers one ends with the request that set it.
       runtime.defer(
         new Promise<void>((done) => {
           runtime.timer(gatherMs, () => void settle(network).then(done))
         }),
       )
+    },
+    used(flow) {
+      const network = expecting.get(flow)
+      if (network === undefined) return
+      expecting.delete(flow)
+      const left = pending.get(network)?.filter(({ expects }) => expects?.flow !== flow) ?? []
+      if (left.length > 0) pending.set(network, left)
+      else pending.delete(network)
     },
     async claim(claim) {
       const { first, about } = claim

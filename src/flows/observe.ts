@@ -94,6 +94,20 @@ const createStepFrom =
     }
   }
 
+/** The flow of a request that a browser repeats, or another one. */
+const createRepeated = ({ runtime: { digest } }: FlowRecordingDeps, { recent }: FlowRecorder) => {
+  /** By the app and its code challenge, which is another one for each attempt (RFC 7636 §4.2). */
+  const flows = createRecent<string>()
+  return ({ searchParams }: URL, begin: () => string): string => {
+    const challenge = searchParams.get('code_challenge')
+    if (challenge === null) return begin()
+    const key = digest(`${searchParams.get('client_id')} ${challenge}`)
+    const flow = recent(flows.get(key)) ?? begin()
+    flows.set(key, flow)
+    return flow
+  }
+}
+
 /** Requests that are handled now, by themselves and by their IDs. */
 const createWatchedRequests = (deps: FlowRecordingDeps, recorder: FlowRecorder) => {
   const { runtime, serviceOf, serviceAt } = deps
@@ -144,12 +158,10 @@ const createWatchedRequests = (deps: FlowRecordingDeps, recorder: FlowRecorder) 
         return recorder.seeEarly({ ip, agent, service: serviceAt(url, discoveredPath(url)), step: first })
       const note = (flow: string): void => {
         const about = aboutOf(watched, serviceOf)
-        for (const step of steps) {
-          recorder.note(flow, step, about)
-          if (step.step !== 'token' || step.result !== 'done') continue
-          const expects = { flow, known: isKnownClient(about) }
-          recorder.seeEarly({ ip, agent, service: about.service, step, expects })
-        }
+        recorder.note(flow, steps, about)
+        const token = steps.find((one) => one.step === 'token' && one.result === 'done')
+        const expects = { flow, known: isKnownClient(about) }
+        if (token) recorder.seeEarly({ ip, agent, service: about.service, step: token, expects })
       }
       const begins = ['register', 'authorize', 'device'].includes(watched.step)
       const { flow = begins ? recorder.newId() : undefined, pending } = flowOf(watched, response)
@@ -202,6 +214,7 @@ export const createFlowRecording = (deps: FlowRecordingDeps): FlowRecording => {
   const { now } = deps.runtime
   const recorder = createFlowRecorder(deps)
   const requests = createWatchedRequests(deps, recorder)
+  const repeated = createRepeated(deps, recorder)
   const watchedBy = (id: unknown): Watched | undefined =>
     typeof id === 'string' ? requests.byId.get(id) : undefined
   return {
@@ -209,7 +222,7 @@ export const createFlowRecording = (deps: FlowRecordingDeps): FlowRecording => {
     ...createFirstCalls(recorder, now),
     begin(request, known) {
       const watched = requests.byRequest.get(request)
-      if (watched) watched.flow ??= recorder.recent(known) ?? recorder.newId()
+      if (watched) watched.flow ??= repeated(watched.url, () => recorder.recent(known) ?? recorder.newId())
       return watched?.flow
     },
     watchApp: (app) => watchApp(requests, app),

@@ -21,8 +21,8 @@ export interface FlowRecorder extends Pick<FlowDeadlines, 'sweep' | 'tellOf'> {
   newId(): string
   /** A flow that began lately enough to be gone on with. */
   recent(id: string | undefined): string | undefined
-  /** Keeps a step. Never throws, never waits. */
-  note(flow: string, step: FlowStep, about?: FlowAbout): void
+  /** Keeps steps of one request. Never throws, never waits. */
+  note(flow: string, steps: FlowStep | readonly FlowStep[], about?: FlowAbout): void
   /** The same for a step of which it is not known whose it is. */
   seeEarly(step: EarlyStep): void
   /** Writes what this process still holds. */
@@ -72,14 +72,14 @@ const createReads = (
   },
 })
 
-/** With one more step: in one with those of the same person, and of nobody yet. */
-const gatheredWith = (gathered: Gathered[], step: FlowStep, about: FlowAbout): Gathered[] => {
+/** With further steps: in one with those of the same person, and of nobody yet. */
+const gatheredWith = (gathered: Gathered[], steps: readonly FlowStep[], about: FlowAbout): Gathered[] => {
   const isOf = ({ person }: FlowAbout): boolean =>
     person === about.person || person === undefined || about.person === undefined
   const at = gathered.findIndex((one) => isOf(one.about))
   const known = gathered[at]
-  if (!known) return [...gathered, { steps: [step], about }]
-  known.steps.push(step)
+  if (!known) return [...gathered, { steps: [...steps], about }]
+  known.steps.push(...steps)
   gathered[at] = { steps: known.steps, about: { ...known.about, ...about } }
   return gathered
 }
@@ -128,10 +128,12 @@ export const createFlowRecorder = (deps: FlowRecorderDeps): FlowRecorder => {
     seeEarly: early.see,
     recent: (id) =>
       id !== undefined && flowIdShape.test(id) && now() - flowTime(id) < recentMs ? id : undefined,
-    note(flow, step, about = {}) {
-      if (isIdle(flow, step, about.person)) return
-      gathered.set(flow, gatheredWith(gathered.get(flow) ?? [], step, about))
-      // Each step has a timer of its own: on Workers one ends with the request that set it.
+    note(flow, noted, about = {}) {
+      const steps = [noted].flat().filter((step) => !isIdle(flow, step, about.person))
+      if (steps.length === 0) return
+      if (steps.some(({ step, result }) => step === 'first-call' && result === 'done')) early.used(flow)
+      gathered.set(flow, gatheredWith(gathered.get(flow) ?? [], steps, about))
+      // Each request has a timer of its own: on Workers one ends with the request that set it.
       runtime.defer(
         new Promise<void>((done) => {
           runtime.timer(gatherMs, () => void flushOne(flow).then(done))

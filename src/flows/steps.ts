@@ -6,18 +6,32 @@ const mostText = 256
 /** Ids, hosts and URLs without a query, which need no cleaning: most of what is kept. */
 const clean = /^(?:https?:\/\/)?[\w./-]{1,100}(?::\d{1,5}[\w./-]{0,100})?$/
 
+/** Names of a few short words, and keys of people, in which no credential has room. */
+const shortNames = /^(?!bearer|basic|dpop)[\w-]{1,15}(?:[ :](?!bearer|basic|dpop)[\w.@-]{1,15}){0,4}$/i
+
 export const text = (value: unknown): string | undefined => {
   if (typeof value !== 'string' || value === '') return undefined
-  return clean.test(value) && !value.includes('eyJ') ? value : logText(value, mostText)
+  const isClean = (clean.test(value) && !value.includes('eyJ')) || shortNames.test(value)
+  return isClean ? value : logText(value, mostText)
 }
 
 export const texts = (value: unknown): readonly string[] | undefined =>
   Array.isArray(value) ? value.slice(0, 10).flatMap((one) => text(one) ?? []) : undefined
 
-export const facts = (named: Readonly<Record<string, FlowFacts[string] | undefined>>): FlowFacts =>
-  Object.fromEntries(
-    Object.entries(named).filter((pair): pair is [string, FlowFacts[string]] => pair[1] !== undefined),
-  )
+/** Of a request or an answer, characters. */
+const mostFacts = 2000
+
+/** What is known, as far as there is room for it. */
+export const facts = (named: Readonly<Record<string, FlowFacts[string] | undefined>>): FlowFacts => {
+  const kept: Record<string, FlowFacts[string]> = {}
+  let room = mostFacts
+  for (const [name, value] of Object.entries(named)) {
+    if (value === undefined) continue
+    room -= name.length + (typeof value === 'object' ? value.join(' ') : String(value)).length
+    if (room >= 0) kept[name] = value
+  }
+  return kept
+}
 
 type Defined<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> }
 

@@ -244,6 +244,23 @@ describe('an attempt that stops', () => {
     expect(await told(client)).toEqual(['open', 'flow.late', 'nobody', 'redirect'])
   })
 
+  it('has a request that the browser repeats once, and another attempt by itself', async () => {
+    const client = await another()
+    await browserOf().go(authorizeUrl(world.house, client, { resource: resource() }).url)
+    const { url } = authorizeUrl(world.house, client, { resource: resource() })
+    const browser = browserOf()
+    await browser.go(url)
+    await browser.go(url)
+    await allowed(client)
+    const { url: later } = authorizeUrl(world.house, client, { resource: resource() })
+    await browser.go(later)
+    await browser.go(later)
+    const { flows } = await world.list(`?client=${client.id}`)
+    expect(flows.map((flow) => stepsOf(flow).filter((step) => step === 'authorize done').length)).toEqual([
+      2, 4,
+    ])
+  })
+
   it('tells of a page that the user left', async () => {
     const client = await another()
     await browserOf().go(authorizeUrl(world.house, client, { resource: resource() }).url)

@@ -336,7 +336,10 @@ describe('what strangers can make it hold', () => {
 it('a first call stands where it began, although it is told of when it is over', async () => {
   const { recorder } = await worldOf(noTimer)
   const noted: FlowStep[] = []
-  const calls = createFirstCalls({ ...recorder, note: (_flow, told) => void noted.push(told) }, () => 1000)
+  const calls = createFirstCalls(
+    { ...recorder, note: (_flow, steps) => void noted.push(...[steps].flat()) },
+    () => 1000,
+  )
   calls.met({ id: 'a grant', flow: 'a flow' })
   const heard = calls.firstCalls.get('a grant')
   // Events of the grant that are no calls, and a stream, which is none yet.
