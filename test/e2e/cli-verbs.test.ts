@@ -36,7 +36,7 @@ describe('a command line that is wrong', () => {
     [['valdate'], 'Unknown command "postern valdate"; did you mean "postern validate"?'],
     [
       ['xyzzy'],
-      'Unknown command "postern xyzzy". Commands: serve, wrap, validate, doctor, connect, config, policy, audit, flows, login, hash-password, admin, services, lock, unlock, access, grants, blocks, clients, people, tools, token, help, version.',
+      'Unknown command "postern xyzzy". Commands: serve, wrap, validate, doctor, connect, config, policy, audit, flows, login, hash-password, admin, services, lock, unlock, access, grants, blocks, clients, people, tools, store, token, help, version.',
     ],
     [
       ['config', 'explian'],
