@@ -229,6 +229,12 @@ export const configSchema = z
       .describe('Accounts for programs, by ID. See [Service accounts](../guide/service-accounts.md).'),
     personal_tokens: personalTokenKeys.prefault({}),
     device: deviceKeys.optional(),
+    copy_redirect_url: z
+      .boolean()
+      .default(false)
+      .describe(
+        'For apps with a loopback redirect URI that run on another computer than the browser: offer on the consent page to show the redirect URL, so that the user can paste it into the app. Whoever receives that URL can act as the user, so this is off by default. See [Device login](../guide/device-login.md#an-app-on-another-computer).',
+      ),
     client_metadata_documents: z
       .boolean()
       .default(true)

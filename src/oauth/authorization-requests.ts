@@ -71,6 +71,8 @@ export interface PendingRequest extends AuthorizationRequest {
   readonly allowed?: string
   /** What they let the client do. */
   readonly consented?: Consented
+  /** Its app runs on another computer: the redirect URL is shown, for the person to copy. */
+  readonly copied?: boolean
 }
 
 /** A pending request as it was read, with the version that a change must find. */

@@ -7,12 +7,7 @@ import { judgeRedirectUri } from '../kit/urls.ts'
 import type { Audit } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Directory } from '../ports/services.ts'
-import type {
-  AuthorizationRequest,
-  DeviceOrigin,
-  PendingRequest,
-  PendingRequests,
-} from './authorization-requests.ts'
+import type { DeviceOrigin, PendingRequest, PendingRequests } from './authorization-requests.ts'
 import { clientView } from './client.ts'
 import type { DeviceCodes } from './device-codes.ts'
 import type { Grant, NewGrant } from './grant.ts'
@@ -30,7 +25,7 @@ export interface ConsentAnswerDeps {
 
 /**
  * An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect
- * (RFC 8252 §8.1).
+ * (RFC 8252 §8.1). A redirect URL that is to be copied is shown.
  */
 export const respond = (
   { directory, pendingRequests, pages }: ConsentAnswerDeps,
@@ -43,28 +38,31 @@ export const respond = (
     redirectUri === undefined
       ? undefined
       : authorizationResponse(directory.issuer)(redirectUri, { ...params, state })
-  if (href !== undefined && judgeRedirectUri(redirectUri ?? '') !== 'native') return seeOther(href, [cookie])
   const client = clientView(pending.client)
-  const page =
-    href === undefined
-      ? pages.deviceDone({ client, allowed: params['error'] === undefined })
-      : pages.goBack({ client, href })
+  const drawn = (): Response | undefined => {
+    if (href === undefined) return pages.deviceDone({ client, allowed: params['error'] === undefined })
+    if (pending.copied) return pages.copyRedirect({ client, href })
+    return judgeRedirectUri(redirectUri ?? '') === 'native' ? pages.goBack({ client, href }) : undefined
+  }
+  const page = drawn() ?? seeOther(href ?? '/')
   page.headers.append('set-cookie', cookie)
   return page
 }
 
-/** What a grant has of a device instead of a redirect URI. Its code is the device’s, and lives as long. */
-export const deviceGrantOf = (
-  { device }: Pick<AuthorizationRequest, 'device'>,
-  ip: string,
-): Pick<NewGrant, 'kind' | 'device' | 'codeExpiresAt'> =>
-  device
-    ? {
-        kind: 'device',
-        device: { from: device.from, approvedFrom: networkOf(ip) },
-        codeExpiresAt: device.expiresAt,
-      }
-    : {}
+/** A redirect URL that a person copies leads to the app at once; whoever else gets hold of it should be too late, ms. */
+const copiedMs = 60_000
+
+/** Where a code of this request may go, and how long it is good. The code of a device is the device’s, and lives as long. */
+export const codeOriginOf = (
+  { redirectUri, redirectSent = false, challenge = '', copied, device }: PendingRequest,
+  { ip, now }: { readonly ip: string; readonly now: number },
+): Pick<NewGrant, 'kind' | 'device' | 'codeExpiresAt' | 'redirectUri' | 'redirectSent' | 'challenge'> => {
+  if (redirectUri !== undefined)
+    return { redirectUri, redirectSent, challenge, ...(copied && { codeExpiresAt: now + copiedMs }) }
+  if (!device) return {}
+  const networks = { from: device.from, approvedFrom: networkOf(ip) }
+  return { kind: 'device', device: networks, codeExpiresAt: device.expiresAt }
+}
 
 /**
  * Tells the device of the answer. Two browsers may have entered one code: the first answer counts. Throws `flow.used`

@@ -222,20 +222,25 @@ const noAccess = (
     },
   })
 
+/** Whether its redirect URL may be shown, for an app that runs on another computer. */
+export const mayCopy = (
+  { redirectUri }: Pick<PendingRequest, 'redirectUri'>,
+  { copy_redirect_url: offered }: Pick<Config, 'copy_redirect_url'>,
+): boolean => offered && redirectUri !== undefined && judgeRedirectUri(redirectUri) === 'loopback'
+
 const redirectView = (uri: string): NonNullable<ConsentView['redirect']> => {
   const kind = judgeRedirectUri(uri)
   return { uri, host: redirectHost(uri), loopback: kind === 'loopback', native: kind === 'native' }
 }
 
 /**
- * What the person is shown. `remembered`: what they allowed before; `refreshMs`: how long the client stays
- * signed in unused.
+ * What the person is shown. `remembered`: what they allowed before.
  */
 export const consentView = (
   consentRequest: ConsentRequest,
   remembered: RememberedConsent,
   csrf: string,
-  refreshMs: number,
+  config: Pick<Config, 'refresh_token_lifetime' | 'copy_redirect_url'>,
   upstream?: UpstreamStep,
 ): ConsentView => {
   const { pending, address, person, choices } = consentRequest
@@ -250,7 +255,8 @@ export const consentView = (
     ...(remembered.changed
       ? { again: 'changed' as const }
       : remembered.scopes.length > 0 && { again: 'same' as const }),
-    ...(pending.client.refreshable && { staysMs: refreshMs }),
+    ...(pending.client.refreshable && { staysMs: config.refresh_token_lifetime * 1000 }),
+    ...(mayCopy(pending, config) && { copyable: true }),
     ...(upstream && { upstream }),
     ...(choices && { access: consentLevelsOf(choices, pending, remembered.before) }),
     flow: pending.id,

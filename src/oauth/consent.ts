@@ -22,7 +22,7 @@ import type { Directory, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
 import { mayRefresh } from './client.ts'
 import type { Clients } from './clients.ts'
-import { type ConsentAnswerDeps, decideDevice, deviceGrantOf, respond } from './consent-answer.ts'
+import { type ConsentAnswerDeps, codeOriginOf, decideDevice, respond } from './consent-answer.ts'
 import {
   type ConfirmedRequest,
   type ConsentRequest,
@@ -33,6 +33,7 @@ import {
   createDescribeFlow,
   createRememberedConsents,
   loginPath,
+  mayCopy,
 } from './consent-request.ts'
 import {
   consentedIn,
@@ -49,8 +50,8 @@ import type { StepUps } from './step-up.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 
 export interface ConsentDeps extends ConsentAnswerDeps {
-  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'>
-  readonly config: Pick<Config, 'refresh_token_lifetime' | 'device'>
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'digest'>
+  readonly config: Pick<Config, 'refresh_token_lifetime' | 'device' | 'copy_redirect_url'>
   readonly directory: Pick<Directory, 'issuer' | 'origins'>
   readonly find: FindAddress
   readonly blocks: Pick<Blocks, 'covers'>
@@ -110,12 +111,10 @@ const issueCode = async (
   context: RequestContext,
   { how, consented, keep }: Allowed,
 ): Promise<Response> => {
-  const { clients, grants, tokens, pendingRequests, record } = deps
+  const { runtime, clients, grants, tokens, pendingRequests, record } = deps
   const { pending, client, session, person, read } = confirmed
   const { generation } = confirmed.address.service
-  const { redirectUri, redirectSent = false, resource, challenge = '' } = pending
-  const origin =
-    redirectUri === undefined ? deviceGrantOf(pending, context.ip) : { redirectUri, redirectSent, challenge }
+  const { resource } = pending
   const scopes = scopesWith(pending.scopes, consented)
   // Three records that say nothing of one another until the request is answered: written at once, because
   // each may be far away.
@@ -124,7 +123,7 @@ const issueCode = async (
       person,
       clientId: client.id,
       clientName: client.name,
-      ...origin,
+      ...codeOriginOf(pending, { ip: context.ip, now: runtime.now() }),
       resource,
       ...(generation !== undefined && { serviceGeneration: generation }),
       scopes,
@@ -144,7 +143,7 @@ const issueCode = async (
   const excluded = consented && consented.excluded.length > 0 ? consented.excluded : undefined
   const facts = { grant: grant.id, ...factsOf(confirmed, context), scopes }
   if (pending.device) await decideDevice(deps, pending.device, { grant, facts })
-  record({ event: 'consent.allowed', how, ...facts, excluded })
+  record({ event: 'consent.allowed', how: pending.copied ? 'copied' : how, ...facts, excluded })
   if (!pending.device) record({ event: 'code.issued', ...facts })
   return respond(deps, pending, { code: tokens.code(grant, secret) })
 }
@@ -274,9 +273,7 @@ const askOrAnswer = async (
   if (pending.promptNone)
     throw tellClient(pending, 'consent.required', 'prompt=none without a remembered answer')
   const csrf = await csrfOf(deps, pending, session)
-  return pages.consent(
-    consentView(consentRequest, remembered, csrf, config.refresh_token_lifetime * 1000, ahead),
-  )
+  return pages.consent(consentView(consentRequest, remembered, csrf, config, ahead))
 }
 
 /** The session, when it is fresh enough for the request. */
@@ -299,6 +296,16 @@ const decided = async (
     throw new Refusal('consent.form', 'csrf field missing or wrong', onward)
   const consentRequest = await consentRequestOf(read, session, deps)
   const decision = one(form, 'decision')
+  if (decision === 'copy' && mayCopy(pending, deps.config)) {
+    const copied = { ...pending, copied: true }
+    return allow(
+      deps,
+      consents,
+      { ...consentRequest, pending: copied, read: { ...read, pending: copied } },
+      form,
+      context,
+    )
+  }
   if (decision === 'deny') return deny(deps, consentRequest, context)
   if (decision === 'report' && pending.device) return deny(deps, consentRequest, context, true)
   if (decision !== 'allow')

@@ -156,6 +156,13 @@ const head = (view: ConsentView, client: string, question: Markup): Markup => {
 <div class="by">${badge(view.client)}<span>as <strong>${named(person.detail ?? person.name)}</strong></span><a href="${ownPath(view.switchAccount)}">Switch account</a></div></div>`
 }
 
+/** In a drawer of its own: who is not sure what it means should not take it for the ordinary way. */
+const otherComputer = (
+  client: string,
+): Markup => html`<details class="tight"><summary>My app runs on another computer</summary>
+<p>Then your browser cannot return to ${named(client)}. You can copy the address instead, and paste it into the app. Whoever receives it can act as you: do this only if you started ${named(client)} yourself, never because somebody asked you to.</p>
+<button class="slim" name="decision" value="copy">Allow and show the address</button></details>`
+
 export const consentPage = (gateway: PageContext, view: ConsentView): Response => {
   const client = clientName(view.client)
   const service = readName(view.service.name, view.service.id).text
@@ -173,7 +180,8 @@ ${goesTo(view)}
 ${view.upstream && html`<div class="fact">${onwardIcon}<p>Next, <strong>${named(readAddress(view.upstream.host))}</strong> will also ask for your approval, once.</p></div>`}
 <div class="fact">${clockIcon}<p>${duration(view)}</p></div>
 <div class="decision"><button class="primary" name="decision" value="allow">Allow</button><button name="decision" value="deny">Cancel</button></div>
-${view.device && deviceReport}`
+${view.device && deviceReport}
+${view.copyable && otherComputer(client.text)}`
   const body = html`<div class="card consent stack">
 ${post('/oauth/consent', { flow: view.flow, csrf: view.csrf }, form, 'stack')}
 ${why(view, client.text, service, gateway)}
@@ -199,4 +207,18 @@ ${mark}
 ${next}
 </div>`
   return page(gateway, { title, width: 'narrow', body })
+}
+
+/** The address is the app’s with a code in it, which is good for a minute. */
+export const copyRedirectPage = (
+  gateway: PageContext,
+  view: { readonly client: ClientView; readonly href: string },
+): Response => {
+  const client = clientName(view.client).text
+  const body = html`<div class="card stack"><h1 tabindex="-1" autofocus>Paste this address into ${named(client)}</h1>
+<p>Go to the computer where ${named(client)} runs, and paste the address where it asks for the URL or the code. If it does not ask, open the address in a browser on that computer.</p>
+<code class="copy url" data-what="address">${breakable(readAddress(view.href))}</code>
+<p class="note warn">${warnIcon}<span>Whoever receives this address can act as you. Do not send it to anyone. It works once, within 60 seconds.</span></p>
+</div>`
+  return page(gateway, { title: 'Paste this address', width: 'middle', body })
 }

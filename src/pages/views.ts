@@ -8,7 +8,7 @@ import { accountTokensPage } from './account-tokens.ts'
 import { connectUpstreamPage } from './accounts.ts'
 import { connectedAppsPage } from './apps.ts'
 import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
-import { consentPage, deviceDonePage } from './consent.ts'
+import { consentPage, copyRedirectPage, deviceDonePage } from './consent.ts'
 import {
   type PageContext,
   breakable,
@@ -217,5 +217,6 @@ export const createPages = (gateway: PageContext): Pages => ({
   access: (view) => accessPage(gateway, view),
   encode: (view) => encodePage(gateway, view),
   goBack: (view) => goBackPage(gateway, view),
+  copyRedirect: (view) => copyRedirectPage(gateway, view),
   problem: (view) => problemPage(gateway, view),
 })

@@ -49,6 +49,8 @@ export interface ConsentView {
   readonly access?: ConsentLevels
   /** The upstream that will ask the person too, after Allow. */
   readonly upstream?: { readonly host: string }
+  /** Whether its redirect URL may be shown, for an app that runs on another computer. */
+  readonly copyable?: boolean
   readonly flow: string
   readonly csrf: string
   /** Same-origin path (GET) to sign in as somebody else and come back to this question. */
@@ -347,5 +349,7 @@ export interface Pages {
    * is not linked.
    */
   goBack(view: { readonly client: ClientView; readonly href: string }): Response
+  /** After an answer whose app runs on another computer: the redirect URL, to be copied into it. */
+  copyRedirect(view: { readonly client: ClientView; readonly href: string }): Response
   problem(view: ProblemView): Response
 }

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { login } from '../../src/cli/login.ts'
 import { type Browser, type Page, createBrowser } from '../runtimes/browser.ts'
-import { form, person } from '../runtimes/login.ts'
+import { authorizeUrl, form, person, redeem, register } from '../runtimes/login.ts'
 import { ana, callerOf } from '../runtimes/people.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
 import { type RuntimeGateway, openOnSocket } from '../runtimes/runtimes.ts'
@@ -16,7 +16,7 @@ interface Answer {
 
 const grantType = 'urn:ietf:params:oauth:grant-type:device_code'
 
-describe('postern login', () => {
+describe('an app on another computer', () => {
   let upstream: RuledUpstream
   let gateway: RuntimeGateway
   const lines: { readonly stream: 'out' | 'err'; readonly text: string }[] = []
@@ -26,8 +26,16 @@ describe('postern login', () => {
     upstream = await openRuledUpstream()
     gateway = await openOnSocket({
       upstream: upstream.url,
-      config: { local_users: [ana], device: { clients: ['postern-cli'], interval: '1s' } },
+      config: {
+        local_users: [ana],
+        device: { clients: ['postern-cli'], interval: '1s' },
+        copy_redirect_url: true,
+      },
     })
+  })
+  afterAll(async () => {
+    await gateway.close()
+    await upstream.close()
   })
   beforeEach(() => {
     lines.length = 0
@@ -38,10 +46,6 @@ describe('postern login', () => {
       vi.spyOn(to, 'write').mockImplementation((text) => lines.push({ stream, text: String(text) }) > 0)
   })
   afterEach(() => void vi.restoreAllMocks())
-  afterAll(async () => {
-    await gateway.close()
-    await upstream.close()
-  })
 
   const browserFor = async (decision: string): Promise<void> => {
     await expect.poll(() => told('err')).toMatch(/user_code=[A-Z-]{9}/)
@@ -53,6 +57,49 @@ describe('postern login', () => {
     })
     await browser.submit(await browser.submit(page, '/device', {}), '/oauth/consent', { decision })
   }
+
+  /** The consent page of an app, and what follows when its answer is to be copied. */
+  const copied = async (redirect: string) => {
+    const client = await register(gateway, { redirect_uris: [redirect] })
+    const asking = authorizeUrl(gateway, client, { resource: `${gateway.origin}/echo/mcp` })
+    const browser = createBrowser(gateway.fetch, gateway.origin)
+    const page = await browser.submit(await browser.go(asking.url), '/login', {
+      username: ana.username,
+      password: ana.password,
+    })
+    const shown = await browser.submit(page, '/oauth/consent', { decision: 'copy' })
+    const text = /<code class="copy url"[^>]*>(.*?)<\/code>/.exec(shown.body)?.[1] ?? ''
+    const url = URL.parse(text.replaceAll('<wbr>', '').replaceAll('&amp;', '&'))
+    return { client, asking, page, shown, url }
+  }
+
+  it('with a loopback redirect URI is given its redirect URL by hand, once, within a minute', async () => {
+    const { client, asking, page, shown, url } = await copied('http://127.0.0.1:5000/cb')
+    expect(page.body).toContain('My app runs on another computer')
+    expect(shown.body).toContain('Whoever receives this address can act as you')
+    expect([url?.searchParams.get('state'), url?.searchParams.get('iss')]).toEqual([
+      asking.state,
+      gateway.origin,
+    ])
+    const code = url?.searchParams.get('code') ?? ''
+    expect((await redeem(gateway, client, code, asking.verifier)).status).toBe(200)
+    expect((await redeem(gateway, client, code, asking.verifier)).status).toBe(400)
+    const late = await copied('http://localhost:5000/cb')
+    gateway.advance(61_000)
+    const answer = await redeem(
+      gateway,
+      late.client,
+      late.url?.searchParams.get('code') ?? '',
+      late.asking.verifier,
+    )
+    expect([answer.status, await answer.json()]).toMatchObject([400, { code: 'code.expired' }])
+  })
+
+  it('is not given one for a web address', async () => {
+    const web = await copied('https://app.example/cb')
+    expect(web.page.body).not.toContain('My app runs')
+    expect([web.shown.status, web.url]).toEqual([400, null])
+  })
 
   it('prints the code and, once a person has allowed it in a browser, the token alone on standard output', async () => {
     const service = `${gateway.origin}/echo/mcp`

@@ -522,6 +522,11 @@ const deviceStates = (pages: Pages) => {
         linked: false,
         problem: refusals['device.code'].say,
       }),
+    'copy-redirect': () =>
+      pages.copyRedirect({
+        client: claude,
+        href: `http://localhost:3118/callback?code=pc_${'x7Gk1dDhBq2vZ8x0mT4sYw7nRcE5uLpJ'.repeat(2)}&state=s_81&iss=https%3A%2F%2Fmcp.example.com`,
+      }),
     'device-allowed': () => pages.deviceDone({ client, allowed: true }),
     'device-denied': () => pages.deviceDone({ client, allowed: false }),
   }
@@ -563,6 +568,7 @@ const consentStates = (pages: Pages) => {
       ...consent,
       redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false },
     }),
+    'consent-other-computer': show({ ...consent, client: claude, redirect: loopback, copyable: true }),
     'consent-device': show({ ...onDevice, device: { ...device, elsewhere: false } }),
     'consent-device-elsewhere': show({ ...onDevice, device }),
     'consent-device-levels': show({ ...onDevice, device, access: writer }),

@@ -1,6 +1,7 @@
 // The question to the person: shown in one browser, answered once, from our own page, and remembered only for
 // the very same question.
 import { describe, expect, it } from 'vitest'
+import { mayCopy } from '../../src/oauth/consent-request.ts'
 import { ask, cookiesOf, decide, register, toConsent, type Asked, type Registered } from './oauth-steps.ts'
 import { ana, createWorld, get, origin, post, resource, run, type World } from './oauth-world.ts'
 
@@ -298,4 +299,17 @@ describe('what sign-in learns of a pending authorization request', () => {
     expect(await world.consent.describeFlow(flow, get('/login'))).toBeUndefined()
     expect(await world.consent.describeFlow('nonsense', get('/login'))).toBeUndefined()
   })
+})
+
+it('shows a redirect URL for copying where the operator has said so, and it leads to a computer of the user', () => {
+  const may = (redirectUri: string | undefined, offered: boolean) =>
+    mayCopy({ ...(redirectUri !== undefined && { redirectUri }) }, { copy_redirect_url: offered })
+  expect(may('http://127.0.0.1:5000/cb', true)).toBe(true)
+  for (const [uri, offered] of [
+    ['http://127.0.0.1:5000/cb', false],
+    ['https://app.example/cb', true],
+    ['cursor://anysphere/cb', true],
+    [undefined, true],
+  ] as const)
+    expect([uri, may(uri, offered)]).toEqual([uri, false])
 })
