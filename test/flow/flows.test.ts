@@ -170,6 +170,8 @@ describe.each(runtimes)('%s', (name, gatewayOf) => {
     expect(one?.body).toContain('<dt>Service</dt><dd><bdi>Echo</bdi></dd>')
     expect(one?.body.match(/<li(?: class="gap")?><span class="at">/g)).toHaveLength(10)
     expect(one?.body).toContain(`postern flows show ${id}`)
+    // Selected at once where no script puts a button beside it.
+    expect(one?.body).toContain('<code class="copy" data-what="report">### `Flow test`: ')
     const taro = await signInAs(house, yamada)
     const paths = ['/console', '/console/access', '/console/flows', `/console/flows/${id}`]
     for (const path of paths) {
