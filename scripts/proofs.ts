@@ -53,6 +53,12 @@ export const proofs: Readonly<Record<string, Proof>> = {
     shows:
       'Real HTTP+SSE and WebSocket clients and servers work through the gateway (--workers: in workerd).',
   },
+  'containers': {
+    file: 'containers.ts',
+    needs: 'tools',
+    shows:
+      'The image is built, and runs read-only, without capabilities and network (needs root, buildah, podman).',
+  },
   'races': {
     file: 'races.ts',
     needs: 'test',

@@ -3,6 +3,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { type Fault, faultText } from '../config/tree.ts'
+import { addConnect, addDoctor, addHealthcheck, addValidate } from './check-verbs.ts'
 import {
   ConfigError,
   commandFor,
@@ -12,8 +13,6 @@ import {
   printJson,
   programName,
 } from './output.ts'
-import type { ConnectOptions } from './connect.ts'
-import type { DoctorOptions } from './doctor/doctor.ts'
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
@@ -161,64 +160,6 @@ const addAboutVerbs = (program: Command): void => {
   )
 }
 
-const addValidate = (program: Command): void => {
-  verb(program, 'validate', 'Check the configuration without starting the gateway.')
-    .option('--connect', 'Also contact identity providers and MCP servers, and start each command once.')
-    .action(async (_, command: Command) => {
-      const given = command.optsWithGlobals<Given & { readonly connect?: true }>()
-      const { validate } = await import('./config.ts')
-      const valid = await validate(wantedOf(given), process.env, {
-        connect: given.connect === true,
-        json: given.json === true,
-        stateDir: (env) => stateDirectory(given.state, env),
-      })
-      if (!valid) process.exitCode = exitCodes.failed
-    })
-}
-
-const addDoctor = (program: Command): void => {
-  verb(
-    program,
-    'doctor',
-    'Find out why clients cannot connect: to an MCP URL, or to the services of this gateway.',
-  )
-    .argument('[url]', 'URL of any MCP server. Without it: this gateway and its configuration.')
-    .option('--token-env <name>', 'Environment variable with an access token, for the last step.')
-    .option('--no-register', 'Do not register clients at the authorization server.')
-    .addOption(
-      new Option('--fail-on <severity>', 'Exit with 1 from this severity on.')
-        .choices(['error', 'warning'])
-        .default('error'),
-    )
-    .option('--junit', 'Print the result as JUnit XML.')
-    .action(async (url: string | undefined, options: DoctorOptions, command: Command) => {
-      const given = command.optsWithGlobals<Given>()
-      const { runDoctor } = await import('./doctor/doctor.ts')
-      await runDoctor(url, options, {
-        wanted: wantedOf(given),
-        env: process.env,
-        json: given.json === true,
-        stateDir: (env) => stateDirectory(given.state, env),
-      })
-    })
-}
-
-const addConnect = (program: Command): void => {
-  verb(
-    program,
-    'connect',
-    'Print how to connect a client to a service, or connect it: postern connect cursor.',
-  )
-    .argument('[client]', 'claude-code, codex, cursor, vscode, … Without it: the list of clients.')
-    .option('--service <id>', 'The service. Default: the only one.')
-    .option('--write', "Run the client's own command, or change its configuration file, after asking.")
-    .option('--yes', 'Do not ask.')
-    .action(async (client: string | undefined, options: ConnectOptions, command: Command) => {
-      const { connectClient } = await import('./connect.ts')
-      await connectClient(client, options, await targetOf(command))
-    })
-}
-
 const addConfigVerbs = (config: Command): void => {
   const load = () => import('./config.ts')
   verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () =>
@@ -339,6 +280,7 @@ export const createProgram = (): Command => {
   addWrap(program)
   addValidate(program)
   addDoctor(program)
+  addHealthcheck(program)
   addConnect(program)
   addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))
   addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test, replay.'))

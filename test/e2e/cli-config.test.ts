@@ -161,8 +161,17 @@ describe('postern validate', () => {
       })
   })
 
-  it('accepts the example of the repository', async () =>
-    expect((await postern(place, ['validate', '-c', join(root, 'examples/config.yaml')])).code).toBe(0))
+  it.each(['examples/config.yaml', 'examples/compose/postern.yaml'])('accepts %s', async (path) => {
+    const env = {
+      SESSION_SECRET: 'Zm9yIHRoZSBleGFtcGxlIG9mIGEgY29tcG9zZSBmaWxl',
+      PUBLIC_URL: 'https://mcp.example.com',
+      OIDC_ISSUER: 'https://login.example.com',
+      OIDC_CLIENT_ID: 'postern',
+      OIDC_CLIENT_SECRET: 'c8s2Lk0dJq5vX1bN',
+      OIDC_DOMAIN: 'example.com',
+    }
+    expect(await postern(place, ['validate', '-c', join(root, path)], { env })).toMatchObject({ code: 0 })
+  })
 })
 
 describe('postern config', () => {

@@ -1,0 +1,73 @@
+// The examples for containers and service managers say what the product is.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { healthUrl } from '../../src/cli/healthcheck.ts'
+import { root } from './tree.ts'
+
+const read = (path: string): string => readFileSync(join(root, path), 'utf8')
+
+describe('the Dockerfile', () => {
+  const text = read('Dockerfile')
+  const lines = text.split('\n')
+
+  it('names its base image by digest, and another user than root', () => {
+    expect(text).toMatch(/^ARG NODE_IMAGE=node:24-[a-z-]+@sha256:[0-9a-f]{64}$/m)
+    expect(
+      lines.filter((line) => line.startsWith('FROM ')).every((line) => line.includes('${NODE_IMAGE}')),
+    ).toBe(true)
+    expect(text).toMatch(/^USER 10001:10001$/m)
+  })
+
+  it('starts the gateway without a shell, and copies nothing that the build context leaves out', () => {
+    expect(lines).toContain('ENTRYPOINT ["node", "/app/bin/postern.mjs"]')
+    const context = read('.dockerignore').split('\n')
+    expect(context).toContain('*')
+    const kept = context.filter((line) => line.startsWith('!')).map((line) => line.slice(1))
+    const { files } = JSON.parse(read('package.json')) as { files: string[] }
+    for (const file of files.filter((name) => name !== 'dist')) expect(kept).toContain(file)
+  })
+})
+
+describe('the compose file', () => {
+  const { services } = parse(read('examples/compose/compose.yaml'), { merge: true }) as {
+    services: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  }
+
+  it('runs each gateway read-only, without capabilities, and waits for a Redis that keeps what it is told', () => {
+    for (const name of ['postern-1', 'postern-2'])
+      expect(services[name]).toMatchObject({
+        read_only: true,
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+        depends_on: { redis: { condition: 'service_healthy' } },
+      })
+    expect(services['redis']?.['command']).toEqual([
+      ...['redis-server', '--appendonly', 'yes', '--maxmemory-policy', 'noeviction'],
+    ])
+    expect(services['redis']).not.toHaveProperty('ports')
+  })
+})
+
+describe('the systemd unit', () => {
+  const unit = read('examples/systemd/postern.service')
+
+  it('gives the gateway the time to drain, and does not restart one that cannot start', () => {
+    expect(unit).toContain('\nRestartPreventExitStatus=1\n')
+    expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(unit)?.[1])).toBeGreaterThan(40)
+  })
+
+  it('has no directive twice but the filter of system calls', () => {
+    const names = [...unit.matchAll(/^([A-Z]\w+)=/gm)].map(([, name]) => name)
+    const twice = names.filter((name, i) => names.indexOf(name) !== i)
+    expect(twice).toEqual(['Environment', 'SystemCallFilter'].filter((name) => twice.includes(name)))
+  })
+})
+
+it.each([
+  ['localhost', 'http://localhost:8080/healthz'],
+  ['0.0.0.0', 'http://127.0.0.1:8080/healthz'],
+  ['::', 'http://[::1]:8080/healthz'],
+  ['192.0.2.1', 'http://192.0.2.1:8080/healthz'],
+])('a gateway on %s is asked at %s', (host, url) => expect(healthUrl(host, 8080)).toBe(url))
