@@ -4,10 +4,14 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import type { Store } from '../../src/ports/store.ts'
+import { compileCache } from '../runtimes/process.ts'
 
 /** A process with the store of this configuration; SQLite in the state directory where there is none. */
 export const forkStore = (stateDir: string, storage: object = {}): ChildProcess =>
-  fork(join(import.meta.dirname, 'store-process.ts'), [stateDir, JSON.stringify(storage)], { execArgv: [] })
+  fork(join(import.meta.dirname, 'store-process.ts'), [stateDir, JSON.stringify(storage)], {
+    execArgv: [],
+    env: { ...process.env, ...compileCache },
+  })
 
 /** What it says next, after this message. */
 export const answer = async (of: ChildProcess, message?: object): Promise<unknown> => {
