@@ -57,9 +57,9 @@ interface User {
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-faults-'))
 const redisPort = await freePort()
-const startServer = () =>
-  startRedis({ port: redisPort, folder, args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
-let redis = await startServer()
+const startServer = (fsync: 'everysec' | 'always') =>
+  startRedis({ port: redisPort, folder, args: ['--appendonly', 'yes', '--appendfsync', fsync] })
+let redis = await startServer('everysec')
 const proxy: CuttingProxy = await openCuttingProxy(redisPort)
 const upstream = await openUpstream()
 const states = [temporaryState(), temporaryState()]
@@ -253,6 +253,8 @@ const lossy = async (): Promise<void> => {
 // The server is killed, and starts from its file.
 
 const killed = async (): Promise<void> => {
+  await redis.close()
+  redis = await startServer('always')
   for (const user of crowd) user.seen.length = 0
   let over = false
   const lives = crowd.map((user) => live(user, () => over))
@@ -261,7 +263,7 @@ const killed = async (): Promise<void> => {
     await pause(500 + Math.random() * 1000)
     await redis.close()
     await pause(Math.random() * 500)
-    redis = await startServer()
+    redis = await startServer('always')
     const back = performance.now()
     await Promise.all(
       crowd.slice(0, 2).map(async (user) => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { type RedisClientOptions, createClient } from '@redis/client'
 import type { RedisSettings } from '../config/storage-keys.ts'
 import type { Log, Timer } from '../ports/runtime.ts'
-import { type Failure, createRareLog } from './remote-store.ts'
+import { type Failure, createRareLog, unavailable } from './remote-store.ts'
 
 export type RedisClient = ReturnType<typeof createClient>
 
@@ -53,6 +53,16 @@ const reconnectMs = (retries: number, chance: number): number =>
 /** How often an idle connection is tried, ms: a peer that went away without a word is noticed. */
 const pingMs = 10_000
 
+const certificatesIn = (path: string): Buffer => {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw unavailable(`cannot read storage.redis.ssl_ca_certs, ${path} (${code})`)
+  }
+}
+
+/** Throws `Refusal('storage.unavailable')`. */
 const clientOptions = (settings: RedisSettings, random: (n: number) => Uint8Array): RedisClientOptions => {
   const server = serverOf(settings)
   const { host, port, username, password, db } = server
@@ -62,7 +72,8 @@ const clientOptions = (settings: RedisSettings, random: (n: number) => Uint8Arra
     connectTimeout: 2000,
     reconnectStrategy: (retries: number) => reconnectMs(retries, (random(1)[0] as number) / 255),
   }
-  const ca = settings.ssl_ca_certs === undefined ? undefined : readFileSync(settings.ssl_ca_certs)
+  const { ssl_ca_certs: path } = settings
+  const ca = path === undefined ? undefined : certificatesIn(path)
   return {
     socket: server.tls
       ? {
@@ -114,6 +125,16 @@ const textOf = (error: Error): string =>
     ? error.errors.map((one) => (one as Error).message).join(', ')
     : error.message || error.name
 
+const tlsFailures: Readonly<Record<string, string>> = {
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    'its certificate is for another host: use a host of the certificate in storage.redis',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'nobody signed its certificate: set storage.redis.ssl_ca_certs to its CA',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its CA is not known: set storage.redis.ssl_ca_certs to it',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its CA is not known: set storage.redis.ssl_ca_certs to it',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its CA is not known: set storage.redis.ssl_ca_certs to it',
+}
+
 /** Undefined: a fault of this program. */
 export const failureOf = (error: unknown): Failure | undefined => {
   if (!(error instanceof Error)) return undefined
@@ -122,6 +143,8 @@ export const failureOf = (error: unknown): Failure | undefined => {
   const known = replies[word]
   if (known)
     return word === 'NOPERM' || word === 'BUSY' ? { ...known, why: `${known.why} (${message})` } : known
+  const tls = tlsFailures[(error as NodeJS.ErrnoException).code ?? '']
+  if (tls !== undefined) return { kind: 'refused', why: `no connection to Redis: ${tls}` }
   switch (constructor.name) {
     case 'ClientOfflineError':
     case 'ClientClosedError':
@@ -168,11 +191,12 @@ export const createConnection = (
   failed: (error: Error) => void,
 ): RedisConnection => {
   const location = nameOf(serverOf(settings))
+  const how = clientOptions(settings, random)
   const rareLog = createRareLog(log, clock)
   const waiting = new Set<(client: RedisClient) => void>()
   let closed = false
   const make = (): RedisClient => {
-    const made = createClient(clientOptions(settings, random)) as RedisClient
+    const made = createClient(how) as RedisClient
     let cancel = (): void => undefined
     // Without a listener an error ends the process.
     made.on('error', (error: Error) => {

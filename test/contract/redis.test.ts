@@ -1,69 +1,17 @@
 // Redis keeps the contract, over one connection and over two; and what becomes of operations when the server does not
 // play along.
-import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, type Socket, connect, createServer } from 'node:net'
-import { inspect } from 'node:util'
-import { type RedisClientType, createClient } from '@redis/client'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { freePort } from '../../scripts/harness/free-port.ts'
-import { inCI, findProgram } from '../../scripts/system-programs.mjs'
-import { type RedisSettings, redisKeys } from '../../src/config/storage-keys.ts'
-import { findingsOf, openRedisStore } from '../../src/node/redis.ts'
+import { describe, expect, test } from 'vitest'
+import { redisKeys } from '../../src/config/storage-keys.ts'
 import { timer } from '../../src/node/runtime.ts'
-import type { Log, Timer } from '../../src/ports/runtime.ts'
+import type { Timer } from '../../src/ports/runtime.ts'
 import { openCuttingProxy } from '../runtimes/cutting-proxy.ts'
-import { type RedisServer, startRedis } from '../runtimes/redis-server.ts'
 import { countersContract } from './counters.ts'
 import { forkStore, race } from './races.ts'
+import { useRedis, withoutRedis } from './redis-world.ts'
 import { storeContract } from './store.ts'
 
-let server: RedisServer
-let admin: RedisClientType
-beforeAll(async () => {
-  if (missing) return
-  server = await startRedis()
-  admin = createClient({ socket: { host: '127.0.0.1', port: server.port } })
-  admin.on('error', () => undefined)
-  await admin.connect()
-})
-afterAll(async () => {
-  admin?.destroy()
-  await server?.close()
-})
-
-const missing = findProgram('redis-server') === undefined && !inCI()
-
-type Line = Parameters<Log>
-
-/** Time limits are not what most of these tests are about, and a computer may be slow. */
-const patient: Timer = (ms, run) => timer(ms * 20, run)
-
-/** Closed after each test, however it ends: a connection that is left behind would be made again and again. */
-const opened = new Set<() => void>()
-afterEach(() => {
-  for (const close of opened) close()
-  opened.clear()
-})
-
-const openKept = (settings: Partial<RedisSettings> = {}, lines: Line[] = [], wait = patient) =>
-  openRedisStore({
-    settings: redisKeys.parse({ host: '127.0.0.1', port: server.port, ...settings }),
-    now: Date.now,
-    timer: wait,
-    random: (n) => new Uint8Array(randomBytes(n)),
-    log: (...line) => void lines.push(line),
-    product: '0.0.0-test',
-  })
-
-const open = async (...args: Parameters<typeof openKept>) => {
-  const made = await openKept(...args)
-  opened.add(made.close)
-  return made
-}
-
-let spaces = 0
-const space = (): string => `test-${spaces++}:`
+const { server, admin, space, open, openKept } = useRedis()
 
 /** What a server's clock does in so many milliseconds, done to its records. */
 const advance = async (prefix: string, ms: number): Promise<void> => {
@@ -79,10 +27,10 @@ const advance = async (prefix: string, ms: number): Promise<void> => {
         for i, name in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, -ARGV[2], name) end
       end
     end`
-  await admin.eval(text, { arguments: [prefix, String(ms)] })
+  await admin().eval(text, { arguments: [prefix, String(ms)] })
 }
 
-describe.skipIf(missing)('Redis', () => {
+describe.skipIf(withoutRedis)('Redis', () => {
   for (const [name, connections] of [
     ['Redis', 1],
     ['Redis over two connections', 2],
@@ -117,7 +65,7 @@ describe.skipIf(missing)('Redis', () => {
   test('of 50 takers and writers in two processes one wins', { timeout: 60_000 }, async () => {
     const prefix = space()
     const { store } = await open({ prefix })
-    const redis = redisKeys.parse({ host: '127.0.0.1', port: server.port, prefix })
+    const redis = redisKeys.parse({ host: '127.0.0.1', port: server().port, prefix })
     const processes = [1, 2].map(() => forkStore('', { type: 'redis', redis }))
     try {
       await race(processes, store, { rounds: 40, parallel: 25 })
@@ -127,7 +75,7 @@ describe.skipIf(missing)('Redis', () => {
   })
 
   test('answers that are lost lose no record and deliver none twice', async () => {
-    const proxy = await openCuttingProxy(server.port)
+    const proxy = await openCuttingProxy(server().port)
     const prefix = space()
     const { store } = await open({ prefix, port: proxy.port })
     const takers = [store, (await open({ prefix })).store]
@@ -160,14 +108,14 @@ describe.skipIf(missing)('Redis', () => {
     const impatient: Timer = (ms, run) => timer(hasty ? ms / 10 : ms * 20, run)
     const { store } = await open({ prefix: space() }, [], impatient)
     await store.put('k', 'one')
-    process.kill(server.pid, 'SIGSTOP')
+    process.kill(server().pid, 'SIGSTOP')
     hasty = true
     try {
       const answers = await Promise.allSettled([store.get('k'), store.put('k', 'two'), store.take('other')])
       for (const answer of answers)
         expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'storage.unavailable' } })
     } finally {
-      process.kill(server.pid, 'SIGCONT')
+      process.kill(server().pid, 'SIGCONT')
       hasty = false
     }
     await expect
@@ -176,7 +124,7 @@ describe.skipIf(missing)('Redis', () => {
   })
 
   test('what was refused while no server was reached is not done later', async () => {
-    const proxy = await openCuttingProxy(server.port)
+    const proxy = await openCuttingProxy(server().port)
     let hasty = false
     const wait: Timer = (ms, run) => timer(hasty ? ms / 10 : ms * 20, run)
     const { store } = await open({ prefix: space(), port: proxy.port }, [], wait)
@@ -200,7 +148,7 @@ describe.skipIf(missing)('Redis', () => {
   test('scripts are sent anew when the server has lost them', async () => {
     const { store } = await open({ prefix: space() })
     await store.put('k', 'one')
-    await admin.scriptFlush()
+    await admin().scriptFlush()
     expect((await store.take('k'))?.value).toBe('one')
   })
 
@@ -231,9 +179,9 @@ describe.skipIf(missing)('Redis', () => {
   test('a full memory refuses writes in words, and reads go on', async () => {
     const { store } = await open({ prefix: space() })
     await store.put('k', 'one')
-    await admin.configSet('maxmemory', '1')
+    await admin().configSet('maxmemory', '1')
     const refused = await store.put('k', 'two').catch((error: unknown) => error)
-    await admin.configSet('maxmemory', '0')
+    await admin().configSet('maxmemory', '0')
     expect(refused).toMatchObject({
       code: 'storage.unavailable',
       why: expect.stringContaining('raise maxmemory'),
@@ -244,7 +192,7 @@ describe.skipIf(missing)('Redis', () => {
   test('a user with the permissions of the guide is enough; one with fewer is told which is missing', async () => {
     const guide = readFileSync(new URL('../../docs/guide/storage.md', import.meta.url), 'utf8')
     const rule = /^user postern on >\S+ (.*)$/m.exec(guide)?.[1] ?? ''
-    await admin.sendCommand(['ACL', 'SETUSER', 'postern', 'on', '>secret', ...rule.split(' ')])
+    await admin().sendCommand(['ACL', 'SETUSER', 'postern', 'on', '>secret', ...rule.split(' ')])
     const user = { username: 'postern', password: 'secret' }
     const { store, counters } = await open(user)
     await store.put('k', 'one', { ttlMs: 60_000 })
@@ -256,111 +204,6 @@ describe.skipIf(missing)('Redis', () => {
     await expect(open({ ...user, prefix: 'others:' })).rejects.toMatchObject({
       why: expect.stringContaining('lacks a permission') as string,
     })
-    await admin.sendCommand(['ACL', 'DELUSER', 'postern'])
+    await admin().sendCommand(['ACL', 'DELUSER', 'postern'])
   })
-
-  test('what can lose records is found at the start, with the line that mends it', async () => {
-    const lines: Line[] = []
-    await open({ prefix: space() }, lines)
-    expect(lines).toEqual([
-      [
-        'warn',
-        'storage.unsafe',
-        {
-          location: `redis://127.0.0.1:${server.port}`,
-          message: 'Redis loses the last writes when it ends: set `appendonly yes` in redis.conf',
-        },
-      ],
-    ])
-    await expect(open({ require_persistence: true })).rejects.toMatchObject({
-      code: 'storage.unavailable',
-      why: `redis://127.0.0.1:${server.port}: Redis loses the last writes when it ends: set \`appendonly yes\` in redis.conf`,
-    })
-  })
-
-  test('a password that is wrong or missing refuses the start at once, and is never repeated', async () => {
-    const never: Timer = () => () => undefined
-    const lines: Line[] = []
-    const url = `redis://guest:hunter2@127.0.0.1:${server.port}`
-    const place = `redis://127.0.0.1:${server.port}`
-    const refused = (settings: Partial<RedisSettings>) =>
-      open(settings, lines, never).catch((error: unknown) => error)
-    const wrong = [await refused({ url }), await refused({ username: 'guest', password: 'hunter2' })]
-    const why = `${place}: Redis does not accept the username and password: correct them in storage.redis`
-    for (const error of wrong) expect(error).toMatchObject({ code: 'storage.unavailable', why })
-    await admin.configSet('requirepass', 'swordfish')
-    const missed = await refused({})
-    await admin.configSet('requirepass', '')
-    expect(missed).toMatchObject({ why: `${place}: Redis asks for a password: set storage.redis.password` })
-    const said = inspect([...wrong, missed, lines], { depth: 9, showHidden: true })
-    expect(said).not.toMatch(/hunter2|swordfish|guest/)
-  })
-
-  test('a server that takes connections and says nothing is given up, and another connection made', async () => {
-    const near = new Set<Socket>()
-    const silent = createServer((socket) => {
-      near.add(socket)
-      const first = near.size === 1
-      const far = first ? undefined : connect(server.port, '127.0.0.1')
-      for (const end of [socket, ...(far ? [far] : [])])
-        end.on('error', () => undefined).on('close', () => (socket.destroy(), far?.destroy()))
-      if (far) socket.pipe(far).pipe(socket)
-    })
-    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
-    const { port } = silent.address() as AddressInfo
-    // Two seconds are for the greeting.
-    const hasty: Timer = (ms, run) => timer(ms === 2000 ? 50 : ms * 20, run)
-    const { store } = await open({ port, prefix: space() }, [], hasty)
-    await store.put('k', 'one')
-    expect([(await store.get('k'))?.value, near.size]).toEqual(['one', 2])
-    for (const socket of near) socket.destroy()
-    silent.close()
-  })
-
-  test('a closed port, and records of another layout, refuse the start in words', async () => {
-    const port = await freePort()
-    await expect(
-      open({ port }, [], (ms, run) => timer(ms === 1000 ? 50 : ms * 20, run)),
-    ).rejects.toMatchObject({
-      code: 'storage.unavailable',
-      why: `redis://127.0.0.1:${port}: no connection to Redis (connect ECONNREFUSED 127.0.0.1:${port})`,
-    })
-    const prefix = space()
-    const { store } = await open({ prefix })
-    await store.put('meta:store', JSON.stringify({ layout: 2, shards: 1 }))
-    await expect(open({ prefix })).rejects.toMatchObject({
-      why: expect.stringContaining('another layout (2)') as string,
-    })
-  })
-})
-
-test.each([
-  [{ redis_version: '6.2.14', role: 'master' }, 'too old: use 7.0 or later'],
-  [{ redis_version: '7.0.15', redis_mode: 'cluster', role: 'master' }, 'part of a Redis Cluster'],
-  [{ redis_version: '7.0.15', redis_mode: 'sentinel' }, 'a Sentinel, which keeps no data'],
-  [
-    { redis_version: '7.4.0', redis_mode: 'standalone', role: 'slave' },
-    'a replica: set storage.redis to the master',
-  ],
-])('a server that says %j is not used', (info, why) => {
-  const { faults } = findingsOf({ maxmemory: '0', aof_enabled: '1', ...info })
-  expect(faults.join('; ')).toContain(why)
-})
-
-test('a server that evicts records, or could not write them, is unsafe', () => {
-  const info = {
-    redis_version: '7.0.15',
-    redis_mode: 'standalone',
-    role: 'master',
-    aof_enabled: '1',
-    maxmemory: '0',
-  }
-  expect(findingsOf(info)).toEqual({ faults: [], unsafe: [] })
-  const evicting = { ...info, maxmemory: '1000000', maxmemory_policy: 'volatile-lru' }
-  expect(findingsOf(evicting).unsafe).toEqual([
-    'Redis removes records when its memory is full (volatile-lru): set `maxmemory-policy noeviction` in redis.conf',
-  ])
-  expect(
-    findingsOf({ ...info, aof_last_write_status: 'err', rdb_last_bgsave_status: 'err' }).unsafe,
-  ).toHaveLength(2)
 })
