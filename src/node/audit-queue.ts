@@ -16,33 +16,84 @@ const mostEvents = 20_000
 const mostCharacters = 16_777_216
 /** Of a larger message the arguments are not digested. */
 const mostBody = 1_048_576
+/** Room for the bodies of a batch, which grows for large ones. */
+const usualBodies = 65_536
 
 /** The thread that writes. */
 type Writer = Pick<Worker, 'postMessage'>
 
 export const post = (writer: Writer, said: ToWriter): void => writer.postMessage(said, [])
 
+/** Bodies, one behind the other. */
+const createBodies = () => {
+  let bytes = Buffer.allocUnsafeSlow(usualBodies)
+  let end = 0
+  return {
+    add(body: Uint8Array) {
+      if (end + body.byteLength > bytes.byteLength) {
+        const more = Buffer.allocUnsafeSlow((end + body.byteLength) * 2)
+        bytes.copy(more, 0, 0, end)
+        bytes = more
+      }
+      bytes.set(body, end)
+      end += body.byteLength
+    },
+    take(): Uint8Array {
+      const taken = new Uint8Array(bytes.subarray(0, end))
+      if (bytes.byteLength > usualBodies) bytes = Buffer.allocUnsafeSlow(usualBodies)
+      end = 0
+      return taken
+    },
+  }
+}
+
+/** Callers, each once. */
+const createCallers = () => {
+  let snapshots: string[] = []
+  let known = new Map<string, number>()
+  return {
+    indexOf(snapshot: string | undefined): number {
+      if (snapshot === undefined) return -1
+      const found = known.get(snapshot)
+      if (found !== undefined) return found
+      known.set(snapshot, snapshots.length)
+      return snapshots.push(snapshot) - 1
+    },
+    take(): readonly string[] {
+      const taken = snapshots
+      snapshots = []
+      known = new Map()
+      return taken
+    },
+  }
+}
+
 /** Events that wait to be handed over. */
 const createBatch = () => {
+  const [bodies, callers] = [createBodies(), createCallers()]
   let events: string[] = []
   let times: number[] = []
-  let bodies: (string | undefined)[] = []
-  let subjects: (string | undefined)[] = []
+  let lengths: number[] = []
+  let subjects: number[] = []
   let kept: AuditBody[] = []
   return {
     keep: (body: AuditBody) => void kept.push(body),
     size: () => events.length,
-    add(event: string, at: number, body: string | undefined, subject: string | undefined) {
-      subjects.push(subject)
+    add(event: string, at: number, body: Uint8Array | undefined, snapshot: string | undefined) {
       events.push(event)
       times.push(at)
-      bodies.push(body)
+      lengths.push(body ? body.byteLength : -1)
+      if (body) bodies.add(body)
+      subjects.push(callers.indexOf(snapshot))
     },
     take(): EventBatch {
-      const taken = { events: `[${events.join(',')}]`, times, bodies, subjects, kept }
+      const taken = {
+        ...{ events: `[${events.join(',')}]`, times, kept },
+        ...{ bodies: bodies.take(), lengths, snapshots: callers.take(), subjects },
+      }
       events = []
       times = []
-      bodies = []
+      lengths = []
       subjects = []
       kept = []
       return taken
@@ -152,9 +203,6 @@ const createDayKeys = ({ keys, log }: QueueOptions) => {
   }
 }
 
-const latin1Of = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
-  Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
-
 /** Gathers events in batches, and hands these over. */
 const createGathered = (options: QueueOptions, room: ReturnType<typeof createRoom>) => {
   const batch = createBatch()
@@ -178,7 +226,7 @@ const createGathered = (options: QueueOptions, room: ReturnType<typeof createRoo
       const length = body?.byteLength ?? 0
       const taken = body && length <= mostBody && room.hasSomeFor(length) ? body : undefined
       room.add(1, json.length + (taken ? length : 0))
-      batch.add(json, at, taken && latin1Of(taken), caller && snapshotOf(caller))
+      batch.add(json, at, taken, caller && snapshotOf(caller))
       if (batch.size() >= batchSize) flush()
       else timer ??= setTimeout(flush, batchMs)
     },

@@ -57,9 +57,9 @@ const longestRetryMs = 5000
 /** How long a process that ends goes on sending. */
 const lastSendMs = 1_500
 
-const parsedBody = (text: string): unknown => {
+const parsedBody = ({ buffer, byteOffset, byteLength }: Uint8Array): unknown => {
   try {
-    return JSON.parse(Buffer.from(text, 'latin1').toString('utf8'))
+    return JSON.parse(Buffer.from(buffer, byteOffset, byteLength).toString('utf8'))
   } catch {
     return undefined
   }

@@ -290,10 +290,14 @@ export interface EventBatch {
   readonly events: string
   /** When each of them happened, epoch ms. */
   readonly times: readonly number[]
-  /** The body of each that was a call with one, undefined for the others. */
-  readonly bodies: readonly (string | undefined)[]
-  /** Of each, JSON of an `AuditSubject` where its caller is known. */
-  readonly subjects: readonly (string | undefined)[]
+  /** The bodies of those that were calls with one, one behind the other. */
+  readonly bodies: Uint8Array
+  /** Of each event, how long its body is; -1: it has none. */
+  readonly lengths: readonly number[]
+  /** JSON of `AuditSubject`s, each once. */
+  readonly snapshots: readonly string[]
+  /** Of each event, which of them its caller is; -1: not known. */
+  readonly subjects: readonly number[]
   /** What is kept of their arguments and results. */
   readonly kept: readonly AuditBody[]
 }
@@ -308,7 +312,7 @@ interface AuditRowsDeps {
   /** SHA-256 of a text, base64url. */
   readonly digest: (text: string) => string
   /** The message of a body; undefined for what is no JSON. */
-  readonly parse: (body: string) => unknown
+  readonly parse: (body: Uint8Array) => unknown
   /** HMAC-SHA-256 with the key of that time's day, 128 bits in base64url; undefined where that key is not known. */
   readonly mac: (at: number, text: string) => string | undefined
 }
@@ -334,31 +338,27 @@ export const createSnapshots = () => {
 
 export const createAuditRows = ({ digest, parse, mac }: AuditRowsDeps) => {
   const rowsOf = createRows(digest)
-  return ({ events, times, bodies, subjects: snapshots }: Omit<EventBatch, 'kept'>): WrittenBatch => {
-    /** Hash by snapshot. */
-    const hashes = new Map<string, string>()
-    const subjectOf = (snapshot: string | undefined): string | undefined => {
-      if (snapshot === undefined) return undefined
-      const subject = hashes.get(snapshot) ?? digest(snapshot)
-      hashes.set(snapshot, subject)
-      return subject
-    }
+  return ({ events, times, bodies, lengths, ...callers }: Omit<EventBatch, 'kept'>): WrittenBatch => {
+    const hashes = callers.snapshots.map(digest)
+    let end = 0
     const rows = (JSON.parse(events) as RecordedEvent[]).flatMap((event, i) => {
       const at = times[i] ?? 0
-      const text = bodies[i]
-      const subject = subjectOf(snapshots[i])
-      if (text === undefined) return rowsOf(event, at, { subject })
+      const length = lengths[i] ?? -1
+      const subject = hashes[callers.subjects[i] ?? -1]
+      if (length < 0) return rowsOf(event, at, { subject })
+      const from = end
+      end += length
       let body: unknown
       // Keyed, because the digest of a short argument could be guessed; with person and tool, so that it tells
       // nothing of others.
       const argumentsOf: ArgumentsDigest = (index, person, tool) => {
-        body ??= parse(text)
+        body ??= parse(bodies.subarray(from, from + length))
         const canonical = canonicalJson(argumentsIn(body, index) ?? {})
         if (body === undefined || canonical === undefined) return null
         return mac(at, `${person}\0${tool}\0${canonical}`) ?? null
       }
       return rowsOf(event, at, { argumentsOf, subject })
     })
-    return { rows, subjects: new Map([...hashes].map(([snapshot, subject]) => [subject, snapshot])) }
+    return { rows, subjects: new Map(hashes.map((subject, i) => [subject, callers.snapshots[i] ?? ''])) }
   }
 }

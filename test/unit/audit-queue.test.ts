@@ -2,9 +2,10 @@
 import { describe, expect, it } from 'vitest'
 import { createQueue } from '../../src/node/audit-queue.ts'
 import type { ToWriter } from '../../src/node/audit-thread.ts'
-import type { EventBatch } from '../../src/stores/audit-events.ts'
+import type { Principal } from '../../src/ports/people.ts'
+import { type EventBatch, createAuditRows } from '../../src/stores/audit-events.ts'
 
-type Handed = Readonly<Record<string, unknown>> & { readonly body: string | undefined }
+type Handed = Readonly<Record<string, unknown>> & { readonly body: boolean }
 
 /** A queue, and what it has handed over to a writer that writes when it is told to. */
 const openQueue = async () => {
@@ -29,9 +30,10 @@ const openQueue = async () => {
       for (; written < batches.length - 1; written++) queue.written(batches[written]?.times.length ?? 0)
     },
     handed: (): Handed[] =>
-      batches.flatMap(({ events, bodies }) =>
-        (JSON.parse(events) as object[]).map((event, i) => ({ ...event, body: bodies[i] })),
+      batches.flatMap(({ events, lengths }) =>
+        (JSON.parse(events) as object[]).map((event, i) => ({ ...event, body: (lengths[i] ?? -1) >= 0 })),
       ),
+    batches,
   }
 }
 
@@ -69,7 +71,36 @@ it('keeps an event without its body rather than none', async () => {
   for (let i = 0; i < 100; i++) record({ event: 'call', i }, body)
   flush()
   expect(handed()).toHaveLength(100)
-  expect(handed().filter((event) => event.body !== undefined)).toHaveLength(8)
+  expect(handed().filter(({ body: has }) => has)).toHaveLength(8)
+})
+
+it('hands over each event with its own body and caller', async () => {
+  const { record, flush, batches } = await openQueue()
+  const rowsOf = createAuditRows({
+    digest: (text) => text,
+    parse: (bytes) => JSON.parse(new TextDecoder().decode(bytes)) as unknown,
+    mac: (_, text) => text,
+  })
+  const bodyOf = (text: string) =>
+    new TextEncoder().encode(JSON.stringify({ method: 'tools/call', params: { arguments: { text } } }))
+  const call = { event: 'call', method: 'tools/call', name: 't', person: 'p' }
+  const callers = ['ana', 'ben'].map((subject) => ({ person: { subject } }) as Principal)
+  const [ana, ben] = callers
+  const texts = ['one', 'ünï€', 'x'.repeat(70_000), '', 'last']
+  for (let round = 0; round < 2; round++) {
+    record(call)
+    for (const [i, text] of texts.entries()) record(call, bodyOf(text), i % 2 === 0 ? ana : ben)
+    record({ event: 'sign-in' })
+    flush()
+  }
+  const canonical = texts.map((text) => `p\0t\0${JSON.stringify({ text })}`)
+  for (const batch of batches) {
+    const { rows, subjects } = rowsOf(batch)
+    expect(rows.map(({ digest }) => digest)).toEqual([null, ...canonical, null])
+    const found = rows.map(({ subject }) => (/ana|ben/.exec(subject ?? '') ?? [null])[0])
+    expect(found).toEqual([null, 'ana', 'ben', 'ana', 'ben', 'ana', null])
+    expect(subjects.size).toBe(2)
+  }
 })
 
 describe('a writer that is gone', () => {
