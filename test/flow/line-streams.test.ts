@@ -7,7 +7,7 @@ import { WebSocket } from 'ws'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { itWhere } from '../runtimes/it-where.ts'
 import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
-import { endsWithin, until } from '../runtimes/proxied.ts'
+import { endsWithin, holdsWithin, until } from '../runtimes/proxied.ts'
 import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -162,10 +162,8 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
       const { liner, answer } = await waiting(begin)
       let closed = false
       answer.on('close', () => (closed = true))
-      const from = Date.now()
       liner.leave()
-      await until(() => closed, 'the end of the call')
-      expect(Date.now() - from).toBeLessThan(soon)
+      await holdsWithin(soon, () => closed, 'the end of the call')
     },
   )
 
@@ -201,10 +199,8 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
     await until(() => listening.length === 1, 'the stream')
     let closed = false
     listening[0]!.on('close', () => (closed = true))
-    const from = Date.now()
     gone.abort()
-    await until(() => closed, 'its end')
-    expect(Date.now() - from).toBeLessThan(soon)
+    await holdsWithin(soon, () => closed, 'its end')
   })
 
   /** Time passes, heartbeats with it. */

@@ -14,7 +14,7 @@ const statusesIn = (text: string): number[] =>
   [...text.matchAll(/HTTP\/1\.[01] (\d{3})/g)].map((match) => Number(match[1]))
 
 /**
- * Sends the bytes and resolves when the server closes, or when `enough` says so of what came, or after two
+ * Sends the bytes and resolves when the server closes, or when `enough` says so of what came, or after twenty
  * seconds of silence. `end` closes our side after the last byte.
  */
 export const sendRaw = (
@@ -32,7 +32,7 @@ export const sendRaw = (
       socket.destroy()
       resolve({ text, statuses: statusesIn(text), closed })
     }
-    socket.setTimeout(2000, () => done(false))
+    socket.setTimeout(20_000, () => done(false))
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1')
       if (options.enough?.(text)) done(false)

@@ -84,7 +84,7 @@ export const eventsOf = (response: Response): Events => {
     .pipeThrough(new EventSourceParserStream())
     .getReader()
   const next = async (): Promise<Told | undefined> => {
-    const timer = setTimeout(() => void reader.cancel(), 5000)
+    const timer = setTimeout(() => void reader.cancel(), 20_000)
     try {
       for (;;) {
         const { done, value } = await reader.read()
@@ -339,7 +339,7 @@ export const isAlive = (pid: number): boolean => {
 export const until = async (
   condition: () => boolean | Promise<boolean>,
   what: string,
-  ms = 10_000,
+  ms = 20_000,
 ): Promise<void> => {
   const deadline = Date.now() + ms
   while (!(await condition())) {
