@@ -1,6 +1,6 @@
 // The API about access for administrators: grants and blocks, as JSON over HTTP, with the session cookie and a CSRF
 // token. The command line does the same through the functions below (cli/access.ts).
-import { isNamed, personKey } from '../kit/records.ts'
+import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Blocks, GrantAdmin, Handler } from '../ports/modules.ts'
 import type {
@@ -13,6 +13,7 @@ import type {
 } from '../ports/people.ts'
 import type { Directory } from '../ports/services.ts'
 import type { ServiceRegistry } from '../services/registry.ts'
+import { type BlocksAdmin, type BlocksApi, createBlocksHandlers } from './blocks-api.ts'
 import { type Administrators, type Closures, type ClosuresRecord, leaveNoAdministrator } from './blocks.ts'
 import {
   type EndOfAccess,
@@ -33,7 +34,7 @@ import {
 
 // What administrators do, wherever they say it.
 
-export interface AccessAdmin {
+export interface AccessAdmin extends BlocksAdmin {
   /** At most 1000 of them. */
   list(filter: GrantFilter): Promise<{ readonly grants: readonly ListedGrant[]; readonly truncated: boolean }>
   /** Throws `grant.unknown`. */
@@ -42,14 +43,6 @@ export interface AccessAdmin {
   revoke(id: string, by: string, options?: EndOptions): Promise<EndedAccounts | undefined>
   /** Throws `request.malformed` for a filter that names nothing. */
   revokeAll(filter: GrantFilter, by: string, options?: EndOptions): Promise<Impact>
-  readonly blocks: () => ReturnType<Blocks['list']>
-  /**
-   * From now on, and what is open ends: grants, and the browser sessions of a user. Throws `admin.last` for the last
-   * administrator, unless `force`.
-   */
-  block(party: BlockedParty, by: string, options?: EndOptions & { readonly force?: boolean }): Promise<Impact>
-  /** Throws `block.unknown`. */
-  unblock(party: BlockedParty, by: string): Promise<void>
   /** Reads what is blocked and closed, as every process does again and again. */
   refresh(): Promise<unknown>
   /** What is closed: the gateway, services. */
@@ -147,15 +140,17 @@ const createBlocking = (
   }
   return {
     blocks: () => blocks.list(),
-    async block(party, by, { force = false, upstreamWithin } = {}) {
+    async block(party, by, { force = false, ...options } = {}) {
       const { user, client, domain } = party
       const isWhole = user !== undefined && client === undefined && domain === undefined
       if (isWhole && !force) await keepAdministrator(party)
+      const why = { reason: 'blocked', by }
+      if (options.dryRun) return endAccess.all({ user, client, domain }, why, options)
       // Written before anything ends: a code that is issued meanwhile meets the block when it is exchanged.
       await blocks.add({ ...party, by, at: now() })
       record({ event: 'access.blocked', ...factsOf(party), by })
       if (isWhole) await endSessions(user, by)
-      return endAccess.all({ user, client, domain }, { reason: 'blocked', by }, { upstreamWithin })
+      return endAccess.all({ user, client, domain }, why, options)
     },
     async unblock(party, by) {
       if (!(await blocks.remove(party)))
@@ -205,17 +200,11 @@ export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
 
 // The API.
 
-export interface AccessApi extends ToolsApi {
+export interface AccessApi extends ToolsApi, BlocksApi {
   /** GET /api/grants?user=&client=&service=, /api/grants/:id */
   readonly grants: Handler
   /** DELETE /api/grants?user=&client=&service=&dry_run=1, /api/grants/:id; revoke_upstream=1 for both */
   readonly end: Handler
-  /** GET /api/blocks */
-  readonly blocks: Handler
-  /** POST /api/blocks: `{ user?, client?, domain?, revoke_upstream? }` */
-  readonly block: Handler
-  /** DELETE /api/blocks?user=&client=&domain= */
-  readonly unblock: Handler
   /** DELETE /api/sessions?user= */
   readonly signOut: Handler
   /** GET /api/access, /api/access/:id */
@@ -245,43 +234,9 @@ const filterOf = (request: Request): GrantFilter => ({
 /** Empty for all of them. */
 const idOf = (request: Request): string => new URL(request.url).pathname.slice('/api/grants/'.length)
 
-/** Throws for a block of the person who asks: nobody would be left to lift it. */
-export const requireOthers = (person: Person, { user, client, domain }: BlockedParty): void => {
-  if (user !== undefined && client === undefined && domain === undefined && isNamed(person, user))
-    throw new Refusal('request.malformed', 'administrators cannot block themselves', {
-      say: 'You cannot block yourself.',
-    })
-}
-
 /** Absent for `/api/lock`. */
 const closedService = (request: Request): string | undefined =>
   /^\/api\/services\/([^/]+)\/disabled$/.exec(new URL(request.url).pathname)?.[1]
-
-/** As hosts are written in a client_id; undefined for what is no domain. */
-const domainOf = (text: string): string | undefined => {
-  const host = /[/\\@:?#%\s]/.test(text) ? undefined : URL.parse(`https://${text}`)?.hostname
-  return host !== undefined && /^[a-z0-9-]+(?:\.[a-z0-9-]+)+$/.test(host) ? host : undefined
-}
-
-/** Throws `request.malformed`. */
-export const partyOf = (given: {
-  readonly [Name in keyof BlockedParty]?: unknown
-}): BlockedParty => {
-  const { user, client } = given
-  const domain = typeof given.domain === 'string' ? (domainOf(given.domain) ?? '') : given.domain
-  const isText = (value: unknown): value is string =>
-    typeof value === 'string' && value !== '' && value.length <= 2048
-  const said = [user, client, domain].filter((value) => value !== undefined)
-  if (said.length === 0 || !said.every(isText) || (client !== undefined && domain !== undefined))
-    throw new Refusal('request.malformed', 'no user, client or domain, or a malformed one', {
-      say: 'Name a user (provider:subject or email address), a client (client_id) or a domain (such as app.example), or a user with one of the other two.',
-    })
-  return {
-    ...(isText(user) && { user }),
-    ...(isText(client) && { client }),
-    ...(isText(domain) && { domain }),
-  }
-}
 
 /** As the API and the command line tell it. */
 export const listedClosures = ({ gateway, services }: ClosuresRecord) => ({
@@ -364,7 +319,7 @@ export const createAccessApi = (
   rules: RulesAdmin,
   authorization: AdminAuthorization,
 ): AccessApi => {
-  const { requireAdmin, requireCsrfToken } = authorization
+  const { requireAdmin } = authorization
   const byOf = createByOf(authorization)
   return {
     ...createToolsApi(admin.tools, authorization),
@@ -386,36 +341,13 @@ export const createAccessApi = (
       const impact = await admin.revokeAll(filterOf(request), by, { dryRun, upstreamWithin })
       return json(dryRun ? { would_end: impact } : { ended: impact })
     },
-    async blocks(request) {
-      await requireAdmin(request)
-      return json({
-        blocks: (await admin.blocks()).map(({ at, ...block }) => ({ ...block, at: timeOf(at) })),
-      })
-    },
-    async block(request) {
-      const { person } = await requireCsrfToken(request)
-      const { revoke_upstream: isUpstream = false, ...body } = await bodyOf(request)
-      if (typeof isUpstream !== 'boolean')
-        throw new Refusal('request.malformed', 'revoke_upstream', {
-          say: 'revoke_upstream must be true or false.',
-        })
-      const party = partyOf(body)
-      requireOthers(person, party)
-      const options = { upstreamWithin: isUpstream ? answerWithin : undefined }
-      return json({ ended: await admin.block(party, personKey(person), options) }, 201)
-    },
-    async unblock(request) {
-      const by = await byOf(request)
-      const { user, client, domain } = filterOf(request)
-      await admin.unblock(partyOf({ user, client, domain }), by)
-      return new Response(null, { status: 204 })
-    },
     async signOut(request) {
       const by = await byOf(request)
       const user = named(request, 'user')
       if (user === undefined) throw new Refusal('request.malformed', 'no user named', { say: 'Name a user.' })
       return json({ sessions: await admin.signOut(user, by) })
     },
-    ...createRulesHandlers(rules, { requireAdmin, requireCsrfToken }),
+    ...createBlocksHandlers(admin, authorization),
+    ...createRulesHandlers(rules, authorization),
   }
 }

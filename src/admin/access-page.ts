@@ -7,7 +7,8 @@ import type { BrowserSession, Handler, Sessions } from '../ports/modules.ts'
 import type { AccessView, Pages } from '../ports/pages.ts'
 import type { GrantFilter, ListedGrant, Person } from '../ports/people.ts'
 import type { Directory } from '../ports/services.ts'
-import { type AccessAdmin, partyOf, requireOthers } from './access-api.ts'
+import type { AccessAdmin } from './access-api.ts'
+import { partyOf, requireOthers } from './blocks-api.ts'
 import { type EndOptions, answerWithin } from './end-access.ts'
 
 export interface AccessPage {

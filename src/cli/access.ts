@@ -1,6 +1,7 @@
 // `postern grants`, `clients`, `people`, `blocks`, `lock` and `access`: who has access, its end, and stored access rules.
 // They work on the state directory, and every process of the gateway follows within a second.
-import { type AccessAdmin, listedClosures, partyOf as blockedParty } from '../admin/access-api.ts'
+import { type AccessAdmin, listedClosures } from '../admin/access-api.ts'
+import { partyOf as blockedParty } from '../admin/blocks-api.ts'
 import { type ListedRule, type RulesAdmin, recordOf } from '../admin/stored-rules.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { printable } from '../config/tree.ts'
@@ -209,6 +210,7 @@ export interface BlockOptions {
   readonly client?: string
   readonly domain?: string
   readonly force?: boolean
+  readonly dryRun?: boolean
   readonly revokeUpstream?: boolean
 }
 
@@ -245,14 +247,15 @@ export const listBlocks = (target: AdminTarget): Promise<void> =>
 export const addBlock = (target: AdminTarget, options: BlockOptions): Promise<void> => {
   const party = partyOf(options)
   return withAccess(target, async (access) => {
-    const { force = false } = options
+    const { force = false, dryRun = false } = options
     const impact = await access
-      .block(party, by, { force, ...upstreamOf(options) })
+      .block(party, by, { force, dryRun, ...upstreamOf(options) })
       .catch((error: unknown) => {
         if (!(error instanceof Refusal) || error.code !== 'admin.last') throw error
         throw new StartError(error.code, `${error.say} --force blocks them all the same.`)
       })
-    if (target.json) return printJson({ ended: impact })
+    if (target.json) return printJson(dryRun ? { would_end: impact } : { ended: impact })
+    if (dryRun) return print(`This would end ${impactText(impact)}.`)
     print(`Blocked. Ended ${impactText(impact)}. Open streams end within five seconds.`)
     printRevoked(impact)
   })

@@ -162,6 +162,7 @@ export const addAccessVerbs = (grants: Command, blocks: Command): void => {
     ),
   )
     .option('--force', 'Block the last administrator, too.')
+    .option('--dry-run', 'Print what would end.')
     .option('--revoke-upstream', revokeUpstream)
     .action(async (options: BlockOptions, command: Command) =>
       (await load()).addBlock(await targetOf(command), options),

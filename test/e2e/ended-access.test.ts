@@ -165,6 +165,9 @@ it('blocks a user in every process until that is lifted', async () => {
   const those = await logInAll()
   const streams = await openStreams(those)
   expect(await here('blocks', 'add', '--user', 'local:ana')).toEqual({ refused: 'admin.last' })
+  expect(await here('blocks', 'add', '--user', 'local:ana', '--force', '--dry-run')).toEqual({
+    would_end: { grants: 2, users: 1, clients: 2 },
+  })
   expect(
     JSON.parse((await cli('blocks', 'add', '--user', 'local:ana', '--force', '--revoke-upstream')).out),
   ).toEqual({

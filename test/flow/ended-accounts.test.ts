@@ -130,10 +130,13 @@ describe('accounts at MCP servers', () => {
       400,
       {},
     ])
-    expect(await ask('POST', '/api/blocks', { user: 'local:kim', revoke_upstream: true })).toMatchObject([
-      201,
-      { ended: { accounts: 1, revoked: 1 } },
+    const all = { user: 'local:kim', revoke_upstream: true }
+    expect(await ask('POST', '/api/blocks', { ...all, dry_run: true })).toEqual([
+      200,
+      { would_end: { grants: 1, users: 1, clients: 1, accounts: 1 } },
     ])
+    expect(await ask('GET', '/api/blocks')).toEqual([200, { blocks: [] }])
+    expect(await ask('POST', '/api/blocks', all)).toMatchObject([201, { ended: { accounts: 1, revoked: 1 } }])
     expect(await ask('DELETE', '/api/blocks?user=local:kim')).toMatchObject([204, {}])
     expect([await hasAccount(other.browser, 'far'), (await other.caller.post(call())).status]).toEqual([
       true,
