@@ -11,6 +11,7 @@ import { type ScimPeople, createScimPeople } from './identity/scim-people.ts'
 import type { LocalPeople } from './identity/local-users.ts'
 import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
+import { createApiSessions } from './oauth/api-tokens.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
 import type { Grant } from './oauth/grant.ts'
 import { type DeviceCodes, createDeviceCodes } from './oauth/device-codes.ts'
@@ -27,6 +28,7 @@ import type {
   Limit,
   MayStillSignIn,
   ProvisionPerson,
+  Sessions,
 } from './ports/modules.ts'
 import type { Person } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
@@ -42,13 +44,14 @@ interface AfterSignInDeps {
   readonly mayStillSignIn: MayStillSignIn
   readonly provision: ProvisionPerson | undefined
   readonly issuer: string
-  readonly sessions: Pick<BrowserSessions, 'endOf'>
+  readonly sessions: Pick<BrowserSessions, 'of' | 'endOf'>
   readonly connections: Pick<Connections, 'renewTokens' | 'endAccounts'>
   readonly limit: Limit
   readonly policy: Policy
   readonly blocks: Pick<Blocks, 'covers'>
   readonly people: Pick<LocalPeople, 'all'>
   readonly builtInUser: Person | undefined
+  readonly isAdmin: (person: Person) => boolean
   readonly record: Audit
   readonly met?: ((grant: FlowGrant) => void) | undefined
 }
@@ -60,6 +63,8 @@ export interface AfterSignIn {
   readonly grantAdmin: GrantAdmin
   readonly personal: PersonalTokenCheck
   readonly personalTokens: PersonalTokens
+  /** Those of browsers, and of tokens at the operator's API. */
+  readonly apiSessions: Sessions
   readonly signedIn: SignedIn
   /** Only where a provider is asked again. */
   readonly confirm?: ConfirmPerson
@@ -153,6 +158,7 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const { grants, access, profiles } = createGrantsInUse(deps)
   const endPerson = createEndPerson(deps, access)
   const grantAdmin = createGrantAdmin(access)
+  const personal = createPersonalTokenCheck({ ...deps, grants })
   const people = createScimPeople(deps.runtime, deps.config.oauth_providers)
   const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
   return {
@@ -160,7 +166,8 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
     devices: createDeviceCodes(deps),
     access,
     grantAdmin,
-    personal: createPersonalTokenCheck({ ...deps, grants }),
+    personal,
+    apiSessions: createApiSessions({ ...deps, grants, personal }),
     personalTokens: createPersonalTokens({ ...deps, grants, access, grantAdmin }),
     async signedIn(person, session) {
       await Promise.all([profiles?.signedIn(person), people.note(person)])

@@ -330,7 +330,7 @@ const createServiceHandlers = (
     }),
     servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
     ...createAdminHandlers({ ...parts, ...createConsoleSources(parts, { contextOf }) }),
-    flows: createFlowsApi(parts),
+    flows: createFlowsApi({ ...parts, sessions: parts.apiSessions }),
     encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
     assets: createAssets(),
   }

@@ -9,6 +9,7 @@ import type { Audit, BrowserSession, Handler, Sessions } from '../ports/modules.
 import type { Person } from '../ports/people.ts'
 import type { Runtime, TrailPosition, TrailReader, TrailSearch } from '../ports/runtime.ts'
 import type { AuditBody, AuditCheck, ChainedRow } from '../ports/store.ts'
+import { requireOwnForm } from './services-api.ts'
 
 export interface AuditApi {
   /** GET /api/audit?q=&cursor=&limit= */
@@ -280,8 +281,7 @@ const createVerify = (deps: AuditApiDeps): Handler => {
   return async (request, { ip, requestId }) => {
     const { session, reader, person } = await askingOf(request)
     if (person !== undefined) throw new Refusal('auditor.required', person)
-    if (!sameText(request.headers.get('x-csrf-token') ?? '', session.csrf))
-      throw new Refusal('admin.form', 'X-CSRF-Token missing or wrong')
+    requireOwnForm(request, session)
     const check = await reader.verify()
     const by = personKey(session.person)
     deps.record({ event: 'audit.verified', person: by, ip, request_id: requestId, ...verifiedFacts(check) })

@@ -1,5 +1,5 @@
 // What administrators ask for, the API and the page beside it: the handlers and their routes.
-import type { Handler, Route } from '../ports/modules.ts'
+import type { Handler, Route, Sessions } from '../ports/modules.ts'
 import { type AccessApi, createAccessApi } from './access-api.ts'
 import { type AuditApi, type AuditApiDeps, createAuditApi } from './audit-api.ts'
 import { type AccessPage, type AccessPageDeps, createAccessPage } from './access-page.ts'
@@ -26,20 +26,28 @@ export interface FlowHandlers {
 }
 
 export const createAdminHandlers = (
-  deps: ServicesApiDeps & AccessPageDeps & AuditApiDeps & ConsoleDeps & { readonly rules: RulesAdmin },
-): AdminHandlers => ({
-  services: createServicesApi(deps),
-  access: createAccessApi(deps.accessAdmin, deps.rules, createAuthorization(deps)),
-  accessPage: createAccessPage(deps),
-  audit: createAuditApi(deps),
-  console: createConsole(deps),
-})
+  deps: ServicesApiDeps &
+    AccessPageDeps &
+    AuditApiDeps &
+    ConsoleDeps & { readonly rules: RulesAdmin; readonly apiSessions: Sessions },
+): AdminHandlers => {
+  // Programs send a token to the API; the pages are for browsers.
+  const api = { ...deps, sessions: deps.apiSessions }
+  return {
+    services: createServicesApi(api),
+    access: createAccessApi(deps.accessAdmin, deps.rules, createAuthorization(api)),
+    accessPage: createAccessPage(deps),
+    audit: createAuditApi(api),
+    console: createConsole(deps),
+  }
+}
 
 /** Services and the processes behind them. */
 const serviceRoutes = (h: AdminHandlers): readonly Route[] => [
   {
     paths: ['/api/services'],
-    description: 'For administrators: list services, add a service (session cookie, X-CSRF-Token)',
+    description:
+      'For administrators: list services, add a service (token for the API, or session cookie and X-CSRF-Token)',
     surface: 'json',
     cors: false,
     methods: { GET: h.services.list, POST: h.services.add },

@@ -84,8 +84,15 @@ export const requireWritable = ({
     })
 }
 
+/** Throws `admin.form`: what changes something is sent by a page of this gateway, or with a token. */
+export const requireOwnForm = ({ headers }: Request, { csrf, bearer }: BrowserSession): void => {
+  if (!bearer && !sameText(headers.get('x-csrf-token') ?? '', csrf))
+    throw new Refusal('admin.form', 'X-CSRF-Token missing or wrong')
+}
+
 /**
- * Who may change services: the session of an administrator, in a request that this gateway's own pages sent.
+ * Who may change services: the session of an administrator, in a request that this gateway's own pages sent, or a
+ * token of theirs.
  */
 export const createAuthorization = ({
   sessions,
@@ -104,8 +111,7 @@ export const createAuthorization = ({
   }
   const requireCsrfToken = async (request: Request): Promise<BrowserSession> => {
     const session = await requireAdmin(request)
-    if (!sameText(request.headers.get('x-csrf-token') ?? '', session.csrf))
-      throw new Refusal('admin.form', 'X-CSRF-Token missing or wrong')
+    requireOwnForm(request, session)
     requireWritable(runtime)
     return session
   }

@@ -8,7 +8,7 @@ export const addTokenVerbs = (token: Command): void => {
   const load = () => import('./tokens.ts')
   const described = (command: Command): Command =>
     command
-      .requiredOption('--service <id...>', 'Services that the token is good for.')
+      .option('--service <id...>', 'Services that the token is good for.')
       .option(
         '--permissions <list>',
         'read, write, execute or admin; several separated by commas. Default: read, or everything without access rules.',
@@ -16,10 +16,11 @@ export const addTokenVerbs = (token: Command): void => {
       .option('--expires <time>', 'How long it lives: 1h, 30d. Default: personal_tokens.default_lifetime.')
       .option('--name <text>', 'What it is for.')
       .option('--user <user>', 'Whose it is: provider:subject or email address. Default: the only user.')
-  described(verb(token, 'create', 'Create a personal access token and print it, once.')).action(
-    async (options: TokenOptions, command: Command) =>
+  described(verb(token, 'create', 'Create a personal access token and print it, once.'))
+    .option('--api', 'For the API of the gateway, as an administrator, instead of services.')
+    .action(async (options: TokenOptions, command: Command) =>
       (await load()).createToken(await targetOf(command), options),
-  )
+    )
   verb(token, 'ls', 'List personal access tokens, with their last use.')
     .option('--user <user>', 'Only of this user: provider:subject.')
     .action(async (options: Pick<TokenOptions, 'user'>, command: Command) =>

@@ -11,6 +11,8 @@ import { issuerOf } from './state.ts'
 
 export interface TokenOptions {
   readonly service?: readonly string[]
+  /** Of the gateway, instead of services. */
+  readonly api?: boolean
   readonly permissions?: string
   readonly expires?: string
   readonly name?: string
@@ -30,6 +32,9 @@ const permissionIn = (text: string | undefined): Permission | undefined =>
       throw new UsageError(`--permissions is a list of ${ladder.join(', ')}.`)
     })
     .reduce(higherOf)
+
+/** As in oauth/api-tokens.ts. */
+const apiTarget = '/api'
 
 /** Throws `UsageError`. */
 const lifetimeIn = (text: string | undefined): number | undefined => {
@@ -51,7 +56,10 @@ const said = (text: string): void => void process.stderr.write(`${text}\n`)
 
 const make = (target: AdminTarget, options: TokenOptions, kind: 'personal' | 'test'): Promise<void> => {
   const { config, stateDir, json } = target
-  const permission = permissionIn(options.permissions)
+  const named = (options.service ?? []).flatMap((text) => text.split(',')).filter(Boolean)
+  if (options.api === true ? named.length > 0 : named.length === 0)
+    throw new UsageError(kind === 'test' ? 'Give --service.' : 'Give --service, or --api.')
+  const permission = permissionIn(options.permissions ?? (options.api ? 'admin' : undefined))
   const lifetimeMs = lifetimeIn(options.expires) ?? (kind === 'test' ? 3_600_000 : undefined)
   if (issuerOf(config, stateDir) === undefined)
     throw new StartError(
@@ -60,7 +68,7 @@ const make = (target: AdminTarget, options: TokenOptions, kind: 'personal' | 'te
     )
   return withRecords(target, async ({ personalTokens }) => {
     const person = await personalTokens.person(options.user)
-    const services = (options.service ?? []).flatMap((text) => text.split(',')).filter(Boolean)
+    const services = options.api ? [apiTarget] : named
     const name = options.name ?? (kind === 'test' ? 'Tests' : '')
     const wanted = { name, services, permission, lifetimeMs, kind }
     const { token, listed } = await personalTokens.create(person, wanted, by)

@@ -6,7 +6,7 @@ import { personalClients } from '../kit/records.ts'
 import type { RefusalCode } from '../kit/refusal.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Address, Service } from '../ports/services.ts'
+import type { Service } from '../ports/services.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import { type AccessClaims, subjectOf } from './tokens.ts'
@@ -100,9 +100,14 @@ export interface RefusedToken {
   readonly say?: string
 }
 
+/** Where a token is presented. */
+interface TokenPlace {
+  readonly service: Pick<Service, 'id' | 'scopes'>
+}
+
 export interface PersonalTokenCheck {
   /** What a token says at an address; nothing of it is kept. */
-  claims(token: string, address: Address): Promise<AccessClaims | RefusedToken>
+  claims(token: string, at: TokenPlace): Promise<AccessClaims | RefusedToken>
   /** Whether access rules hold it to its permissions. Asked again for every reading of the grant. */
   isHeld(grant: Grant, service: Service): boolean
 }
@@ -136,7 +141,7 @@ const endedOf = ({ id, token, clientId, revokedReason = '', revokedAt }: Grant):
   }
 }
 
-const claimsOf = (grant: Grant, { service }: Address, expiresAt: number): AccessClaims => ({
+const claimsOf = (grant: Grant, { service }: TokenPlace, expiresAt: number): AccessClaims => ({
   sub: subjectOf(grant),
   aud: grant.resource,
   client_id: grant.clientId,
@@ -154,16 +159,16 @@ export const createPersonalTokenCheck = ({
   grants,
   policy,
 }: PersonalTokenCheckDeps): PersonalTokenCheck => ({
-  async claims(text, address) {
+  async claims(text, at) {
     const read = readPersonalToken(text)
     if (!read) return unknown('form or checksum')
-    const { service } = address
+    const { service } = at
     const grant = (await grants.read(tokenGrantId(runtime, read.id, service.id)))?.grant
     // An unknown token costs the same work as a wrong secret.
     const isRight = sameText(runtime.digest(read.secret), grant?.token?.digest ?? '-'.repeat(43))
     if (!grant?.token || !isRight)
       return unknown(`${shortToken(read.id)} at ${service.id}${grant ? ': wrong secret' : ''}`)
-    return grant.state === 'live' ? claimsOf(grant, address, grant.token.expiresAt) : endedOf(grant)
+    return grant.state === 'live' ? claimsOf(grant, at, grant.token.expiresAt) : endedOf(grant)
   },
   isHeld: ({ consented }, service) =>
     isEnough(consented?.level ?? beforeRules, beforeRules) ||

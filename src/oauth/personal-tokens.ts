@@ -9,7 +9,8 @@ import type { Audit, Blocks, GrantAdmin, MayStillSignIn, ProvisionPerson } from 
 import type { ListedToken, Person, WantedToken } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
-import type { Address, Directory, Service } from '../ports/services.ts'
+import type { Directory, Service } from '../ports/services.ts'
+import { apiTarget } from './api-tokens.ts'
 import type { AppAccess } from './connected-apps.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
@@ -56,7 +57,7 @@ export interface PersonalTokens {
    */
   person(user: string | undefined): Promise<Person>
   /** The most that a person may let a token do at a service now; undefined where they may not use it at all. */
-  grantable(person: Person, service: Service): Promise<Grantable | undefined>
+  grantable(person: Person, service: string): Promise<Grantable | undefined>
 }
 
 /** `ruled`: access rules say what each tool needs, so that less than everything can be given. */
@@ -68,7 +69,7 @@ export interface Grantable {
 export interface PersonalTokensDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'digest'>
   readonly config: Pick<Config, 'personal_tokens'>
-  readonly directory: Pick<Directory, 'addresses' | 'service'>
+  readonly directory: Pick<Directory, 'issuer' | 'addresses' | 'service'>
   readonly grants: Pick<Grants, 'keep' | 'read' | 'ofPerson' | 'pages' | 'end'>
   readonly access: Pick<AppAccess, 'end' | 'serviceOf'>
   readonly grantAdmin: Pick<GrantAdmin, 'person'>
@@ -76,6 +77,7 @@ export interface PersonalTokensDeps {
   readonly policy: Pick<Policy, 'of' | 'services' | 'fresh'>
   readonly people: { all(): readonly Person[] }
   readonly builtInUser: Person | undefined
+  readonly isAdmin: (person: Person) => boolean
   readonly mayStillSignIn: MayStillSignIn
   readonly provision?: ProvisionPerson | undefined
   readonly record: Audit
@@ -115,16 +117,31 @@ const tokensOf = (
     .map((own) => listedOf(own, deps))
     .toSorted((a, b) => b.createdAt - a.createdAt)
 
+/** What a token is for: a service, or the API of the gateway. */
+interface TokenTarget extends Pick<Service, 'id' | 'scopes' | 'authRequired'> {
+  readonly resource: string
+  readonly service?: Service
+}
+
+const createTargetOf =
+  ({ directory }: PersonalTokensDeps) =>
+  (id: string): TokenTarget | undefined => {
+    if (id === apiTarget)
+      return { id, scopes: [], authRequired: true, resource: directory.issuer + apiTarget }
+    const found = directory.addresses.find(({ service }) => service.id === id)
+    return found && { ...found.service, resource: found.resource, service: found.service }
+  }
+type TargetOf = ReturnType<typeof createTargetOf>
+
 const createGrantable =
-  (
-    { policy, mayStillSignIn, provision }: PersonalTokensDeps,
-    addressOf: (service: string) => Address | undefined,
-  ) =>
-  async (person: Person, service: Service, clientId = personalClients): Promise<Grantable | undefined> => {
-    const address = addressOf(service.id)
-    if (!address || !service.authRequired) return undefined
-    const now = mayStillSignIn(provision ? await provision(person) : person, address.resource)
+  ({ policy, mayStillSignIn, provision, isAdmin }: PersonalTokensDeps, targetOf: TargetOf) =>
+  async (person: Person, id: string, clientId = personalClients): Promise<Grantable | undefined> => {
+    const target = targetOf(id)
+    if (!target?.authRequired) return undefined
+    const now = mayStillSignIn(provision ? await provision(person) : person, target.resource)
     if (!now) return undefined
+    const { service } = target
+    if (!service) return isAdmin(now) ? { ruled: true, level: 'admin' } : undefined
     if (policy.services.ruled) await policy.fresh()
     const rules = policy.services.ruled ? policy.of(service) : undefined
     if (!rules?.choices) return { ruled: false, level: beforeRules }
@@ -153,21 +170,37 @@ const lifetimeOf = (
 }
 
 interface TokenScope {
-  readonly addresses: readonly Address[]
+  readonly targets: readonly TokenTarget[]
   readonly level: Permission
 }
 
 type GrantableOf = ReturnType<typeof createGrantable>
+
+const outOfScope = (say: string): Refusal => new Refusal('personal-token.scope', say, { say })
+
+/** Throws `personal-token.scope`. */
+const requireGrantable = (
+  { id, authRequired }: TokenTarget,
+  own: Grantable | undefined,
+  permission: Permission | undefined,
+): Grantable => {
+  if (!authRequired) throw outOfScope(`${id} is public: it needs no token.`)
+  if (!own) throw outOfScope(`At ${id} this user has no access with a personal access token.`)
+  if (permission && !own.ruled)
+    throw outOfScope(
+      `${id} has no access rules that say what each tool needs, so permissions cannot be limited.`,
+    )
+  if (permission && !isEnough(own.level, permission))
+    throw outOfScope(`At ${id} this user has no more than ${own.level} access.`)
+  return own
+}
 
 /** Where the token is good, and for how much. Throws `service.unknown` and `personal-token.scope`. */
 const scopeOf = async (
   person: Person,
   { services, permission, kind }: WantedToken,
   clientId: string,
-  {
-    addressOf,
-    grantable,
-  }: { readonly addressOf: (id: string) => Address | undefined; readonly grantable: GrantableOf },
+  { targetOf, grantable }: { readonly targetOf: TargetOf; readonly grantable: GrantableOf },
 ): Promise<TokenScope> => {
   const ids = [...new Set(services)]
   if (ids.length === 0 || ids.length > mostServices || (kind === 'test' && ids.length > 1))
@@ -175,28 +208,22 @@ const scopeOf = async (
       `${ids.length} services`,
       kind === 'test' ? 'A token for tests is for one service.' : 'Choose at least one service.',
     )
+  if (ids.includes(apiTarget) && (ids.length > 1 || permission !== 'admin'))
+    throw outOfScope('The API of the gateway needs a token of its own, with the permission admin.')
   const found = await Promise.all(
     ids.map(async (id) => {
-      const address = addressOf(id)
-      if (!address) throw new Refusal('service.unknown', id.slice(0, 80))
-      const own = await grantable(person, address.service, clientId)
-      const no = (why: string) => new Refusal('personal-token.scope', `${id}: ${why}`, { say: why })
-      if (!address.service.authRequired) throw no(`${id} is public: it needs no token.`)
-      if (!own) throw no(`At ${id} this user has no access with a personal access token.`)
-      if (permission && !own.ruled)
-        throw no(`${id} has no access rules that say what each tool needs, so permissions cannot be limited.`)
-      if (permission && !isEnough(own.level, permission))
-        throw no(`At ${id} this user has no more than ${own.level} access.`)
-      return { address, own }
+      const target = targetOf(id)
+      if (!target) throw new Refusal('service.unknown', id.slice(0, 80))
+      return { target, own: requireGrantable(target, await grantable(person, id, clientId), permission) }
     }),
   )
   const level = permission ?? (found.some(({ own }) => own.ruled) ? 'read' : beforeRules)
   const open = found.find(({ own }) => !own.ruled)
   if (open && level !== beforeRules)
-    throw new Refusal('personal-token.scope', `${open.address.service.id} has no rules`, {
-      say: `${open.address.service.id} has no access rules and other services have: create a token for each.`,
-    })
-  return { addresses: found.map(({ address }) => address), level }
+    throw outOfScope(
+      `${open.target.id} has no access rules and other services have: create a token for each.`,
+    )
+  return { targets: found.map(({ target }) => target), level }
 }
 
 /** Grants of one token, which nobody has seen yet. */
@@ -205,7 +232,7 @@ const grantsOf = (
   wanted: { readonly id: string; readonly name: string; readonly kind: 'personal' | 'test' },
   {
     person,
-    scope: { addresses, level },
+    scope: { targets, level },
     secret,
     lifetimeMs,
   }: {
@@ -216,16 +243,16 @@ const grantsOf = (
   },
 ): readonly Grant[] => {
   const now = runtime.now()
-  return addresses.map(({ service, resource }) => ({
-    id: tokenGrantId(runtime, wanted.id, service.id),
+  return targets.map(({ id, scopes, service, resource }) => ({
+    id: tokenGrantId(runtime, wanted.id, id),
     kind: wanted.kind,
     state: 'live',
     person,
     clientId: clientOfToken(wanted.id),
     clientName: wanted.name,
     resource,
-    ...(service.generation !== undefined && { serviceGeneration: service.generation }),
-    scopes: [...new Set([...service.scopes, ...scopesUpTo(level)])],
+    ...(service?.generation !== undefined && { serviceGeneration: service.generation }),
+    scopes: [...new Set([...scopes, ...scopesUpTo(level)])],
     consented: { level, excluded: [] },
     refreshable: false,
     salt: '',
@@ -297,10 +324,9 @@ const createEnd =
   }
 
 export const createPersonalTokens = (deps: PersonalTokensDeps): PersonalTokens => {
-  const { runtime, config, directory, grants, blocks, record } = deps
-  const addressOf = (id: string): Address | undefined =>
-    directory.addresses.find(({ service }) => service.id === id)
-  const grantable = createGrantable(deps, addressOf)
+  const { runtime, config, grants, blocks, record } = deps
+  const targetOf = createTargetOf(deps)
+  const grantable = createGrantable(deps, targetOf)
   const refuseBlocked = async (person: Person, clientId: string): Promise<void> => {
     if (await blocks.covers(person, clientId)) throw new Refusal('code.blocked', personKey(person))
   }
@@ -320,7 +346,7 @@ export const createPersonalTokens = (deps: PersonalTokensDeps): PersonalTokens =
       if (!isTokenId(id)) throw wrong('id', 'The form is not one of this page.')
       const name = nameOf(wanted.name)
       const lifetimeMs = lifetimeOf(wanted, config)
-      const scope = await scopeOf(person, wanted, clientOfToken(id), { addressOf, grantable })
+      const scope = await scopeOf(person, wanted, clientOfToken(id), { targetOf, grantable })
       await refuseBlocked(person, clientOfToken(id))
       if ((await ofPerson(personKey(person))).length >= limits.most)
         throw new Refusal('personal-token.limit', personKey(person))

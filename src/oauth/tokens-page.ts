@@ -9,6 +9,7 @@ import type { AccountTokensView, Pages, TokenForm } from '../ports/pages.ts'
 import type { ListedToken, WantedToken } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
+import { apiTarget } from './api-tokens.ts'
 import { newTokenId } from './personal-token.ts'
 import type { PersonalTokens } from './personal-tokens.ts'
 
@@ -30,6 +31,7 @@ export interface TokensPageDeps {
 }
 
 const path = '/account/tokens'
+const apiName = 'API of this gateway'
 const signInPath = `/login?return_to=${encodeURIComponent(path)}`
 const signInAgainPath = `/login?switch=1&return_to=${encodeURIComponent(path)}`
 
@@ -48,9 +50,8 @@ const formOf = async (
 ): Promise<TokenForm> => {
   const { max_lifetime: most, default_lifetime: usual } = config.personal_tokens
   const found = await Promise.all(
-    directory.services.map(async ({ id, name }) => {
-      const service = directory.service(id)
-      const may = service && (await personalTokens.grantable(person, service))
+    [...directory.services, { id: apiTarget, name: apiName }].map(async ({ id, name }) => {
+      const may = await personalTokens.grantable(person, id)
       return may ? [{ id, name, ...may }] : []
     }),
   )
@@ -155,9 +156,9 @@ const createActions = (
         say: 'On this gateway the administrator creates personal access tokens.',
       })
     if (runtime.now() - session.signedInAt >= recentMs) return seeOther(signInAgainPath)
-    const ruled = new Set<string>()
+    const ruled = new Set<string>([apiTarget])
     for (const service of directory.services)
-      if ((await personalTokens.grantable(session.person, service))?.ruled) ruled.add(service.id)
+      if ((await personalTokens.grantable(session.person, service.id))?.ruled) ruled.add(service.id)
     const wanted = wantedIn(form, (id) => ruled.has(id))
     try {
       const by = { by: personKey(session.person), context }

@@ -59,6 +59,8 @@ export interface BrowserSession {
   readonly csrf: string
   /** Digest of the provider's ID of the session there (`sid`), where it has told one. */
   readonly providerSession?: string
+  /** It is no browser's: a token was sent in a header, so no form token is asked for. */
+  readonly bearer?: true
 }
 
 export interface Sessions {

@@ -156,6 +156,54 @@ export const tokensOnThePage = (opened: () => RuntimeGateway): void => {
     expect(await status(token)).toEqual([401, 'personal-token.ended'])
   })
 
+  it('at the API acts as its administrator, without a cookie and a form token, and nowhere else', async () => {
+    const admin = await signInAs(gateway, ana)
+    const fields = { 'service./api': 'on', 'permission': 'admin', 'lifetime': '3600' }
+    const form = await admin.browser.go(path)
+    const sent = { action: 'create', id: idOn(form.body), name: 'Script', ...fields }
+    expect(form.body).toContain('API of this gateway')
+    expect((await mine.browser.go(path)).body).not.toContain('API of this gateway')
+    const token = shown.exec((await send(admin, gateway.origin, sent)).body)?.[0] ?? ''
+    const ask = async (method: string, at: string, headers: Record<string, string> = {}, body?: unknown) => {
+      const answer = await gateway.fetch(`${gateway.origin}${at}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      })
+      return { status: answer.status, body: await answer.text() }
+    }
+    expect((await ask('GET', '/api/grants')).status).toBe(200)
+    const party = { user: 'local:nobody', client: 'x' }
+    expect((await ask('POST', '/api/blocks', {}, party)).status).toBe(201)
+    expect((await ask('GET', '/api/blocks')).body).toContain('"by":"local:ana"')
+    expect((await ask('DELETE', '/api/blocks?user=local:nobody&client=x')).status).toBe(204)
+    // Beside it a cookie says nothing, and a token of another kind is not taken for none.
+    const cookie = [...mine.browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+    expect((await ask('GET', '/api/grants', { cookie })).status).toBe(200)
+    const own = [...admin.browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+    const { token: other } = await create()
+    for (const wrong of [other, 'eyJhbGciOiJFUzI1NiJ9.e30.x', `${token}x`])
+      expect(
+        (await ask('GET', '/api/grants', { cookie: own, authorization: `Bearer ${wrong}` })).status,
+      ).toBe(401)
+    expect((await ask('POST', '/api/blocks', { origin: 'https://evil.example' }, party)).status).toBe(403)
+    expect(await status(token)).toEqual([401, 'personal-token.unknown'])
+    expect((await ask('GET', '/account/apps')).status).toBe(303)
+    await send(admin, gateway.origin, { action: 'end', token: sent.id })
+    gateway.advance(600)
+    expect((await ask('GET', '/api/grants')).status).toBe(401)
+    for (const more of [{ permission: 'write' }, { 'service.ruled': 'on' }]) {
+      const id = idOn((await admin.browser.go(path)).body)
+      expect((await send(admin, gateway.origin, { ...sent, ...more, id })).status).toBe(400)
+    }
+    const id = idOn((await mine.browser.go(path)).body)
+    expect((await send(mine, gateway.origin, { ...sent, id })).status).toBe(400)
+  })
+
   it('says in the form what was wrong with it, and keeps what was typed', async () => {
     const { page } = await create({ 'service.streams': 'on', 'name': 'Mine' })
     expect([page.status, shown.test(page.body)]).toEqual([400, false])

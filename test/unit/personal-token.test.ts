@@ -1,13 +1,10 @@
-// Personal access tokens: their form, what is kept of them, and the check of one that is presented.
-import { crc32 } from 'node:zlib'
+// Personal access tokens: what is kept of them, and the check of one that is presented.
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'
-import { logText } from '../../src/kit/log.ts'
 import { digest } from '../../src/node/crypto.ts'
 import { createAppAccess } from '../../src/oauth/connected-apps.ts'
 import {
   clientOfToken,
-  isTokenId,
   newPersonalToken,
   newTokenId,
   readPersonalToken,
@@ -18,46 +15,7 @@ import type { Person, WantedToken } from '../../src/ports/people.ts'
 import type { ConsentChoices, Denied, Policy, ServicePolicy } from '../../src/ports/policy.ts'
 import { type World, ana, createWorld, origin, random } from './oauth-world.ts'
 
-const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const day = 86_400_000
-
-describe('the form', () => {
-  it('is the published one, with the CRC-32 of what stands before it', () => {
-    for (let i = 0; i < 200; i++) {
-      const id = newTokenId({ random })
-      const { token, secret } = newPersonalToken({ random }, id)
-      expect(token).toMatch(/^ppat_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}$/)
-      expect(readPersonalToken(token)).toEqual({ id, secret })
-      const read = [...token.slice(-6)].reduce((sum, digit) => sum * 62 + alphabet.indexOf(digit), 0)
-      expect(read).toBe(crc32(token.slice(0, -6)))
-    }
-  })
-
-  it('never holds with one character changed, more or less', () => {
-    const { token } = newPersonalToken({ random }, newTokenId({ random }))
-    for (let i = 0; i < token.length; i++) {
-      const other = token[i] === 'x' ? 'y' : 'x'
-      expect(readPersonalToken(token.slice(0, i) + other + token.slice(i + 1))).toBeUndefined()
-      expect(readPersonalToken(token.slice(0, i) + token.slice(i + 1))).toBeUndefined()
-    }
-    for (const text of [`${token}a`, ` ${token}`, `${token}\n`, token.toUpperCase(), '', 'ppat_'])
-      expect(readPersonalToken(text)).toBeUndefined()
-  })
-
-  it('uses each digit alike, whatever the bytes are', () => {
-    const all = (n: number) => Uint8Array.from({ length: n }, () => 255)
-    let calls = 0
-    const mostly = (n: number) => (calls++ < 3 ? all(n) : random(n))
-    expect(isTokenId(newTokenId({ random: mostly }))).toBe(true)
-    expect(isTokenId('a'.repeat(11))).toBe(false)
-  })
-
-  it('leaves no secret in prose of a log', () => {
-    const { token } = newPersonalToken({ random }, newTokenId({ random }))
-    const said = logText(`the server said: ${token} is odd`)
-    expect(said).toBe(`the server said: ${token.slice(0, 9)}[redacted] is odd`)
-  })
-})
 
 const level = (own: ConsentChoices['own']): ConsentChoices => ({ own, tools: [] })
 
@@ -68,6 +26,7 @@ interface Rules {
 
 const setUp = async (rules: Rules = { at: { echo: level('write') } }, more = {}) => {
   const blocked = { is: false }
+  const admin = { is: true }
   const world = await createWorld({
     services: { echo: {}, other: {}, open: { authRequired: false } },
     ...more,
@@ -89,6 +48,7 @@ const setUp = async (rules: Rules = { at: { echo: level('write') } }, more = {})
     blocks: { covers: () => Promise.resolve(blocked.is ? ('blocked' as const) : undefined) },
     people: { all: () => [ana] },
     builtInUser: undefined,
+    isAdmin: () => admin.is,
     mayStillSignIn: () => admitted.person,
   })
   const { createPersonalTokenCheck } = await import('../../src/oauth/personal-token.ts')
@@ -101,7 +61,16 @@ const setUp = async (rules: Rules = { at: { echo: level('write') } }, more = {})
   const make = (wanted: Partial<WantedToken> = {}) =>
     tokens.create(ana, { name: 'CI', services: ['echo'], ...wanted }, { by: 'local:ana' })
   const use = async (token: string, id = 'echo') => authenticate([`Bearer ${token}`], at(id))
-  return { world, tokens, access, make, use, rules, blocked, admitted }
+  const { createApiSessions } = await import('../../src/oauth/api-tokens.ts')
+  const api = createApiSessions({
+    ...world,
+    sessions: { of: () => Promise.resolve(undefined) },
+    personal: createPersonalTokenCheck({ ...world, policy }),
+    isAdmin: () => admin.is,
+  })
+  const atApi = (token: string) =>
+    api.of(new Request(`${origin}/api/grants`, { headers: { authorization: `Bearer ${token}` } }))
+  return { world, tokens, access, make, use, rules, blocked, admitted, admin, atApi }
 }
 
 const codeOf = (work: Promise<unknown>) =>
@@ -272,6 +241,29 @@ describe('a token', () => {
     world.clock.now += 1_000
     await use(token)
     expect(await used()).toBe(start + 60_000)
+  })
+})
+
+describe('a token for the API', () => {
+  const wanted = { services: ['/api'], permission: 'admin' } as const
+  it('is its administrator for as long as they are one', async () => {
+    const { world, make, atApi, admin } = await setUp()
+    const { token, listed } = await make(wanted)
+    expect(listed).toMatchObject({ permission: 'admin', services: [`${origin}/api`] })
+    expect(await atApi(token)).toMatchObject({ person: ana, bearer: true })
+    admin.is = false
+    expect(await codeOf(atApi(token))).toBe('admin.required')
+    expect(await codeOf(make(wanted))).toBe('personal-token.scope')
+    admin.is = true
+    world.clock.now += day
+    expect(await codeOf(atApi(token))).toBe('personal-token.expired')
+  })
+
+  it('never lives longer than a day, nor does less or more', async () => {
+    const { make } = await setUp()
+    expect(await codeOf(make({ ...wanted, lifetimeMs: day + 1 }))).toBe('request.malformed')
+    expect(await codeOf(make({ services: ['/api'] }))).toBe('personal-token.scope')
+    expect(await codeOf(make({ ...wanted, services: ['/api', 'echo'] }))).toBe('personal-token.scope')
   })
 })
 
