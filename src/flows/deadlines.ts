@@ -78,11 +78,11 @@ export const createDeadlines = (
   let lookedAt = -Infinity
 
   const awaited: FlowDeadlines['awaited'] = (flow, ttlMs) => {
-    const due = isSomebody(flow) ? deadlineOf(flow) : undefined
-    // One that is over sooner puts this one in its place then.
+    const missed = isSomebody(flow) ? deadlineOf(flow) : undefined
     const isPending = flow.due !== undefined && flow.due > now()
-    if (due === undefined || due <= now() || (isPending && flow.due <= due))
-      return { flow, written: Promise.resolve() }
+    // One that is over sooner puts this one in its place then. What was written late is told of at once.
+    if (missed === undefined || (isPending && flow.due <= missed)) return { flow, written: Promise.resolve() }
+    const due = Math.max(missed, now())
     return { flow: { ...flow, due }, written: store.put(dueKey(due, flow.id), issuer, { ttlMs }) }
   }
 
@@ -93,7 +93,9 @@ export const createDeadlines = (
       if (!kept || ttlMs <= 0) return
       const flow = kept.value
       const news = newsOf(flow, now())
-      const next = awaited(news ? { ...flow, told: news.told } : flow, ttlMs)
+      const told = news ? { ...flow, told: news.told } : flow
+      const isAhead = (deadlineOf(flow) ?? 0) > now()
+      const next = isAhead ? awaited(told, ttlMs) : { flow: told, written: undefined }
       if (next.flow === flow) return
       await next.written
       if ((await records.put(id, next.flow, { ttlMs, only: kept.mark })) === undefined) continue

@@ -188,7 +188,8 @@ export class RecordObject extends DurableObject {
   /** The platform calls again after an error, later each time. */
   override async alarm(): Promise<void> {
     this.#alarmed = false
-    await this.#deadlines()
+    const deadlines = this.#deadlines()
+    await Promise.allSettled([deadlines])
     const swept = await this.#store.sweep(batch)
     // An alarm may wake the object before it is asked to count.
     const counted = await this.#driver.all("SELECT 1 FROM sqlite_master WHERE name = 'counts'", [])
@@ -196,6 +197,8 @@ export class RecordObject extends DurableObject {
     const counts = this.#counts?.sweep() ?? false
     if (swept === batch) await this.#alarm(1000)
     else if (counts || (await this.#driver.all(expiring, [])).length > 0) await this.#alarm()
+    // A gateway that does not start stops nothing else.
+    await deadlines
   }
 
   async #alarm(inMs = sweepMs): Promise<void> {

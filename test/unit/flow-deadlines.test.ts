@@ -74,6 +74,19 @@ describe('a flow whose next step is missing', () => {
     expect([world.events.length, await duesOf(world)]).toEqual([2, []])
   })
 
+  it('is told of at once where its steps were written too late', async () => {
+    const world = await worldOf(noTimer)
+    const { recorder, clock } = world
+    recorder.note(recorder.newId(), step('token', start), { client: 'client_abc' })
+    clock.advance(20_000)
+    await recorder.flush()
+    await recorder.sweep()
+    expect(told(world)).toEqual([['flow.token-unused', 'token', 'stalled']])
+    clock.advance(2000)
+    await recorder.sweep()
+    expect([world.events.length, await duesOf(world)]).toEqual([1, []])
+  })
+
   it('that went through at once leaves no deadline', async () => {
     const world = await worldOf(noTimer)
     await note(world, world.recorder.newId(), [
