@@ -26,9 +26,10 @@ const longestMs = 3_600_000
 const refetchMs = 30_000
 
 /**
- * Throws `client.auth` unless the assertion is this client's, for this server, now and for the first time.
+ * Throws `client.auth` unless the assertion is this client's, for this server, now, and unused. Resolves with what uses
+ * it up (`AuthenticatedClient.spend`).
  */
-export type ProveAssertion = (client: Client, assertion: string) => Promise<void>
+export type ProveAssertion = (client: Client, assertion: string) => Promise<() => Promise<void>>
 
 const keySetOf = (text: string): JSONWebKeySet | undefined => {
   try {
@@ -158,10 +159,11 @@ export const createProveAssertion = ({ runtime, directory }: AssertionDeps): Pro
     // Without an id it is known by what was signed: the signature itself has several spellings (RFC 4648
     // §3.5; ECDSA: s and n − s).
     const key = `jti:${runtime.digest(JSON.stringify([client.id, claims.jti ?? assertion.slice(0, assertion.lastIndexOf('.'))]))}`
-    const first = await runtime.store.put(key, '1', {
-      ttlMs: Math.max(1, expiresAt - now) + 2 * leewayMs,
-      only: 'absent',
-    })
-    if (!first) throw new Refusal('client.auth', 'the assertion was used before')
+    const used = (): Refusal => new Refusal('client.auth', 'the assertion was used before')
+    if (await runtime.store.get(key)) throw used()
+    return async () => {
+      const ttlMs = Math.max(1, expiresAt - now) + 2 * leewayMs
+      if (!(await runtime.store.put(key, '1', { ttlMs, only: 'absent' }))) throw used()
+    }
   }
 }

@@ -205,6 +205,7 @@ const issue = async (
     const read = await deps.grants.read(id)
     const grant = grantOf(deps, client, allowed, read?.grant)
     const access = await deps.tokens.access(grant, scopes)
+    if (attempt === 0) await client.spend()
     if (isKept(grant, read) || (await deps.grants.keep(grant, read?.mark ?? 'absent', context.ip)))
       return { grant, access, scopes }
   }

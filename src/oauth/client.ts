@@ -59,6 +59,15 @@ export interface Client {
   readonly digest: () => string
 }
 
+/** A client that has proven who it is. */
+export interface AuthenticatedClient extends Client {
+  /**
+   * Uses up what it proved that with, where that is good once. Called when nothing else can fail any more but the use of
+   * what it presents: a request that is refused may come again as it was. Throws `client.auth` for the second use.
+   */
+  readonly spend: () => Promise<void>
+}
+
 /**
  * Which endpoint asks: for an unknown client the authorization endpoint shows the person a page, and the
  * token endpoint answers 401, which makes the client register again.

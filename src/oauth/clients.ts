@@ -9,7 +9,7 @@ import type { Directory } from '../ports/services.ts'
 import { type Approvals, createApprovals } from './authorization-requests.ts'
 import { assertionSubject, assertionType, createProveAssertion } from './client-assertion.ts'
 import type { ClientDocuments } from './client-id-document.ts'
-import type { AuthMethod, Client, ClientMetadata, Leg } from './client.ts'
+import type { AuthMethod, AuthenticatedClient, Client, ClientMetadata, Leg } from './client.ts'
 import { one } from './parameters.ts'
 
 // Dynamic registrations (RFC 7591) in the store: one sealed record for each client, which expires when it is
@@ -245,7 +245,7 @@ export interface Clients {
    * The client that sent this form to the token, revocation or introspection endpoint, authenticated by the
    * method it is known to use. Throws `client.auth` or `client.document-unreachable`.
    */
-  authenticate(request: Request, form: URLSearchParams): Promise<Client>
+  authenticate(request: Request, form: URLSearchParams): Promise<AuthenticatedClient>
   readonly registrations: Registrations
   readonly approvals: Approvals
 }
@@ -330,6 +330,8 @@ const holdsSecret = (
   const digests = secrets.map(digest)
   return secretDigest !== undefined && digests.some((one) => sameText(one, secretDigest))
 }
+
+const nothing = (): Promise<void> => Promise.resolve()
 
 /** Where each method puts the secret (RFC 6749 §2.3.1). */
 const secretPlacement: ReadonlyMap<AuthMethod, string> = new Map([
@@ -417,10 +419,11 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     const proven = credentials.assertion !== undefined && (client.jwks ?? client.jwksUri) !== undefined
     if (!proven && credentials.method !== client.authMethod)
       throw await otherMethod(client, credentials, withBasic)
-    if (credentials.assertion !== undefined) await prove(client, credentials.assertion)
-    else if (client.authMethod !== 'none') await checkSecret(client, credentials, withBasic)
+    const { assertion } = credentials
+    const spend = assertion === undefined ? undefined : await prove(client, assertion)
+    if (!spend && client.authMethod !== 'none') await checkSecret(client, credentials, withBasic)
     if (registered) await registrations.renew(registered)
-    return client
+    return { ...client, spend: spend ?? nothing }
   }
 
   return { find, authenticate, registrations, approvals: createApprovals({ runtime }) }

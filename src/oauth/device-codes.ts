@@ -206,6 +206,7 @@ export const createDeviceAuthorization = (deps: DeviceAuthorizationDeps): Handle
     }
     // Of a flood the newest are refused, and nobody who has a grant or a session is kept out.
     await limit('kept-devices', { ip }, Math.ceil(JSON.stringify(asked).length / 1024))
+    await client.spend()
     const { deviceCode, userCode, device } = await devices.create(asked)
     record({
       event: 'device.started',

@@ -90,6 +90,7 @@ const redeem = async (deps: DeviceGrantDeps, read: ReadGrant, request: TokenRequ
     tokens.access(grant, grant.scopes),
     grant.refreshable ? tokens.refresh(grant, 0) : undefined,
   ])
+  await request.client.spend()
   if (!(await grants.redeem(read, request.context.ip)))
     throw new Refusal('device.replayed', 'redeemed concurrently')
   const facts = { scopes: grant.scopes, ...factsOf(grant, request) }

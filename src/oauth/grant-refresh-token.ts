@@ -331,6 +331,7 @@ export const createRefreshTokenGrant = (deps: GrantDeps): GrantHandler => {
       if (grant.consented && (await deps.stepUps.isAsking(grant.id)))
         throw new Refusal('refresh.step-up', `grant ${grant.id}`, { headers: { 'retry-after': '30' } })
       const scopes = narrowed(request.form, grant)
+      if (attempt === 0) await request.client.spend()
       const successor = await rotate(deps, { read, claim, request })
       if (!successor) continue
       const refresh = await tokens.refresh(successor.grant, successor.generation)

@@ -50,6 +50,7 @@ const presentedToken = async (
   const token = one(form, 'token')
   if (token === undefined)
     throw new Refusal('request.malformed', 'token missing', { say: 'token is required.' })
+  await client.spend()
   return { token, client }
 }
 

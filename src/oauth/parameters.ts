@@ -8,7 +8,7 @@ import { withParams, withoutQuery } from '../kit/urls.ts'
 import type { Audit, Blocks, ConfirmPerson, Counted, Limit } from '../ports/modules.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { FindAddress } from '../ports/services.ts'
-import type { Client } from './client.ts'
+import type { AuthenticatedClient } from './client.ts'
 import type { Grant, ReadGrant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import type { StepUps } from './step-up.ts'
@@ -161,7 +161,7 @@ export interface GrantDeps {
 
 /** A token request of an authenticated client. */
 export interface TokenRequest {
-  readonly client: Client
+  readonly client: AuthenticatedClient
   readonly form: URLSearchParams
   /**
    * The grant that the presented code or token names, read while the client was; as `grants.read` where it

@@ -125,6 +125,7 @@ const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
       tokens.access(grant, grant.scopes),
       grant.refreshable ? tokens.refresh(grant, 0) : undefined,
     ])
+    await request.client.spend()
     if (!(await grants.redeem(read, request.context.ip)))
       throw new Refusal('code.spent', 'code redeemed concurrently')
     record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })

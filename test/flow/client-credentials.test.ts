@@ -128,6 +128,15 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(upstream.called()).toEqual(['create', 'create'])
   })
 
+  it('an assertion is used up by the token that it gives, and by no refusal', async () => {
+    const client_assertion = await assertion()
+    expect((await withAssertion({}, { client_assertion, resource: resource('none') })).status).toBe(400)
+    expect((await withAssertion({}, { client_assertion, scope: 'mcp:admin' })).status).toBe(400)
+    const good = { client_assertion, resource: resource('second') }
+    expect((await withAssertion({}, good)).status).toBe(200)
+    expect((await withAssertion({}, good)).body).toMatchObject({ error: 'invalid_client' })
+  })
+
   it('a token names the account and one service, has the scopes asked for, and cannot be refreshed', async () => {
     const answer = await asBasic()
     expect(answer.body).toEqual({

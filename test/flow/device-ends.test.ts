@@ -1,4 +1,6 @@
-// The device login from its two ends: the command that asks and waits, and two processes that are asked at once.
+// The device login from its two ends: the command that asks and waits, and two processes that are asked at once; and
+// what else is good once at their token endpoint.
+import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { login } from '../../src/cli/login.ts'
 import { type Browser, type Page, createBrowser } from '../runtimes/browser.ts'
@@ -183,6 +185,45 @@ describe('two processes', () => {
       expect(new Set(told.filter((one) => one !== 'token'))).toEqual(
         new Set([isAllowed ? 'invalid_grant' : 'access_denied']),
       )
+    }
+  })
+
+  it('never does one assertion of a client give two tokens', async () => {
+    const { publicKey, privateKey } = await generateKeyPair('ES256')
+    const shared = {
+      session_secret: Buffer.alloc(32, 7).toString('base64url'),
+      service_accounts: { nightly: { services: ['echo'] } },
+      clients: {
+        job: {
+          name: 'Job',
+          grant_types: ['client_credentials' as const],
+          service_account: 'nightly',
+          token_endpoint_auth_method: 'private_key_jwt' as const,
+          jwks: { keys: [{ ...(await exportJWK(publicKey)) }] },
+        },
+      },
+    }
+    const both = [await twins.open(shared), await twins.open(shared)] as const
+    const { origin, fetch } = twins.inTurn(...both)
+    for (let round = 0; round < 3; round++) {
+      const client_assertion = await new SignJWT({ jti: crypto.randomUUID() })
+        .setProtectedHeader({ alg: 'ES256' })
+        .setIssuer('job')
+        .setSubject('job')
+        .setAudience(origin)
+        .setIssuedAt()
+        .setExpirationTime('5m')
+        .sign(privateKey)
+      const fields = {
+        grant_type: 'client_credentials',
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+        client_assertion,
+      }
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, async () => (await fetch(`${origin}/oauth/token`, form(fields))).status),
+      )
+      expect(answers.filter((status) => status === 200)).toHaveLength(1)
+      expect(answers.filter((status) => status !== 401)).toEqual([200])
     }
   })
 })

@@ -264,7 +264,9 @@ describe('a client with a key', () => {
     const code = await codeFor(world, client)
     const now = Math.floor(world.clock.now / 1000)
     const used = await assertion(world, key)
+    // A refusal of something else does not use it up.
     expect((await send(world, 'pc_x', used)).body['error']).toBe('invalid_grant')
+    expect((await send(world, await codeFor(world, client), used)).status).toBe(200)
     const publicAsSecret = new TextEncoder().encode(JSON.stringify(key.jwk))
     const forged: (string | undefined)[] = [
       used,
@@ -304,7 +306,9 @@ describe('a client with a key', () => {
     // RS256: 256 bytes leave four bits of the last character unused, and verifiers overlook them.
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
     const respelt = used.slice(0, -1) + alphabet[alphabet.indexOf(used.at(-1) ?? '') + 1]
+    // A refusal of something else does not use it up.
     expect((await send(world, 'pc_x', used)).body['error']).toBe('invalid_grant')
+    expect((await send(world, await codeFor(world, client), used)).status).toBe(200)
     for (const again of [used, respelt, `${used}=`])
       expect((await send(world, 'pc_x', again)).body['error']).toBe('invalid_client')
   })
