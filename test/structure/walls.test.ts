@@ -151,6 +151,7 @@ describe('the walls between the rooms', () => {
       'pages',
       'node',
       'config',
+      'cli',
     ]
     const unknown = [...new Set(folders)].filter(
       (folder) =>
