@@ -51,7 +51,7 @@ describe('an app that comes again and again', () => {
     const served = async () => (await house.fetch(`${house.origin}/extra/mcp`)).status !== 404
     const until = async (is: boolean) => {
       house.advance(60_000)
-      await expect.poll(served).toBe(is)
+      await expect.poll(served, { timeout: 20_000 }).toBe(is)
     }
     await house.supply('extra', { url: upstream.url })
     await until(true)

@@ -130,10 +130,10 @@ describe('deadlines', () => {
     expect(world.events).toHaveLength(1)
   })
 
-  it('of ten thousand registrations of one client are as few as its flows', async () => {
+  it('of a thousand registrations of one network are as few as its flows', async () => {
     const world = await worldOf(noTimer)
     const { recorder, store, clock } = world
-    for (let n = 0; n < 10_000; n++) recorder.note(recorder.newId(), step('register', clock.now()))
+    for (let n = 0; n < 1000; n++) recorder.note(recorder.newId(), step('register', clock.now()))
     await recorder.flush()
     expect([(await all(recorder)).length, (await duesOf(world)).length]).toEqual([20, 20])
     clock.advance(120_000)
