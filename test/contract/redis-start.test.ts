@@ -71,7 +71,9 @@ describe.skipIf(withoutRedis)('the start on Redis', () => {
     const hasty: Timer = (ms, run) => timer(ms === 2000 ? 50 : ms * 20, run)
     const { store } = await open({ port, prefix: space() }, [], hasty)
     await store.put('k', 'one')
-    expect([(await store.get('k'))?.value, near.size]).toEqual(['one', 2])
+    expect((await store.get('k'))?.value).toBe('one')
+    // On a slow machine the second may be given up, too.
+    expect(near.size).toBeGreaterThanOrEqual(2)
     for (const socket of near) socket.destroy()
     silent.close()
   })
