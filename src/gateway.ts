@@ -26,6 +26,7 @@ import { createProviders } from './identity/providers/configured.ts'
 import { createProvisionPerson } from './identity/scim-groups.ts'
 import { withProvisioning } from './identity/scim-users.ts'
 import { createSessions } from './identity/session.ts'
+import { createSessionAdmin } from './identity/session-list.ts'
 import { createSignIn } from './identity/sign-in.ts'
 import { transportSecurity } from './kit/http.ts'
 import { createTokensPage } from './oauth/tokens-page.ts'
@@ -203,22 +204,16 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
     directory,
   })
   const known = createKnownFacts(directory)
-  const sessions = known.sessions(
-    createSessions({
-      runtime,
-      mayStillSignIn,
-      provision,
-      issuer,
-      idleMs: config.session_timeout * 1000,
-      absoluteMs: 8 * 3_600_000,
-    }),
-  )
+  const timing = { idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 }
+  const sessionDeps = { runtime, mayStillSignIn, provision, issuer, ...timing }
+  const sessions = known.sessions(createSessions(sessionDeps))
+  const sessionAdmin = createSessionAdmin(sessionDeps)
   const connections = createConnections({ ...parts, sessions })
   const builtInUser = links.enabled ? owner : undefined
   const isAdmin = createIsAdmin(() => parts.registry.config().admins, builtInUser)
   const isAuditor = createIsAdmin(() => parts.registry.config().auditors, builtInUser)
   const signingIn = { people, providers, links, builtInUser, isAdmin, isAuditor, mayStillSignIn, sessions }
-  return { ...parts, ...signingIn, known, connections }
+  return { ...parts, ...signingIn, sessionAdmin, known, connections }
 }
 
 const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {

@@ -19,8 +19,11 @@ import {
   type EndOfAccess,
   type EndOfAccessDeps,
   type EndOptions,
+  type SessionsEnd,
+  type SessionsEndDeps,
   answerWithin,
   createEndOfAccess,
+  createSessionsEnd,
 } from './end-access.ts'
 import { type RulesAdmin, invalidRule, recordKeys, recordOf } from './stored-rules.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
@@ -56,10 +59,11 @@ export interface AccessAdmin extends BlocksAdmin {
   open(service: string | undefined, by: string): Promise<boolean>
   /** Ends the browser sessions of a user and resolves with how many there were. */
   signOut(user: string, by: string): Promise<number>
+  readonly browserSessions: SessionsEnd
   readonly tools: ToolsAdmin
 }
 
-export interface AccessAdminDeps extends ToolsAdminDeps {
+export interface AccessAdminDeps extends ToolsAdminDeps, SessionsEndDeps {
   readonly grants: GrantAdmin
   readonly connections: EndOfAccessDeps['connections']
   readonly blocks: Blocks
@@ -69,7 +73,6 @@ export interface AccessAdminDeps extends ToolsAdminDeps {
   readonly people: { all(): Administrators['people'] }
   /** While there is one. */
   readonly builtInUser: Person | undefined
-  readonly sessions: { endOfPerson(user: string): Promise<number> }
   readonly record: Audit
   readonly now: () => number
 }
@@ -161,13 +164,9 @@ const createBlocking = (
 }
 
 export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
-  const { grants, sessions, record } = deps
+  const { grants } = deps
   const endAccess = createEndOfAccess(deps)
-  const endSessions: AccessAdmin['signOut'] = async (user, by) => {
-    const ended = await sessions.endOfPerson(user)
-    record({ event: 'sign-out', everywhere: true, sessions: ended, person: user, by })
-    return ended
-  }
+  const { signOut: endSessions, ...browserSessions } = createSessionsEnd(deps)
   return {
     async signOut(user, by) {
       const ended = await endSessions(user, by)
@@ -175,6 +174,7 @@ export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
       return ended
     },
     tools: createToolsAdmin(deps),
+    browserSessions,
     ...createBlocking(deps, endSessions, endAccess),
     ...createClosing(deps),
     async list(filter) {

@@ -2,13 +2,14 @@
 import type { ActivityRow, ActivityView, ConsoleFrame, ConsolePages } from '../ports/console.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime, TrailCounts, TrailReader } from '../ports/runtime.ts'
 import type { ChainedRow } from '../ports/store.ts'
 import { createCursors, termsIn } from './audit-api.ts'
 
 export interface ActivityDeps {
-  readonly runtime: Pick<Runtime, 'trail' | 'keys' | 'now'>
+  readonly runtime: Pick<Runtime, 'trail' | 'keys' | 'now' | 'defer'>
   readonly isAuditor: (person: Person) => boolean
   readonly consolePages: Pick<ConsolePages, 'activity'>
 }
@@ -51,14 +52,27 @@ const rowOf = async (
   return found && keyed(found)
 }
 
+/** Counted again in the background after this long, and waited for after that: a large trail takes a while. */
+const againMs = 2_000
+const staleMs = 60_000
+
 /** Calls of the last day, an hour a slot. Undefined where they cannot be counted now. */
-export const callsOfADay = async (
-  { runtime }: Pick<ActivityDeps, 'runtime'>,
-  now: number,
-): Promise<TrailCounts | undefined> => {
-  const until = Math.ceil(now / hour) * hour
-  const asked = { terms: ['kind:call'], since: until - 24 * hour, until, slots: 24 }
-  return runtime.trail?.reader?.counts?.(asked).catch(() => undefined)
+export const createCallsOfADay = ({ runtime }: Pick<ActivityDeps, 'runtime'>) => {
+  const singleFlight = createSingleFlight(runtime)
+  let kept: { readonly at: number; readonly counts: TrailCounts | undefined } | undefined
+  const count = async (now: number): Promise<TrailCounts | undefined> => {
+    const until = Math.ceil(now / hour) * hour
+    const asked = { terms: ['kind:call'], since: until - 24 * hour, until, slots: 24 }
+    const counts = await runtime.trail?.reader?.counts?.(asked).catch(() => undefined)
+    kept = { at: now, counts }
+    return counts
+  }
+  return async (now: number): Promise<TrailCounts | undefined> => {
+    const age = kept ? now - kept.at : Infinity
+    if (kept && age >= 0 && age < againMs) return kept.counts
+    const counting = singleFlight('calls', () => count(now))
+    return kept && age >= 0 && age < staleMs ? kept.counts : counting
+  }
 }
 
 /** A search that cannot be read is told on the page, where it can be mended. */

@@ -9,11 +9,12 @@ import type { PinAdmin } from '../ports/policy.ts'
 import type { Directory, Service } from '../ports/services.ts'
 import type { AccessAdmin } from './access-api.ts'
 import { type AttentionDeps, type Overview, funnelOf, readOverview, stoppedAt } from './console-attention.ts'
-import { type ActivityDeps, callsOfADay, createActivity } from './console-activity.ts'
+import { type ActivityDeps, createActivity, createCallsOfADay } from './console-activity.ts'
 import { type ConsoleServicesDeps, drawService, drawServices } from './console-services.ts'
 import { type ConsolePeopleDeps, drawClient, drawHolders, drawPerson } from './console-people.ts'
 import { type ConsoleSettingsDeps, createConsoleSettings } from './console-settings.ts'
 import { type ConsoleAccessDeps, createConsoleAccess } from './console-access.ts'
+import { type ConsoleSessionsDeps, createConsoleSessions } from './console-sessions.ts'
 import { createAccessActions } from './access-page.ts'
 import { requireWritable } from './services-api.ts'
 
@@ -31,7 +32,8 @@ export interface ConsoleDeps
     ConsoleServicesDeps,
     ConsolePeopleDeps,
     ConsoleSettingsDeps,
-    ConsoleAccessDeps {
+    ConsoleAccessDeps,
+    ConsoleSessionsDeps {
   readonly runtime: ActivityDeps['runtime'] & ConsoleSettingsDeps['runtime']
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service' | 'addresses'>
   readonly registry: ConsoleServicesDeps['registry']
@@ -56,15 +58,22 @@ const nameOf = ({ id, name }: Service) => ({ id, name })
 
 // The pages.
 
+interface Parts {
+  readonly callsOfADay: ReturnType<typeof createCallsOfADay>
+  readonly settings: ReturnType<typeof createConsoleSettings>
+  readonly access: ReturnType<typeof createConsoleAccess>
+  readonly signedIn: ReturnType<typeof createConsoleSessions>
+}
+
 const recentFlows = 6
 
 const createOverview =
-  ({ accessAdmin, directory, stateOf, runtime, signsIn, reachable, consolePages }: ConsoleDeps): Draw =>
+  (
+    { accessAdmin, directory, stateOf, runtime, signsIn, reachable, consolePages }: ConsoleDeps,
+    callsOfADay: Parts['callsOfADay'],
+  ): Draw =>
   async (frame, _, { logins }) => {
-    const [{ grants, truncated }, calls] = await Promise.all([
-      accessAdmin.list({}),
-      callsOfADay({ runtime }, frame.now),
-    ])
+    const [{ grants, truncated }, calls] = await Promise.all([accessAdmin.list({}), callsOfADay(frame.now)])
     const { services } = directory
     const states = services.map(stateOf)
     const trail = runtime.trail ? (runtime.trail.available() ? 'written' : 'failing') : 'off'
@@ -127,17 +136,20 @@ const createFlow =
     return consolePages.flow(frame, { flow, report: await flowAdmin.report(flow.id), good: alike?.flows[0] })
   }
 
-type Parts = {
-  readonly settings: ReturnType<typeof createConsoleSettings>
-  readonly access: ReturnType<typeof createConsoleAccess>
-}
+const createParts = (deps: ConsoleDeps): Parts => ({
+  settings: createConsoleSettings(deps),
+  access: createConsoleAccess(deps),
+  signedIn: createConsoleSessions(deps),
+  callsOfADay: createCallsOfADay(deps),
+})
 
-const createPages = (deps: ConsoleDeps, { settings, access }: Parts): Readonly<Record<string, Draw>> => ({
-  '/console': createOverview(deps),
-  '/console/services': async (frame, asked) =>
-    drawServices(deps, frame, asked, await callsOfADay(deps, frame.now)),
-  '/console/services/': async (frame, asked) =>
-    drawService(deps, frame, asked, await callsOfADay(deps, frame.now)),
+const createPages = (
+  deps: ConsoleDeps,
+  { settings, access, signedIn, callsOfADay }: Parts,
+): Readonly<Record<string, Draw>> => ({
+  '/console': createOverview(deps, callsOfADay),
+  '/console/services': async (frame, asked) => drawServices(deps, frame, asked, await callsOfADay(frame.now)),
+  '/console/services/': async (frame, asked) => drawService(deps, frame, asked, await callsOfADay(frame.now)),
   '/console/access': access.draw,
   '/console/people'(frame, asked) {
     const user = named(asked, 'user')
@@ -147,6 +159,8 @@ const createPages = (deps: ConsoleDeps, { settings, access }: Parts): Readonly<R
     const client = named(asked, 'client')
     return client === undefined ? drawHolders(deps, frame, asked, 'clients') : drawClient(deps, frame, client)
   },
+  '/console/sessions': (frame, asked) => signedIn.sessions(frame, asked, frame.session),
+  '/console/tokens': signedIn.tokens,
   '/console/activity': createActivity(deps),
   '/console/flows': createFlowList(deps),
   '/console/flows/': createFlow(deps),
@@ -165,7 +179,7 @@ const serviceIn = ({ pathname }: URL): string => /^\/console\/services\/([^/]+)$
 /** By the path of the page, and the name of the action. */
 const createActions = (
   { accessAdmin }: ConsoleDeps,
-  { settings, access: editing }: Parts,
+  { settings, access: editing, signedIn }: Parts,
 ): Readonly<Record<string, Readonly<Record<string, Act>>>> => {
   const tool = (form: Form) => ({
     service: form.get('service') ?? '',
@@ -199,6 +213,13 @@ const createActions = (
     },
     '/console/people': access,
     '/console/clients': access,
+    '/console/sessions': {
+      end: (form, { session }) => signedIn.endSession(form.get('session') ?? '', by(session)),
+    },
+    '/console/tokens': {
+      end: (form, { session }) =>
+        signedIn.endToken(form.get('token') ?? '', by(session), form.get('leaked') === 'yes'),
+    },
     '/console/settings': { test: (form, { session }) => settings.test(form.get('key') ?? '', by(session)) },
   }
 }
@@ -211,7 +232,7 @@ const rememberedMs = 2_000
 
 export const createConsole = (deps: ConsoleDeps): Console => {
   const { sessions, isAdmin, directory, runtime } = deps
-  const parts = { settings: createConsoleSettings(deps), access: createConsoleAccess(deps) }
+  const parts = createParts(deps)
   const draws = createPages(deps, parts)
   const actions = createActions(deps, parts)
   let last: { readonly at: number; readonly overview: Promise<Overview> } | undefined
@@ -239,7 +260,11 @@ export const createConsole = (deps: ConsoleDeps): Console => {
       const { person, csrf } = session
       const { attention } = overview
       const services = directory.services.map(nameOf)
-      return draw({ person, csrf, now: runtime.now(), attention, services }, asked, overview)
+      return draw(
+        { person, csrf, session: session.id, now: runtime.now(), attention, services },
+        asked,
+        overview,
+      )
     },
     async act(request) {
       const asked = new URL(request.url)

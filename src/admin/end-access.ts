@@ -1,7 +1,7 @@
 // What administrators end: grants, and on request the accounts that their users connected at the MCP servers.
 import { Refusal } from '../kit/refusal.ts'
-import type { EndAccounts, EndedBy, GrantAdmin } from '../ports/modules.ts'
-import type { AccountsOf, EndedAccounts, GrantFilter, Impact } from '../ports/people.ts'
+import type { Audit, EndAccounts, EndedBy, GrantAdmin } from '../ports/modules.ts'
+import type { AccountsOf, EndedAccounts, GrantFilter, Impact, SessionAdmin } from '../ports/people.ts'
 
 export interface EndOptions {
   /** Only what would end. */
@@ -67,5 +67,40 @@ export const createEndOfAccess = ({ grants, connections }: EndOfAccessDeps): End
     return dryRun
       ? { ...impact, accounts: await connections.countAccounts(owners) }
       : { ...impact, ...(await connections.endAccounts(owners, why.by, upstreamWithin)) }
+  },
+})
+
+// Browser sessions.
+
+export interface SessionsEndDeps {
+  readonly sessions: { endOfPerson(user: string): Promise<number> }
+  readonly sessionAdmin: SessionAdmin
+  readonly record: Audit
+}
+
+export interface SessionsEnd {
+  readonly list: SessionAdmin['list']
+  /** Throws `request.malformed` for one that is not there. */
+  end(id: string, by: string): Promise<void>
+}
+
+export const createSessionsEnd = ({
+  sessions,
+  sessionAdmin,
+  record,
+}: SessionsEndDeps): SessionsEnd & { signOut(user: string, by: string): Promise<number> } => ({
+  list: (user) => sessionAdmin.list(user),
+  async end(id, by) {
+    const person = await sessionAdmin.end(id)
+    if (person === undefined)
+      throw new Refusal('request.malformed', 'no such session', {
+        say: 'There is no such session: it has ended.',
+      })
+    record({ event: 'sign-out', everywhere: false, sessions: 1, person, by })
+  },
+  async signOut(user, by) {
+    const ended = await sessions.endOfPerson(user)
+    record({ event: 'sign-out', everywhere: true, sessions: ended, person: user, by })
+    return ended
   },
 })

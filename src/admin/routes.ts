@@ -207,6 +207,16 @@ const consolePages: readonly (readonly [paths: readonly string[], description: s
     true,
   ],
   [
+    ['/console/sessions'],
+    'Console: browser sessions (?q=, ?page=), and the end of one (csrf, action=end with session)',
+    true,
+  ],
+  [
+    ['/console/tokens'],
+    'Console: personal access tokens (?q=, ?page=), and the end of one (csrf, action=end with token, leaked)',
+    true,
+  ],
+  [
     ['/console/activity'],
     'Console: search of the audit trail (?q=, ?period=, ?from=), and one event (?row=)',
     false,

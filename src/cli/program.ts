@@ -16,6 +16,7 @@ import {
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
+import { addSessionVerbs } from './sessions.ts'
 import type { CopyStoreOptions } from './store-copy.ts'
 import { addLogin, addTokenVerbs } from './token-verbs.ts'
 import {
@@ -311,6 +312,7 @@ export const createProgram = (): Command => {
   addToolVerbs(group(program, 'tools', 'See and approve changes of tools: ls, show, approve, block.'))
   addStoreVerbs(group(program, 'store', 'Move the records of the gateway: copy.'))
   addTokenVerbs(group(program, 'token', 'Manage personal access tokens: create, ls, revoke, mint.'))
+  addSessionVerbs(group(program, 'sessions', 'See and end browser sessions: ls, end.'))
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {
     const [word] = command.args

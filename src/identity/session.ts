@@ -158,7 +158,7 @@ export const sessionCookieOf = (issuer: string): string => {
     : '__Host-postern-session'
 }
 
-interface SessionRecord {
+export interface SessionRecord {
   readonly person: Person
   readonly signedInAt: number
   /** When the idle clock was last set back. */

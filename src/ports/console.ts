@@ -5,7 +5,7 @@ import type { MatrixView, WhyView } from './matrix.ts'
 import type { SettingsView } from './settings.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
-import type { Block, ListedGrant, Person } from './people.ts'
+import type { Block, ListedGrant, ListedSession, ListedToken, Person } from './people.ts'
 import type { ConsentTool, Permission, PinKind, PinState } from './policy.ts'
 
 /** The pages of the console, by what the navigation calls them. */
@@ -15,6 +15,8 @@ export type ConsolePage =
   | 'access'
   | 'people'
   | 'clients'
+  | 'sessions'
+  | 'tokens'
   | 'activity'
   | 'flows'
   | 'settings'
@@ -55,6 +57,8 @@ export type Attention =
 export interface ConsoleFrame {
   readonly person: Person
   readonly csrf: string
+  /** ID of the browser session. */
+  readonly session: string
   /** Epoch ms. */
   readonly now: number
   readonly attention: readonly Attention[]
@@ -332,6 +336,23 @@ export interface ClientPageView {
   readonly blocked?: Block | undefined
 }
 
+export interface SessionsView {
+  readonly asked?: string | undefined
+  /** Of all that were read. */
+  readonly all: number
+  readonly people: number
+  /** There are more sessions than were read. */
+  readonly more: boolean
+  /** ID of the session of whoever looks. */
+  readonly own: string
+  readonly items: readonly ListedSession[]
+  readonly page: { readonly at: number; readonly count: number }
+}
+
+export interface TokensView extends Omit<SessionsView, 'more' | 'own' | 'items'> {
+  readonly items: readonly ListedToken[]
+}
+
 /** The pages of the console, as complete HTML responses. */
 export interface ConsolePages {
   overview(frame: ConsoleFrame, view: OverviewView): Response
@@ -345,4 +366,6 @@ export interface ConsolePages {
   flowList(frame: ConsoleFrame, view: FlowsView): Response
   flow(frame: ConsoleFrame, view: FlowView): Response
   settings(frame: ConsoleFrame, view: SettingsView): Response
+  sessions(frame: ConsoleFrame, view: SessionsView): Response
+  tokens(frame: ConsoleFrame, view: TokensView): Response
 }

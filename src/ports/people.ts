@@ -162,3 +162,24 @@ export interface ListedToken {
   readonly expiresAt: number
   readonly lastUsedAt?: number
 }
+
+/** A browser that is signed in. */
+export interface ListedSession {
+  /** Not the secret: it names the session to administrators. */
+  readonly id: string
+  readonly user: string
+  readonly email?: string
+  /** Epoch ms. */
+  readonly signedInAt: number
+  /** Up to a minute old. */
+  readonly seenAt: number
+  /** When it ends without use. */
+  readonly endsAt: number
+}
+
+export interface SessionAdmin {
+  /** Those of a user (key or verified e-mail address), or of the first 1000; the one that was used last first. */
+  list(user?: string): Promise<{ readonly sessions: readonly ListedSession[]; readonly truncated: boolean }>
+  /** Whose it was; undefined when there is none. */
+  end(id: string): Promise<string | undefined>
+}

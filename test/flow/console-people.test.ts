@@ -73,3 +73,61 @@ it('blocks and unblocks a user, and signs them out', async () => {
   expect(await act(one, { action: 'sign-out', user: 'local:yamada' })).toBe(200)
   expect((await again.browser.go('/account/apps')).url).toContain('/login')
 })
+
+it('lists browser sessions, and ends one of them', async () => {
+  const mine = await signInAs(world.house, yamada)
+  const shown = await page('/console/sessions')
+  expect(textOf(shown)).toMatch(/browsers of 2 users are signed in\./)
+  expect(textOf(shown)).toMatch(/local:ana This browser/)
+  expect(textOf(await page('/console/sessions?q=taro'))).not.toContain('local:ana')
+  const ids = [...(await page('/console/sessions?q=taro')).matchAll(/name="session" value="([^"]+)"/g)].map(
+    ([, id = '']) => id,
+  )
+  expect(ids.length).toBeGreaterThan(0)
+  const [id = ''] = ids
+  expect([
+    await act('/console/sessions', { action: 'end', session: id }, other),
+    await act('/console/sessions', { action: 'end', session: 'no-such-session' }),
+    await act('/console/sessions', { action: 'end', session: '../access-rules' }),
+  ]).toEqual([403, 400, 400])
+  for (const one of ids) expect(await act('/console/sessions', { action: 'end', session: one })).toBe(200)
+  expect((await mine.browser.go('/account/apps')).url).toContain('/login')
+  expect((await world.admin.browser.go('/account/apps')).url).not.toContain('/login')
+  // A second click.
+  expect(await act('/console/sessions', { action: 'end', session: id })).toBe(400)
+})
+
+it('lists personal access tokens, and ends one', async () => {
+  const mine = await signInAs(world.house, yamada)
+  const form = (await mine.browser.go('/account/tokens')).body
+  const made = await mine.browser.go(`${world.house.origin}/account/tokens`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/x-www-form-urlencoded',
+      'origin': world.house.origin,
+      'sec-fetch-site': 'same-origin',
+    },
+    body: new URLSearchParams({
+      'csrf': mine.csrf,
+      'action': 'create',
+      'id': /name="id" value="(\w{12})"/.exec(form)?.[1] ?? '',
+      'name': 'Nightly report',
+      'service.echo': 'on',
+      'lifetime': '86400',
+    }).toString(),
+  })
+  const token = /ppat_\w+/.exec(made.body)?.[0] ?? ''
+  expect(await world.status({ access_token: token } as never)).toBe(200)
+  const shown = await page('/console/tokens')
+  expect(textOf(shown)).toContain('1 personal access token of 1 user.')
+  expect(textOf(shown)).toContain('Nightly report')
+  expect(shown).not.toContain(token)
+  const id = /name="token" value="([^"]+)"/.exec(shown)?.[1] ?? ''
+  expect([
+    await act('/console/tokens', { action: 'end', token: id }, mine),
+    await act('/console/tokens', { action: 'end', token: 'gone' }),
+    await act('/console/tokens', { action: 'end', token: id, leaked: 'yes' }),
+  ]).toEqual([403, 400, 200])
+  await expect.poll(() => world.status({ access_token: token } as never)).toBe(401)
+  expect(textOf(await page('/console/tokens'))).toContain('No personal access tokens')
+})

@@ -132,6 +132,7 @@ export const attention: readonly Attention[] = [
 export const frame: ConsoleFrame = {
   person: ana,
   csrf: 'x9f2',
+  session: 'QmVyYnVyaW8tc2Vzc2lvbi1pZC1vZi00My1jaGFyYWN',
   now,
   attention,
   services: [calendar, github, jira],

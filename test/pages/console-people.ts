@@ -1,6 +1,6 @@
 // The pages of the console about who has access in the states worth looking at.
 import type { ConsolePages, HolderSummary, HoldersView, PersonService } from '../../src/ports/console.ts'
-import type { ListedGrant } from '../../src/ports/people.ts'
+import type { ListedGrant, ListedToken } from '../../src/ports/people.ts'
 import { calm, frame, minutes } from './console-frame.ts'
 import { ana, hostileNames } from './states.ts'
 
@@ -127,5 +127,92 @@ export const peopleStates = (pages: ConsolePages) => ({
       client: hostileNames.unbroken,
       grants: [hostileGrant],
       blocked: { client: hostileNames.unbroken, by: hostileNames.markup, at: minutes(60) },
+    }),
+})
+
+// Browser sessions and personal access tokens.
+
+const session = {
+  id: frame.session,
+  user: 'google:1138',
+  email: 'ana@example.com',
+  signedInAt: minutes(190),
+  seenAt: minutes(1),
+  endsAt: minutes(-59),
+}
+const token: ListedToken = {
+  id: 'tk_7Hq2ZbX0',
+  name: 'Nightly report',
+  user: 'google:1138',
+  kind: 'personal',
+  services: ['jira', 'github', 'calendar', 'reports'],
+  permission: 'read',
+  createdAt: minutes(90 * 1440),
+  expiresAt: minutes(-3 * 1440),
+  lastUsedAt: minutes(200),
+}
+const onePage = { at: 1, count: 1 }
+
+export const sessionStates = (pages: ConsolePages) => ({
+  'console-sessions': () =>
+    pages.sessions(frame, {
+      all: 1000,
+      people: 412,
+      more: true,
+      own: frame.session,
+      items: [
+        session,
+        {
+          ...session,
+          id: 'b'.repeat(43),
+          user: 'entra:grace@example.com',
+          email: 'grace@example.com',
+          seenAt: minutes(40),
+        },
+      ],
+      page: { at: 2, count: 20 },
+    }),
+  'console-sessions-none': () =>
+    pages.sessions(calm, { asked: 'zoe', all: 3, people: 2, more: false, own: '', items: [], page: onePage }),
+  'console-tokens': () =>
+    pages.tokens(frame, {
+      all: 3,
+      people: 2,
+      items: [
+        token,
+        {
+          ...token,
+          id: 'tk_9Kq2',
+          name: 'Tests',
+          kind: 'test',
+          services: ['jira'],
+          expiresAt: minutes(-60),
+          createdAt: minutes(5),
+        },
+        {
+          ...token,
+          id: 'tk_1Xq7',
+          name: 'Old laptop',
+          user: 'entra:grace@example.com',
+          expiresAt: minutes(-80 * 1440),
+        },
+      ],
+      page: onePage,
+    }),
+  'console-tokens-none': () => pages.tokens(calm, { all: 0, people: 0, items: [], page: onePage }),
+  'console-tokens-hostile': () =>
+    pages.tokens(frame, {
+      asked: hostileNames.markup,
+      all: 1,
+      people: 1,
+      items: [
+        {
+          ...token,
+          name: hostileNames.override,
+          user: hostileNames.unbroken,
+          services: [hostileNames.markup, hostileNames.unbroken],
+        },
+      ],
+      page: onePage,
     }),
 })

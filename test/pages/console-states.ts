@@ -2,7 +2,7 @@
 import { reportOf } from '../../src/flows/report.ts'
 import type { ConsolePages, HeldDefinition, OverviewView } from '../../src/ports/console.ts'
 import { activityStates } from './console-activity.ts'
-import { peopleStates } from './console-people.ts'
+import { peopleStates, sessionStates } from './console-people.ts'
 import { changedAccess, fixedAccess, hostileAccess, plainAccess } from './console-matrix.ts'
 import { serviceStates } from './console-services.ts'
 import { settingsStates } from './console-settings.ts'
@@ -189,6 +189,7 @@ export const consoleStates = (pages: ConsolePages): Readonly<Record<string, () =
   ...changesStates(pages),
   ...settingsStates(pages),
   ...peopleStates(pages),
+  ...sessionStates(pages),
   ...activityStates(pages),
   ...flowStates(pages),
 })

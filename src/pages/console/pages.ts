@@ -8,6 +8,7 @@ import { overviewPage } from './overview.ts'
 import { holdersPage } from './people.ts'
 import { clientPage, personPage } from './person.ts'
 import { servicePage } from './service.ts'
+import { sessionsPage, tokensPage } from './sessions.ts'
 import { settingsPage } from './settings.ts'
 import { servicesPage } from './services.ts'
 
@@ -23,4 +24,6 @@ export const createConsolePages = (gateway: PageContext): ConsolePages => ({
   flowList: (frame, view) => flowsPage(gateway, frame, view),
   flow: (frame, view) => flowPage(gateway, frame, view),
   settings: (frame, view) => settingsPage(gateway, frame, view),
+  sessions: (frame, view) => sessionsPage(gateway, frame, view),
+  tokens: (frame, view) => tokensPage(gateway, frame, view),
 })

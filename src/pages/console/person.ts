@@ -131,7 +131,7 @@ export const personPage = (gateway: PageContext, frame: ConsoleFrame, view: Pers
     heading: html`<span class="row"><span class="tile person" aria-hidden="true">${initial(name)}</span>${named(name)}</span>`,
     above: html`<nav class="crumb" aria-label="Breadcrumb"><a href="/console/people">People</a>${icons.chevron}<span>${named(readText(user, 80))}</span></nav>`,
     lead: html`<p><a href="${linkTo('/console/activity', { q: `user:${user}` })}">Activity of this user</a></p>`,
-    actions: html`${post(path, { csrf, action: 'sign-out', user }, html`<button class="btn">Sign out everywhere</button>`)}${blocked ? post(path, { csrf, action: 'unblock', user: blocked.user ?? user }, html`<button class="btn">Unblock</button>`) : !self && block}`,
+    actions: html`${ask('Sign out everywhere', 'All browser sessions and personal access tokens of this user end. Apps keep their access.', post(path, { csrf, action: 'sign-out', user }, html`<button class="btn destroy">Sign out everywhere</button>`))}${blocked ? post(path, { csrf, action: 'unblock', user: blocked.user ?? user }, html`<button class="btn">Unblock</button>`) : !self && block}`,
     body: html`${blockedNote(blocked, 'The user cannot sign in.', frame)}${finding(view)}<div class="cols"><div class="stack">${canUse(view)}${grantList(grants, 'user', path, frame)}</div>${claims(view)}</div>`,
     commands: [`postern people show ${quoted(readText(user, 300))}`],
   })

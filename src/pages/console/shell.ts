@@ -39,6 +39,8 @@ export const icons = {
   cross: icon('<path d="m4 4 8 8m0-8-8 8"/>'),
   person: icon('<circle cx="8" cy="5" r="2.8"/><path d="M2.5 14c.5-3 2.7-4.5 5.5-4.5s5 1.5 5.5 4.5"/>'),
   clock: icon('<circle cx="8" cy="8" r="6.2"/><path d="M8 4.4V8l2.5 1.6"/>'),
+  sessions: icon('<rect x="1.8" y="2.8" width="12.4" height="8.4" rx="1.4"/><path d="M5.5 13.6h5"/>'),
+  tokens: icon('<circle cx="5.2" cy="10.8" r="3"/><path d="m7.4 8.6 6-6M11 5l2 2"/>'),
   key: icon('<circle cx="5.2" cy="10.8" r="3"/><path d="m7.4 8.6 6-6M11 5l2 2"/>'),
   settings: icon(
     '<path d="M2 4.5h6.2M11.8 4.5H14M2 11.5h2.2M7.8 11.5H14"/><circle cx="10" cy="4.5" r="1.8"/><circle cx="6" cy="11.5" r="1.8"/>',
@@ -80,6 +82,8 @@ const paths: Readonly<Record<ConsolePage, string>> = {
   access: '/console/access',
   people: '/console/people',
   clients: '/console/clients',
+  sessions: '/console/sessions',
+  tokens: '/console/tokens',
   activity: '/console/activity',
   flows: '/console/flows',
   settings: '/console/settings',
@@ -102,6 +106,8 @@ const sections: readonly (readonly [
     [
       ['people', 'People'],
       ['clients', 'Clients'],
+      ['sessions', 'Sessions'],
+      ['tokens', 'Tokens'],
     ],
   ],
   [

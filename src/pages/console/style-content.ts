@@ -85,6 +85,10 @@ ins { background: var(--ok-soft); color: var(--ok); text-decoration: underline; 
 .gap .at b { color: var(--bad); } .gap .arrow::before { background: var(--bad-soft); }
 .flow .via { display: none; }
 
+/* lists with a menu in each row */
+@media (min-width: 1081px), (max-width: 720px) { .open-menus { overflow: visible; } }
+.open-menus .menu { display: inline-block; } .open-menus .pop { white-space: normal; text-align: start; } .open-menus .pop .row { gap: 8px; } .open-menus .pop form { display: inline; }
+
 /* settings */
 .settings { display: grid; grid-template-columns: 168px minmax(0, 1fr); gap: 32px; align-items: start; }
 .subnav { position: sticky; top: 20px; } .subnav a { display: block; padding: 5px 10px; border-radius: var(--r-control); color: var(--text-2); font-size: var(--t-sm); font-weight: var(--w-medium); } .subnav a:hover { background: var(--sunk); color: var(--text); text-decoration: none; }

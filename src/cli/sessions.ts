@@ -1,0 +1,74 @@
+// `postern sessions`: the browsers that are signed in, and the end of one, or of all of a user.
+import type { Command } from 'commander'
+import { printable } from '../config/tree.ts'
+import type { AdminTarget } from './admin.ts'
+import { UsageError, count, print, printJson, printTable } from './output.ts'
+import { targetOf, verb } from './verbs.ts'
+
+const at = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16)}Z`
+
+const listSessions = async (target: AdminTarget, user: string | undefined): Promise<void> => {
+  const { withRecords } = await import('./access.ts')
+  await withRecords(target, async ({ access }) => {
+    const { sessions, truncated } = await access.browserSessions.list(user)
+    if (target.json)
+      return printJson({
+        sessions: sessions.map(({ signedInAt, seenAt, endsAt, ...session }) => ({
+          ...session,
+          signed_in_at: new Date(signedInAt).toISOString(),
+          seen_at: new Date(seenAt).toISOString(),
+          ends_at: new Date(endsAt).toISOString(),
+        })),
+        truncated,
+      })
+    if (sessions.length === 0) return print('Nobody is signed in.')
+    printTable([
+      ['ID', 'USER', 'SIGNED IN', 'LAST SEEN', 'ENDS'],
+      ...sessions.map(({ id, user: whose, email = whose, signedInAt, seenAt, endsAt }) => [
+        id,
+        printable(email, 80),
+        at(signedInAt),
+        at(seenAt),
+        at(endsAt),
+      ]),
+    ])
+    if (truncated) print('There are more: only the first 1,000 sessions were read. Use --user.')
+  })
+}
+
+const endSessions = async (
+  target: AdminTarget,
+  id: string | undefined,
+  user: string | undefined,
+): Promise<void> => {
+  if ((id === undefined) === (user === undefined))
+    throw new UsageError('Name a session, or a user with --user.')
+  const { withRecords } = await import('./access.ts')
+  await withRecords(target, async ({ access }) => {
+    if (id !== undefined) await access.browserSessions.end(id, 'cli')
+    const ended = user === undefined ? 1 : await access.signOut(user, 'cli')
+    if (target.json) printJson({ ended })
+    else if (user === undefined) print('The session ended. Apps keep their access.')
+    else
+      print(
+        `${count(ended, 'session')} ended, and all personal access tokens of the user. Apps keep their access.`,
+      )
+  })
+}
+
+export const addSessionVerbs = (sessions: Command): void => {
+  const user = (command: Command): Command =>
+    command.option('--user <user>', 'Of this user: provider:subject or email address.')
+  user(verb(sessions, 'ls', 'List the browsers that are signed in.')).action(
+    async (options: { readonly user?: string }, command: Command) =>
+      listSessions(await targetOf(command), options.user),
+  )
+  user(
+    verb(sessions, 'end', 'End a session, or all sessions and personal access tokens of a user.').argument(
+      '[id]',
+      'Its ID.',
+    ),
+  ).action(async (id: string | undefined, options: { readonly user?: string }, command: Command) =>
+    endSessions(await targetOf(command), id, options.user),
+  )
+}
