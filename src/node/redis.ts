@@ -104,9 +104,15 @@ const createChecks = ({ operate, meta, location, requirePersistence, now, log }:
       const offsetMs = Number(seconds) * 1000 + Number(micros) / 1000 - now()
       return { ...findingsOf(infoOf(info)), offsetMs }
     })
+  /** Said already: it is looked again and again, and said when it becomes so. */
+  let told: { readonly unsafe: readonly string[]; readonly clock: boolean } = { unsafe: [], clock: false }
   const warn = ({ unsafe, offsetMs }: Awaited<ReturnType<typeof look>>): void => {
-    for (const message of unsafe) log('warn', 'storage.unsafe', { location, message })
-    if (Math.abs(offsetMs) > mostOffsetMs)
+    const clock = Math.abs(offsetMs) > mostOffsetMs
+    const before = told
+    told = { unsafe, clock }
+    for (const message of unsafe)
+      if (!before.unsafe.includes(message)) log('warn', 'storage.unsafe', { location, message })
+    if (clock && !before.clock)
       log('warn', 'storage.clock', {
         location,
         message: `the clock of Redis differs by ${Math.round(offsetMs / 1000)} s from the clock of this computer`,
@@ -150,6 +156,8 @@ interface OpenedRedisStore {
   readonly store: SweptStore
   readonly records: StoredRecords
   readonly counters: Counters
+  /** Looks at the server again, as it does every minute by itself, and logs what has become of it. */
+  readonly check: () => Promise<void>
   readonly close: () => void
 }
 
@@ -232,6 +240,7 @@ export const openRedisStore = async (options: RedisStoreOptions): Promise<Opened
     store,
     records: createRedisRecords(driver, layout),
     counters: createRedisCounters(driver, layout, { steps: createSharedCounters, now: clock }),
+    check: checks.again,
     close() {
       clearInterval(checking)
       connection.close()

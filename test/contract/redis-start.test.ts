@@ -37,6 +37,31 @@ describe.skipIf(withoutRedis)('the start on Redis', () => {
     })
   })
 
+  test('what changes later is said once: a server that evicts from now on, and one whose records are gone', async () => {
+    const lines: Line[] = []
+    const { store, check } = await open({ prefix: space() }, lines)
+    lines.length = 0
+    await check()
+    expect(lines).toEqual([])
+    await admin().configSet({ 'maxmemory': '1gb', 'maxmemory-policy': 'volatile-lru' })
+    await store.take('meta:store')
+    await check()
+    await check()
+    await admin().configSet({ 'maxmemory': '0', 'maxmemory-policy': 'noeviction' })
+    const location = `redis://127.0.0.1:${server().port}`
+    const message =
+      'Redis removes records when its memory is full (volatile-lru): set `maxmemory-policy noeviction` in redis.conf'
+    expect(lines).toEqual([
+      ['warn', 'storage.unsafe', { location, message }],
+      [
+        'error',
+        'storage.emptied',
+        { location, message: 'all records are gone: users have to sign in again' },
+      ],
+    ])
+    expect((await store.get('meta:store'))?.value).toContain('"layout":1')
+  })
+
   test('a password that is wrong or missing refuses the start at once, and is never repeated', async () => {
     const never: Timer = () => () => undefined
     const lines: Line[] = []
