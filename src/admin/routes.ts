@@ -4,6 +4,7 @@ import { type AccessApi, createAccessApi } from './access-api.ts'
 import { type AuditApi, type AuditApiDeps, createAuditApi } from './audit-api.ts'
 import { type AccessPage, type AccessPageDeps, createAccessPage } from './access-page.ts'
 import { type Console, type ConsoleDeps, createConsole } from './console.ts'
+import { openApiRoute } from './openapi.ts'
 import type { RulesAdmin } from './stored-rules.ts'
 import {
   type ServicesApi,
@@ -243,11 +244,7 @@ const consoleRoutes = ({ console }: AdminHandlers): readonly Route[] =>
     issuerOnly: true,
   }))
 
-export const adminRoutes = (h: AdminHandlers & FlowHandlers): readonly Route[] => [
-  ...serviceRoutes(h),
-  ...accessRoutes(h),
-  ...flowRoutes(h),
-  ...toolRoutes(h),
-  ...auditRoutes(h),
-  ...consoleRoutes(h),
-]
+export const adminRoutes = (h: AdminHandlers & FlowHandlers): readonly Route[] => {
+  const api = [...serviceRoutes(h), ...accessRoutes(h), ...flowRoutes(h), ...toolRoutes(h), ...auditRoutes(h)]
+  return [...api, openApiRoute(api), ...consoleRoutes(h)]
+}
