@@ -43,6 +43,11 @@ const actors: readonly (readonly [prefix: string, acts: FlowActor, fix: string])
   ['person.blocked', 'operator', 'Unblock the user: postern blocks ls.'],
   ['person.deactivated', 'operator', 'Activate the user at the identity provider, which says so over SCIM.'],
   ['person.', 'operator', 'Add the account to the allow list, or tell the user to use another account.'],
+  [
+    'device.reported',
+    'operator',
+    'Ask the user how the code reached them: somebody may have tried to get access as this user.',
+  ],
   ['device.denied', 'user', 'Connect again in the app and allow access.'],
   ['device.', 'user', 'Start the sign-in on the device again.'],
   ['access.blocked', 'operator', 'Unblock the user or the app: postern blocks ls.'],
@@ -65,7 +70,10 @@ const actors: readonly (readonly [prefix: string, acts: FlowActor, fix: string])
   ['rate.', 'app', 'Wait a moment. If it happens again, the app repeats requests too fast.'],
 ]
 
-const says: Readonly<Partial<Record<string, string>>> = { 'sign-in.failed': 'Invalid credentials.' }
+const says: Readonly<Partial<Record<string, string>>> = {
+  'sign-in.failed': 'Invalid credentials.',
+  'device.reported': 'The user did not start what a device asked for, and denied it.',
+}
 
 /** The finding of a refusal, in its own sentence. */
 export const refused = (code: string): FlowFinding => {

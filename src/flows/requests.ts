@@ -166,8 +166,10 @@ const consented = (watched: Watched, response: Response): readonly Came[] => {
       { step: 'consent', result: 'done', answer: grantedFacts(allowed) },
       ...(eventOf(watched, 'device.approved') ? [] : codeSent(response)),
     ]
-  if (eventOf(watched, 'consent.denied'))
-    return [{ step: 'consent', result: 'refused', code: 'consent.denied' }]
+  if (eventOf(watched, 'consent.denied')) {
+    const code = eventOf(watched, 'device.reported') ? 'device.reported' : 'consent.denied'
+    return [{ step: 'consent', result: 'refused', code }]
+  }
   const connect = connecting(watched)
   if (connect.length > 0) return connect
   return status === 200 ? [{ step: 'consent', result: 'asked', answer: { shown: 'consent page' } }] : []

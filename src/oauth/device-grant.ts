@@ -113,7 +113,8 @@ const read = async (
   const { device } = found
   if (device.client.id !== client.id)
     throw new Refusal('device.unknown', `issued to ${device.client.id}, presented by ${client.id}`)
-  if (device.state === 'denied') throw new Refusal('device.denied', 'denied', about(device))
+  // Its flow has heard of it from the consent page.
+  if (device.state === 'denied') throw new Refusal('device.denied', 'denied')
   if (device.state === 'approved') return { device, tooSoon: false }
   if (runtime.now() >= device.expiresAt)
     throw new Refusal('device.expired', 'nobody decided in time', about(device))

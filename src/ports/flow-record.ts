@@ -50,7 +50,7 @@ export interface FlowStep {
    */
   readonly result: 'done' | 'asked' | 'refused'
   /** Of the refusal, or `sign-in.failed`. */
-  readonly code?: RefusalCode | 'sign-in.failed'
+  readonly code?: RefusalCode | 'sign-in.failed' | 'device.reported'
   /** HTTP status. */
   readonly status?: number
   readonly request: FlowFacts

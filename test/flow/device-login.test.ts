@@ -192,6 +192,14 @@ describe.each(runtimes)('%s', (_, open) => {
     // A code is decided once.
     expect((await enter(reported.browser, reported.device.body['user_code'])).status).toBe(400)
     if (gateway.log.length > 0) expect(events('device.reported')).toHaveLength(1)
+    await expect
+      .poll(async () => {
+        const { flows } = JSON.parse((await admin.ask('GET', '/api/flows?client=tv&state=failed')).body) as {
+          flows: readonly { finding?: Json }[]
+        }
+        return flows.map(({ finding }) => [finding?.['code'], finding?.['acts']])
+      })
+      .toContainEqual(['device.reported', 'operator'])
   })
 
   it('a confidential client authenticates at both endpoints', async () => {

@@ -177,7 +177,7 @@ const refusedAt: Readonly<Record<FlowStepKind, string>> = {
 /** A step as a sentence. */
 export const sentenceOf = (flow: ListedFlow, step: ListedFlowStep): Drawable => {
   if (step.result === 'refused')
-    return step.name === 'consent' && step.code !== 'consent.denied'
+    return step.name === 'consent' && step.code !== 'consent.denied' && step.code !== 'device.reported'
       ? 'The answer on the consent page was refused.'
       : refusedAt[step.name]
   const to = step.answer['to']
