@@ -1,6 +1,7 @@
 // The accounts that people connected, one record for each person and service. The tokens of an account are
 // sealed once more for person, service, issuer and account, so that a fault in the record cannot send one
 // server the token of another.
+import { scopeWords } from '../kit/discovery.ts'
 import type * as oauth from 'oauth4webapi'
 import type { Config } from '../config/schema.ts'
 import { sealedRefusal } from '../kit/keyring.ts'
@@ -12,7 +13,7 @@ import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientAuthMethod, Directory } from '../ports/services.ts'
 import type { ClientRegistration } from './client-registration.ts'
-import { type Partner, scopeWords, silent } from './upstream.ts'
+import { type Partner, silent } from './upstream.ts'
 
 /** Whose: a person, or the gateway itself at services that it signs in to with credentials of its own. */
 export type Owner = Person | 'gateway'

@@ -1,5 +1,6 @@
 // The credential of each call, by the operator's setting for the service, instead of the caller's token; and
 // what follows when there is none or an upstream refuses it: another one, once, or a request to the person.
+import { type Challenge, readChallenge } from '../kit/discovery.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey, serviceAccounts } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -10,15 +11,7 @@ import type { Service, UpstreamAuth } from '../ports/services.ts'
 import type { AccessTokens, AccountTokens, TokenLookup } from './access-tokens.ts'
 import { type AccountStore, accountIn, isElsewhere, providerService, withAccount } from './accounts.ts'
 import { type AccountNeeds, credentialRefusal } from './discovery.ts'
-import {
-  type AuthorizedUpstream,
-  type Challenge,
-  connectPath,
-  isPersonal,
-  readChallenge,
-  unreachable,
-  upstreamOf,
-} from './upstream.ts'
+import { type AuthorizedUpstream, connectPath, isPersonal, unreachable, upstreamOf } from './upstream.ts'
 
 /** A service with its upstream and what never changes about it. */
 export interface CredentialContext {

@@ -1,6 +1,7 @@
 // From the 401 of an upstream to its authorization server, in the order of MCP Authorization Server
 // Discovery, with the fallbacks of MCP 2025-03-26 at the end; or to what a server without one means: nothing
 // to sign in to, or a credential that the operator must give the gateway.
+import { type Challenge, readChallenge, metadataUrls } from '../kit/discovery.ts'
 import type * as oauth from 'oauth4webapi'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
@@ -8,20 +9,13 @@ import { sameIssuer } from '../kit/urls.ts'
 import { metaKeys, publishedVersions } from '../mcp/revisions.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientRegistrations } from './client-registration.ts'
-import {
-  type ResourceMetadata,
-  metadataUrls,
-  readAuthorizationServer,
-  readResourceMetadata,
-} from './metadata.ts'
+import { type ResourceMetadata, readAuthorizationServer, readResourceMetadata } from './metadata.ts'
 import {
   type AuthorizedUpstream,
-  type Challenge,
   type GuardedFetch,
   createGuardedFetch,
   errorFrom,
   isPersonal,
-  readChallenge,
   signInRefusal,
   untrusted,
 } from './upstream.ts'

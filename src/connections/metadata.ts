@@ -1,17 +1,16 @@
 // What an MCP server says of its own login (RFC 9728): which authorization servers it trusts, which scopes
 // there are, and what it calls itself.
+import {
+  type Challenge,
+  scopeWords,
+  metadataUrls,
+  authorizationServerUrls,
+  coversEndpoint,
+} from '../kit/discovery.ts'
 import type * as oauth from 'oauth4webapi'
 import { atOrigin } from '../kit/http.ts'
 import { sameIssuer, sameSite } from '../kit/urls.ts'
-import {
-  type Challenge,
-  type AuthorizedUpstream,
-  type GuardedFetch,
-  errorFrom,
-  scopeWords,
-  unreachable,
-  untrusted,
-} from './upstream.ts'
+import { type AuthorizedUpstream, type GuardedFetch, errorFrom, unreachable, untrusted } from './upstream.ts'
 
 export interface ResourceMetadata {
   /**
@@ -22,36 +21,6 @@ export interface ResourceMetadata {
   /** In the server's order, not empty. */
   readonly authorizationServers: readonly string[]
   readonly scopes: readonly string[] | undefined
-}
-
-const wellKnown = '/.well-known/oauth-protected-resource'
-
-/**
- * Where the document may be: the URL that the challenge names, or else behind the endpoint's path, then at
- * the root (MCP Authorization Server Discovery).
- */
-export const metadataUrls = (
-  { url }: Pick<AuthorizedUpstream, 'url'>,
-  challenge?: Challenge,
-): readonly string[] => {
-  const named = challenge?.metadata
-  if (named !== undefined) return URL.canParse(named) ? [named] : []
-  const path = url.pathname.replace(/\/$/, '')
-  return [...new Set([`${url.origin}${wellKnown}${path}${url.search}`, `${url.origin}${wellKnown}`])]
-}
-
-/**
- * Whether metadata that calls itself `resource` is about this endpoint: same origin, and the endpoint's path
- * lies at or below its path. A server that names another resource would have us fetch a token that is good
- * elsewhere (RFC 9728 §3.3, §7.3).
- */
-export const coversEndpoint = (resource: string, url: URL): boolean => {
-  if (!URL.canParse(resource)) return false
-  const named = new URL(resource)
-  if (named.origin !== url.origin || named.hash !== '' || named.username !== '' || named.password !== '')
-    return false
-  const above = named.pathname.endsWith('/') ? named.pathname : `${named.pathname}/`
-  return url.pathname === named.pathname || `${url.pathname}/`.startsWith(above)
 }
 
 const textsOf = (value: unknown): readonly string[] =>
@@ -106,18 +75,6 @@ export const readResourceMetadata = async (
 
 // The metadata of an authorization server (RFC 8414, OpenID Connect Discovery): read where MCP says, and
 // believed only as far as it speaks of itself.
-
-/** Where the metadata of an issuer may be, in the order of MCP Authorization Server Discovery. */
-export const authorizationServerUrls = (issuer: URL): readonly string[] => {
-  const path = issuer.pathname.replace(/\/$/, '')
-  const oauthUrl = `${issuer.origin}/.well-known/oauth-authorization-server${path}`
-  if (path === '') return [oauthUrl, `${issuer.origin}/.well-known/openid-configuration`]
-  return [
-    oauthUrl,
-    `${issuer.origin}/.well-known/openid-configuration${path}`,
-    `${issuer.origin}${path}/.well-known/openid-configuration`,
-  ]
-}
 
 /**
  * RFC 8414 §2: an https URL without query and fragment; plain http only where the operator wrote that origin.

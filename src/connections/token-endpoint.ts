@@ -1,5 +1,6 @@
 // The requests of the token endpoint: a code, a refresh token or the gateway's own credentials for tokens,
 // and their revocation. Answers are read in one form.
+import { scopeWords } from '../kit/discovery.ts'
 import { importPKCS8 } from 'jose'
 import * as oauth from 'oauth4webapi'
 import { Refusal } from '../kit/refusal.ts'
@@ -25,7 +26,6 @@ import {
   type Partner,
   createGuardedFetch,
   errorOf,
-  scopeWords,
   signInRefusal,
 } from './upstream.ts'
 

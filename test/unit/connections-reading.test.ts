@@ -1,11 +1,15 @@
 // What upstreams and their authorization servers say, read: challenges, metadata, token answers, and whose
 // host is whose.
+import {
+  coversEndpoint,
+  authorizationServerUrls,
+  readChallenge,
+  scopeWords,
+} from '../../src/kit/discovery.ts'
 import { describe, expect, it } from 'vitest'
 import { marginOf } from '../../src/connections/access-tokens.ts'
 import { accountName, onwardPath } from '../../src/connections/account-page.ts'
 import { scopesFor } from '../../src/connections/authorization.ts'
-import { coversEndpoint, authorizationServerUrls } from '../../src/connections/metadata.ts'
-import { readChallenge, scopeWords } from '../../src/connections/upstream.ts'
 import { atOrigin, isOriginPattern } from '../../src/kit/http.ts'
 import { lifetimeOf, normalized } from '../../src/kit/token-response.ts'
 import { sameSite } from '../../src/kit/urls.ts'

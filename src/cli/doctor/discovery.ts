@@ -1,7 +1,12 @@
 // The first steps of a client: the network, the challenge, and the metadata of the server and of its authorization
 // server.
-import { metadataUrls, authorizationServerUrls, coversEndpoint } from '../../connections/metadata.ts'
-import { type Challenge, readChallenge } from '../../connections/upstream.ts'
+import {
+  metadataUrls,
+  authorizationServerUrls,
+  coversEndpoint,
+  type Challenge,
+  readChallenge,
+} from '../../kit/discovery.ts'
 import { isAddress } from '../../kit/addresses.ts'
 import { networkCause } from '../../kit/log.ts'
 import { sameIssuer } from '../../kit/urls.ts'
