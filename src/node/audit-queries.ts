@@ -15,6 +15,7 @@ import type { AuditBody, AuditCheck, AuditCombination } from '../ports/store.ts'
 import { type TextSum, exportPieces } from '../stores/audit-formats.ts'
 import { readSearch } from '../stores/audit.ts'
 import { type AuditReader, openAuditReader } from './audit-reader.ts'
+import { identityOf } from './audit-damaged.ts'
 
 /** A search stops after this. */
 const longestMs = 250
@@ -156,9 +157,24 @@ const combinationsOf = (reader: AuditReader, terms: readonly string[]): TrailCom
   }
 }
 
+/** Of the file that has this name now: a damaged one is set aside, and another begun. */
+const createCurrentReader = (path: string) => {
+  let reader: AuditReader | undefined
+  let opened: string | undefined
+  return (): AuditReader | undefined => {
+    const identity = identityOf(path)
+    if (identity === opened) return reader
+    reader?.close()
+    reader = openAuditReader(path)
+    opened = identity
+    return reader
+  }
+}
+
 const runQueries = (path: string, port: NonNullable<typeof parentPort>): void => {
-  const reader = openAuditReader(path)
+  const readerOf = createCurrentReader(path)
   const answer = ({ search, counts, body, combinations }: Asked): Answer => {
+    const reader = readerOf()
     if (!reader) throw new Error('there is no audit trail')
     if (body !== undefined) return reader.body(body)
     if (combinations) return combinationsOf(reader, combinations)

@@ -280,6 +280,7 @@ export const createQueue = (options: QueueOptions) => {
         log('error', 'audit.unavailable', { message: `The audit trail cannot be written: ${why}` })
       failing = true
     },
+    isAttached: gathered.hasWriter,
     /** The writer is gone. */
     detach() {
       attached = undefined

@@ -158,11 +158,15 @@ const createThread = (options: AuditTrailOptions, queue: Queue, condition: Condi
   const startThread = createStart(options, hear)
   const restartMs = createRestartTimes(now)
   const ended = Promise.withResolvers<boolean>()
-  let closing = false
+  let [closing, over] = [false, false]
   let current: Worker | undefined
+  const tellEnd = (worker: Worker): void => {
+    worker.ref()
+    post(worker, 'close')
+  }
   const lost = (error: unknown): void => {
     current = undefined
-    if (closing) return ended.resolve(false)
+    if (over) return
     queue.detach()
     queue.failed(String(error))
     const damage = isDamaged(error) ? error : undefined
@@ -175,9 +179,11 @@ const createThread = (options: AuditTrailOptions, queue: Queue, condition: Condi
   }
   const begin = async (damage?: unknown): Promise<void> => {
     const worker = await startThread(damage)
+    if (over) return void worker.terminate()
     current = worker
     worker.once('error', lost)
     await queue.attach(worker)
+    if (closing && current === worker) tellEnd(worker)
   }
   const again = (damage: unknown): void => {
     begin(damage).catch(lost)
@@ -187,12 +193,12 @@ const createThread = (options: AuditTrailOptions, queue: Queue, condition: Condi
     /** False when what was left could not be written in time. */
     async close(): Promise<boolean> {
       closing = true
-      if (!current) return false
-      current.ref()
-      post(current, 'close')
+      // One that is about to begin again gets what is left.
+      if (current && queue.isAttached()) tellEnd(current)
       const late = setTimeout(() => ended.resolve(false), closeMs)
       const whole = await ended.promise
       clearTimeout(late)
+      over = true
       await current?.terminate()
       return whole
     },
