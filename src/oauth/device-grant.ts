@@ -72,13 +72,17 @@ const check = async (deps: DeviceGrantDeps, grant: Grant, request: TokenRequest)
     throw new Refusal('device.unknown', `grant is revoked: ${grant.revokedReason ?? 'ended'}`)
   if (deps.runtime.now() >= (grant.codeExpiresAt ?? 0))
     throw new Refusal('device.expired', 'approved and not redeemed in time')
-  const [blocked] = await Promise.all([
+  const [out] = await Promise.all([
     deps.blocks.covers(grant.person, request.client.id),
     sameResource(request.form, grant, deps.find),
     confirmPerson(deps, grant),
     refuseDenied(deps, grant),
   ])
-  if (blocked) throw new Refusal('code.blocked', `${subjectOf(grant)} with ${request.client.id}`)
+  if (out)
+    throw new Refusal(
+      out === 'blocked' ? 'code.blocked' : 'person.removed',
+      `${subjectOf(grant)} with ${request.client.id}`,
+    )
 }
 
 const redeem = async (deps: DeviceGrantDeps, read: ReadGrant, request: TokenRequest): Promise<Response> => {
