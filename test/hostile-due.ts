@@ -22,13 +22,12 @@ export const whereOffered: readonly HostileId[] = [
  */
 export const later: Readonly<Partial<Record<HostileId, string>>> = {
   'H-Q4': 'tools made from other HTTP interfaces',
-  'H-S5': 'storage in Redis',
-  'H-S9': 'storage in Redis',
-  'H-S12': 'storage in Redis',
+  'H-S9': 'failover of Redis to a replica',
 }
 
 /** Cases that need more time or load than a test may have, each with the command that measures them. */
 export const measured: Readonly<Partial<Record<HostileId, string>>> = {
+  'H-S5': 'npm run prove faults',
   'H-T10': 'npm run prove fuzz',
 }
 

@@ -145,6 +145,22 @@ describe.skipIf(withoutRedis)('Redis', () => {
     await proxy.close()
   })
 
+  test('gateways of two prefixes never meet, and a database that is emptied takes new records [H-S12]', async () => {
+    const [one, other] = [await open({ prefix: space() }), await open({ prefix: space() })]
+    await one.store.put('grant:a', 'one')
+    await other.store.put('grant:b', 'other')
+    const seen = async () => [
+      (await one.store.list('grant:')).map(({ value }) => value),
+      (await other.store.list('grant:')).map(({ value }) => value),
+      await other.store.take('grant:a'),
+    ]
+    expect(await seen()).toEqual([['one'], ['other'], undefined])
+    await admin().flushDb()
+    expect(await seen()).toEqual([[], [], undefined])
+    expect(await one.store.put('grant:a', 'again', { only: 'absent' })).toBeDefined()
+    expect(await seen()).toEqual([['again'], [], undefined])
+  })
+
   test('scripts are sent anew when the server has lost them', async () => {
     const { store } = await open({ prefix: space() })
     await store.put('k', 'one')
