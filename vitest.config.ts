@@ -1,5 +1,6 @@
 // How the tests run: which folder belongs to which project, and how long a test may take. Sized for two cores.
 import { defineConfig } from 'vitest/config'
+import { compileCache } from './test/runtimes/process.ts'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major < 24 || (major === 24 && minor < 12)) {
@@ -7,6 +8,9 @@ if (major < 24 || (major === 24 && minor < 12)) {
     `The tests need Node 24.12 or newer and this is ${process.versions.node}. Run "npm test", which brings its own Node, or put node_modules/.bin first in PATH.`,
   )
 }
+
+// Workers inherit it, and so does whatever they start.
+Object.assign(process.env, compileCache)
 
 const filesIn = (...folders: string[]): string[] => folders.map((folder) => `test/${folder}/**/*.test.ts`)
 
