@@ -73,7 +73,7 @@ describe.each(runtimes)('never at the expense of the gateway: a server %s', (_na
   afterAll(async () => {
     await house?.close()
     await upstream?.close()
-  }, 30_000)
+  }, 60_000)
 
   it('never brings down more than its own call, whether it floods, hangs, forks, lies or dies [H-N8] [C17]', async () => {
     const before = Number((await call(other, 'echo')).result?.['pid'])
@@ -106,5 +106,5 @@ describe.each(runtimes)('never at the expense of the gateway: a server %s', (_na
     await until(() => !left.some(isAlive), 'the end of what it left behind')
     expect((await call(other, 'echo')).result).toMatchObject({ pid: before })
     expect((await house.fetch(`${house.origin}/healthz`)).status).toBe(200)
-  }, 30_000)
+  }, 60_000)
 })

@@ -95,7 +95,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
         text: '{"type":"module"}',
       })
     },
-    20_000,
+    60_000,
   )
 
   it.each(places)(
@@ -105,7 +105,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
       const ana = await begun(here.isolated().client('ana'))
       await expectHidden(ana, here)
     },
-    20_000,
+    60_000,
   )
 
   it('never reads the home of another person beside its own, and keeps its own', async () => {
@@ -120,7 +120,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
     const own = String(saidBy(await ana.tool('where'))['home'])
     await ana.tool('write', { path: join(own, 'diary') })
     expect(saidBy(await ana.tool('read', { path: join(own, 'diary') }))).toEqual({ text: 'written' })
-  }, 20_000)
+  }, 60_000)
 
   it('never reads them through symbolic links, in either direction', async () => {
     const here = install('/opt')
@@ -148,7 +148,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
     const straight = await begun(here.isolated({ plan: { read: [link] } }).client('ana'))
     await expectHidden(straight, here)
     await expectHidden(straight, through)
-  }, 20_000)
+  }, 60_000)
 
   it('never reads a state directory that is itself a link to where the server may read', async () => {
     const here = install('/opt')
@@ -158,7 +158,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
     const ana = await begun(other.isolated({ stateDir: state, plan: { read: [here.folder] } }).client('ana'))
     await expectHidden(ana, { ...other, stateDir: state })
     await expectHidden(ana, { ...other, stateDir: here.stateDir })
-  }, 20_000)
+  }, 60_000)
 
   it('never reads them where they were named by relative paths', async () => {
     const here = install('/opt')
@@ -173,7 +173,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
         .client('ana'),
     )
     await expectHidden(ana, here)
-  }, 20_000)
+  }, 60_000)
 
   it('never reads a configuration that an editor puts in the place of the old one', async () => {
     const here = install('/opt')
@@ -181,7 +181,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
     writeFileSync(`${here.config}.new`, 'secret of the new one')
     renameSync(`${here.config}.new`, here.config)
     await expectHidden(ana, here)
-  }, 20_000)
+  }, 60_000)
 
   it('never reads, replaces or gets around them in a folder that it may write, and writes the rest of it', async () => {
     const here = install('/opt', { state: 'var/gateway/state' })
@@ -203,7 +203,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
     writeFileSync(`${here.config}.new`, 'secret of the new one')
     renameSync(`${here.config}.new`, here.config)
     await until(() => bridge.processes().length === 0, 'its end')
-  }, 30_000)
+  }, 60_000)
 
   it("never reads the home of the gateway's user below /opt, and runs from within it [B8]", async () => {
     const home = mkdtempSync('/opt/postern-home-')
@@ -223,7 +223,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
     copyFileSync(serverScript, direct)
     const bea = await begun(here.isolated({ plan: { args: [direct] } }).client('bea'))
     expect(await failure(bea, 'read', { path: join(home, '.npmrc') })).toContain('ENOENT')
-  }, 20_000)
+  }, 60_000)
 
   it('never sees more because it left a link where an argument of its command points', async () => {
     const secret = mkdtempSync(join(tmpdir(), 'postern-someone-'))
@@ -237,7 +237,7 @@ describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () 
     symlinkSync(join(secret, 'diary'), join(home, 'notes'))
     const again = await begun(client('ana'))
     expect(await failure(again, 'read', { path: join(home, 'notes') })).toContain('ENOENT')
-  }, 20_000)
+  }, 60_000)
 })
 
 describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () => {
@@ -265,7 +265,7 @@ describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () =>
       refusal,
       `sandbox_read refers to ${here.config}, which isolation hides because it belongs to the gateway's configuration: move it, or set \`sandbox: none\``,
     ])
-  }, 20_000)
+  }, 60_000)
 
   it('is named where a place to write is missing, is everything, or holds a link to what is hidden', async () => {
     const here = install('/opt')
@@ -285,7 +285,7 @@ describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () =>
       refusal,
       `sandbox_write would allow changes to ${other.folder}/link, a symbolic link to the gateway's state directory ${other.folder}/link: list a folder that does not contain the link`,
     ])
-  }, 20_000)
+  }, 60_000)
 
   it('is told once when a process starts, and with its end', async () => {
     const here = install('/opt')
@@ -301,5 +301,5 @@ describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () =>
     expect(log.find(({ event }) => event === 'process.ended')?.fields['why']).toBe(
       `${process.execPath} exited with code 3; it tried to write outside its home: list the path in \`sandbox_write\` (/opt/cache); last stderr line: Error: EROFS: read-only file system, open '/opt/cache'; it was ${kept}`,
     )
-  }, 20_000)
+  }, 60_000)
 })

@@ -36,7 +36,7 @@ describe('never after the end of the gateway', () => {
       await until(() => !pids.some(isAlive), 'their end', 10_000)
       await until(() => processesOf(mark).length === 0, 'everything with the mark', 10_000)
     },
-    30_000,
+    60_000,
   )
 })
 
@@ -63,7 +63,7 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
     ])
       expect(await failure(ana, 'read', { path })).toMatch(/ENOENT|EACCES/)
     expect(saidBy(await ana.tool('echo'))['pid']).toBeLessThan(10)
-  }, 20_000)
+  }, 60_000)
 
   it('never changes anything but its home, /tmp of its own, and what it was given [H-N8] [B8]', async () => {
     const { client, stateDir } = isolated({ plan: { write: [] } })
@@ -79,7 +79,7 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
     const wider = await begun(isolated({ plan: { write: [given] } }).client('ana'))
     await wider.tool('write', { path: join(given, 'file') })
     expect(readFileSync(join(given, 'file'), 'utf8')).toBe('written')
-  }, 20_000)
+  }, 60_000)
 
   it('never shows a path to somebody who is named like it', async () => {
     const given = mkdtempSync(join(tmpdir(), 'postern-named-'))
@@ -88,7 +88,7 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
     const named = await begun(isolated().client(given))
     expect(saidBy(await named.tool('environment'))['MCP_USER_ID']).toBe(given)
     expect(await failure(named, 'read', { path: join(given, 'diary') })).toContain('ENOENT')
-  }, 20_000)
+  }, 60_000)
 
   it('never reaches the network where it is not to [H-N8] [B8]', async () => {
     const server = createServer((_, response) => response.end('here'))
@@ -99,7 +99,7 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
     const offline = await begun(isolated({ plan: { network: false } }).client('ana'))
     expect(await failure(offline, 'reach', { url })).toContain('fetch failed')
     server.close()
-  }, 20_000)
+  }, 60_000)
 
   it('never runs unisolated where isolation is asked for and missing [B8]', async () => {
     const { client, log } = world({

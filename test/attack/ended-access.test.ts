@@ -48,7 +48,7 @@ describe('never does a stream outlive the access of its caller', () => {
       )
       await ends(stream)
     },
-    15_000,
+    60_000,
   )
 
   it('whom the person ended on the page at the other gateway: no message after a second, no stream after five, no refresh', async () => {
@@ -64,7 +64,7 @@ describe('never does a stream outlive the access of its caller', () => {
     expect((await caller.post({ jsonrpc: '2.0', id: 1, method: 'ping' })).status).toBe(401)
     expect((await refresh(here, client, tokens.refresh_token)).status).toBe(400)
     await ends(stream)
-  }, 15_000)
+  }, 60_000)
 
   it('nor a message, where the clock is set back: what was read before it is read again', async () => {
     const { client, tokens } = await logIn(here)
@@ -100,7 +100,7 @@ describe('never does a stream outlive the access of its caller', () => {
         })
       ).status,
     ).toBe(405)
-  }, 15_000)
+  }, 60_000)
 
   it('nor one to a service that may be gone, which asks for no token', async () => {
     await here.supply('passing', { url: upstream.url, auth_required: false })
@@ -109,5 +109,5 @@ describe('never does a stream outlive the access of its caller', () => {
     expect(stream.status).toBe(200)
     here.breakStorage(Infinity)
     await ends(stream)
-  }, 15_000)
+  }, 60_000)
 })

@@ -149,7 +149,7 @@ describe('never mixed up: sessions of a command', () => {
     await anas.leave()
     await second.leave()
     await world.close()
-  }, 20_000)
+  }, 60_000)
 
   it('never have an id that can be guessed [H-M6]', async () => {
     const world = openWorld({ bridge: { shared: true } })
@@ -161,5 +161,5 @@ describe('never mixed up: sessions of a command', () => {
     }
     expectRandom(ids, 32)
     await world.close()
-  }, 20_000)
+  }, 60_000)
 })

@@ -161,5 +161,5 @@ describe.each(runtimes)('%s, never says of a service that it is not there', (whe
     await until(async () => (await statusOf('/services/added')) === 200, 'the added service')
     expect(await Promise.all(about.map((path) => statusOf(path)))).toEqual([404, 200, 200, 200, 404])
     expect(await Promise.all([statusOf('/added/mcp', ping), statusOf('/echo/mcp', ping)])).toEqual([200, 200])
-  }, 20_000)
+  }, 60_000)
 })

@@ -56,7 +56,7 @@ describe('never does a stream outlive the access of its caller in workerd', () =
     await revoke()
     await ended
     expect(Date.now() - from).toBeLessThan(2000)
-  }, 40_000)
+  }, 60_000)
 
   it('nor where no call is left at all: after two looks without an answer it is over', async () => {
     const { ended, state } = await openStream()
@@ -69,7 +69,7 @@ describe('never does a stream outlive the access of its caller in workerd', () =
     } finally {
       await house.tell('__limit?calls=30')
     }
-  }, 40_000)
+  }, 60_000)
 })
 
 describe('never does a client that is deleted leave a grant behind', () => {

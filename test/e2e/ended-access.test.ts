@@ -78,7 +78,7 @@ beforeAll(async () => {
     }),
   )
   gateways = [await start(), await start()]
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await Promise.all(gateways.map(({ stop }) => stop()))
   await upstream.close()
@@ -159,7 +159,7 @@ it('ends what a user allowed, in every process: no message after a second, no st
   await isOver(those, streams)
   expect(await here('grants', 'show', grants[0]?.id ?? '')).toEqual({ refused: 'grant.unknown' })
   expect(await here('grants', 'revoke')).toEqual({ refused: 'usage' })
-}, 60_000)
+}, 120_000)
 
 it('blocks a user in every process until that is lifted', async () => {
   const those = await logInAll()
@@ -200,7 +200,7 @@ it('blocks a user in every process until that is lifted', async () => {
     { by: 'cli', reason: 'ended_by_admin' },
   ])
   for (const each of await logInAll()) expect((await callerAt(each).post(call())).status).toBe(200)
-}, 60_000)
+}, 120_000)
 
 it('locks the gateway and disables a service in every process, and shows who has access', async () => {
   const those = await logInAll()
@@ -237,7 +237,7 @@ it('locks the gateway and disables a service in every process, and shows who has
   })
   expect(await here('people', 'show', 'local:nobody')).toEqual({ refused: 'grant.unknown' })
   expect(await here('blocks', 'add', '--domain', 'https://evil.example')).toEqual({ refused: 'usage' })
-}, 60_000)
+}, 120_000)
 
 it('shows how an app got access, whichever process its requests met, and what came of it', async () => {
   const [one, other] = gateways as [Running, Running]
@@ -280,4 +280,4 @@ it('shows how an app got access, whichever process its requests met, and what ca
   const tail = shown('flows', 'tail', '--lines', '2').finally(() => (over = true))
   await until(() => logIn(one).then(() => over), 'two lines', 20_000)
   expect(await tail).toMatch(/^(?:[✓…✗] [a-z-]+ +[0-9a-z]{21} {2}Flow test.*\n){2}$/)
-}, 60_000)
+}, 120_000)

@@ -34,7 +34,7 @@ describe('SIGTERM to a gateway with commands', () => {
       },
       stateDir: state.dir,
     })
-  }, 30_000)
+  }, 60_000)
   afterAll(async () => {
     await gateway?.end('SIGKILL')
     state?.remove()
@@ -88,7 +88,7 @@ describe('SIGTERM to a gateway with commands', () => {
     expect(await subscription.text()).toMatch(/"id":"sub","result":\{"resultType":"complete"[\s\S]*\n\n$/)
     expect(await exit).toBe(0)
     await until(() => !isAlive(pid), 'the end of its process')
-  }, 30_000)
+  }, 60_000)
 })
 
 describe.skipIf(findProgram('bwrap') === undefined && !inCI())(
@@ -148,6 +148,6 @@ describe.skipIf(findProgram('bwrap') === undefined && !inCI())(
       expect(await read(at('package.json'))).toContain('module')
       for (const name of ['postern.json', 'secret.txt', '.env', 'state/root.key', 'state/postern.db'])
         expect([name, await read(at(name))]).toEqual([name, expect.stringContaining('ENOENT')])
-    }, 30_000)
+    }, 60_000)
   },
 )

@@ -66,7 +66,7 @@ beforeAll(async () => {
   )
   await until(() => lines.length > 0, 'the gateway', 30_000)
   origin = (lines[0] as unknown as { url: string }).url
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await new Promise<void>((resolve) => {
     child.once('exit', () => resolve())
@@ -132,7 +132,7 @@ it('adds, removes and moves services, ends the streams of those that are gone, a
   expect([keptEnded, sockets[0]?.readyState]).toEqual([false, WebSocket.OPEN])
   sockets[0]?.close()
   await leaving?.cancel()
-}, 20_000)
+}, 120_000)
 
 it('keeps the old one when two servers would be at one encoded host, and takes the new one when an alias sets them apart', async () => {
   const jira = (more = '') => `{ url: "https://mcp.atlassian.com/v1/mcp", auth_required: false${more} }`
@@ -157,7 +157,7 @@ it('keeps the old one when two servers would be at one encoded host, and takes t
     registered: boolean
   }
   expect(encoded.registered).toBe(true)
-}, 20_000)
+}, 120_000)
 
 it('holds changed access rules against the next message, and ends the streams of those alone whom they shut out', async () => {
   const refusal = async (): Promise<string | null> => {
@@ -199,7 +199,7 @@ it('holds changed access rules against the next message, and ends the streams of
   child.kill('SIGHUP')
   await told('config.reloaded', since)
   expect(await refusal()).toBe(null)
-}, 20_000)
+}, 120_000)
 
 it('stays as it was when the file disappears', async () => {
   const since = lines.length

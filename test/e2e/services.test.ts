@@ -92,7 +92,7 @@ beforeAll(async () => {
         .end(JSON.stringify({ jsonrpc: '2.0', id, result: answers[method] ?? {} }))
   })
   gateways = [await start(), await start()]
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await Promise.all(gateways.map(({ stop }) => stop()))
   await upstream.close()
@@ -148,7 +148,7 @@ it('is looked at step by step, served within a second in both processes, listed,
   await until(() => ended === 2, 'both streams to end')
   for (const { origin } of gateways) expect(await post(origin, '/calc/mcp')).toBe(404)
   expect(errorOf(await services('rm', 'calc'))).toMatchObject({ code: 'service.unknown' })
-}, 60_000)
+}, 120_000)
 
 it('may be a command on this computer: started, asked, listed without its arguments, served', async () => {
   const added = await postern(place, [
@@ -188,7 +188,7 @@ it('may be a command on this computer: started, asked, listed without its argume
     ),
   })
   expect((await services('rm', 'local')).code).toBe(0)
-}, 60_000)
+}, 120_000)
 
 it('is examined by the doctor, as is every service that runs, and clients are connected to it', async () => {
   await services('add', 'seen', upstream.url)
@@ -229,7 +229,7 @@ it('is examined by the doctor, as is every service that runs, and clients are co
   )
   expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual({ mcpServers: { seen: { url } } })
   await services('rm', 'seen')
-}, 60_000)
+}, 120_000)
 
 it('may speak HTTP+SSE or WebSockets, and is found out either way', async () => {
   const [legacy, sockets] = [await openLegacyUpstream(), await openSocketUpstream()]
@@ -277,7 +277,7 @@ it('may speak HTTP+SSE or WebSockets, and is found out either way', async () => 
     expect((await services('rm', id)).code).toBe(0)
   }
   await Promise.all([legacy.close(), sockets.close()])
-}, 60_000)
+}, 120_000)
 
 it('is not kept when nothing answers, when the configuration would refuse it, or when it belongs to the configuration', async () => {
   expect(errorOf(await services('add', 'nobody', 'http://127.0.0.1:9/mcp'))).toMatchObject({
@@ -304,7 +304,7 @@ it('is not kept when nothing answers, when the configuration would refuse it, or
     code: 'service.invalid',
     message: expect.stringContaining('is already the alias of "fixed"'),
   })
-}, 60_000)
+}, 120_000)
 
 it('is added over HTTP by the built-in person of a gateway without people of its own', async () => {
   const [, { origin, link }] = gateways as [Running, Running]
@@ -327,7 +327,7 @@ it('is added over HTTP by the built-in person of a gateway without people of its
       error_description: expect.stringContaining('Only public https URLs can be added here.'),
     },
   ])
-}, 60_000)
+}, 120_000)
 
 it('is named by its path alone while no gateway runs whose port is chosen at the start', async () => {
   const other = ['--state', 'elsewhere', '--port', '0']
@@ -343,4 +343,4 @@ it('is named by its path alone while no gateway runs whose port is chosen at the
   expect((await postern(place, ['admin', 'link', '--state', 'state'])).out).toContain(
     `${gateways[1]?.origin}/?t=`,
   )
-}, 60_000)
+}, 120_000)

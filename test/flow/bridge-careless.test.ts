@@ -160,7 +160,7 @@ describe('an answer of a command', () => {
     })
     expect(String(saidBy(await ana.tool('large', { bytes: 12_000_000 }))['text'])).toHaveLength(12_000_000)
     expect([bridge.processes()[0]?.pid, (await ana.tool('echo')).error]).toEqual([pid, undefined])
-  }, 20_000)
+  }, 60_000)
 })
 
 describe('a command that writes what is no message', () => {

@@ -43,7 +43,7 @@ describe.each(runtimes.filter(([where]) => where !== 'in workerd'))('%s', (_, op
   afterAll(async () => {
     await house.close()
     await upstream.close()
-  }, 30_000)
+  }, 60_000)
 
   it('is called like any other service, with sessions bound to person and client [C5] [B7]', async () => {
     const begun = await caller.post(initialize)

@@ -75,7 +75,7 @@ describe.each(runtimes)('a command behind HTTP+SSE %s', (_name, open) => {
   afterAll(async () => {
     await house?.close()
     await upstream?.close()
-  }, 30_000)
+  }, 60_000)
 
   it('is called, reports progress and asks its client for roots, input and a completion [C5, C6]', async () => {
     const client = await connect()
@@ -125,7 +125,7 @@ describe.each(runtimes)('a command behind HTTP+SSE %s', (_name, open) => {
     expect((await call(theirs, 'echo'))['pid']).toBe(two)
     await theirs.close()
     await until(() => !isAlive(two), 'the end of the other')
-  }, 15_000)
+  }, 60_000)
 
   it('that dies in mid-call fails the call in words', async () => {
     const client = await connect()

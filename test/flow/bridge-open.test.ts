@@ -47,7 +47,7 @@ describe.each(runtimes)('%s, what is open at a command', (_name, open) => {
   afterAll(async () => {
     await house?.close()
     await upstream?.close()
-  }, 30_000)
+  }, 60_000)
 
   it('ends within five seconds when the grant is revoked', async () => {
     const resource = `${house.origin}/small/mcp`
@@ -85,5 +85,5 @@ describe.each(runtimes)('%s, what is open at a command', (_name, open) => {
     // What was asked and not answered must not look answered.
     expect(await endsWithin(5000, house, ends)).toEqual(['ended', 'cut'])
     expect((await caller.get(session)).status).toBe(401)
-  }, 15_000)
+  }, 60_000)
 })

@@ -54,7 +54,7 @@ describe.each(runtimes)('%s', (_name, open) => {
   afterAll(async () => {
     await house?.close()
     await upstream?.close()
-  }, 30_000)
+  }, 60_000)
 
   it('is told by /health/{service} whether a command can be started, and as whom it asks (seed 004)', async () => {
     const about = (status: string, serverId: string, userId: string | null = null) => ({

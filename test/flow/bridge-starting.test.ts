@@ -269,7 +269,7 @@ describe.each([
     await house?.close()
     await upstream?.close()
     rmSync(folder, { recursive: true, force: true })
-  }, 30_000)
+  }, 60_000)
 
   const callerAt = async (id: string): Promise<Caller> =>
     callerOf(house, `${house.origin}/${id}/mcp`, await tokenOf(house, ana, `${house.origin}/${id}/mcp`))
@@ -317,7 +317,7 @@ describe.each([
       )
       expect([called.status, (await lastOf(called)).result?.['content']]).toEqual([200, expect.any(Array)])
     },
-    30_000,
+    60_000,
   )
 
   it('tells a client of 2025 of the end of the process on the stream, with the code that it would have had', async () => {
@@ -329,5 +329,5 @@ describe.each([
       1502,
       { code: 'process.ended', request_id: answer.headers.get('x-request-id') },
     ])
-  }, 30_000)
+  }, 60_000)
 })

@@ -216,5 +216,5 @@ describe('a process', () => {
     expect(
       (await clients[0].fetch('POST', { jsonrpc: '2.0', id: 1, method: 'ping' }, clients[0].session)).status,
     ).toBe(404)
-  }, 20_000)
+  }, 60_000)
 })

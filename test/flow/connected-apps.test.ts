@@ -127,7 +127,7 @@ describe.each(runtimes)('%s', (_, open) => {
       house.log.filter(({ event, fields }) => event === 'access.ended' && fields['by'] === 'local:ana')
         .length,
     ).toBeGreaterThan(1)
-  }, 30_000)
+  }, 60_000)
 
   it('signs out everywhere: every browser of the person, no other, and no app', async () => {
     const { tokens } = await login(ana)

@@ -51,4 +51,4 @@ it('the processes of a person end with their last grant, and not before', async 
   } finally {
     await house.close()
   }
-}, 30_000)
+}, 60_000)

@@ -107,7 +107,7 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
     )
     expect(await within(ended)).toEqual(all(4401))
     await upstreamEnded()
-  }, 15_000)
+  }, 60_000)
 
   it('ends when the token expires, but not the call that began before', async () => {
     const { caller, ended, upstreamEnded } = await openAll('echo')
@@ -129,7 +129,7 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
     const ms = name === 'in workerd' ? 3000 : 1000
     await holdsWithin(ms, () => calling === before, 'the end of the call at the server')
     await expect(call.text()).rejects.toThrow()
-  }, 15_000)
+  }, 60_000)
 
   /** A process sees it when it looks again, within a second. */
   const supplied = async (id: string, service: Readonly<Record<string, unknown>>): Promise<void> => {
@@ -169,7 +169,7 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
       callers.map((caller, i) => caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, sessions[i])),
     )
     expect(answers.map(({ status }) => status)).toEqual([404, 404])
-  }, 15_000)
+  }, 60_000)
 
   it('ends when its service is removed, and nothing of another service does [H-U10]', async () => {
     await supplied('passing', { url: upstream.url })
@@ -187,5 +187,5 @@ describe.each(runtimes)('%s, what is open', (name, open) => {
     await upstreamEnded()
     expect(over).toBe(false)
     expect((await house.fetch(`${house.origin}/passing/mcp`, { method: 'POST' })).status).toBe(404)
-  }, 20_000)
+  }, 60_000)
 })

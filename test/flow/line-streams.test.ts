@@ -234,7 +234,7 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
     listening[0]!.write(' and half\n\n')
     await until(() => mcp?.text.includes('data: half and half\n\n') === true, 'the whole event')
     gone.abort()
-  }, 10_000)
+  }, 60_000)
 
   itWhere(name === 'on a node socket')(
     'of a WebSocket is kept alive at each heartbeat, and is not ended while its client answers [H-O7]',
@@ -246,7 +246,7 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
       expect(socket.readyState).toBe(socket.OPEN)
       leave()
     },
-    10_000,
+    60_000,
   )
 
   /** Writes until the gateway takes no more for half a second; how much that was. */
@@ -292,7 +292,7 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
       expect(await flood(writing(held[0]!))).toBeLessThan(most)
       slow.destroy()
     },
-    20_000,
+    60_000,
   )
 
   itWhere(name === 'on a node socket')(
@@ -314,6 +314,6 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
       expect(sent).toBeLessThan(most)
       other.leave()
     },
-    20_000,
+    60_000,
   )
 })

@@ -66,7 +66,7 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
   afterAll(async () => {
     await house?.close()
     await Promise.all([modern?.close(), legacy?.close(), sse?.close(), socket?.close()])
-  }, 30_000)
+  }, 60_000)
 
   it('a URL to open is requested as the client’s revision does it, and the call succeeds when it is made again [C20]', async () => {
     const asked = await lastOf(await askModern(toLegacy, 'tools/call', { name: 'url', arguments: {} }, url))

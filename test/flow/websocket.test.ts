@@ -267,7 +267,7 @@ describe.each([
         await until(() => quiet.said.length === 1, 'an answer')
         quiet.socket.close()
       },
-      15_000,
+      60_000,
     )
 
     it('is written down by method and name, never by content', () => {

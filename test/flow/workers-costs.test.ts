@@ -162,7 +162,7 @@ describe('a WebSocket of a client', () => {
       ['fetch session'],
     ])
     gone.abort()
-  }, 30_000)
+  }, 60_000)
 })
 
 describe('the first record of a deployment', () => {

@@ -290,7 +290,7 @@ describe('the rules of the house', () => {
     expect(status).toBe(0)
     for (const project of ['core', 'node', 'worker'] as const)
       expect(await good.types(project)).toEqual({ status: 0, output: '' })
-  }, 30_000)
+  }, 60_000)
 
   it('make lint fail when one is broken', () => expect(lint.status).not.toBe(0))
 
