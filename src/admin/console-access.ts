@@ -10,6 +10,7 @@ import type {
   MatrixPlan,
   MatrixTool,
   MatrixView,
+  WhoToday,
   Why,
   WhyView,
 } from '../ports/matrix.ts'
@@ -269,6 +270,19 @@ const drawWhy = async (deps: ConsoleAccessDeps, of: MatrixOf, { searchParams }: 
 
 type Form = ReadonlyMap<string, string>
 
+/** Who could call a tool by the rules of now; undefined for a service that is not there. */
+const createToday =
+  (deps: ConsoleAccessDeps) =>
+  async (id: string, tool: string): Promise<WhoToday | undefined> => {
+    const service = deps.directory.service(id)
+    if (!service) return undefined
+    const of = await matrixOf(deps, service)
+    const known = of.tools.find(({ name }) => name === tool) ?? { name: tool, hint: undefined }
+    const [row] = deps.accessEditor.read({ ...of, tools: [known] }, deps.stored.now())
+    const may = of.groups.filter((_, i) => row?.cells[i]?.is === 'allow')
+    return { everyone: may.includes(undefined), groups: may.filter((group) => group !== undefined) }
+  }
+
 export const createConsoleAccess = (deps: ConsoleAccessDeps) => {
   const { directory, rules, accessEditor, stored, consolePages, isAuditor } = deps
   const serviceIn = ({ searchParams }: URL): Service => {
@@ -290,6 +304,7 @@ export const createConsoleAccess = (deps: ConsoleAccessDeps) => {
       ])
       return consolePages.changes(frame, { ...definitions, service: id, matrix, why })
     },
+    today: createToday(deps),
     /** The page with what a form chose, to be looked at before it is saved. */
     async review(form: Form, asked: URL): Promise<string> {
       const of = await matrixOf(deps, serviceIn(asked))

@@ -3,6 +3,7 @@ import type { ActivityRow, ActivityView, ConsoleFrame, ConsolePages } from '../p
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
+import type { WhoToday } from '../ports/matrix.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime, TrailCounts, TrailReader } from '../ports/runtime.ts'
 import type { ChainedRow } from '../ports/store.ts'
@@ -82,7 +83,21 @@ const problemOf = (error: unknown): string => {
   throw error
 }
 
-export const createActivity = ({ runtime, isAuditor, consolePages }: ActivityDeps) => {
+const askedIn = (searchParams: URLSearchParams): ActivityView['asked'] => {
+  const given = (name: string): string | undefined => searchParams.get(name)?.slice(0, mostText) || undefined
+  const period = given('period') ?? ''
+  return {
+    terms: termsIn(given('q') ?? ''),
+    period: isPeriod(period) ? period : '24h',
+    from: given('from'),
+    row: given('row'),
+  }
+}
+
+export const createActivity = (
+  { runtime, isAuditor, consolePages }: ActivityDeps,
+  whoToday: (service: string, tool: string) => Promise<WhoToday | undefined>,
+) => {
   const cursors = createCursors(runtime.keys)
   const search = async (
     reader: TrailReader,
@@ -112,16 +127,8 @@ export const createActivity = ({ runtime, isAuditor, consolePages }: ActivityDep
     }
   }
   return async (frame: ConsoleFrame, { searchParams }: URL): Promise<Response> => {
-    const given = (name: string): string | undefined =>
-      searchParams.get(name)?.slice(0, mostText) || undefined
-    const period = given('period') ?? ''
+    const asked = askedIn(searchParams)
     const person = ownEvents({ isAuditor }, frame.person)
-    const asked = {
-      terms: termsIn(given('q') ?? ''),
-      period: isPeriod(period) ? period : '24h',
-      from: given('from'),
-      row: given('row'),
-    }
     const reader = runtime.trail?.reader
     const own = person !== undefined
     if (!reader) return consolePages.activity(frame, { asked, own, kept: false })
@@ -130,8 +137,10 @@ export const createActivity = ({ runtime, isAuditor, consolePages }: ActivityDep
       search(reader, asked, about).catch(problemOf),
       asked.row === undefined ? undefined : rowOf(reader, asked.row, person),
     ])
+    const ofTool = row?.method === 'tools/call' && row.service !== null && row.name !== null
     return consolePages.activity(frame, {
       asked,
+      ...(ofTool && { today: await whoToday(row.service, row.name) }),
       ...(typeof found === 'string' ? { problem: found } : { found }),
       row,
       own,

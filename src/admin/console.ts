@@ -161,7 +161,7 @@ const createPages = (
   },
   '/console/sessions': (frame, asked) => signedIn.sessions(frame, asked, frame.session),
   '/console/tokens': signedIn.tokens,
-  '/console/activity': createActivity(deps),
+  '/console/activity': createActivity(deps, access.today),
   '/console/flows': createFlowList(deps),
   '/console/flows/': createFlow(deps),
   '/console/settings': settings.draw,

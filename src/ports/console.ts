@@ -1,7 +1,7 @@
 // What the console hands to its pages: plain data. Every text of a person, a client or a server is untrusted; the pages
 // escape it and bound its length.
 import type { ListedFlow } from './flow-record.ts'
-import type { MatrixView, WhyView } from './matrix.ts'
+import type { MatrixView, WhoToday, WhyView } from './matrix.ts'
 import type { SettingsView } from './settings.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
@@ -191,6 +191,8 @@ export interface ActivityView {
   readonly problem?: string | undefined
   /** The row that is explained; `undefined` for one that is not there. */
   readonly row?: ActivityRow | undefined
+  /** Of a call of a tool at a service that is there. */
+  readonly today?: WhoToday | undefined
   /** Only events of the person who looks. */
   readonly own: boolean
   readonly kept: boolean

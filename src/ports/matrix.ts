@@ -87,6 +87,13 @@ export interface Why {
   }[]
 }
 
+/** Who could call a tool by the rules of now. */
+export interface WhoToday {
+  /** People who are in no group, too. */
+  readonly everyone: boolean
+  readonly groups: readonly string[]
+}
+
 // The page of the console.
 
 export interface MatrixView {

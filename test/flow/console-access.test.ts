@@ -217,3 +217,12 @@ it('answers why as calls are answered', async () => {
     'postern policy explain --as local:yamada --tool ruled:query --groups crew',
   )
 })
+
+it('says of a recorded call who could make it today', async () => {
+  const found = async () => (await admin.browser.go('/console/activity?q=tool:create')).body
+  await expect.poll(found).toContain('row=')
+  const row = /href="([^"]*row=[^"]+)"/.exec(await found())?.[1]?.replaceAll('&amp;', '&') ?? ''
+  const { body } = await admin.browser.go(row)
+  expect(textOf(body)).toContain('Who could do this today People in crew , staff')
+  expect(body).toContain('/console/access?service=ruled&amp;person=local%3Ayamada&amp;tool=create#why')
+})

@@ -75,6 +75,7 @@ export const activityStates = (pages: ConsolePages) => {
         ...view,
         asked: { ...asked, terms: ['service:jira', 'user:a b'], row: denied.key },
         row: denied,
+        today: { everyone: false, groups: ['admins', 'engineering'] },
         own: true,
       }),
     'console-activity-gone': () => pages.activity(frame, { ...view, asked: { ...asked, row: '1.2.x' } }),
@@ -107,6 +108,7 @@ export const activityStates = (pages: ConsolePages) => {
         asked: { terms: [hostileNames.unbroken, hostileNames.markup], period: '24h', row: row.key },
         found: { ...found, rows: [row], partial: true },
         row,
+        today: { everyone: false, groups: [hostileNames.markup, hostileNames.unbroken] },
       })
     },
   }

@@ -148,7 +148,17 @@ ${rule === null && code === null && html`<li><span class="ok-text">${icons.ok}</
 </ul></section>`
 }
 
-const drawer = ({ asked, row }: ActivityView, frame: ConsoleFrame): Drawable => {
+/** By the rules of now, which may not be those that decided the call. */
+const today = ({ today: who, row }: ActivityView): Drawable => {
+  if (!who || !row) return undefined
+  const { person, service, name } = row
+  const groups = html`${who.groups.map((group, i) => html`${i > 0 && ', '}${named(readText(group, 60))}`)}`
+  const why = linkTo('/console/access', { service: service ?? '', person: person ?? '', tool: name ?? '' })
+  return html`<section><h2>Who could do this today</h2><p class="sm">${who.everyone ? 'Everyone who can sign in' : who.groups.length === 0 ? 'No group. Rules may name single users.' : html`People in ${groups}`}</p>${person !== null && html`<p class="sm"><a href="${why}#why">Why can or can’t this user?</a></p>`}</section>`
+}
+
+const drawer = (view: ActivityView, frame: ConsoleFrame): Drawable => {
+  const { asked, row } = view
   if (asked.row === undefined) return undefined
   const close = html`<a class="btn quiet icon sm" href="${linkOf(asked, { row: undefined })}" aria-label="Close">${icons.cross}</a>`
   if (!row)
@@ -156,6 +166,7 @@ const drawer = ({ asked, row }: ActivityView, frame: ConsoleFrame): Drawable => 
   const iso = new Date(row.at).toISOString()
   return html`<aside class="drawer" aria-label="Event"><div class="drawer-head"><div><b>${outcomeOf(row)} ${whatOf(row)}</b><p class="muted sm">${whoOf(row)}, <time datetime="${iso}">${iso.slice(0, 19).replace('T', ' ')} UTC</time></p></div>${close}</div>
 ${why(row, frame)}
+${today(view)}
 <section><h2>Details</h2><dl class="kv">
 ${fact('Client', row.client !== null && html`<code>${readAddress(row.client).slice(0, 200)}</code>`)}
 ${fact('Method', row.method !== null && html`<code>${readText(row.method, 80)}</code>`)}
