@@ -137,11 +137,38 @@ const clientCell = (
 <span class="muted">${kinds[client_kind]}${host !== undefined && html` ${named(readAddress(host))}`}, ${origin}</span>`
 }
 
+/** What comes back by itself is kept away first of all, and ended for now second. */
+const endOf = (view: AccessView, grant: Grant, user: string): Markup => {
+  const { id, client, kind } = grant
+  const app = named(clientName({ id: client, name: grant.client_name, kind: 'dynamic' }).text)
+  const says = html`${app} loses access as ${named(user)} at once.`
+  if (kind !== 'client_credentials')
+    return confirm(
+      'End',
+      html`${says} The user can allow it again.`,
+      act(view, { action: 'end', grant: id }, 'End access'),
+    )
+  // A service account connects no accounts that could be removed as well.
+  const button = (fields: Readonly<Record<string, string>>, label: string): Markup =>
+    post(
+      linkTo(view.filter),
+      { csrf: view.csrf, ...fields },
+      html`<button class="slim danger">${label}</button>`,
+    )
+  const block = button({ action: 'block', client, user: grant.user }, 'Block')
+  const end = button({ action: 'end', grant: id }, 'End now')
+  return confirm(
+    'End',
+    html`${says} It asks for the next token by itself: block it to keep it away until you unblock it.`,
+    html`<div class="links">${block}${end}</div>`,
+  )
+}
+
 const time = (text: string): Markup => html`<time datetime="${text}">${day(Date.parse(text))}</time>`
 
 const grantRow = (view: AccessView, grant: Grant): Markup => {
   const { filter, services } = view
-  const { id, user, email, service, resource, scopes, created_at, last_used_at, last_used_from } = grant
+  const { user, email, service, resource, scopes, created_at, last_used_at, last_used_from } = grant
   const name = services.find((one) => one.id === service)?.name
   const shownUser = userText(email ?? user)
   return html`<tr>
@@ -154,7 +181,7 @@ const grantRow = (view: AccessView, grant: Grant): Markup => {
   }${scopes.length > 0 && html`<span class="muted">${readText(scopes.join(' '), 120)}</span>`}</td>
 <td data-label="Since">${time(created_at)}</td>
 <td data-label="Last used">${last_used_at === undefined ? html`<span class="muted">Never</span>` : time(last_used_at)}${last_used_from !== undefined && html`<span class="muted">from ${named(last_used_from === 'loopback' ? 'this computer' : readAddress(last_used_from).slice(0, 45))}</span>`}</td>
-<td>${confirm('End', html`${named(clientName({ id: grant.client, name: grant.client_name, kind: 'dynamic' }).text)} loses access as ${named(shownUser)} at once. The user can allow it again.`, act(view, { action: 'end', grant: id }, 'End access'))}</td>
+<td>${endOf(view, grant, shownUser)}</td>
 </tr>`
 }
 

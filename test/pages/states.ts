@@ -429,6 +429,19 @@ const accessGrants: AccessView['grants'] = [
     redirect_host: 'portal.example.com',
     created_at: '2026-08-01T07:00:00.000Z',
   },
+  {
+    id: 'k2vZ8x0mT4sYw7nRcE5uLpJ3fGk1dDhB',
+    user: 'service:nightly',
+    client: 'nightly-job',
+    client_name: 'Nightly job',
+    client_kind: 'registered',
+    service: 'jira',
+    resource: 'https://mcp.example.com/jira/mcp',
+    scopes: ['mcp', 'mcp:read'],
+    kind: 'client_credentials',
+    redirect_host: '',
+    created_at: '2026-11-01T07:00:00.000Z',
+  },
 ]
 
 const accessStates = (pages: Pages) => {

@@ -229,3 +229,15 @@ test('a redirect URI that is not registered is shown beside those that are, with
   expect(shown).toContain('<code>http://127.0.0.1/callback<mark>s</mark></code>')
   expect(shown).toContain('https://app.example/oauth/callback')
 })
+
+test('access that comes back by itself can be blocked where it is ended, other access is only ended', async () => {
+  const rows = ((await states['access-all']?.().text()) ?? '')
+    .split('<tr>')
+    .filter((row) => row.includes('>End<'))
+  expect(rows.map((row) => [row.includes('service:nightly'), row.includes('value="block"')])).toEqual([
+    [false, false],
+    [false, false],
+    [false, false],
+    [true, true],
+  ])
+})
