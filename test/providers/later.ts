@@ -330,6 +330,6 @@ export const laterTests = (scene: LaterScene): void => {
         return (heard as { revoked: string[] }).revoked
       },
     })
-    scimAttacks(scene.house)
+    scimAttacks(scene.house, advance)
   })
 }
