@@ -97,11 +97,20 @@ it('tests a provider as `postern validate --connect` does, keeps what came of it
   expect(textOf(await page())).toContain('https://login.company.example publishes metadata and 1 key. Tested')
   // Where metadata of others leads is guarded: only what the operator wrote may be anywhere.
   expect(asked.find(({ url }) => url === 'https://keys.company.example/jwks')?.origins).toEqual([company])
-  const { body } = await admin.ask('GET', '/api/audit?q=kind:settings.tested')
-  const { events } = JSON.parse(body) as { events: readonly { actor: string; detail: object }[] }
-  expect(events.map(({ actor, detail }) => [actor, detail])).toEqual(
-    [true, false].map((ok) => ['local:ana', expect.objectContaining({ key: 'oauth_providers.company', ok })]),
-  )
+  // The trail is written behind the answer.
+  const events = async () => {
+    const { body } = await admin.ask('GET', '/api/audit?q=kind:settings.tested')
+    const found = JSON.parse(body) as { events: readonly { actor: string; detail: object }[] }
+    return found.events.map(({ actor, detail }) => [actor, detail])
+  }
+  await expect
+    .poll(events)
+    .toEqual(
+      [true, false].map((ok) => [
+        'local:ana',
+        expect.objectContaining({ key: 'oauth_providers.company', ok }),
+      ]),
+    )
 })
 
 it('finds out whether the public URL leads to this gateway', async () => {
