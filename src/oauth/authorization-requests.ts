@@ -48,6 +48,8 @@ export interface AuthorizationRequest {
   readonly promptNone: boolean
   /** A sign-in before this time does not count (prompt=login, max_age), epoch ms. */
   readonly signedInSince?: number
+  /** The session that was there when a new sign-in was asked for: it does not count, whatever the clock says. */
+  readonly earlierSession?: string
   /**
    * The person came here of their own accord or from a page of ours (Sec-Fetch-Site); another site must not
    * obtain an answer without a question.

@@ -230,6 +230,7 @@ const maxRequest = 16_384
 /** What the checks have established, as it is kept. */
 const requestOf = (
   request: CheckedRequest,
+  session: { readonly id: string } | undefined,
   isOwnNavigation: boolean,
   flow: string | undefined,
 ): AuthorizationRequest => ({
@@ -245,6 +246,7 @@ const requestOf = (
   promptConsent: request.prompt.has('consent'),
   promptNone: request.prompt.has('none'),
   ...(request.signedInSince !== undefined && { signedInSince: request.signedInSince }),
+  ...(request.signedInSince === request.now && session && { earlierSession: session.id }),
   ownNavigation: isOwnNavigation,
   ...(flow !== undefined && { flow }),
 })
@@ -263,10 +265,13 @@ export const createAuthorize = (deps: AuthorizeDeps): Handler => {
     const answerable = redirectRegistered(known)
     const { authorization, signedIn } = await clients.approvals.guard(async () => {
       const complete = await checked(answerable, deps)
-      const signedIn = (await session) !== undefined
-      if (complete.prompt.has('none') && !signedIn)
+      const found = await session
+      if (complete.prompt.has('none') && !found)
         throw tellClient(complete, 'login.required', 'prompt=none without a session')
-      return { authorization: requestOf(complete, ownNavigation(request), flow), signedIn }
+      return {
+        authorization: requestOf(complete, found, ownNavigation(request), flow),
+        signedIn: found !== undefined,
+      }
     }, answerable.client)
     if (!signedIn) await takeSpace(limit, { of: 'authorize', record: authorization, ip: context.ip })
     const { id, cookies } = await pendingRequests.open(authorization, request)

@@ -278,9 +278,10 @@ const askOrAnswer = async (
 
 /** The session, when it is fresh enough for the request. */
 const sessionFor = (
-  { signedInSince = 0 }: PendingRequest,
+  { signedInSince = 0, earlierSession }: PendingRequest,
   session: BrowserSession | undefined,
-): BrowserSession | undefined => (session && session.signedInAt >= signedInSince ? session : undefined)
+): BrowserSession | undefined =>
+  session && session.id !== earlierSession && session.signedInAt >= signedInSince ? session : undefined
 
 const decided = async (
   deps: ConsentDeps,

@@ -2,7 +2,7 @@
 // other's storage answers or not.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
-import { form, logIn, person, refresh } from '../runtimes/login.ts'
+import { authorizeUrl, form, logIn, person, refresh, register } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
 import { endsWithin } from '../runtimes/proxied.ts'
 import { createTwins, type Twin, type Twins } from '../runtimes/twins.ts'
@@ -110,4 +110,15 @@ describe('never does a stream outlive the access of its caller', () => {
     here.breakStorage(Infinity)
     await ends(stream)
   }, 60_000)
+})
+
+it('never an old sign-in where a fresh one is asked for, although the clock was set back since [H-D15]', async () => {
+  const client = await register(here)
+  const browser = createBrowser(here.fetch, here.origin)
+  await browser.submit(await browser.go('/login'), '/login', person)
+  here.setClock(-60_000)
+  const asking = authorizeUrl(here, client, { resource: `${here.origin}/echo/mcp`, prompt: 'login' })
+  const page = await browser.go(asking.url)
+  expect(page.body).toContain('name="password"')
+  expect((await browser.submit(page, '/login', person)).body).toContain('value="allow"')
 })
