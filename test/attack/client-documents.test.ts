@@ -388,11 +388,14 @@ describe.each([
       })
         .setProtectedHeader({ alg: 'RS256', kid: 'k1' })
         .sign(by)
+    const used = await assert()
+    const spend = { client_assertion: used, client_assertion_type: assertionType }
+    // What redeems nothing uses no assertion up.
+    expect((await token({ ...(await codeOf(id)), ...spend, code: 'pc_x' })).status).toBe(400)
+    expect((await token({ ...(await codeOf(id)), ...spend })).status).toBe(200)
     const fields = await codeOf(id)
     const send = (client_assertion: string, more: Record<string, string> = {}) =>
       token({ ...fields, client_assertion, client_assertion_type: assertionType, ...more })
-    const used = await assert()
-    expect((await send(used, { code: 'pc_x' })).status).toBe(400)
     const refused = [
       token(fields),
       token({ ...fields, client_secret: 'x' }),

@@ -343,11 +343,7 @@ describe('pinned definitions', () => {
     const { admin } = world
     const rowOf = (body: string, tool: string): readonly string[] => {
       const row = body.split('<tr').find((one) => one.includes(`<code class="strong">${tool}</code>`)) ?? ''
-      return [
-        ...row.matchAll(
-          /<td><span class="(?:verdict|status) [a-z-]+">(?:<svg.*?<\/svg>)?(?:<span>)?([^<]+)/g,
-        ),
-      ].map(([, word = '']) => word)
+      return [...row.matchAll(/<option value="\w+" selected>([^<]+)/g)].map(([, word = '']) => word)
     }
     const caller = await world.begin('hinted')
     expect([await world.listed(caller), await world.codeOf(caller, 'write')]).toEqual([
@@ -356,7 +352,10 @@ describe('pinned definitions', () => {
     ])
     const hinted = (await admin.browser.go('/console/access?service=hinted')).body
     expect(hinted).toContain('<th scope="col"><bdi>staff</bdi></th></tr>')
-    expect([rowOf(hinted, 'read'), rowOf(hinted, 'write')]).toEqual([['Allowed'], ['Never']])
+    expect([rowOf(hinted, 'read'), rowOf(hinted, 'write')]).toEqual([
+      ['Never', 'Allow'],
+      ['Never', 'Never'],
+    ])
     const { body: list } = await admin.browser.go('/console/services?q=hinted')
     expect(list).toContain('<td data-l="For"><bdi>staff</bdi></td>')
   })
