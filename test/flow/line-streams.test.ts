@@ -269,8 +269,9 @@ describe.each(runtimes)('%s, a stream', (name, open) => {
     response.write(large, () => setImmediate(taken))
     return large.length
   }
-  // The kernel's buffers on four sockets are part of it.
-  const most = 32 * 1024 * 1024
+  // The kernel's buffers on four sockets are part of it, and Linux lets each grow: 42 MiB were seen. A gateway that
+  // holds nothing back takes all of the flood.
+  const most = 96 * 1024 * 1024
 
   itWhere(name === 'on a node socket')(
     'of HTTP+SSE that nobody reads holds the server back [H-M15]',

@@ -182,9 +182,11 @@ export const createWorld = async ({
   })
   const find = (resource: string) => Promise.resolve(directory.resolve(resource))
   const who: { session: BrowserSession | undefined } = { session: undefined }
+  let signIns = 0
   const signIn = (person: Person = ana): void =>
     void (who.session = {
-      id: `session of ${person.subject}`,
+      // As of a browser: each sign-in begins another session.
+      id: `session ${++signIns} of ${person.subject}`,
       person,
       signedInAt: clock.now,
       csrf: `csrf of ${person.subject}`,
