@@ -92,7 +92,10 @@ describe.skipIf(withoutRedis)('Redis', () => {
         return again(work)
       }
     }
-    for (const key of keys) expect(await again(() => store.put(key, key, { only: 'absent' }))).toBeDefined()
+    for (const key of keys) {
+      const mark = await again(() => store.put(key, key, { only: 'absent' }))
+      expect(await again(() => store.get(key))).toMatchObject({ value: key, mark })
+    }
     const taken: string[] = []
     for (const key of keys)
       for (const entry of await Promise.all(takers.map((taker) => again(() => taker.take(key)))))
@@ -157,7 +160,8 @@ describe.skipIf(withoutRedis)('Redis', () => {
     expect(await seen()).toEqual([['one'], ['other'], undefined])
     await admin().flushDb()
     expect(await seen()).toEqual([[], [], undefined])
-    expect(await one.store.put('grant:a', 'again', { only: 'absent' })).toBeDefined()
+    const mark = await one.store.put('grant:a', 'again', { only: 'absent' })
+    expect(await one.store.get('grant:a')).toMatchObject({ value: 'again', mark })
     expect(await seen()).toEqual([['again'], [], undefined])
   })
 

@@ -200,7 +200,7 @@ describe('of an app', () => {
     const { url } = authorizeUrl(app, described, { resource: resourceOf(app) })
     const browser = createBrowser(app.fetch, app.origin)
     const back = await allow(browser, url.replace('/oauth/authorize', '/authorize'), credentials(ana))
-    expect(back.searchParams.get('code')).not.toBeNull()
+    expect(back.searchParams.get('code')).toMatch(/^pc_[\w-]{32}\.[\w-]{32}$/)
     expect(tokens.token_type).toBe('Bearer')
     expect((await newest())?.steps.find(({ name }) => name === 'authorize')?.request['path']).toBe(
       '/authorize',
