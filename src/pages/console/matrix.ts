@@ -11,6 +11,7 @@ import type {
   Why,
   WhyView,
 } from '../../ports/matrix.ts'
+import type { Permission } from '../../ports/policy.ts'
 import { named, post, readText } from '../layout.ts'
 import { commandOf, counted, icons, off } from './shell.ts'
 
@@ -77,7 +78,13 @@ const levels = [
   ['deny', 'Never', 'nobody may call them'],
 ] as const
 
-const sectionsOf = (tools: readonly MatrixTool[]) =>
+interface LeveledTool {
+  readonly need?: Permission | 'deny' | undefined
+  readonly unmarked: boolean
+}
+
+/** Tools by the permission that their calls need; empty sections are left out. */
+export const sectionsOf = <Tool extends LeveledTool>(tools: readonly Tool[]) =>
   [
     ...levels.map(([need, title, about]) => ({
       title,
@@ -87,7 +94,7 @@ const sectionsOf = (tools: readonly MatrixTool[]) =>
     {
       title: 'Unmarked',
       about: 'the server does not say what they can do',
-      tools: tools.filter(({ unmarked }) => unmarked),
+      tools: tools.filter((tool) => tool.unmarked || tool.need === undefined),
     },
   ].filter((section) => section.tools.length > 0)
 

@@ -19,6 +19,7 @@ import {
   readText,
 } from '../layout.ts'
 import { sumOf, took } from './charts.ts'
+import { sectionsOf } from './matrix.ts'
 import { audienceOf, credentialsOf, statusOf } from './services.ts'
 import { consolePage, counted, empty, icons, linkTo, quoted, timeAgo } from './shell.ts'
 
@@ -55,27 +56,6 @@ const connect = (view: ServiceView, frame: ConsoleFrame): Markup => {
 
 // Tools.
 
-const levels = [
-  ['read', 'Read', 'changes nothing'],
-  ['write', 'Write', 'creates or changes'],
-  ['execute', 'Execute', 'runs or deletes'],
-  ['admin', 'Admin', 'administers'],
-] as const
-
-const sections = (tools: readonly ServiceTool[]) =>
-  [
-    ...levels.map(([need, title, about]) => ({
-      title,
-      about,
-      tools: tools.filter((tool) => tool.need === need && !tool.unmarked),
-    })),
-    {
-      title: 'Unmarked',
-      about: 'the server does not say what they can do',
-      tools: tools.filter((tool) => tool.unmarked || tool.need === undefined),
-    },
-  ].filter((section) => section.tools.length > 0)
-
 const cell = (tool: ServiceTool, allowed: boolean): Markup => {
   if (allowed && tool.held) return html`<td><span class="status warn">Until reviewed</span></td>`
   return allowed
@@ -91,7 +71,7 @@ export const matrix = ({ groups, tools }: AccessMatrix, name: string): Markup =>
   const columns = groups ?? []
   return html`<section class="card"><div class="scroll" tabindex="0" role="region" aria-label="Tools of ${name}"><table class="table tight matrix"><caption class="vh">Tools of ${name}, and who may call them</caption>
 <thead><tr><th scope="col">Tool</th>${columns.map((group) => html`<th scope="col">${named(readText(group, 60))}</th>`)}</tr></thead>
-<tbody>${sections(tools).map((section) => html`<tr class="group"><th colspan="${columns.length + 1}" scope="colgroup">${section.title} <span class="faint">${section.tools.length}, ${section.about}</span></th></tr>${section.tools.map(toolRow)}`)}</tbody></table></div></section>`
+<tbody>${sectionsOf(tools).map((section) => html`<tr class="group"><th colspan="${columns.length + 1}" scope="colgroup">${section.title} <span class="faint">${section.tools.length}, ${section.about}</span></th></tr>${section.tools.map(toolRow)}`)}</tbody></table></div></section>`
 }
 
 export const accessSay = ({ groups }: AccessMatrix): string => {
