@@ -252,8 +252,40 @@ const createActions = (deps: ConnectedAppsDeps): Readonly<Record<string, Action>
   }
 }
 
+/**
+ * What a person does on a page of their own: the form that only they can have sent, and what its `action` names.
+ * Throws `account.form`, also where nobody is signed in, and `request.malformed`.
+ */
+export const readOwnAction = async <Act>(
+  request: Request,
+  { ip }: Pick<RequestContext, 'ip'>,
+  actions: Readonly<Record<string, Act>>,
+  {
+    sessions,
+    limit,
+    directory,
+  }: {
+    readonly sessions: Sessions
+    readonly limit: Limit
+    readonly directory: Pick<Directory, 'origins'>
+  },
+  signIn: string,
+) => {
+  await limit('authorize', { ip })
+  const session = await sessions.of(request)
+  if (!session)
+    throw new Refusal('account.form', 'session cookie missing or expired', {
+      page: { onward: { label: 'Sign in', href: signIn } },
+    })
+  const form = await readOwnForm(request, session.csrf, directory.origins, 'account.form')
+  const name = form.get('action') ?? ''
+  const action = Object.hasOwn(actions, name) ? actions[name] : undefined
+  if (!action) throw new Refusal('request.malformed', 'action unknown')
+  return { session, form, action }
+}
+
 export const createConnectedApps = (deps: ConnectedAppsDeps): ConnectedApps => {
-  const { access, directory, sessions, pages, limit } = deps
+  const { access, sessions, pages } = deps
   const actions = createActions(deps)
   return {
     async page(request) {
@@ -268,16 +300,7 @@ export const createConnectedApps = (deps: ConnectedAppsDeps): ConnectedApps => {
       })
     },
     async act(request, context) {
-      await limit('authorize', { ip: context.ip })
-      const session = await sessions.of(request)
-      if (!session)
-        throw new Refusal('account.form', 'session cookie missing or expired', {
-          page: { onward: { label: 'Sign in', href: signInPath } },
-        })
-      const form = await readOwnForm(request, session.csrf, directory.origins, 'account.form')
-      const name = form.get('action') ?? ''
-      const action = Object.hasOwn(actions, name) ? actions[name] : undefined
-      if (!action) throw new Refusal('request.malformed', 'action unknown')
+      const { session, form, action } = await readOwnAction(request, context, actions, deps, signInPath)
       return seeOther(await action(personKey(session.person), form, context))
     },
   }

@@ -1,6 +1,6 @@
 // The page on which people create, see and end their personal access tokens.
 import type { Config } from '../config/schema.ts'
-import { readOwnForm, seeOther } from '../kit/http.ts'
+import { seeOther } from '../kit/http.ts'
 import { type Permission, higherOf, ladder } from '../kit/levels.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -10,6 +10,7 @@ import type { ListedToken, WantedToken } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { apiTarget } from './api-tokens.ts'
+import { readOwnAction } from './connected-apps.ts'
 import { newTokenId } from './personal-token.ts'
 import type { PersonalTokens } from './personal-tokens.ts'
 
@@ -189,7 +190,7 @@ const createActions = (
 }
 
 export const createTokensPage = (deps: TokensPageDeps): TokensPage => {
-  const { directory, sessions, limit } = deps
+  const { sessions } = deps
   const draw = createDraw(deps)
   const actions = createActions(deps, draw)
   return {
@@ -198,16 +199,7 @@ export const createTokensPage = (deps: TokensPageDeps): TokensPage => {
       return session ? draw(session) : seeOther(signInPath)
     },
     async act(request, context) {
-      await limit('authorize', { ip: context.ip })
-      const session = await sessions.of(request)
-      if (!session)
-        throw new Refusal('account.form', 'session cookie missing or expired', {
-          page: { onward: { label: 'Sign in', href: signInPath } },
-        })
-      const form = await readOwnForm(request, session.csrf, directory.origins, 'account.form')
-      const name = form.get('action') ?? ''
-      const action = Object.hasOwn(actions, name) ? actions[name] : undefined
-      if (!action) throw new Refusal('request.malformed', 'action unknown')
+      const { session, form, action } = await readOwnAction(request, context, actions, deps, signInPath)
       return action(session, form, context)
     },
   }
