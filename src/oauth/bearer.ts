@@ -13,7 +13,7 @@ import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import { resourceMetadataUrl } from './metadata.ts'
 import { type PersonalTokenCheck, type RefusedToken, personalPrefix } from './personal-token.ts'
-import { type AccessClaims, accessClaimsOf, accessTokenType, subjectOf } from './tokens.ts'
+import { type AccessClaims, accessClaimsOf, accessTokenType, isTokenOf, subjectOf } from './tokens.ts'
 
 export interface BearerDeps {
   readonly runtime: Pick<Runtime, 'now'>
@@ -153,13 +153,6 @@ const consentedBy = (consented: Consented, scopes: readonly string[], own: reado
   return named === undefined ? consented : { ...consented, level: lowerOf(named, consented.level) }
 }
 
-/** Whether the token was issued for this grant as it is now. */
-const isOf = (grant: Grant, claims: AccessClaims): boolean =>
-  grant.clientId === claims.client_id &&
-  grant.resource === claims.aud &&
-  grant.instance === claims.gin &&
-  subjectOf(grant) === claims.sub
-
 /** Throws `scope.insufficient`. */
 const principalOf = (grant: Grant, claims: AccessClaims, attempt: TokenAttempt): Principal => {
   const scopes = grantedScopes(claims.scope, attempt, grant)
@@ -250,7 +243,7 @@ export const createAuthenticateBearer = ({
     const grant = await grants.live(claims.gid)
     // The same reading of the grant has been judged before.
     if (grant && grant === verified.grant && verified.principal) return verified.principal
-    if (!grant || !isOf(grant, claims)) {
+    if (!grant || !isTokenOf(grant, claims)) {
       if (verified.personalAt !== undefined) {
         // Read anew, it says what has become of it.
         tokens.forget(authorization[0] as string)

@@ -207,11 +207,12 @@ export const tokenResponse = (
   access: string,
   scopes: readonly string[],
   refresh: string | undefined,
+  expiresIn = tokens.expiresIn,
 ): Response =>
   jsonResponse({
     access_token: access,
     token_type: 'Bearer',
-    expires_in: tokens.expiresIn,
+    expires_in: expiresIn,
     ...(refresh !== undefined && { refresh_token: refresh }),
     scope: scopes.join(' '),
   })

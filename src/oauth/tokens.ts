@@ -49,8 +49,8 @@ export interface Tokens {
    * A signed access token for the grant's resource (JWT, RFC 9068); nothing personal in it but the person's
    * key.
    */
-  access(grant: Grant, scopes: readonly string[]): Promise<string>
-  /** Access token lifetime, seconds. */
+  access(grant: Grant, scopes: readonly string[], lifetime?: number): Promise<string>
+  /** Access token lifetime, seconds, where no other is named. */
   readonly expiresIn: number
   /**
    * The refresh token of a generation of this grant: computed, never stored. Undefined when the root key it
@@ -66,6 +66,13 @@ export interface Tokens {
 }
 
 export const subjectOf = (grant: Pick<Grant, 'person'>): string => personKey(grant.person)
+
+/** Whether the token was issued for this grant as it is now. */
+export const isTokenOf = (grant: Grant, claims: AccessClaims): boolean =>
+  grant.clientId === claims.client_id &&
+  grant.resource === claims.aud &&
+  grant.instance === claims.gin &&
+  subjectOf(grant) === claims.sub
 
 /** The claims of an access token, where they are all there and of their types. */
 export const accessClaimsOf = (payload: JWTPayload | undefined): AccessClaims | undefined => {
@@ -151,7 +158,7 @@ export const createTokens = ({
 }): Tokens => ({
   ...createRefreshTokens(runtime),
   expiresIn: config.access_token_lifetime,
-  access: (grant, scopes) =>
+  access: (grant, scopes, lifetime = config.access_token_lifetime) =>
     signer.sign(
       {
         sub: subjectOf(grant),
@@ -161,7 +168,7 @@ export const createTokens = ({
         gid: grant.id,
         ...(grant.instance !== undefined && { gin: grant.instance }),
       },
-      { typ: accessTokenType, lifetimeMs: config.access_token_lifetime * 1000 },
+      { typ: accessTokenType, lifetimeMs: lifetime * 1000 },
     ),
   code: (grant, secret) => `pc_${grant.id}.${secret}`,
   readCode,
