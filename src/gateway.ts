@@ -56,7 +56,7 @@ import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
 import type { FlowAdmin } from './ports/flow-record.ts'
 import type { Audit } from './ports/modules.ts'
-import type { Principal } from './ports/people.ts'
+import type { ConnectionAdmin, Principal } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
@@ -107,6 +107,8 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   /** Absent where no flows are recorded. */
   readonly flows: FlowAdmin | undefined
   readonly personalTokens: PersonalTokens
+  /** Accounts of users at MCP servers. */
+  readonly connections: ConnectionAdmin
   readonly refuse: Refuse
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
@@ -359,6 +361,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     rules: parts.rules,
     flows: parts.flowAdmin,
     personalTokens: parts.personalTokens,
+    connections: parts.connections.admin,
     bridges,
     record,
     ...calls,

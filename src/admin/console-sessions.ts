@@ -1,16 +1,22 @@
-// The pages of the console about browser sessions and personal access tokens: who has them, and their end.
+// The pages of the console about browser sessions, personal access tokens and accounts at MCP servers: who has them,
+// and their end.
 import { Refusal } from '../kit/refusal.ts'
 import type { ConsoleFrame, ConsolePages } from '../ports/console.ts'
-import type { ListedSession, ListedToken } from '../ports/people.ts'
+import type { ConnectionAdmin, ListedSession, ListedToken } from '../ports/people.ts'
+import type { Directory } from '../ports/services.ts'
 import type { AccessAdmin } from './access-api.ts'
+import type { AttentionDeps } from './console-attention.ts'
 
 export interface ConsoleSessionsDeps {
-  readonly accessAdmin: Pick<AccessAdmin, 'browserSessions'>
+  readonly accessAdmin: Pick<AccessAdmin, 'browserSessions' | 'list'>
+  readonly connections: { readonly admin: ConnectionAdmin }
+  readonly directory: Pick<Directory, 'service'>
+  readonly stateOf: AttentionDeps['stateOf']
   readonly personalTokens: {
     all(): Promise<readonly ListedToken[]>
     end(id: string, by: { readonly by: string }, how?: { readonly leaked?: boolean }): Promise<boolean>
   }
-  readonly consolePages: Pick<ConsolePages, 'sessions' | 'tokens'>
+  readonly consolePages: Pick<ConsolePages, 'sessions' | 'tokens' | 'connections'>
 }
 
 const onePage = 50
@@ -30,7 +36,50 @@ const has =
   (...texts: readonly (string | undefined)[]): boolean =>
     texts.some((text) => text?.toLowerCase().includes(asked?.toLowerCase() ?? ''))
 
-export const createConsoleSessions = ({ accessAdmin, personalTokens, consolePages }: ConsoleSessionsDeps) => {
+const createConnectionList =
+  ({ accessAdmin, connections, directory, stateOf, consolePages }: ConsoleSessionsDeps) =>
+  async (frame: ConsoleFrame, url: URL): Promise<Response> => {
+    const { grants } = await accessAdmin.list({})
+    const emails = new Map(grants.map(({ user, email }) => [user, email]))
+    const { connections: all, truncated } = await connections.admin.list([...emails.keys()])
+    const waits = ({ state }: (typeof all)[number]): boolean => state === 'reconnect' || state === 'expiring'
+    const asked = askedIn(url)
+    const matches = has(asked)
+    const needsUser = url.searchParams.get('only') === 'needs-user'
+    const found = all.filter(
+      (one) =>
+        (!needsUser || waits(one)) &&
+        matches(
+          one.user,
+          emails.get(one.user ?? ''),
+          one.account,
+          one.service,
+          directory.service(one.service)?.name,
+          one.issuer,
+        ),
+    )
+    const { items, page } = pageOf(found, url)
+    return consolePages.connections(frame, {
+      asked,
+      needsUser,
+      all: all.length,
+      people: new Set(all.map(({ id, user }) => user ?? id)).size,
+      waiting: all.filter(waits).length,
+      more: truncated,
+      page,
+      items: items.map((one) => {
+        const service = directory.service(one.service)
+        return {
+          ...one,
+          email: emails.get(one.user ?? ''),
+          down: service !== undefined && stateOf(service) === 'degraded',
+        }
+      }),
+    })
+  }
+
+export const createConsoleSessions = (deps: ConsoleSessionsDeps) => {
+  const { accessAdmin, personalTokens, connections, consolePages } = deps
   const { browserSessions } = accessAdmin
   return {
     async sessions(frame: ConsoleFrame, url: URL, own: string): Promise<Response> {
@@ -59,6 +108,9 @@ export const createConsoleSessions = ({ accessAdmin, personalTokens, consolePage
         ...pageOf(found, url),
       })
     },
+    connections: createConnectionList(deps),
+    endConnection: (id: string, account: string, by: string): Promise<void> =>
+      connections.admin.end(id, account, by),
     endSession: (id: string, by: string): Promise<void> => browserSessions.end(id, by),
     /** `leaked`: strangers know it. */
     async endToken(id: string, by: string, leaked: boolean): Promise<void> {

@@ -14,6 +14,7 @@ import { type ConsoleServicesDeps, drawService, drawServices } from './console-s
 import { type ConsolePeopleDeps, drawClient, drawHolders, drawPerson } from './console-people.ts'
 import { type ConsoleSettingsDeps, createConsoleSettings } from './console-settings.ts'
 import { type ConsoleAccessDeps, createConsoleAccess } from './console-access.ts'
+import { createSearch } from './console-search.ts'
 import { type ConsoleSessionsDeps, createConsoleSessions } from './console-sessions.ts'
 import { createAccessActions } from './access-page.ts'
 import { requireWritable } from './services-api.ts'
@@ -160,6 +161,8 @@ const createPages = (
     return client === undefined ? drawHolders(deps, frame, asked, 'clients') : drawClient(deps, frame, client)
   },
   '/console/sessions': (frame, asked) => signedIn.sessions(frame, asked, frame.session),
+  '/console/connections': signedIn.connections,
+  '/console/search': createSearch(deps),
   '/console/tokens': signedIn.tokens,
   '/console/activity': createActivity(deps, access.today),
   '/console/flows': createFlowList(deps),
@@ -215,6 +218,10 @@ const createActions = (
     '/console/clients': access,
     '/console/sessions': {
       end: (form, { session }) => signedIn.endSession(form.get('session') ?? '', by(session)),
+    },
+    '/console/connections': {
+      end: (form, { session }) =>
+        signedIn.endConnection(form.get('connection') ?? '', form.get('account') ?? '', by(session)),
     },
     '/console/tokens': {
       end: (form, { session }) =>

@@ -213,6 +213,12 @@ const consolePages: readonly (readonly [paths: readonly string[], description: s
     true,
   ],
   [
+    ['/console/connections'],
+    'Console: accounts of users at MCP servers (?q=, ?only=needs-user, ?page=), and the end of one (csrf, action=end with connection, account)',
+    true,
+  ],
+  [['/console/search'], 'Console: services, users, clients, flows and pages that match (?q=)', false],
+  [
     ['/console/tokens'],
     'Console: personal access tokens (?q=, ?page=), and the end of one (csrf, action=end with token, leaked)',
     true,

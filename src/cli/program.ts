@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { type Fault, faultText } from '../config/tree.ts'
 import { addConnect, addDoctor, addHealthcheck, addValidate } from './check-verbs.ts'
+import { addConnectionVerbs } from './connections.ts'
 import {
   ConfigError,
   commandFor,
@@ -312,6 +313,7 @@ export const createProgram = (): Command => {
   addToolVerbs(group(program, 'tools', 'See and approve changes of tools: ls, show, approve, block.'))
   addStoreVerbs(group(program, 'store', 'Move the records of the gateway: copy.'))
   addTokenVerbs(group(program, 'token', 'Manage personal access tokens: create, ls, revoke, mint.'))
+  addConnectionVerbs(group(program, 'connections', 'See and end accounts at MCP servers: ls, rm.'))
   addSessionVerbs(group(program, 'sessions', 'See and end browser sessions: ls, end.'))
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {

@@ -87,6 +87,8 @@ export interface Account {
 export interface Accounts {
   readonly chosen: string
   readonly list: readonly Account[]
+  /** Key of the person; absent in records that were written before it was kept, and of the gateway itself. */
+  readonly owner?: string
 }
 
 export interface StoredAccount {
@@ -111,6 +113,8 @@ export interface AccountStore {
     id: string,
     change: (accounts: Accounts | undefined) => Promise<Accounts | undefined> | Accounts | undefined,
   ): Promise<void>
+  /** All records, so many read at once. */
+  pages(limit: number): AsyncIterable<readonly { readonly id: string; readonly value: Accounts }[]>
   /** IDs of the records of a person, of these services only if they are named. */
   idsOf(
     person: Pick<Person, 'provider' | 'subject'>,
@@ -166,6 +170,7 @@ export const createAccountStore = ({
       }
       throw new Refusal('storage.unavailable', `connection record ${id} changes too often`)
     },
+    pages: (limit) => records.pages(limit),
     idsOf,
     async *takeAll(person, services) {
       for (const id of await idsOf(person, services)) {
@@ -204,6 +209,7 @@ export const withAccount = (accounts: Accounts | undefined, account: Account): A
   const list = accounts?.list ?? []
   const known = list.some(({ name }) => name === account.name)
   return {
+    ...accounts,
     chosen: accounts?.chosen || account.name,
     list: known ? list.map((other) => (other.name === account.name ? account : other)) : [...list, account],
   }
@@ -212,7 +218,7 @@ export const withAccount = (accounts: Accounts | undefined, account: Account): A
 /** Without it; the first of the others is chosen where it was. */
 export const withoutAccount = (accounts: Accounts, name: string): Accounts => {
   const list = accounts.list.filter((account) => account.name !== name)
-  return { chosen: accounts.chosen === name ? (list[0]?.name ?? '') : accounts.chosen, list }
+  return { ...accounts, chosen: accounts.chosen === name ? (list[0]?.name ?? '') : accounts.chosen, list }
 }
 
 /** The account with its new tokens. */
@@ -304,10 +310,11 @@ export const createSaveTokens =
         refresh !== undefined,
         runtime.now(),
       )
-      return withAccount(
-        current,
-        refreshedAccount(account, granted, await accounts.seal(id, account, secrets), runtime.now()),
-      )
+      const sealed = await accounts.seal(id, account, secrets)
+      return {
+        ...withAccount(current, refreshedAccount(account, granted, sealed, runtime.now())),
+        owner: personKey(person),
+      }
     })
     accessTokens.forget(person, authorization.service)
   }

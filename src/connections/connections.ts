@@ -11,9 +11,10 @@ import type {
   UpstreamCredentials,
 } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
-import type { AccountsOf } from '../ports/people.ts'
+import type { AccountsOf, ConnectionAdmin } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
+import { createConnectionAdmin } from './account-list.ts'
 import { type Discard, createAccessTokens, createRefreshes } from './access-tokens.ts'
 import {
   type ConnectPage,
@@ -82,6 +83,7 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     revoke,
     discard,
     partnerFor,
+    upstreamFor,
     record,
     contextOf: createCredentialContexts(),
     needs: createAccountNeeds({ runtime, clientRegistrations }),
@@ -108,6 +110,8 @@ export interface Connections extends ConnectPage {
   readonly endAccounts: EndAccounts
   /** How many it would remove. */
   countAccounts(owners: readonly AccountsOf[]): Promise<number>
+  /** Those of everybody. */
+  readonly admin: ConnectionAdmin
   /** GET /connect/callback/:id and /connect/callback */
   readonly callback: Handler
   /** Whether a callback that identity providers use as well carries a state of this module. */
@@ -137,6 +141,7 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
     renewTokens: createRenewProviderTokens(parts),
     endAccounts: createEndAccounts(parts),
     countAccounts: createCountAccounts(parts),
+    admin: createConnectionAdmin(parts),
     credentials: createCredentials(parts),
     step,
     callback: authorization.callback,

@@ -68,6 +68,17 @@ addEventListener('pageshow', () => {
 const decision = document.querySelector('.decision')
 if (decision) addEventListener('focus', () => decision.classList.toggle('again'))
 
+// In the console, / and Ctrl+K go to the search.
+const find = document.getElementById('find')
+if (find) addEventListener('keydown', (event) => {
+  const isWord = event.key.toLowerCase() === 'k' && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey
+  const typing = event.target.closest('input, select, textarea, [contenteditable]')
+  if (!isWord && (event.key !== '/' || typing || event.ctrlKey || event.metaKey || event.altKey)) return
+  event.preventDefault()
+  find.select()
+  find.focus()
+})
+
 // Copy buttons.
 for (const text of document.querySelectorAll('.copy')) {
   const button = document.createElement('button')

@@ -5,7 +5,7 @@ import type { MatrixView, WhoToday, WhyView } from './matrix.ts'
 import type { SettingsView } from './settings.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
-import type { Block, ListedGrant, ListedSession, ListedToken, Person } from './people.ts'
+import type { Block, ListedConnection, ListedGrant, ListedSession, ListedToken, Person } from './people.ts'
 import type { ConsentTool, Permission, PinKind, PinState } from './policy.ts'
 
 /** The pages of the console, by what the navigation calls them. */
@@ -16,10 +16,12 @@ export type ConsolePage =
   | 'people'
   | 'clients'
   | 'sessions'
+  | 'connections'
   | 'tokens'
   | 'activity'
   | 'flows'
   | 'settings'
+  | 'search'
 
 interface NamedService {
   readonly id: string
@@ -355,6 +357,36 @@ export interface TokensView extends Omit<SessionsView, 'more' | 'own' | 'items'>
   readonly items: readonly ListedToken[]
 }
 
+/** An account, with what is known of the server that it is for. */
+export interface ConnectionRow extends ListedConnection {
+  readonly down: boolean
+  readonly email?: string | undefined
+}
+
+export interface ConnectionsView extends Omit<SessionsView, 'own' | 'items'> {
+  /** Only those that need their user. */
+  readonly needsUser: boolean
+  /** How many of all need their user. */
+  readonly waiting: number
+  readonly items: readonly ConnectionRow[]
+}
+
+export interface SearchHit {
+  readonly kind: 'page' | 'service' | 'user' | 'client' | 'flow' | 'events'
+  readonly name: string
+  readonly detail?: string | undefined
+  /** Of a page of the console. */
+  readonly href: string
+}
+
+/** What a search found, by what it is; each at most so many. */
+export interface SearchView {
+  readonly asked: string
+  readonly found: readonly SearchHit[]
+  /** There are more than are shown. */
+  readonly more: boolean
+}
+
 /** The pages of the console, as complete HTML responses. */
 export interface ConsolePages {
   overview(frame: ConsoleFrame, view: OverviewView): Response
@@ -370,4 +402,6 @@ export interface ConsolePages {
   settings(frame: ConsoleFrame, view: SettingsView): Response
   sessions(frame: ConsoleFrame, view: SessionsView): Response
   tokens(frame: ConsoleFrame, view: TokensView): Response
+  connections(frame: ConsoleFrame, view: ConnectionsView): Response
+  search(frame: ConsoleFrame, view: SearchView): Response
 }

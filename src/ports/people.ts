@@ -177,6 +177,42 @@ export interface ListedSession {
   readonly endsAt: number
 }
 
+/** An account of a user at an MCP server, or of the gateway itself. */
+export interface ListedConnection {
+  /** With `account`: what it is ended by. */
+  readonly id: string
+  /** What its user calls it. Untrusted text. */
+  readonly account: string
+  /** Key of the user, or `gateway`; absent: connected before it was kept, by somebody without access now. */
+  readonly user?: string
+  readonly service: string
+  readonly issuer: string
+  readonly scopes: readonly string[]
+  /** Epoch ms. */
+  readonly connectedAt: number
+  /** When its tokens came. */
+  readonly renewedAt: number
+  /** Of the access token. */
+  readonly expiresAt?: number
+  /** Whether it is renewed without its user. */
+  readonly renewable: boolean
+  /** Calls are made with it, where a user has several. */
+  readonly chosen: boolean
+  /** `reconnect`: its user has to connect again; `expiring`: soon; `unused`: no service uses it. */
+  readonly state: 'connected' | 'expiring' | 'reconnect' | 'unused'
+  readonly why?: string
+}
+
+export interface ConnectionAdmin {
+  /** Of the first 1000 users and services, renewed last first. `users`: keys that are known. */
+  list(users: readonly string[]): Promise<{
+    readonly connections: readonly ListedConnection[]
+    readonly truncated: boolean
+  }>
+  /** Its tokens are revoked, where their server does that. Throws `request.malformed` when it is not there. */
+  end(id: string, account: string, by: string): Promise<void>
+}
+
 export interface SessionAdmin {
   /** Those of a user (key or verified e-mail address), or of the first 1000; the one that was used last first. */
   list(user?: string): Promise<{ readonly sessions: readonly ListedSession[]; readonly truncated: boolean }>

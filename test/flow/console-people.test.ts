@@ -97,6 +97,20 @@ it('lists browser sessions, and ends one of them', async () => {
   expect(await act('/console/sessions', { action: 'end', session: id })).toBe(400)
 })
 
+it('finds what has a page, for administrators alone', async () => {
+  await logIn(world.house, undefined, undefined, credentials(yamada))
+  const found = await page('/console/search?q=taro')
+  expect(textOf(found)).toMatch(/ 1 result for taro People T taro@example.com local:yamada /)
+  expect(found).toContain('href="/console/people?user=local%3Ayamada"')
+  expect(textOf(await page('/console/search?q=audit'))).toMatch(/ Pages Activity /)
+  expect(await page('/console/search?q=echo')).toContain('href="/console/services/echo"')
+  expect(textOf(await page('/console/search?q=%3Cb%3E'))).toContain('Nothing matches &lt;b&gt;')
+  expect(textOf(await page('/console/search'))).toContain('Find anything')
+  const { browser } = await signInAs(world.house, yamada)
+  const refused = await browser.go('/console/search?q=taro')
+  expect([refused.status, refused.body.includes('taro@example.com local')]).toEqual([403, false])
+})
+
 it('lists personal access tokens, and ends one', async () => {
   const mine = await signInAs(world.house, yamada)
   const form = (await mine.browser.go('/account/tokens')).body

@@ -161,6 +161,48 @@ describe('accounts at MCP servers', () => {
     await until(() => far.count('/revoke') >= before + 2, 'the end of the revocation')
   })
 
+  const textOf = (body: string): string => body.replaceAll(/<[^>]+>/g, ' ').replaceAll(/\s+/g, ' ')
+  const disconnect = async (fields: Record<string, string>, csrf = admin.csrf): Promise<number> =>
+    (
+      await admin.browser.go(`${house.origin}/console/connections`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          'origin': house.origin,
+          'sec-fetch-site': 'same-origin',
+        },
+        body: new URLSearchParams({ csrf, action: 'end', ...fields }).toString(),
+      })
+    ).status
+
+  it('are listed on the console with whose they are, and ended there', async () => {
+    const { browser, caller } = await connected(kim, 'far', 'written')
+    const shown = (await admin.browser.go('/console/connections?q=kim@example.com')).body
+    expect(textOf(shown)).toMatch(/ Written default kim@example.com Connected /)
+    expect(textOf(shown)).toMatch(/ Far default kim@example.com Connected /)
+    expect(shown).not.toMatch(/access-\d|refresh-\d/)
+    expect(textOf((await admin.browser.go('/console/connections?only=needs-user')).body)).toContain(
+      'No connection needs its user',
+    )
+    const id = /name="connection" value="([\w-]+:far)"/.exec(shown)?.[1] ?? ''
+    const other = await signInAs(house, yamada)
+    const before = far.count('/revoke')
+    expect([
+      await disconnect({ connection: id, account: 'default' }, other.csrf),
+      await disconnect({ connection: id, account: 'another' }),
+      await disconnect({ connection: '../access-rules', account: 'default' }),
+      await disconnect({ connection: id.replace(/:far$/, ':idp:local'), account: 'default' }),
+      await hasAccount(browser, 'far'),
+    ]).toEqual([403, 400, 400, 400, true])
+    expect(await disconnect({ connection: id, account: 'default' })).toBe(200)
+    expect([await hasAccount(browser, 'far'), await hasAccount(browser, 'written')]).toEqual([false, true])
+    // Apps keep their access; the call asks for an account.
+    expect((await caller.post(call())).status).not.toBe(401)
+    await until(() => far.count('/revoke') >= before + 2, 'the revocation')
+    expect(removedBy().at(-1)).toBe('local:kim far local:ana')
+    expect(await disconnect({ connection: id, account: 'default' })).toBe(400)
+  })
+
   it('go with what a person ends on their own page, if they tick it', async () => {
     const page = await connected(yamada, 'far')
     const end = async (fields: Record<string, string>) => {

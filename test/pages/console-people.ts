@@ -1,5 +1,12 @@
 // The pages of the console about who has access in the states worth looking at.
-import type { ConsolePages, HolderSummary, HoldersView, PersonService } from '../../src/ports/console.ts'
+import type {
+  ConnectionRow,
+  ConnectionsView,
+  ConsolePages,
+  HolderSummary,
+  HoldersView,
+  PersonService,
+} from '../../src/ports/console.ts'
 import type { ListedGrant, ListedToken } from '../../src/ports/people.ts'
 import { calm, frame, minutes } from './console-frame.ts'
 import { ana, hostileNames } from './states.ts'
@@ -153,6 +160,52 @@ const token: ListedToken = {
 }
 const onePage = { at: 1, count: 1 }
 
+const connection: ConnectionRow = {
+  id: 'pWq3zV:github',
+  account: 'default',
+  user: 'google:1138',
+  email: 'ana@example.com',
+  service: 'github',
+  issuer: 'https://github.com/login/oauth',
+  scopes: ['repo', 'read:org'],
+  connectedAt: minutes(9000),
+  renewedAt: minutes(20),
+  expiresAt: minutes(-40),
+  renewable: true,
+  chosen: true,
+  state: 'connected',
+  down: false,
+}
+const { user: _, ...ofNobody } = connection
+const connections: ConnectionsView = {
+  all: 5,
+  people: 3,
+  waiting: 2,
+  needsUser: false,
+  more: false,
+  page: onePage,
+  items: [
+    connection,
+    {
+      ...connection,
+      account: 'work',
+      chosen: false,
+      user: 'entra:grace@example.com',
+      email: undefined,
+      state: 'reconnect',
+      why: 'refused by the server',
+    },
+    { ...connection, service: 'jira', state: 'expiring', renewable: false, expiresAt: minutes(-3 * 1440) },
+    { ...connection, service: 'calendar', user: 'gateway', down: true, scopes: [] },
+    {
+      ...ofNobody,
+      service: 'wiki',
+      state: 'unused',
+      why: 'the service is not there anymore',
+    },
+  ],
+}
+
 export const sessionStates = (pages: ConsolePages) => ({
   'console-sessions': () =>
     pages.sessions(frame, {
@@ -174,6 +227,42 @@ export const sessionStates = (pages: ConsolePages) => ({
     }),
   'console-sessions-none': () =>
     pages.sessions(calm, { asked: 'zoe', all: 3, people: 2, more: false, own: '', items: [], page: onePage }),
+  'console-connections': () => pages.connections(frame, connections),
+  'console-connections-none': () =>
+    pages.connections(calm, { ...connections, all: 0, people: 0, waiting: 0, items: [] }),
+  'console-connections-hostile': () =>
+    pages.connections(frame, {
+      ...connections,
+      needsUser: true,
+      asked: hostileNames.markup,
+      more: true,
+      page: { at: 2, count: 3 },
+      items: [
+        {
+          ...connection,
+          account: hostileNames.override,
+          user: hostileNames.unbroken,
+          issuer: `https://${hostileNames.unbroken}`,
+          scopes: [hostileNames.unbroken],
+          state: 'reconnect',
+          why: hostileNames.markup,
+        },
+      ],
+    }),
+  'console-search': () =>
+    pages.search(frame, {
+      asked: 'jira',
+      more: true,
+      found: [
+        { kind: 'page', name: 'Connections', href: '/console/connections' },
+        { kind: 'service', name: 'Jira tools', detail: 'jira', href: '/console/services/jira' },
+        { kind: 'user', name: hostileNames.override, detail: hostileNames.unbroken, href: '/console/people' },
+        { kind: 'client', name: 'Jira desk', detail: 'c_7Q4zM1', href: '/console/clients?client=c_7Q4zM1' },
+        { kind: 'flow', name: 'Claude', detail: '01JZ8QX3V6', href: '/console/flows/01JZ8QX3V6' },
+        { kind: 'events', name: 'jira', href: '/console/activity?q=jira' },
+      ],
+    }),
+  'console-search-none': () => pages.search(calm, { asked: hostileNames.markup, found: [], more: false }),
   'console-tokens': () =>
     pages.tokens(frame, {
       all: 3,

@@ -3,10 +3,12 @@ import type { ConsolePages } from '../../ports/console.ts'
 import type { PageContext } from '../layout.ts'
 import { activityPage } from './activity.ts'
 import { changesPage } from './changes.ts'
+import { connectionsPage } from './connections.ts'
 import { flowPage, flowsPage } from './flow-pages.ts'
 import { overviewPage } from './overview.ts'
 import { holdersPage } from './people.ts'
 import { clientPage, personPage } from './person.ts'
+import { searchPage } from './search.ts'
 import { servicePage } from './service.ts'
 import { sessionsPage, tokensPage } from './sessions.ts'
 import { settingsPage } from './settings.ts'
@@ -26,4 +28,6 @@ export const createConsolePages = (gateway: PageContext): ConsolePages => ({
   settings: (frame, view) => settingsPage(gateway, frame, view),
   sessions: (frame, view) => sessionsPage(gateway, frame, view),
   tokens: (frame, view) => tokensPage(gateway, frame, view),
+  connections: (frame, view) => connectionsPage(gateway, frame, view),
+  search: (frame, view) => searchPage(gateway, frame, view),
 })

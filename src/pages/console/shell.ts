@@ -40,6 +40,9 @@ export const icons = {
   person: icon('<circle cx="8" cy="5" r="2.8"/><path d="M2.5 14c.5-3 2.7-4.5 5.5-4.5s5 1.5 5.5 4.5"/>'),
   clock: icon('<circle cx="8" cy="8" r="6.2"/><path d="M8 4.4V8l2.5 1.6"/>'),
   sessions: icon('<rect x="1.8" y="2.8" width="12.4" height="8.4" rx="1.4"/><path d="M5.5 13.6h5"/>'),
+  connections: icon(
+    '<path d="M6.6 9.4a2.6 2.6 0 0 0 3.7 0l2.4-2.4a2.6 2.6 0 0 0-3.7-3.7L7.9 4.4M9.4 6.6a2.6 2.6 0 0 0-3.7 0L3.3 9A2.6 2.6 0 0 0 7 12.7l1.1-1.1"/>',
+  ),
   tokens: icon('<circle cx="5.2" cy="10.8" r="3"/><path d="m7.4 8.6 6-6M11 5l2 2"/>'),
   key: icon('<circle cx="5.2" cy="10.8" r="3"/><path d="m7.4 8.6 6-6M11 5l2 2"/>'),
   settings: icon(
@@ -83,10 +86,12 @@ const paths: Readonly<Record<ConsolePage, string>> = {
   people: '/console/people',
   clients: '/console/clients',
   sessions: '/console/sessions',
+  connections: '/console/connections',
   tokens: '/console/tokens',
   activity: '/console/activity',
   flows: '/console/flows',
   settings: '/console/settings',
+  search: '/console/search',
 }
 
 const sections: readonly (readonly [
@@ -107,6 +112,7 @@ const sections: readonly (readonly [
       ['people', 'People'],
       ['clients', 'Clients'],
       ['sessions', 'Sessions'],
+      ['connections', 'Connections'],
       ['tokens', 'Tokens'],
     ],
   ],
@@ -137,7 +143,7 @@ const navigation = (gateway: PageContext, { attention }: ConsoleFrame, current: 
 </nav>`
 }
 
-const topBar = ({ attention, person, csrf }: ConsoleFrame): Markup => {
+const topBar = ({ attention, person, csrf }: ConsoleFrame, asked: string | undefined): Markup => {
   const { name } = account(person)
   const count = attention.length
   const status =
@@ -146,6 +152,7 @@ const topBar = ({ attention, person, csrf }: ConsoleFrame): Markup => {
       : html`<a class="status ${attention.some(isBad) ? 'bad' : 'warn'}" href="${paths.overview}"><span>${count}<span class="only-wide"> ${needsYou(count).replace(/^\d+ /, '')}</span><span class="vh only-narrow"> to look at</span></span></a>`
   return html`<header class="top">
 <button class="btn quiet icon menu-btn" type="button" popovertarget="nav" aria-label="Menu">${menuIcon}</button>
+<form class="search" role="search" aria-label="Everything" method="get" action="${paths.search}"${asked !== undefined && html` aria-current="page"`}><label class="vh" for="find">Find anything</label>${icons.search}<input class="input" id="find" name="q" type="search" value="${asked}" placeholder="Find anything" autocomplete="off" aria-keyshortcuts="/ Control+K Meta+K"></form>
 <span class="fill"></span>${status}
 <details class="menu"><summary class="who"><span class="vh">Account </span><span class="tile person" aria-hidden="true">${initial(name)}</span><span class="t">${named(name)}</span>${downIcon}</summary><div class="pop"><a href="/">Your services</a><a href="/account/apps">Connected apps</a><a href="/account/tokens">Tokens</a>${post('/logout', { csrf }, html`<button>Sign out</button>`)}</div></details>
 </header>`
@@ -154,6 +161,8 @@ const topBar = ({ attention, person, csrf }: ConsoleFrame): Markup => {
 export interface ConsoleContent {
   readonly page: ConsolePage
   readonly title: string
+  /** What was typed into the bar, on the page that answers it. */
+  readonly asked?: string
   /** Absent: the title. */
   readonly heading?: Drawable
   readonly above?: Drawable
@@ -173,7 +182,7 @@ export const consolePage = (gateway: PageContext, frame: ConsoleFrame, content: 
 <div class="console">
 ${navigation(gateway, frame, page)}
 <div class="page">
-${topBar(frame)}
+${topBar(frame, content.asked)}
 <main class="content" id="main">
 <div class="head"><div>${above}<h1>${heading}</h1>${lead}</div>${actions !== undefined && html`<div class="btns">${actions}</div>`}</div>
 <div class="stack">${body}</div>
