@@ -139,7 +139,7 @@ const clientRoutes = (h: Handlers, registration: boolean): readonly Route[] => [
   {
     paths: ['/oauth/token', '/token'],
     description:
-      'Token endpoint: authorization_code, refresh_token and, if a client has it, client_credentials or a device code',
+      'Token endpoint: authorization_code, refresh_token and, if a client has it, client_credentials, a device code or token exchange (RFC 8693)',
     surface: 'oauth',
     cors: true,
     methods: { POST: h.token },

@@ -224,6 +224,11 @@ export const hostile = {
   'H-V1': 'secrets in logs and pages',
   'H-V2': 'codes in access logs',
   'H-V3': 'log lines forged',
+  // Programs without a browser
+  'H-W57': 'an exchange of what is no live token of ours',
+  'H-W58': 'an exchange for more than the token has',
+  'H-W59': 'an exchange deeper than a rule allows',
+  'H-W59a': 'an exchange by a client that no rule names',
 } as const satisfies Record<string, string>
 
 export type HostileId = keyof typeof hostile

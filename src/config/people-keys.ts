@@ -239,11 +239,18 @@ export const clientKeys = z
         'Allowed redirect URIs (exact match). On loopback hosts, any port matches. Required with the grant type `authorization_code`.',
       ),
     grant_types: z
-      .array(z.enum(['authorization_code', 'refresh_token', 'client_credentials']))
+      .array(
+        z.enum([
+          'authorization_code',
+          'refresh_token',
+          'client_credentials',
+          'urn:ietf:params:oauth:grant-type:token-exchange',
+        ]),
+      )
       .min(1)
       .default(['authorization_code', 'refresh_token'])
       .describe(
-        'Grants that the client may use. `client_credentials`: it gets tokens of its own, as the service account in `service_account`, without a user. See [Service accounts](../guide/service-accounts.md).',
+        'Grants that the client may use. `client_credentials`: it gets tokens of its own, as the service account in `service_account`, without a user. See [Service accounts](../guide/service-accounts.md). `urn:ietf:params:oauth:grant-type:token-exchange`: for a client that has no other grant; what it may exchange is in `token_exchange`.',
       ),
     service_account: text(
       'With the grant type `client_credentials`: the entry of `service_accounts` that the client acts as.',

@@ -5,6 +5,7 @@
 import * as z from 'zod'
 import { accessKeys } from './access-keys.ts'
 import { auditKeys } from './audit-keys.ts'
+import { exchangeKeys } from './exchange-keys.ts'
 import { deviceKeys, withDeviceClient } from './device-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import {
@@ -228,6 +229,7 @@ export const configSchema = z
       .default({})
       .describe('Accounts for programs, by ID. See [Service accounts](../guide/service-accounts.md).'),
     personal_tokens: personalTokenKeys.prefault({}),
+    token_exchange: exchangeKeys,
     device: deviceKeys.optional(),
     copy_redirect_url: z
       .boolean()

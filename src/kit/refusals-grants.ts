@@ -63,6 +63,31 @@ export const grantRefusals = {
     1403,
     'The MCP server requires an account of each user. A service account cannot connect one.',
   ),
+  // token exchange (RFC 8693 §2.2.2)
+  'exchange.subject': row(
+    400,
+    'invalid_request',
+    1400,
+    'subject_token must be a live access token of this gateway, of a client whose tokens this client may exchange.',
+  ),
+  'exchange.actor': row(
+    400,
+    'invalid_request',
+    1400,
+    'actor_token must be a live access token of a service account, issued to this client by this gateway.',
+  ),
+  'exchange.depth': row(
+    400,
+    'invalid_request',
+    1400,
+    'Too many clients would act one for another. This token cannot be exchanged again.',
+  ),
+  'exchange.rule': row(
+    400,
+    'invalid_target',
+    1400,
+    'This client may not exchange that token for this service, or its user has no access to the service.',
+  ),
   'personal-token.unknown': row(
     401,
     'invalid_token',

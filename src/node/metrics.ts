@@ -114,6 +114,7 @@ const createRules = (meters: Meters): Readonly<Record<string, (fields: Fields) =
     'consent.denied': () => meters.consents.inc({ decision: 'denied' }),
     'grant.issued': ({ kind }) =>
       meters.tokens.inc({ grant: grantKinds.has(kind) ? String(kind) : 'authorization_code' }),
+    'exchange.issued': () => meters.tokens.inc({ grant: 'exchange' }),
     'grant.refreshed': () => meters.tokens.inc({ grant: 'refresh_token' }),
     'grant.revoked': () => meters.revoked.inc(),
     'access.ended': ({ grants }) => meters.revoked.inc(amount(grants)),

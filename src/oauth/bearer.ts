@@ -164,6 +164,7 @@ const principalOf = (grant: Grant, claims: AccessClaims, attempt: TokenAttempt):
     clientName: grant.clientName,
     redirectHost: grant.redirectUri === undefined ? '' : httpsHost(grant.redirectUri),
     grantId: grant.id,
+    ...(grant.actor && { actor: grant.actor }),
     ...(grant.flow !== undefined && { flow: grant.flow }),
     scopes,
     ...(grant.consented && { consented: consentedBy(grant.consented, scopes, own) }),

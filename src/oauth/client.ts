@@ -19,18 +19,29 @@ export const assertionAlgorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA',
 export const grantTypes = ['authorization_code', 'refresh_token'] as const
 /** RFC 8628 §3.4. */
 export const deviceGrantType = 'urn:ietf:params:oauth:grant-type:device_code'
-export type GrantType = (typeof grantTypes)[number] | 'client_credentials' | typeof deviceGrantType
+/** RFC 8693 §2.1. */
+export const exchangeGrantType = 'urn:ietf:params:oauth:grant-type:token-exchange'
+export type GrantType =
+  | (typeof grantTypes)[number]
+  | 'client_credentials'
+  | typeof deviceGrantType
+  | typeof exchangeGrantType
+
+/** What of the configuration says which grants there are. */
+export type GrantSettings = Pick<Config, 'clients' | 'device' | 'token_exchange'>
 
 /** What the token endpoint answers, and metadata says: a grant that no client has is not offered. */
 export const grantTypesOf = ({
   clients,
   device,
-}: Pick<Config, 'clients' | 'device'>): readonly GrantType[] => [
+  token_exchange: exchanges,
+}: GrantSettings): readonly GrantType[] => [
   ...grantTypes,
   ...(Object.values(clients).some(({ grant_types: own }) => own.includes('client_credentials'))
     ? (['client_credentials'] as const)
     : []),
   ...(device?.enabled ? ([deviceGrantType] as const) : []),
+  ...(exchanges.length > 0 ? ([exchangeGrantType] as const) : []),
 ]
 
 /** Whether people may sign in to this client on another device: only where the operator has listed it. */

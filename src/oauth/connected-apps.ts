@@ -39,7 +39,7 @@ export interface AppAccessDeps {
   readonly runtime: Pick<Runtime, 'store' | 'digest' | 'now'>
   readonly config: Pick<Config, 'clients'>
   readonly directory: Pick<Directory, 'resolve'>
-  readonly grants: Pick<Grants, 'read' | 'ofPerson' | 'pages' | 'end' | 'amend'>
+  readonly grants: Pick<Grants, 'read' | 'ofPerson' | 'pages' | 'withLiveParent' | 'end' | 'amend'>
   readonly record: Audit
 }
 
@@ -74,14 +74,16 @@ export const createAppAccess = ({ runtime, config, directory, grants, record }: 
     },
     async *find({ user, client, domain, service, tokens }) {
       for await (const page of grants.pages(client))
-        yield page.filter(
-          (grant) =>
-            grant.state !== 'revoked' &&
-            !isOver(grant, runtime.now()) &&
-            (user === undefined || isNamed(grant.person, user)) &&
-            (domain === undefined || isClientOfDomain(grant.clientId, domain)) &&
-            (service === undefined || serviceOf(grant) === service) &&
-            (tokens === undefined || grant.token !== undefined),
+        yield grants.withLiveParent(
+          page.filter(
+            (grant) =>
+              grant.state !== 'revoked' &&
+              !isOver(grant, runtime.now()) &&
+              (user === undefined || isNamed(grant.person, user)) &&
+              (domain === undefined || isClientOfDomain(grant.clientId, domain)) &&
+              (service === undefined || serviceOf(grant) === service) &&
+              (tokens === undefined || grant.token !== undefined),
+          ),
         )
     },
     async describe(person) {
@@ -120,6 +122,7 @@ const listedOf = (grant: Grant, access: AppAccess): ListedGrant => {
     resource: grant.resource,
     scopes: grant.scopes,
     kind: grant.kind ?? 'code',
+    ...(grant.actor && { actor: grant.actor }),
     redirect_host: grant.redirectUri === undefined ? '' : redirectHost(grant.redirectUri),
     created_at: timeOf(grant.createdAt),
     ...(lastUse && { last_used_at: timeOf(lastUse.at) }),

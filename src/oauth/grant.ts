@@ -3,9 +3,10 @@ import type { Consented, Person } from '../ports/people.ts'
 
 /**
  * `client_credentials`: of a client that acts as a service account; no person is in front of it. `personal`: of a
- * personal access token. `test`: of one that was made for tests. `device`: of a device authorization (RFC 8628).
+ * personal access token. `test`: of one that was made for tests. `device`: of a device authorization (RFC 8628). `exchange`: of a
+ * token that was exchanged (RFC 8693).
  */
-export type GrantKind = 'client_credentials' | 'device' | 'personal' | 'test'
+export type GrantKind = 'client_credentials' | 'device' | 'exchange' | 'personal' | 'test'
 
 /** What a grant remembers of its refresh tokens. Members that 0.1.0 did not write may be absent. */
 export interface Rotation {
@@ -75,6 +76,10 @@ export interface Grant extends Rotation {
    * before the end stay dead.
    */
   readonly instance?: string
+  /** Of an exchange: the grant of the token that was exchanged, and which instance of it. It ends with that one. */
+  readonly parent?: { readonly id: string; readonly instance?: string }
+  /** Of an exchange: who acts for the person, and for whom each of them acted before, nearest first. */
+  readonly actor?: readonly string[]
   /** ID of the flow that it came of (ports/flow-record.ts). */
   readonly flow?: string
   readonly redeemedAt?: number

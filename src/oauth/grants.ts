@@ -50,6 +50,8 @@ export interface Grants {
   amend(read: ReadGrant, changed: Pick<Grant, 'person'> | Pick<Grant, 'lastUse'>): Promise<boolean>
   /** All grants that are kept, or those of a client, so many at once. */
   pages(clientId?: string): AsyncIterable<readonly Grant[]>
+  /** Those of them that came of no other grant, or of one that is live. */
+  withLiveParent(grants: readonly Grant[]): Promise<readonly Grant[]>
   /** Ends these grants and returns how many had not ended before. */
   end(grants: readonly Grant[], reason: string): Promise<number>
 }
@@ -157,18 +159,35 @@ const asOfNow = async (
 const createReads = (
   records: Records<Grant>,
   deps: GrantsDeps,
-): { readonly readKept: Grants['read']; readonly read: Grants['read'] } => {
+): { readonly readKept: Grants['read'] } & Pick<Grants, 'read' | 'withLiveParent'> => {
   const openDecoy = createDecoy(deps.runtime)
   const readKept: Grants['read'] = async (id) => {
     const kept = await records.get(id)
     if (!kept) await openDecoy()
     return kept && { grant: kept.value, mark: kept.mark }
   }
+  /** Whether the grant that it came of has ended, and with it this one. */
+  const isOrphaned = async ({ parent }: Grant): Promise<boolean> => {
+    if (!parent) return false
+    const grant = (await read(parent.id))?.grant
+    return grant?.state !== 'live' || grant.instance !== parent.instance
+  }
+  const read: Grants['read'] = async (id) => {
+    const kept = await readKept(id)
+    if (!kept) return undefined
+    const grant = await asOfNow(kept.grant, deps)
+    const isOver = grant.state === 'live' && (await isOrphaned(grant))
+    return {
+      grant: isOver ? { ...grant, state: 'revoked', revokedReason: 'parent_ended' } : grant,
+      mark: kept.mark,
+    }
+  }
   return {
     readKept,
-    async read(id) {
-      const kept = await readKept(id)
-      return kept && { grant: await asOfNow(kept.grant, deps), mark: kept.mark }
+    read,
+    async withLiveParent(grants) {
+      const orphaned = await Promise.all(grants.map(isOrphaned))
+      return grants.filter((_, i) => !orphaned[i])
     },
   }
 }
@@ -245,7 +264,7 @@ interface GrantList extends Pick<Grants, 'ofPerson' | 'amend'> {
 const createGrantList = (
   { runtime, config }: GrantsDeps,
   records: Records<Grant>,
-  readKept: Grants['read'],
+  { readKept, withLiveParent }: ReturnType<typeof createReads>,
 ): GrantList => {
   const { store, digest, now } = runtime
   // As long as its tokens may live, though the code may never be exchanged: the exchange writes nothing here.
@@ -279,10 +298,11 @@ const createGrantList = (
       const prefix = listPrefix(digest, key)
       const listed = await store.list(prefix, { limit: mostListed })
       const read = await Promise.all(listed.map((entry) => readKept(entry.key.slice(prefix.length))))
-      return read
+      const own = read
         .flatMap((found) => (found && found.grant.state !== 'revoked' ? [found.grant] : []))
         .filter((grant) => personKey(grant.person) === key && !isOver(grant, now()))
         .sort((a, b) => b.createdAt - a.createdAt)
+      return withLiveParent(own)
     },
   }
 }
@@ -378,8 +398,9 @@ const createRevocation = (
 export const createGrants = (deps: GrantsDeps): Grants => {
   const { runtime, config } = deps
   const records = createRecords<Grant>(runtime, 'grant:')
-  const { read, readKept } = createReads(records, deps)
-  const list = createGrantList(deps, records, readKept)
+  const reads = createReads(records, deps)
+  const { read, readKept, withLiveParent } = reads
+  const list = createGrantList(deps, records, reads)
   const { live, lately, forget } = createGrantStatus(runtime, read, (grant, isNew) => {
     list.noteUse(grant)
     deps.inUse?.(grant.person)
@@ -393,6 +414,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
 
   return {
     read,
+    withLiveParent,
     live,
     lately,
     async create(wanted) {

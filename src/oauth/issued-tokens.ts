@@ -1,5 +1,6 @@
 // What clients do with a token that was issued: they ask whether it is active (introspection, RFC 7662), each of
 // its own tokens and those that the operator configured of every token, or they end it (revocation, RFC 7009).
+import { actClaim } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, Limit } from '../ports/modules.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
@@ -89,6 +90,7 @@ const accessMembers = async (
     aud,
     iss: directory.issuer,
     jti,
+    ...(grant.actor && { act: actClaim(grant.actor) }),
   }
 }
 

@@ -7,7 +7,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Signer } from '../ports/modules.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
-import { assertionAlgorithms, authMethods, grantTypesOf } from './client.ts'
+import { type GrantSettings, assertionAlgorithms, authMethods, grantTypesOf } from './client.ts'
 
 export interface OAuthEndpoint {
   /** Canonical path below the issuer; the one that metadata names. */
@@ -62,7 +62,7 @@ export interface MetadataHandlers {
 }
 
 export interface MetadataDeps {
-  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents' | 'clients' | 'device'>
+  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents'> & GrantSettings
   readonly directory: Directory
   readonly signer: Signer
   /** Access rules; their levels are scopes where there are any. */

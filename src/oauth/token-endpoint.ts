@@ -1,6 +1,5 @@
 // The token endpoint (RFC 6749 §3.2) and the grant that every client has, the authorization code: parse, count,
 // authenticate the client, load, check everything, and only then use up what was presented, in one atomic write.
-import type { Config } from '../config/schema.ts'
 import { sameText } from '../kit/bytes.ts'
 import { aboutRequest } from '../kit/log.ts'
 import { type RequestFacts, Refusal } from '../kit/refusal.ts'
@@ -9,7 +8,15 @@ import type { Counted, Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type ClientCredentialsDeps, createClientCredentialsGrant } from './client-credentials.ts'
-import { type Client, type GrantType, deviceGrantType, grantTypesOf, mayUseDevice } from './client.ts'
+import {
+  type Client,
+  type GrantSettings,
+  type GrantType,
+  deviceGrantType,
+  exchangeGrantType,
+  grantTypesOf,
+  mayUseDevice,
+} from './client.ts'
 import type { Clients } from './clients.ts'
 import { type DeviceGrantDeps, createDeviceGrant } from './device-grant.ts'
 import { createRefreshTokenGrant } from './grant-refresh-token.ts'
@@ -27,6 +34,7 @@ import {
   sameResource,
   tokenResponse,
 } from './parameters.ts'
+import { type TokenExchangeDeps, createTokenExchange } from './token-exchange.ts'
 import { subjectOf } from './tokens.ts'
 
 // grant_type=authorization_code (RFC 6749 §4.1.3): one compare-and-set both spends the code and makes the grant
@@ -135,10 +143,10 @@ const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
 
 // The endpoint.
 
-type GrantHandlerDeps = ClientCredentialsDeps & DeviceGrantDeps
+type GrantHandlerDeps = ClientCredentialsDeps & DeviceGrantDeps & TokenExchangeDeps
 
 export interface TokenDeps extends GrantHandlerDeps {
-  readonly config: ClientCredentialsDeps['config'] & Pick<Config, 'clients' | 'device'>
+  readonly config: ClientCredentialsDeps['config'] & GrantSettings
   readonly clients: Clients
   readonly limit: Limit
   readonly directory: ClientCredentialsDeps['directory'] & Pick<Directory, 'resolve'>
@@ -149,12 +157,14 @@ const createGrantHandler: Readonly<Record<GrantType, (deps: GrantHandlerDeps) =>
   refresh_token: createRefreshTokenGrant,
   client_credentials: createClientCredentialsGrant,
   [deviceGrantType]: createDeviceGrant,
+  [exchangeGrantType]: createTokenExchange,
 }
 
 /** Whoever may send people here may use what comes of it; a grant says by itself whether it can be refreshed. */
-const mayUse = (client: Client, type: GrantType, config: Pick<Config, 'device'>): boolean => {
+const mayUse = (client: Client, type: GrantType, config: GrantSettings): boolean => {
   const people = client.grantTypes.includes('authorization_code')
   if (type === deviceGrantType) return mayUseDevice(config, client)
+  if (type === exchangeGrantType) return config.token_exchange.some(({ client: id }) => id === client.id)
   return type === 'refresh_token' ? people : client.grantTypes.includes(type)
 }
 

@@ -4,7 +4,7 @@ import type { JWTPayload } from 'jose'
 import type { Config } from '../config/schema.ts'
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { fitOf, markerKey, sealedRefusal } from '../kit/keyring.ts'
-import { personKey } from '../kit/records.ts'
+import { actClaim, personKey } from '../kit/records.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Grant } from './grant.ts'
@@ -167,6 +167,7 @@ export const createTokens = ({
         scope: scopes.join(' '),
         gid: grant.id,
         ...(grant.instance !== undefined && { gin: grant.instance }),
+        ...(grant.actor && { act: actClaim(grant.actor) }),
       },
       { typ: accessTokenType, lifetimeMs: lifetime * 1000 },
     ),

@@ -126,11 +126,13 @@ const clientCell = (
       ? html`sends back to ${named(readAddress(redirect_host).slice(0, 80))}`
       : kind === 'client_credentials'
         ? 'acts as a service account'
-        : kind === 'test'
-          ? 'for tests'
-          : kind === 'device'
-            ? 'on a device'
-            : 'acts as its user'
+        : kind === 'exchange'
+          ? 'acts for its user, by token exchange'
+          : kind === 'test'
+            ? 'for tests'
+            : kind === 'device'
+              ? 'on a device'
+              : 'acts as its user'
   const name = readName(client_name, 'Unnamed app').text
   const host = client_kind === 'document' ? URL.parse(client)?.host : undefined
   return html`<a href="${linkTo({ ...filter, client })}">${named(name)}</a>
@@ -142,7 +144,7 @@ const endOf = (view: AccessView, grant: Grant, user: string): Markup => {
   const { id, client, kind } = grant
   const app = named(clientName({ id: client, name: grant.client_name, kind: 'dynamic' }).text)
   const says = html`${app} loses access as ${named(user)} at once.`
-  if (kind !== 'client_credentials')
+  if (kind !== 'client_credentials' && kind !== 'exchange')
     return confirm(
       'End',
       html`${says} The user can allow it again.`,

@@ -47,6 +47,8 @@ export interface Principal {
   /** The host that the code of the grant went to, where that was https; empty where it went elsewhere. */
   readonly redirectHost?: string
   readonly grantId: string
+  /** Who acts for the person, nearest first (RFC 8693 §4.1); absent where the client was given access by the person. */
+  readonly actor?: readonly string[]
   /** ID of the flow that the grant came of (ports/flow-record.ts). */
   readonly flow?: string
   readonly scopes: readonly string[]
@@ -89,8 +91,10 @@ export interface ListedGrant {
   readonly service?: string
   readonly resource: string
   readonly scopes: readonly string[]
-  /** How it began: `code`, `device` or `client_credentials`. */
+  /** How it began: `code`, `device`, `client_credentials`, `exchange`, `personal` or `test`. */
   readonly kind: string
+  /** Of an exchange: who acts for the user, nearest first. */
+  readonly actor?: readonly string[]
   /** Empty where it began without a redirect. */
   readonly redirect_host: string
   readonly created_at: string

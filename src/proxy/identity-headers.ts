@@ -2,7 +2,7 @@
 // assertion.
 import { encodeBase64, utf8 } from '../kit/bytes.ts'
 import type { Config } from '../config/schema.ts'
-import { serviceAccounts } from '../kit/records.ts'
+import { actClaim, serviceAccounts } from '../kit/records.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
@@ -313,6 +313,7 @@ export const createIdentity = ({
         groups,
         ...(groups.length < person.groups.length ? { groups_cut: true } : {}),
         client_id: principal.clientId,
+        ...(principal.actor && { act: actClaim(principal.actor) }),
         scope: principal.scopes.join(' '),
         service: service.id,
       },

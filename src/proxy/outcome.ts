@@ -12,6 +12,7 @@ import {
 import { type Envelope, rpcIdOf } from '../mcp/envelope.ts'
 import type { Admission, Head, Outcome, Refuse, RefusedCall, UpstreamFault } from '../ports/call.ts'
 import type { Audit, AuditEvent } from '../ports/modules.ts'
+import type { Principal } from '../ports/people.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { AdmittedCall, AuthenticatedCall, CallMessage, ReadCall } from './admitted-call.ts'
 import type { KeepBodies } from './kept-bodies.ts'
@@ -216,6 +217,7 @@ export const socketEvent = (
   person: principal?.personKey,
   client: principal?.clientId,
   grant: principal?.grantId,
+  actor: principal?.actor,
   flow: principal?.flow,
   method: cut(envelope?.messages[0]?.method),
   name: cut(envelope?.messages[0]?.name),
@@ -227,6 +229,8 @@ export const socketEvent = (
   duration_ms: durationMs,
 })
 
+const nobody: Partial<Principal> = {}
+
 const keptOf = ({ bodies }: CallOutcome, index: number): string | undefined => bodies?.[index]
 
 const callEvent = (
@@ -234,6 +238,7 @@ const callEvent = (
   envelope: Envelope | undefined,
   ending: CallOutcome,
 ): AuditEvent => {
+  const caller = principal ?? nobody
   const first = envelope?.messages[0]
   const batch = envelope?.batch ? envelope.messages : undefined
 
@@ -242,10 +247,11 @@ const callEvent = (
     request_id: head.requestId,
     ip: head.ip,
     service: address.service.id,
-    person: principal?.personKey,
-    client: principal?.clientId,
-    grant: principal?.grantId,
-    flow: principal?.flow,
+    person: caller.personKey,
+    client: caller.clientId,
+    grant: caller.grantId,
+    actor: caller.actor,
+    flow: caller.flow,
     http: head.method,
     method: cut(first?.method),
     name: cut(first?.name),

@@ -14,7 +14,8 @@ import { ana, callerOf } from '../runtimes/people.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
 import { type RuntimeGateway, runtimes } from '../runtimes/runtimes.ts'
 import { type Upstream, openUpstream } from '../runtimes/upstream.ts'
-import { config, keys, secrets } from './programs.ts'
+import { config, exchangeGrant, keys, secrets } from './programs.ts'
+import { exchangedTokens } from './exchanged-tokens.ts'
 import { tokensOnThePage } from './token-page.ts'
 
 type Json = Readonly<Record<string, unknown>>
@@ -330,8 +331,12 @@ describe.each(runtimes)('%s', (_, open) => {
       'authorization_code',
       'refresh_token',
       'client_credentials',
+      exchangeGrant,
     ])
   })
+
+  describe('agents that exchange tokens of people', () =>
+    exchangedTokens(() => ({ gateway, upstream, admin })))
 
   // The last, because they move the clock by minutes.
   describe('people with personal access tokens', () => tokensOnThePage(() => gateway))

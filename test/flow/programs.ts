@@ -11,6 +11,8 @@ const jwks = {
   keys: await Promise.all(keys.map(async ({ publicKey }) => ({ ...(await exportJWK(publicKey)) }))),
 }
 
+export const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange' as const
+
 const client = <More>(more: More) => ({
   name: 'Nightly job',
   grant_types: ['client_credentials' as const],
@@ -33,6 +35,17 @@ export const config = {
     reader: { groups: ['ci'], services: ['ruled'], permissions: ['read' as const] },
     idle: { services: ['*'] },
   },
+  token_exchange: [
+    { client: 'agent', subject_clients: ['people'], services: ['second'] },
+    {
+      client: 'agent',
+      subject_clients: ['people'],
+      services: ['ruled'],
+      permissions: ['write' as const],
+    },
+    { client: 'tail', subject_clients: ['agent'], services: ['*'], depth: 2 },
+    { client: 'agent', subject_clients: ['tail'], services: ['second'], depth: 2 },
+  ],
   clients: {
     'basic': client({
       service_account: 'nightly',
@@ -54,6 +67,19 @@ export const config = {
       token_endpoint_auth_method: 'client_secret_post' as const,
       client_secret: 'Pw3nR6vT9yB2eH5kM8qS1uX4zC7fJ0aL',
     }),
+    'agent': {
+      name: 'Agent',
+      grant_types: ['client_credentials' as const, exchangeGrant],
+      service_account: 'nightly',
+      token_endpoint_auth_method: 'client_secret_post' as const,
+      client_secret: 'Xc8vB1nM4kJ7hG0fD3sA6pO9iU2yT5rE',
+    },
+    'tail': {
+      name: 'Tail',
+      grant_types: [exchangeGrant],
+      token_endpoint_auth_method: 'client_secret_post' as const,
+      client_secret: 'Qw2eR5tY8uI1oP4aS7dF0gH3jK6lZ9xC',
+    },
     'people': {
       name: 'People',
       redirect_uris: ['https://people.example/cb'],

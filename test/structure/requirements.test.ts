@@ -22,14 +22,15 @@ const citationsIn = (path: string, text: string): Citation[] =>
   text.split('\n').flatMap((line, i) => {
     if (/^\s*(\/\/|\*|\/\*)/.test(line)) return []
     const literals = line.match(/'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`?/g) ?? []
-    return [...literals.join('\n').matchAll(/\[((?:H-)?[A-Z]\d{1,2}(?:, ?(?:H-)?[A-Z]\d{1,2})*)\]/g)].flatMap(
-      ([, ids = '']) =>
-        ids.split(/, ?/).map((id) => ({
-          id,
-          hostile: id.startsWith('H-'),
-          place: `${path}:${i + 1}`,
-          runs: !/\.(skip|todo)\b/.test(line),
-        })),
+    return [
+      ...literals.join('\n').matchAll(/\[((?:H-)?[A-Z]\d{1,2}[a-z]?(?:, ?(?:H-)?[A-Z]\d{1,2}[a-z]?)*)\]/g),
+    ].flatMap(([, ids = '']) =>
+      ids.split(/, ?/).map((id) => ({
+        id,
+        hostile: id.startsWith('H-'),
+        place: `${path}:${i + 1}`,
+        runs: !/\.(skip|todo)\b/.test(line),
+      })),
     )
   })
 

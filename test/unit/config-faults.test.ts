@@ -109,7 +109,7 @@ describe('what is written wrongly', () => {
       'xyzzy: 1\n',
       [
         'config.yaml:1:1 xyzzy',
-        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, metrics, rate_limits, local_users, clients, service_accounts, personal_tokens, device, copy_redirect_url, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
+        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, metrics, rate_limits, local_users, clients, service_accounts, personal_tokens, token_exchange, device, copy_redirect_url, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
       ],
     ],
     [
@@ -799,6 +799,30 @@ describe('what would be unsafe', () => {
       [
         'config.yaml:4:17 clients.c.service_account',
         'has no effect, because grant_types does not have client_credentials: add it',
+      ],
+    ],
+    [
+      'token exchange by clients that cannot be',
+      `clients:\n  agent: { name: A, grant_types: ["urn:ietf:params:oauth:grant-type:token-exchange"], token_endpoint_auth_method: client_secret_post, client_secret: ${secret} }\n  open: { name: O, redirect_uris: ["https://o.example"] }\nmcp_services: { a: { url: "http://localhost:3001/mcp" } }\ntoken_exchange:\n  - { client: agnet, subject_clients: [opne], services: [a], permissions: [read] }\n  - { client: open, subject_clients: ["https://x.example/y"], services: [a] }\n`,
+      [
+        'config.yaml:2:34 clients.agent.grant_types',
+        'has token-exchange, but no entry of token_exchange names this client: add one',
+      ],
+      [
+        'config.yaml:6:15 token_exchange[0].client',
+        'names "agnet", which is not in clients; did you mean "agent"?',
+      ],
+      [
+        'config.yaml:6:40 token_exchange[0].subject_clients[0]',
+        'names "opne", which is not in clients; did you mean "open"?',
+      ],
+      [
+        'config.yaml:6:62 token_exchange[0].permissions',
+        'cannot be enforced without access rules, which say what each tool needs: add `access`, or remove this key',
+      ],
+      [
+        'config.yaml:7:15 token_exchange[1].client',
+        'names a client that does not authenticate: set its token_endpoint_auth_method to client_secret_basic, client_secret_post or private_key_jwt',
       ],
     ],
     [

@@ -9,6 +9,8 @@ import { hasRules } from './access.ts'
 import { ownHeaders, sameHeader } from './services.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 
+const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange'
+
 const grantsOf = (draft: RawConfig, id: string): readonly string[] =>
   draft.has('clients', id, 'grant_types')
     ? draft.texts('clients', id, 'grant_types').map(({ value }) => value)
@@ -71,34 +73,49 @@ const account = (draft: RawConfig, report: Report, path: Path, grants: readonly 
     )
 }
 
+/** Whether a client that has the grant for token exchange may exchange anything. */
+const exchanger = (draft: RawConfig, report: Report, path: Path, grants: readonly string[]): void => {
+  if (!grants.includes(exchangeGrant) || draft.lost('token_exchange') || draft.misspelt('token_exchange'))
+    return
+  const named = draft.positions('token_exchange').map((i) => draft.text('token_exchange', i, 'client'))
+  if (!named.includes(String(path.at(-1))))
+    report.fault(
+      [...path, 'grant_types'],
+      'has token-exchange, but no entry of token_exchange names this client: add one',
+    )
+}
+
 const clientGrants: Rule = (draft, report) => {
   for (const id of draft.keys('clients')) {
     const path = ['clients', id]
     const grants = grantsOf(draft, id)
     redirects(draft, report, path, grants)
     account(draft, report, path, grants)
+    exchanger(draft, report, path, grants)
   }
+}
+
+/** A warning: it may be added while the gateway runs. */
+const unknownService = (id: string, services: readonly string[]): string =>
+  `names "${printable(id)}", which is not in mcp_services${didYouMean(id, services)}`
+
+const unruledPermissions = (draft: RawConfig, report: Report, path: Path): void => {
+  if (!hasRules(draft) && draft.has(...path, 'permissions'))
+    report.key(
+      [...path, 'permissions'],
+      'cannot be enforced without access rules, which say what each tool needs: add `access`, or remove this key',
+    )
 }
 
 const accounts: Rule = (draft, report) => {
   if (draft.keys('oauth_providers').includes(serviceAccounts))
     report.key(['oauth_providers', serviceAccounts], 'is reserved for service accounts: use another ID')
   const services = draft.keys('mcp_services')
-  const ruled = hasRules(draft)
   for (const id of draft.keys('service_accounts')) {
     const path = ['service_accounts', id]
     for (const { value, path: at } of draft.texts(...path, 'services'))
-      if (value !== '*' && !services.includes(value))
-        // It may be added while the gateway runs.
-        report.warn(
-          at,
-          `names "${printable(value)}", which is not in mcp_services${didYouMean(value, services)}`,
-        )
-    if (!ruled && draft.has(...path, 'permissions'))
-      report.key(
-        [...path, 'permissions'],
-        'cannot be enforced without access rules, which say what each tool needs: add `access`, or remove this key',
-      )
+      if (value !== '*' && !services.includes(value)) report.warn(at, unknownService(value, services))
+    unruledPermissions(draft, report, path)
   }
 }
 
@@ -124,13 +141,52 @@ const tokenHeader: Rule = (draft, report) => {
   }
 }
 
+/** What no entry of `clients` is: the ID of a registration, or a metadata document. */
+const clientElsewhere = /^(?:https:\/\/|client_[\w-]{22}$)/
+
 /** An ID of `clients`, of a registration, a metadata document, or the command’s own. */
 const deviceClients: Rule = (draft, report) => {
   if (!draft.has('device')) return
   const known = [...draft.keys('clients'), ownClient, '*']
   for (const { value, path } of draft.texts('device', 'clients'))
-    if (!known.includes(value) && !/^(?:https:\/\/|client_[\w-]{22}$)/.test(value))
+    if (!known.includes(value) && !clientElsewhere.test(value))
       report.fault(path, `names "${printable(value)}", which is not in clients${didYouMean(value, known)}`)
 }
 
-export const serviceAccountRules: readonly Rule[] = [clientGrants, deviceClients, accounts, tokenHeader]
+/** Who exchanges tokens authenticates. */
+const exchangingClient = (draft: RawConfig, report: Report, at: Path): void => {
+  const client = draft.text(...at)
+  if (client === undefined) return
+  const known = draft.keys('clients')
+  if (!known.includes(client)) {
+    if (!draft.misspelt('clients'))
+      report.fault(at, `names "${printable(client)}", which is not in clients${didYouMean(client, known)}`)
+  } else if ((draft.text('clients', client, 'token_endpoint_auth_method') ?? 'none') === 'none')
+    report.fault(
+      at,
+      'names a client that does not authenticate: set its token_endpoint_auth_method to client_secret_basic, client_secret_post or private_key_jwt',
+    )
+}
+
+const exchanges: Rule = (draft, report) => {
+  const clients = draft.keys('clients')
+  const services = draft.keys('mcp_services')
+  for (const i of draft.positions('token_exchange')) {
+    const path = ['token_exchange', i]
+    exchangingClient(draft, report, [...path, 'client'])
+    for (const { value, path: at } of draft.texts(...path, 'subject_clients'))
+      if (!clients.includes(value) && value !== ownClient && !clientElsewhere.test(value))
+        report.fault(at, `names "${printable(value)}", which is not in clients${didYouMean(value, clients)}`)
+    for (const { value, path: at } of draft.texts(...path, 'services'))
+      if (value !== '*' && !services.includes(value)) report.warn(at, unknownService(value, services))
+    unruledPermissions(draft, report, path)
+  }
+}
+
+export const serviceAccountRules: readonly Rule[] = [
+  clientGrants,
+  deviceClients,
+  accounts,
+  exchanges,
+  tokenHeader,
+]
