@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { didYouMean } from '../src/config/shape.ts'
 import { proofs } from './proofs.ts'
 
-const [name, ...args] = process.argv.slice(2)
+const [name, ...given] = process.argv.slice(2)
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 
 const list = (): string => {
@@ -14,7 +14,10 @@ const list = (): string => {
   return `Usage: npm run prove <name> [-- options]\n\n${rows.join('\n')}`
 }
 
-const proof = name === undefined || !Object.hasOwn(proofs, name) ? undefined : proofs[name]
+/** `conformance -- client` is `conformance:client`. */
+const variant = `${name}:${given[0]}`
+const [found, args] = Object.hasOwn(proofs, variant) ? [variant, given.slice(1)] : [name, given]
+const proof = found === undefined || !Object.hasOwn(proofs, found) ? undefined : proofs[found]
 if (name === undefined) {
   console.log(list())
 } else if (!proof) {
