@@ -1,6 +1,6 @@
-// `npm run prove conformance:client`: the conformance suite's client scenarios, driven through Postern as the
-// client of the upstream. Fails when a scenario that counts does not pass, refusals included: where the
-// suite's server lies, Postern has to stop.
+// `npm run prove conformance -- client`: the conformance suite's client scenarios, driven through Postern as the
+// client of the upstream. Fails when a scenario does not pass, refusals included: where the suite's server lies,
+// Postern has to stop. Extensions are not scored by the suite, and fail the proof all the same.
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -24,12 +24,7 @@ interface Outcome {
 }
 
 /** What Postern does not offer as a client of upstreams: extensions, none of which counts. */
-const notOffered = new Set([
-  'auth/enterprise-managed-authorization',
-  'auth/dpop',
-  'auth/dpop-nonce',
-  'auth/wif-jwt-bearer',
-])
+const notOffered = new Set(['auth/enterprise-managed-authorization', 'auth/wif-jwt-bearer'])
 
 const { values } = parseArgs({
   options: {
@@ -147,7 +142,7 @@ for (const revision of revisions) {
     sum(outcomes),
   ])
   for (const { scenario, failed, scored: counts, output } of outcomes) {
-    if (failed.length > 0 && counts) good = false
+    if (failed.length > 0) good = false
     notes.push(
       ...failed.map(
         ({ id, status, errorMessage, description }) =>

@@ -18,7 +18,8 @@ declare module 'oidc-provider' {
     readonly oidc: {
       readonly client: { readonly clientId: string }
       readonly session: { readonly accountId: string }
-      readonly params: { readonly scope?: string }
+      readonly params: { readonly scope?: string; readonly [name: string]: unknown }
+      readonly entities?: { readonly AccessToken?: { readonly jkt?: string } }
     }
   }
 
@@ -34,6 +35,8 @@ declare module 'oidc-provider' {
       >
     }
     readonly Grant: new (of: { readonly clientId: string; readonly accountId: string }) => Grant
+    on(event: 'grant.success', listener: (context: Context) => void): void
+    on(event: 'grant.error', listener: (context: Context, error: { readonly error: string }) => void): void
     callback(): (request: IncomingMessage, response: ServerResponse) => void
     interactionDetails(request: IncomingMessage, response: ServerResponse): Promise<Interaction>
     interactionFinished(

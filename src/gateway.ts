@@ -257,14 +257,15 @@ const createLogin = (parts: Parts) => {
 }
 type Login = ReturnType<typeof createLogin>
 
-const createCalls = (parts: Parts, { connections: { credentials } }: Login) => {
-  const { config, runtime, issuer, recordCall: record, cors, trim, policy, rates, closures } = parts
+const createCalls = (parts: Parts, { connections: { credentials, transports } }: Login) => {
+  const { config, issuer, recordCall: record, cors, trim, policy, rates, closures } = parts
   const { directory, registry, refresh, signer, grants, authenticate } = parts
+  const runtime = { ...parts.runtime, transports }
   const hosts = createHostCheck({ config, directory })
   const always = transportSecurity(issuer)
   const refuse = parts.watchRefuse(createRefuse({ cors, log: runtime.log, always }))
   const common = { config, directory, credentials, policy, endpointOf: createEndpoints(() => runtime.now()) }
-  const { now, transports } = runtime
+  const { now } = runtime
   const contextOf = createServiceContexts({ ...common, signer, transports, now })
   const alive = async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined
   parts.bridges.follow(alive)

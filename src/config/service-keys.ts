@@ -188,6 +188,12 @@ const upstreamAuthKeys = z
       .describe(
         'Additional origins that discovery may use: private addresses, plain http, or endpoints on a different site than their issuer. `http://localhost:*` allows every port.',
       ),
+    dpop: z
+      .enum(['auto', 'required', 'off'])
+      .default('auto')
+      .describe(
+        'Tokens that are bound to a key of their account and useless without it (DPoP, RFC 9449). `auto`: if the server asks for them and its authorization server issues them. `required`: no other token is used. `off`: never.',
+      ),
   })
   .describe('Upstream credentials: how the gateway, or each user, authenticates to this MCP server.')
   .prefault({})

@@ -16,6 +16,7 @@ import {
   refreshedAccount,
   withAccount,
 } from './accounts.ts'
+import type { ProofKey } from './dpop.ts'
 import { errorOf, isPermanent } from './upstream.ts'
 
 export interface AccountTokens {
@@ -25,6 +26,8 @@ export interface AccountTokens {
   readonly id: string
   readonly access: string
   readonly account: Account
+  /** What calls with it are proven with; absent: it is a Bearer token. */
+  readonly proofKey?: ProofKey | undefined
 }
 
 /**
@@ -79,9 +82,7 @@ export const createAccessTokens = ({ runtime, accounts, refreshes }: AccessToken
 
   const refreshed = async (key: string, id: string, account: Account): Promise<TokenLookup> => {
     const result = await refreshes.refresh(id, account.name, account.generation)
-    return result.kind === 'token'
-      ? { kind: 'token', key, id, access: result.access, account: result.account }
-      : result
+    return result.kind === 'token' ? { ...result, key, id } : result
   }
 
   const read = async (key: string, owner: Owner, service: string): Promise<TokenLookup> => {
@@ -96,7 +97,7 @@ export const createAccessTokens = ({ runtime, accounts, refreshes }: AccessToken
     if (!secrets) return refreshed(key, id, account)
     if (account.refreshable && left <= marginOf(account))
       runtime.defer(refreshes.refresh(id, account.name, account.generation))
-    return { kind: 'token', key, id, access: secrets.access, account }
+    return { ...tokenIn(secrets, account), key, id }
   }
 
   const remember = (key: string, found: TokenLookup): TokenLookup => {
@@ -131,8 +132,17 @@ export const createAccessTokens = ({ runtime, accounts, refreshes }: AccessToken
 
 // One refresh for all who ask.
 
+type AccountToken = Omit<AccountTokens, 'key' | 'id'>
+
+const tokenIn = ({ access, bound, proofKey }: Secrets, account: Account): AccountToken => ({
+  kind: 'token',
+  access,
+  account,
+  ...(bound && { proofKey }),
+})
+
 type RefreshedAccount =
-  | { readonly kind: 'token'; readonly access: string; readonly account: Account }
+  | AccountToken
   /** The account has to be connected again. */
   | { readonly kind: 'ended'; readonly why: string }
   /** A temporary failure. */
@@ -242,9 +252,7 @@ const createTokenRotation = ({
 }): TokenRotation => {
   const tokenOf: TokenRotation['tokenOf'] = async (id, account) => {
     const secrets = await accounts.open(id, account)
-    return secrets
-      ? { kind: 'token', access: secrets.access, account }
-      : { kind: 'ended', why: 'stored tokens cannot be decrypted' }
+    return secrets ? tokenIn(secrets, account) : { kind: 'ended', why: 'stored tokens cannot be decrypted' }
   }
 
   const newer: TokenRotation['newer'] = async (id, account, otherwise) => {
@@ -373,12 +381,14 @@ const createRefreshUnderLease = (
       return failed(id, account, fence, thrown)
     }
     // RFC 6749 §6: an answer without a new refresh token leaves the old one in place.
-    const { idToken: _, ...before } = secrets
+    const { idToken: _, bound: __, ...before } = secrets
+    const { access, refresh, idToken, bound } = granted
     const next: Secrets = {
       ...before,
-      access: granted.access,
-      ...(granted.refresh !== undefined && { refresh: granted.refresh }),
-      ...(granted.idToken !== undefined && { idToken: granted.idToken }),
+      access,
+      ...(refresh !== undefined && { refresh }),
+      ...(idToken !== undefined && { idToken }),
+      ...(bound && { bound }),
     }
     const kept = await rotation.persist(
       id,

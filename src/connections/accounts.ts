@@ -13,6 +13,7 @@ import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientAuthMethod, Directory } from '../ports/services.ts'
 import type { ClientRegistration } from './client-registration.ts'
+import type { ProofKey } from './dpop.ts'
 import { type Partner, silent } from './upstream.ts'
 
 /** Whose: a person, or the gateway itself at services that it signs in to with credentials of its own. */
@@ -28,6 +29,8 @@ export interface Granted {
   readonly scopes?: readonly string[]
   /** Of an identity provider; nobody has validated it yet. */
   readonly idToken?: string
+  /** The access token is bound to the key that the request was proven with. */
+  readonly bound?: true
 }
 
 /** What is kept of a token answer. Never in a log, a page or an answer. */
@@ -38,6 +41,9 @@ export interface Secrets {
   readonly idToken?: string
   /** Of the client that the tokens belong to. */
   readonly clientSecret?: string
+  /** What requests for tokens are proven with (RFC 9449), and calls where the access token is `bound` to it. */
+  readonly proofKey?: ProofKey
+  readonly bound?: true
 }
 
 /**
@@ -251,6 +257,7 @@ export interface AuthorizedAccount {
   readonly registration: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
   readonly resource?: string
   readonly asked: readonly string[]
+  readonly proofKey?: ProofKey
 }
 
 /**
@@ -267,6 +274,21 @@ interface SaveTokensDeps {
     forget(owner: Owner, service: string): void
   }
 }
+
+/** What is sealed of a first token answer. */
+export const secretsOf = (
+  { access, refresh, bound }: Granted,
+  {
+    clientSecret,
+    proofKey,
+  }: { readonly clientSecret?: string | undefined; readonly proofKey?: ProofKey | undefined },
+): Secrets => ({
+  access,
+  ...(refresh !== undefined && { refresh }),
+  ...(clientSecret !== undefined && { clientSecret }),
+  ...(proofKey && { proofKey }),
+  ...(bound && { bound }),
+})
 
 /** The account as it is before its first tokens. */
 const fresh = (
@@ -297,12 +319,11 @@ export const createSaveTokens =
   ({ runtime, accounts, accessTokens }: SaveTokensDeps): SaveTokens =>
   async (authorization, person, { refresh, ...granted }) => {
     const id = accounts.idOf(person, authorization.service)
-    const { secret } = authorization.registration
-    const secrets: Secrets = {
-      access: granted.access,
-      ...(refresh !== undefined && { refresh }),
-      ...(secret !== undefined && { clientSecret: secret }),
-    }
+    const { proofKey, registration } = authorization
+    const secrets = secretsOf(
+      { ...granted, ...(refresh !== undefined && { refresh }) },
+      { clientSecret: registration.secret, proofKey },
+    )
     await accounts.change(id, async (current): Promise<Accounts> => {
       const account = fresh(
         authorization,

@@ -20,6 +20,7 @@ import {
 } from './accounts.ts'
 import type { ClientRegistration, ClientRegistrations } from './client-registration.ts'
 import { findServer } from './discovery.ts'
+import type { Proofs } from './dpop.ts'
 import { exchangeCode } from './token-endpoint.ts'
 import {
   type AuthorizedUpstream,
@@ -37,6 +38,7 @@ interface AuthorizationDeps {
   readonly accounts: AccountStore
   readonly clientRegistrations: ClientRegistrations
   readonly saveTokens: SaveTokens
+  readonly proofs: Proofs
   readonly upstreamFor: (service: string) => AuthorizedUpstream | undefined
   readonly record: Audit
 }
@@ -204,7 +206,11 @@ const authorizationUrl = (
   endpoint: string,
   upstream: AuthorizedUpstream,
   { registration, asked, resource }: Pick<PendingAuthorization, 'registration' | 'asked' | 'resource'>,
-  { state, challenge }: { readonly state: string; readonly challenge: string },
+  {
+    state,
+    challenge,
+    jkt,
+  }: { readonly state: string; readonly challenge: string; readonly jkt?: string | undefined },
 ): string => {
   const query = {
     // The operator's own parameters come first: they may add, never replace.
@@ -217,6 +223,8 @@ const authorizationUrl = (
     state,
     code_challenge: challenge,
     code_challenge_method: 'S256',
+    // RFC 9449 §10: the code is good for the holder of the key alone.
+    ...(jkt !== undefined && { dpop_jkt: jkt }),
   }
   const url = new URL(endpoint)
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
@@ -229,7 +237,7 @@ const prepareAuthorization = async (
   { runtime, accounts, clientRegistrations }: AuthorizationDeps,
 ) => {
   const guardedFetch = createGuardedFetch(runtime, upstream)
-  const { as, resource, scopes, refuse } = await findServer(upstream, guardedFetch)
+  const { as, resource, scopes, dpop, refuse } = await findServer(upstream, guardedFetch)
   if (as.authorization_endpoint === undefined)
     throw untrusted(upstream, `${as.issuer} has no authorization endpoint`)
   const known = await accounts.read(accounts.idOf(session.person, upstream.id))
@@ -243,17 +251,18 @@ const prepareAuthorization = async (
   const registration = await clientRegistrations
     .at(as, upstream, asked.length > 0 ? asked : undefined, guardedFetch, anew)
     .catch(refuse)
-  return { endpoint: as.authorization_endpoint, as, resource, asked, registration }
+  return { endpoint: as.authorization_endpoint, as, resource, asked, registration, dpop }
 }
 
 const createStart = (
   deps: AuthorizationDeps,
   pendingAuthorizations: PendingAuthorizations,
 ): StartAuthorization => {
-  const { runtime, record } = deps
+  const { runtime, proofs, record } = deps
   const start: StartAuthorization = async (request) => {
     const { upstream, session, account, returnTo, context } = request
-    const { endpoint, as, resource, asked, registration } = await prepareAuthorization(request, deps)
+    const { endpoint, as, resource, asked, registration, dpop } = await prepareAuthorization(request, deps)
+    const proofKey = dpop ? await proofs.createKey() : undefined
     const verifier = encodeBase64url(runtime.random(32))
     const pending: PendingAuthorization = {
       person: personKey(session.person),
@@ -265,6 +274,7 @@ const createStart = (
       registration,
       ...(resource !== undefined && { resource }),
       asked,
+      ...(proofKey && { proofKey }),
       verifier,
       returnTo,
     }
@@ -278,7 +288,8 @@ const createStart = (
       ip: context.ip,
       request_id: context.requestId,
     })
-    return authorizationUrl(endpoint, upstream, pending, { state, challenge: runtime.digest(verifier) })
+    const jkt = proofKey && (await proofs.thumbprint(proofKey))
+    return authorizationUrl(endpoint, upstream, pending, { state, challenge: runtime.digest(verifier), jkt })
   }
 
   return (request) =>
@@ -291,11 +302,11 @@ const createStart = (
 
 /** Validates the authorization response and exchanges its code. */
 const exchange = async (
-  { as, registration, resource, verifier }: PendingAuthorization,
+  { as, registration, resource, proofKey, verifier }: PendingAuthorization,
   upstream: AuthorizedUpstream,
   response: URLSearchParams,
   state: string,
-  { runtime, clientRegistrations }: AuthorizationDeps,
+  { runtime, proofs, clientRegistrations }: AuthorizationDeps,
 ): Promise<Granted> => {
   let validated: URLSearchParams
   try {
@@ -306,11 +317,13 @@ const exchange = async (
     throw responseRefusal(thrown, upstream)
   }
   return exchangeCode(
-    { as, registration, upstream, resource },
+    { as, registration, upstream, resource, proven: proofKey !== undefined },
     validated,
     registration.redirectUri,
     verifier,
-    createGuardedFetch(runtime, upstream).through,
+    createGuardedFetch(runtime, upstream, undefined, {
+      proving: proofKey && { proofs, key: proofKey },
+    }).through,
   ).catch(async (thrown: unknown) => {
     if (errorOf(thrown) === 'invalid_client' && registration.how === 'registered')
       await clientRegistrations.forget(as.issuer, upstream.id, registration.clientId)

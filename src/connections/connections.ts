@@ -12,7 +12,7 @@ import type {
 } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { AccountsOf, ConnectionAdmin } from '../ports/people.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { Runtime, RuntimeTransports } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { createConnectionAdmin } from './account-list.ts'
 import { type Discard, createAccessTokens, createRefreshes } from './access-tokens.ts'
@@ -35,6 +35,7 @@ import { createAuthorization, isAuthorizationState } from './authorization.ts'
 import { createClientMetadataDocument, createClientRegistrations } from './client-registration.ts'
 import { createCredentialContexts, createCredentials } from './credentials.ts'
 import { createAccountNeeds } from './discovery.ts'
+import { createProofs, provenTransports } from './dpop.ts'
 import { createCountAccounts, createEndAccounts } from './end-accounts.ts'
 import { createSignInStep } from './sign-in-step.ts'
 import { createClientCredentials, createRevoke, createTokenRequest } from './token-endpoint.ts'
@@ -69,7 +70,8 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     const partner = partnerFor(serviceOf(id))
     if (partner) await revoke(id, account, secrets, partner)
   }
-  const requestTokens = createTokenRequest({ runtime, clientRegistrations, partnerFor })
+  const proofs = createProofs(runtime)
+  const requestTokens = createTokenRequest({ runtime, clientRegistrations, proofs, partnerFor })
   const refreshes = createRefreshes({ runtime, accounts, requestTokens, discard })
   const accessTokens = createAccessTokens({ runtime, accounts, refreshes })
   const saveTokens = createSaveTokens({ runtime, accounts, accessTokens })
@@ -80,6 +82,7 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     accessTokens,
     refreshes,
     saveTokens,
+    proofs,
     revoke,
     discard,
     partnerFor,
@@ -87,13 +90,14 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     record,
     contextOf: createCredentialContexts(),
     needs: createAccountNeeds({ runtime, clientRegistrations }),
-    signInGateway: createClientCredentials({ runtime, accounts, clientRegistrations }),
+    signInGateway: createClientCredentials({ runtime, accounts, clientRegistrations, proofs }),
     authorization: createAuthorization({
       runtime,
       sessions,
       accounts,
       clientRegistrations,
       saveTokens,
+      proofs,
       upstreamFor,
       record,
     }),
@@ -104,6 +108,8 @@ export interface Connections extends ConnectPage {
   /** POST /connect/:service */
   readonly act: Handler
   readonly credentials: UpstreamCredentials
+  /** Connections to upstreams that prove the tokens they are shown (RFC 9449), where these are bound to a key. */
+  readonly transports: RuntimeTransports
   readonly step: ConnectStep
   readonly keepTokens: SaveProviderTokens
   readonly renewTokens: RenewProviderTokens
@@ -143,6 +149,7 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
     countAccounts: createCountAccounts(parts),
     admin: createConnectionAdmin(parts),
     credentials: createCredentials(parts),
+    transports: provenTransports(runtime.transports, parts.proofs),
     step,
     callback: authorization.callback,
     isReturn: (request) => isAuthorizationState(new URL(request.url).searchParams.get('state') ?? ''),

@@ -11,6 +11,7 @@ import type { Service, UpstreamAuth } from '../ports/services.ts'
 import type { AccessTokens, AccountTokens, TokenLookup } from './access-tokens.ts'
 import { type AccountStore, accountIn, isElsewhere, providerService, withAccount } from './accounts.ts'
 import { type AccountNeeds, credentialRefusal } from './discovery.ts'
+import type { Proofs } from './dpop.ts'
 import { type AuthorizedUpstream, connectPath, isPersonal, unreachable, upstreamOf } from './upstream.ts'
 
 /** A service with its upstream and what never changes about it. */
@@ -67,6 +68,7 @@ interface CredentialsDeps {
   readonly contextOf: (service: Service) => CredentialContext
   readonly accounts: AccountStore
   readonly accessTokens: AccessTokens
+  readonly proofs: Proofs
   readonly needs: AccountNeeds
   /** Signs the gateway in at the upstream; rejects with `connection.*`. */
   readonly signInGateway: (upstream: AuthorizedUpstream) => Promise<void>
@@ -159,16 +161,20 @@ interface AccountCredential extends UpstreamCredential {
   readonly tokens: AccountTokens
 }
 
-const credentialOf = (tokens: AccountTokens): AccountCredential => ({
-  headers: bearer(tokens.access),
-  tokens,
-})
+const credentialOf = (tokens: AccountTokens, proofs: Proofs): AccountCredential =>
+  tokens.proofKey
+    ? { ...proofs.credential(tokens.access, tokens.proofKey), tokens }
+    : { headers: bearer(tokens.access), tokens }
 
-/** A token for the former server of the service counts as ended. */
-const forCurrentServer = ({ id, origin }: AuthorizedUpstream, found: TokenLookup): TokenLookup =>
-  found.kind === 'token' && isElsewhere(found.account, origin)
-    ? { kind: 'ended', why: `${id} was at ${found.account.at} when the account was connected` }
+/** A token for the former server of the service counts as ended, and one that `dpop` no longer allows. */
+const forCurrentServer = ({ id, origin, auth }: AuthorizedUpstream, found: TokenLookup): TokenLookup => {
+  if (found.kind !== 'token') return found
+  if (isElsewhere(found.account, origin))
+    return { kind: 'ended', why: `${id} was at ${found.account.at} when the account was connected` }
+  return auth.dpop === (found.proofKey ? 'off' : 'required')
+    ? { kind: 'ended', why: `upstream_auth.dpop is ${auth.dpop}` }
     : found
+}
 
 /** Somebody who signed in with a password of this gateway has no token of an identity provider. */
 const noProvider = ({ id, name }: AuthorizedUpstream): Refusal =>
@@ -196,10 +202,10 @@ interface Lookups {
 }
 
 const createFromTokens =
-  (consentRequired: ConsentRequired): FromTokens =>
+  (consentRequired: ConsentRequired, { proofs }: Pick<CredentialsDeps, 'proofs'>): FromTokens =>
   async (upstream, person, lookup) => {
     const found = forCurrentServer(upstream, lookup)
-    if (found.kind === 'token') return credentialOf(found)
+    if (found.kind === 'token') return credentialOf(found, proofs)
     if (found.kind === 'later') throw unreachable(upstream, found.why)
     const why = found.kind === 'ended' ? found.why : found.kind
     if (!person) throw new Refusal('upstream.credential', `${upstream.id}: ${why}`)
@@ -210,7 +216,7 @@ const createFromTokens =
   }
 
 const createLookups = (
-  { runtime: { now }, accessTokens, signInGateway }: CredentialsDeps,
+  { runtime: { now }, accessTokens, proofs, signInGateway }: CredentialsDeps,
   fromTokens: FromTokens,
 ): Lookups => {
   const ofGateway: Lookups['ofGateway'] = async (upstream) => {
@@ -238,7 +244,7 @@ const createLookups = (
       const value = forCurrentServer(upstream, lookup)
       if (value.kind === 'token') {
         context.accountsUntil = now() + accountsMs
-        return credentialOf(value)
+        return credentialOf(value, proofs)
       }
       return type === 'auto' && value.kind !== 'later' ? undefined : fromTokens(upstream, person, value)
     }
@@ -361,7 +367,7 @@ const createAfterAccount = (
 export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials => {
   const { contextOf, accessTokens } = deps
   const consentRequired = createConsentRequired(deps)
-  const fromTokens = createFromTokens(consentRequired)
+  const fromTokens = createFromTokens(consentRequired, deps)
   const { lookup, ofGateway } = createLookups(deps, fromTokens)
   const { stepUp, giveUp } = createAfterAccount(deps, consentRequired)
   const { refuseForOperator, tryAccount } = createAfterNoAccount(deps, fromTokens)

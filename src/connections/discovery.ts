@@ -34,6 +34,8 @@ export interface DiscoveredServer {
    * challenge's, the metadata's; undefined: the server's default.
    */
   readonly scopes: readonly string[] | undefined
+  /** Whether the token is to be bound to a key (RFC 9449). */
+  readonly dpop: boolean
 }
 
 /** A refusal that says nothing of how to sign in. */
@@ -188,6 +190,18 @@ const namedServer = async (
 const sentResource = (resource: string): string | undefined => (resource === '' ? undefined : resource)
 
 /**
+ * By default only where both say so: many authorization servers bind tokens for whoever asks, and most MCP servers
+ * behind them know no token but a Bearer token.
+ */
+const wantsDpop = (
+  { dpop = 'auto' }: AuthorizedUpstream['auth'],
+  as: oauth.AuthorizationServer,
+  server: boolean | undefined,
+): boolean =>
+  dpop === 'required' ||
+  (dpop === 'auto' && server === true && as.dpop_signing_alg_values_supported?.includes('ES256') === true)
+
+/**
  * Throws `connection.untrusted` for metadata that contradicts itself, is about something else, or cannot
  * protect a code; `connection.unreachable` if nothing responds. `challenge`: the upstream's 401, where one is
  * at hand.
@@ -205,12 +219,15 @@ export const discover = async (
       by: 'operator',
       resource: sentResource(auth.resource ?? url.href),
       scopes: auth.scopes,
+      dpop: wantsDpop(auth, written, undefined),
     }
   const asked = challenge ?? (await askForChallenge(upstream, guardedFetch))
   const metadata = await readResourceMetadata(upstream, asked, guardedFetch)
   if (metadata) checkConfiguredIssuer(upstream, metadata.authorizationServers)
+  const named = await namedServer(upstream, metadata, guardedFetch)
   return {
-    ...(await namedServer(upstream, metadata, guardedFetch)),
+    ...named,
+    dpop: wantsDpop(auth, named.as, asked?.dpop ?? metadata?.dpop),
     resource: sentResource(auth.resource ?? metadata?.resource ?? url.href),
     scopes: auth.scopes ?? asked?.scopes ?? metadata?.scopes,
   }

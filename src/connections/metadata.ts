@@ -21,6 +21,8 @@ export interface ResourceMetadata {
   /** In the server's order, not empty. */
   readonly authorizationServers: readonly string[]
   readonly scopes: readonly string[] | undefined
+  /** It takes tokens that are bound to a key (RFC 9728 §2). */
+  readonly dpop: boolean
 }
 
 const textsOf = (value: unknown): readonly string[] =>
@@ -37,7 +39,14 @@ const judgeResource = (
   if (authorizationServers.length === 0)
     throw untrusted(upstream, 'its resource metadata names no authorization server')
   const words = scopeWords(textsOf(scopes).join(' '))
-  return { resource, authorizationServers, scopes: words.length > 0 ? words : undefined }
+  return {
+    resource,
+    authorizationServers,
+    scopes: words.length > 0 ? words : undefined,
+    dpop:
+      document['dpop_bound_access_tokens_required'] === true ||
+      textsOf(document['dpop_signing_alg_values_supported']).includes('ES256'),
+  }
 }
 
 /**
@@ -171,6 +180,7 @@ const lists = [
   'token_endpoint_auth_methods_supported',
   'scopes_supported',
   'grant_types_supported',
+  'dpop_signing_alg_values_supported',
 ] as const
 /** Members that are copied if they are true. */
 const flags = [

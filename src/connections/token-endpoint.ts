@@ -15,11 +15,13 @@ import {
   type Secrets,
   accountIn,
   refreshedAccount,
+  secretsOf,
   serviceOf,
   withAccount,
 } from './accounts.ts'
 import type { ClientRegistration, ClientRegistrations } from './client-registration.ts'
 import { discover } from './discovery.ts'
+import type { Proofs } from './dpop.ts'
 import {
   type AuthorizedUpstream,
   type FetchOptions,
@@ -35,6 +37,8 @@ interface Party {
   readonly registration: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
   readonly upstream: Partner
   readonly resource: string | undefined
+  /** Whether requests carry a proof of a key, which a token may be bound to. */
+  readonly proven?: boolean
 }
 
 const algorithms = ['ES256', 'RS256', 'EdDSA', 'ES384'] as const
@@ -85,9 +89,16 @@ const authentication = async ({ registration, upstream }: Party): Promise<oauth.
   }
 }
 
-const read = (answer: oauth.TokenEndpointResponse): Granted => {
+const read = ({ upstream, proven }: Party, answer: oauth.TokenEndpointResponse): Granted => {
+  const bound = answer.token_type === 'dpop'
   // A token bound to a key that we do not have is none (RFC 9449 §5).
-  if (answer.token_type !== 'bearer') throw new TypeError(`token_type ${answer.token_type.slice(0, 40)}`)
+  if (bound ? !proven : answer.token_type !== 'bearer')
+    throw new TypeError(`token_type ${answer.token_type.slice(0, 40)}`)
+  if (!bound && upstream.auth.dpop === 'required')
+    throw new Refusal(
+      'connection.untrusted',
+      'the token is not bound to a key, which upstream_auth.dpop requires',
+    )
   const { access_token: access, refresh_token: refresh, expires_in: seconds, scope } = answer
   const { id_token_aside: idToken } = answer
   return {
@@ -96,6 +107,7 @@ const read = (answer: oauth.TokenEndpointResponse): Granted => {
     ...(seconds !== undefined && { lifetimeMs: seconds * 1000 }),
     ...(scope !== undefined && { scopes: scopeWords(scope) }),
     ...(typeof idToken === 'string' && { idToken }),
+    ...(bound && { bound }),
   }
 }
 
@@ -121,7 +133,7 @@ export const exchangeCode = async (
     verifier,
     { ...through, additionalParameters: resourceOf(party) },
   )
-  return read(await oauth.processAuthorizationCodeResponse(as, client, response))
+  return read(party, await oauth.processAuthorizationCodeResponse(as, client, response))
 }
 
 const exchangeRefresh = async (party: Party, refresh: string, through: FetchOptions): Promise<Granted> => {
@@ -131,7 +143,7 @@ const exchangeRefresh = async (party: Party, refresh: string, through: FetchOpti
     ...through,
     additionalParameters: resourceOf(party),
   })
-  return read(await oauth.processRefreshTokenResponse(as, client, response))
+  return read(party, await oauth.processRefreshTokenResponse(as, client, response))
 }
 
 /** RFC 6749 §4.4: the gateway as itself. */
@@ -150,7 +162,10 @@ const exchangeCredentials = async (
     parameters,
     through,
   )
-  const { refresh: _, ...granted } = read(await oauth.processClientCredentialsResponse(as, client, response))
+  const { refresh: _, ...granted } = read(
+    party,
+    await oauth.processClientCredentialsResponse(as, client, response),
+  )
   return granted
 }
 
@@ -218,16 +233,24 @@ const partyOf = (account: Account, upstream: Partner, clientSecret: string | und
 interface AskDeps {
   readonly runtime: Pick<Runtime, 'now' | 'outbound'>
   readonly clientRegistrations: ClientRegistrations
+  readonly proofs: Proofs
   /** The authorization server's settings for a record; undefined if they are no longer configured. */
   readonly partnerFor: (service: string) => Partner | undefined
 }
 
-export const createTokenRequest = ({ runtime, clientRegistrations, partnerFor }: AskDeps): RequestTokens => {
+export const createTokenRequest = ({
+  runtime,
+  clientRegistrations,
+  proofs,
+  partnerFor,
+}: AskDeps): RequestTokens => {
   const exchange = (account: Account, partner: Partner, secrets: Secrets): Promise<Granted> | undefined => {
-    const party = partyOf(account, partner, secrets.clientSecret)
+    const { proofKey: key } = secrets
+    const party = { ...partyOf(account, partner, secrets.clientSecret), proven: key !== undefined }
     // An identity provider says in the ID token who the person is by now.
     const { through } = createGuardedFetch(runtime, partner, askMs, {
       ...(partner.auth.type === 'idp_token' && { keepIdToken: 'aside' }),
+      proving: key && { proofs, key },
     })
     if (partner.auth.type === 'client_credentials')
       return exchangeCredentials(party, account.asked.length > 0 ? account.asked : undefined, through)
@@ -282,27 +305,32 @@ interface ClientCredentialsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'defer'>
   readonly accounts: AccountStore
   readonly clientRegistrations: ClientRegistrations
+  readonly proofs: Proofs
 }
 
 interface SignedIn {
   readonly account: Account
   readonly granted: Granted
-  readonly secret: string | undefined
+  readonly secrets: Secrets
 }
 
 const signIn = async (
   upstream: AuthorizedUpstream,
   id: string,
-  { runtime, accounts, clientRegistrations }: ClientCredentialsDeps,
+  { runtime, accounts, clientRegistrations, proofs }: ClientCredentialsDeps,
 ): Promise<SignedIn> => {
   const guardedFetch = createGuardedFetch(runtime, upstream)
-  const { as, resource, scopes } = await discover(upstream, guardedFetch)
+  const { as, resource, scopes, dpop } = await discover(upstream, guardedFetch)
   const registration = await clientRegistrations.at(as, upstream, scopes, guardedFetch)
   const { clientId, method, secret } = registration
+  const key = dpop ? await proofs.createKey() : undefined
+  const { through } = key
+    ? createGuardedFetch(runtime, upstream, undefined, { proving: { proofs, key } })
+    : guardedFetch
   const granted = await exchangeCredentials(
-    { as, registration, upstream, resource },
+    { as, registration, upstream, resource, proven: dpop },
     scopes,
-    guardedFetch.through,
+    through,
   ).catch((error: unknown) => {
     throw signInRefusal(error, upstream, 'client_credentials')
   })
@@ -324,7 +352,7 @@ const signIn = async (
     refreshable: true,
     sealed: '',
   }
-  return { account, granted, secret }
+  return { account, granted, secrets: secretsOf(granted, { clientSecret: secret, proofKey: key }) }
 }
 
 /** After a failure no other sign-in is tried for this long. */
@@ -343,15 +371,12 @@ export const createClientCredentials = (
       const before = failed.get(upstream.id)
       if (before && before.until > runtime.now()) throw before.error
       const id = accounts.idOf('gateway', upstream.id)
-      const { account, granted, secret } = await signIn(upstream, id, deps).catch((error: unknown) => {
+      const { account, granted, secrets } = await signIn(upstream, id, deps).catch((error: unknown) => {
         failed.set(upstream.id, { until: runtime.now() + failureMs, error })
         throw error
       })
       failed.delete(upstream.id)
-      const sealed = await accounts.seal(id, account, {
-        access: granted.access,
-        ...(secret !== undefined && { clientSecret: secret }),
-      })
+      const sealed = await accounts.seal(id, account, secrets)
       await accounts.change(id, (current) =>
         withAccount(current, refreshedAccount(account, granted, sealed, runtime.now())),
       )

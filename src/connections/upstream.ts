@@ -8,6 +8,7 @@ import { type Normalizing, normalized } from '../kit/token-response.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service, UpstreamAuth } from '../ports/services.ts'
+import { type Proving, type Send, sendProven } from './dpop.ts'
 
 export interface AuthorizedUpstream {
   /** Id of the service. */
@@ -113,7 +114,10 @@ const sentenceOf = (text: string): string => {
 }
 
 /** Form fields whose values must not come back into a log, even if the server repeats them. */
-const secretFields = ['code', 'code_verifier', 'refresh_token', 'client_secret', 'client_assertion', 'token']
+const secretFields = [
+  ...['code', 'code_verifier', 'refresh_token', 'client_secret', 'client_assertion', 'token'],
+  ...['assertion', 'subject_token'],
+]
 
 const without = (text: string, sent: URLSearchParams | undefined): string =>
   secretFields
@@ -302,11 +306,32 @@ export interface GuardedFetch {
   readonly through: FetchOptions
 }
 
+const fetchOptions = (send: Send, normalizing: Normalizing): FetchOptions => ({
+  // The guard decides what may be plain http; the library's own rule knows nothing of the operator's word.
+  [oauth.allowInsecureRequests]: true,
+  [oauth.customFetch]: async (url, { method, headers, body }) => {
+    const sent = { method, headers, ...(body === undefined ? {} : { body }) }
+    const answer = await normalized(await send(url, sent), normalizing)
+    if (answer.status < 300) return answer
+    throw endpointError(
+      url,
+      answer.status,
+      await answer.text(),
+      body instanceof URLSearchParams ? body : undefined,
+    )
+  },
+})
+
+interface GuardedFetchOptions extends Normalizing {
+  /** What token requests are proven with. */
+  readonly proving?: Proving | undefined
+}
+
 export const createGuardedFetch = (
   { now, outbound }: Pick<Runtime, 'now' | 'outbound'>,
   { origins }: Pick<AuthorizedUpstream, 'origins'>,
   allMs = stepMs,
-  normalizing: Normalizing = {},
+  { proving, ...normalizing }: GuardedFetchOptions = {},
 ): GuardedFetch => {
   const deadline = now() + allMs
   const within: Runtime['outbound'] = (url, options) => {
@@ -344,23 +369,6 @@ export const createGuardedFetch = (
       const field = answer.headers.get('www-authenticate')
       return { status: answer.status, authenticate: field === null ? [] : [field] }
     },
-    through: {
-      // The guard decides what may be plain http; the library's own rule knows nothing of the operator's
-      // word.
-      [oauth.allowInsecureRequests]: true,
-      [oauth.customFetch]: async (url, { method, headers, body }) => {
-        const answer = await normalized(
-          await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) }),
-          normalizing,
-        )
-        if (answer.status < 300) return answer
-        throw endpointError(
-          url,
-          answer.status,
-          await answer.text(),
-          body instanceof URLSearchParams ? body : undefined,
-        )
-      },
-    },
+    through: fetchOptions(proving ? sendProven(fetch, proving) : fetch, normalizing),
   }
 }

@@ -1,8 +1,8 @@
 // How a client finds the authorization server of an MCP server: the challenge, and where the metadata may be (RFC 9728,
 // RFC 8414, MCP Authorization Server Discovery).
 
-// The Bearer challenge of a WWW-Authenticate field (RFC 9110 §11.6.1): the URL of the metadata (RFC 9728
-// §5.1) and the scopes (RFC 6750 §3).
+// The Bearer or DPoP challenge of a WWW-Authenticate field (RFC 9110 §11.6.1): the URL of the metadata (RFC 9728
+// §5.1) and the scopes (RFC 6750 §3, RFC 9449 §7.1).
 
 export interface Challenge {
   /** URL of the protected resource metadata, as sent. */
@@ -10,6 +10,8 @@ export interface Challenge {
   /** Undefined where the challenge names none. */
   readonly scopes: readonly string[] | undefined
   readonly error: string | undefined
+  /** It takes tokens that are bound to a key. */
+  readonly dpop?: true
 }
 
 const longest = 8192
@@ -19,8 +21,8 @@ const piece = /[\s,=]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.
 export const scopeWords = (text: string): readonly string[] =>
   [...new Set(text.split(' '))].filter((word) => /^[\x21\x23-\x5B\x5D-\x7E]+$/.test(word)).slice(0, 100)
 
-/** The parameters of the first Bearer challenge of one field; undefined when there is none. */
-const bearerOf = (field: string): ReadonlyMap<string, string> | undefined => {
+/** The parameters of the first challenge of that scheme in one field; undefined when there is none. */
+const parametersOf = (field: string, wanted: 'bearer' | 'dpop'): ReadonlyMap<string, string> | undefined => {
   let scheme = ''
   let found: Map<string, string> | undefined
   piece.lastIndex = 0
@@ -30,26 +32,39 @@ const bearerOf = (field: string): ReadonlyMap<string, string> | undefined => {
     if (value === undefined) {
       if (found) break
       scheme = name.toLowerCase()
-      if (scheme === 'bearer') found = new Map()
-    } else if (scheme === 'bearer' && found && !found.has(name.toLowerCase()))
+      if (scheme === wanted) found = new Map()
+    } else if (scheme === wanted && found && !found.has(name.toLowerCase()))
       found.set(name.toLowerCase(), value)
   }
   return found
 }
 
-/** The Bearer challenge among the fields of an answer; undefined when the server asks for something else, or for nothing. */
-export const readChallenge = (fields: readonly string[]): Challenge | undefined => {
+const firstOf = (
+  fields: readonly string[],
+  scheme: 'bearer' | 'dpop',
+): ReadonlyMap<string, string> | undefined => {
   for (const field of fields) {
-    const parameters = field.length > longest ? undefined : bearerOf(field)
-    if (!parameters) continue
-    const scopes = scopeWords(parameters.get('scope') ?? '')
-    return {
-      metadata: parameters.get('resource_metadata'),
-      scopes: scopes.length > 0 ? scopes : undefined,
-      error: parameters.get('error'),
-    }
+    const parameters = field.length > longest ? undefined : parametersOf(field, scheme)
+    if (parameters) return parameters
   }
   return undefined
+}
+
+/**
+ * The Bearer challenge among the fields of an answer, or the DPoP challenge where there is no other; undefined when the
+ * server asks for something else, or for nothing.
+ */
+export const readChallenge = (fields: readonly string[]): Challenge | undefined => {
+  const dpop = firstOf(fields, 'dpop')
+  const parameters = firstOf(fields, 'bearer') ?? dpop
+  if (!parameters) return undefined
+  const scopes = scopeWords(parameters.get('scope') ?? '')
+  return {
+    metadata: parameters.get('resource_metadata'),
+    scopes: scopes.length > 0 ? scopes : undefined,
+    error: parameters.get('error'),
+    ...(dpop && { dpop: true }),
+  }
 }
 
 // Where metadata is.

@@ -236,11 +236,12 @@ const dial =
       ws.once('open', () => resolve(socket))
       ws.once('unexpected-response', (_request, response) => {
         response.destroy()
-        const { 'www-authenticate': field } = response.headers
+        const { 'www-authenticate': field, 'dpop-nonce': nonce } = response.headers
         reject(
           Object.assign(new Error(`answered ${response.statusCode}`), {
             status: response.statusCode ?? 0,
             authenticate: field === undefined ? [] : [field],
+            nonce,
           }),
         )
         ws.terminate()

@@ -223,6 +223,8 @@ export type Audit = (event: AuditEvent, body?: Uint8Array, caller?: Principal) =
 /** What an upstream is shown instead of the caller's token: header fields as a flat list. */
 export interface UpstreamCredential {
   readonly headers: readonly string[]
+  /** The token is bound to a key: every request that shows it needs a proof of its own (RFC 9449 §7). */
+  readonly bound?: true
 }
 
 /** An upstream's refusal of a call, and what it had been shown. */

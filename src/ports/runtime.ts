@@ -184,7 +184,8 @@ export interface SocketEvents {
 
 /**
  * Opens a WebSocket to a configured `ws(s)://` URL with subprotocol `mcp`. Rejects with any error; when the
- * server answered without 101, `status` is on it, and `authenticate`: its WWW-Authenticate fields.
+ * server answered without 101, `status` is on it, `authenticate`: its WWW-Authenticate fields, and `nonce`: its
+ * DPoP-Nonce.
  */
 export type ConnectSocket = (
   url: string,

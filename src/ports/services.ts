@@ -26,6 +26,8 @@ export interface UpstreamAuth {
   readonly redirect_uri?: string | undefined
   readonly extra_params: Readonly<Record<string, string>>
   readonly allow_origins: readonly string[]
+  /** Absent: `auto`. */
+  readonly dpop?: 'auto' | 'required' | 'off' | undefined
 }
 
 /** The set of identity headers a service receives; see docs/reference/headers.md. */

@@ -4,7 +4,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { hasRequest, isRepeatable, rpcIdOf } from '../mcp/envelope.ts'
 import type { Admission, Answer, Outcome, Piece, Upstream, UpstreamFault } from '../ports/call.ts'
 import type { Audit } from '../ports/modules.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { Runtime, RuntimeTransports } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import type { AdmittedCall } from './admitted-call.ts'
 import type { McpSessions } from './callers.ts'
@@ -23,7 +23,7 @@ import {
 } from './client-response.ts'
 import type { Revalidation } from './revalidate.ts'
 import type { CredentialAttempt, CredentialRecovery } from './upstream-credential.ts'
-import { mayMove, mostMoves } from './upstream-endpoint.ts'
+import { mayMove, mostMoves, provenUpstream } from './upstream-endpoint.ts'
 
 // What an upstream's answer says: that the server is there, and of MCP sessions, which is kept before the
 // caller hears it.
@@ -65,9 +65,15 @@ const movedTo = (
   return path === undefined ? undefined : { path, times: times + 1 }
 }
 
-/** Where this try goes. */
-const upstreamFor = ({ call: { upstream }, moved }: CredentialAttempt): Upstream =>
-  moved && upstream.kind === 'http' ? { ...upstream, path: moved.path } : upstream
+/** Where this try goes. A token that is bound to a key goes by the connections that prove it. */
+const upstreamFor = (
+  { call, moved, credential }: CredentialAttempt,
+  transports: RuntimeTransports,
+): Upstream => {
+  const { upstream, context } = call
+  const at = moved && upstream.kind === 'http' ? { ...upstream, path: moved.path } : upstream
+  return credential?.bound && at.kind === 'http' ? provenUpstream(at, context.endpoint, transports) : at
+}
 
 /** Ends a try that another one follows; nobody is told of it. */
 const superseded = (service: string, status: number): Refusal =>
@@ -163,7 +169,7 @@ const fieldsOf = ({
 }
 
 interface AdmissionDeps {
-  readonly runtime: Pick<Runtime, 'log' | 'trail'>
+  readonly runtime: Pick<Runtime, 'log' | 'trail' | 'transports'>
   readonly cors: Cors
   readonly finish: Finish
   readonly record: Audit
@@ -409,7 +415,7 @@ export const createAdmission = (deps: AdmissionDeps): ((call: AdmittedCall) => A
       heard: heardBy(failure),
       address,
       principal: call.principal,
-      upstream: upstreamFor(tried),
+      upstream: upstreamFor(tried, deps.runtime.transports),
       method: head.method,
       headers: credential === undefined ? own : [...own, ...credential.headers],
       identity: call.identity,

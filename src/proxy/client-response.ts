@@ -14,7 +14,7 @@ import type { AnswerHead, Admission, Answer, Piece, ResponseOutput } from '../po
  */
 const dropped = new Set([
   ...hopByHop,
-  ...`set-cookie set-cookie2 clear-site-data www-authenticate proxy-authentication-info authentication-info service-worker-allowed x-request-id
+  ...`set-cookie set-cookie2 clear-site-data www-authenticate proxy-authentication-info authentication-info dpop-nonce service-worker-allowed x-request-id
     strict-transport-security public-key-pins alt-svc nel report-to reporting-endpoints refresh x-accel-redirect x-sendfile
     accept-ch critical-ch set-login sec-session-registration secure-session-registration speculation-rules
     use-as-dictionary

@@ -1,6 +1,7 @@
 // Where a server's endpoint is, as far as it is not the URL that was configured: another path of the same
 // origin, shown by a redirect, or found for a URL without a path; and whether the server is there.
 import { isLostConnection } from '../kit/log.ts'
+import { isRepeatableText } from '../mcp/envelope.ts'
 import type { Fetch, Upstream } from '../ports/call.ts'
 import type { Service, ServiceState } from '../ports/services.ts'
 import type { RuntimeTransports } from '../ports/runtime.ts'
@@ -186,6 +187,30 @@ export const fetchAt = async (
     response = await send(`${endpoint.origin}${next}`)
   }
   return response
+}
+
+/** The server for a call whose token is bound to a key: fetch proves each request by itself, the moved ones too. */
+export const provenUpstream = (
+  { origin, path, publicOnly }: Extract<Upstream, { kind: 'http' }>,
+  endpoint: Endpoint | undefined,
+  transports: RuntimeTransports,
+): Upstream => {
+  const { fetch } = publicOnly ? transports.publicOnly : transports
+  const url = `${origin}${path}`
+  return {
+    kind: 'local',
+    url,
+    async handle(request) {
+      const { method, signal } = request
+      const body = method === 'POST' ? await request.text() : undefined
+      const headers = new Headers(request.headers)
+      // fetch would remove a Content-Encoding.
+      headers.set('accept-encoding', 'identity')
+      const init = { method, headers, signal, redirect: 'manual' as const }
+      const repeatable = isRepeatableText(method, body)
+      return fetchAt(fetch, endpoint, url, body === undefined ? init : { ...init, body }, repeatable)
+    },
+  }
 }
 
 // Where a call goes: the configured endpoint, what follows it in the request, and a query that carries no

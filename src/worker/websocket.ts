@@ -130,6 +130,7 @@ const dial: ConnectSocket = async (url, { headers, timeoutMs }, events) => {
     throw Object.assign(new Error(`answered ${response.status}`), {
       status: response.status,
       authenticate: authenticate === null ? [] : [authenticate],
+      nonce: response.headers.get('dpop-nonce') ?? undefined,
     })
   }
   const socket = socketOf(response.webSocket, events)

@@ -49,7 +49,7 @@ const admitted = (method: string, upstream: Upstream, asked?: string) => {
   const ends: unknown[] = []
   const events: unknown[] = []
   const admit = createAdmission({
-    runtime: { log: () => undefined },
+    runtime: { log: () => undefined, transports: {} as never },
     cors: { answer: () => [] } as never,
     finish: (ended, outcome) => void ends.push(ended.head.requestId, ended.principal, outcome),
     record: ({ event, person, end }) => void events.push([event, person, end]),

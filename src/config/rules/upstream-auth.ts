@@ -18,6 +18,7 @@ const signIn = [
   'scopes',
   'resource',
   'allow_origins',
+  'dpop',
 ]
 const readBy: Readonly<Record<string, readonly string[]>> = {
   auto: [...signIn, 'client_metadata_url', 'redirect_uri', 'extra_params'],
