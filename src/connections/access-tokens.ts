@@ -12,11 +12,11 @@ import {
   type Secrets,
   type StoredAccount,
   accountIn,
-  isOfProvider,
   refreshedAccount,
   withAccount,
 } from './accounts.ts'
 import type { ProofKey } from './dpop.ts'
+import { isOfProvider } from './provider-tokens.ts'
 import { errorOf, isPermanent } from './upstream.ts'
 
 export interface AccountTokens {

@@ -10,10 +10,10 @@ import {
   type Accounts,
   accountIn,
   isElsewhere,
-  isOfProvider,
   serviceOf,
   withoutAccount,
 } from './accounts.ts'
+import { isOfProvider } from './provider-tokens.ts'
 import type { Revoke } from './token-endpoint.ts'
 import { type AuthorizedUpstream, isPersonal } from './upstream.ts'
 

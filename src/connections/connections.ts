@@ -22,21 +22,19 @@ import {
   createConnectPage,
   createDisconnect,
 } from './account-page.ts'
-import {
-  type ProviderSettings,
-  createAccountStore,
-  createProviderTokens,
-  createRenewProviderTokens,
-  createSaveTokens,
-  providerPartner,
-  serviceOf,
-} from './accounts.ts'
+import { createAccountStore, createSaveTokens, serviceOf } from './accounts.ts'
 import { createAuthorization, isAuthorizationState } from './authorization.ts'
 import { createClientMetadataDocument, createClientRegistrations } from './client-registration.ts'
 import { createCredentialContexts, createCredentials } from './credentials.ts'
 import { createAccountNeeds } from './discovery.ts'
 import { createProofs, provenTransports } from './dpop.ts'
 import { createCountAccounts, createEndAccounts } from './end-accounts.ts'
+import {
+  type ProviderSettings,
+  createProviderTokens,
+  createRenewProviderTokens,
+  providerPartner,
+} from './provider-tokens.ts'
 import { createSignInStep } from './sign-in-step.ts'
 import { createClientCredentials, createRevoke, createTokenRequest } from './token-endpoint.ts'
 import { type AuthorizedUpstream, upstreamOf } from './upstream.ts'

@@ -9,9 +9,10 @@ import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service, UpstreamAuth } from '../ports/services.ts'
 import type { AccessTokens, AccountTokens, TokenLookup } from './access-tokens.ts'
-import { type AccountStore, accountIn, isElsewhere, providerService, withAccount } from './accounts.ts'
+import { type AccountStore, accountIn, isElsewhere, withAccount } from './accounts.ts'
 import { type AccountNeeds, credentialRefusal } from './discovery.ts'
 import type { Proofs } from './dpop.ts'
+import { providerService } from './provider-tokens.ts'
 import { type AuthorizedUpstream, connectPath, isPersonal, unreachable, upstreamOf } from './upstream.ts'
 
 /** A service with its upstream and what never changes about it. */
