@@ -109,13 +109,16 @@ Results go to standard output, errors to standard error. On a terminal, each err
 JSON: \`{"error":{"code","message",…}}\`. Configuration errors are in \`error.faults\` as \`{key, file, line, column, message}\`. Colors follow
 \`NO_COLOR\` and \`FORCE_COLOR\`. Stack traces are only printed with \`--debug\`.
 
+Commands that list or show something take \`-o table\`, \`-o json\` or \`-o yaml\`; \`--json\` is \`-o json\` for every command. \`audit query\` also
+prints \`csv\`, and \`audit export\` prints \`jsonl\` or \`csv\`.
+
 | exit code | meaning |
 | --- | --- |
 | 0 | Success. For \`serve\`: clean shutdown. |
-| 1 | Failure. For \`serve\`: the gateway did not start, and restarting it does not help. |
+| 1 | Failure. For \`status\`: the gateway is not ready, or locked. For \`serve\`: the gateway did not start, and restarting it does not help. |
 | 2 | Invalid command line. For \`serve\`: a second signal stopped the gateway before it had shut down. |
 | 3 | For \`serve\`: the gateway stopped because of an internal error, or it cut off calls that did not finish in time. |
-| 4 | For \`doctor\`: a URL cannot be reached. |
+| 4 | For \`doctor\`: a URL cannot be reached. For \`status\`: no gateway answers. |
 
 ## Validate a configuration
 
@@ -125,6 +128,16 @@ in \`command\`, no permission, or missing folder. \`postern serve\` starts anywa
 \`postern validate --connect\` also connects to everything that the configuration names and prints one line per check: the metadata and keys of each identity provider, each server
 (with its configured token or headers), each authorization server and each \`jwks_uri\`. It starts each stdio server once, in a separate state directory, and stops it again.
 The exit code is 0 if all checks succeed and 1 otherwise. \`--json\` prints the checks as \`{key, ok, say}\`.
+
+## Completion
+
+\`postern completion\` prints a script for bash, zsh or fish that knows every command, option and fixed value of this version:
+
+\`\`\`sh
+source <(postern completion bash)
+\`\`\`
+
+For zsh it is \`source <(postern completion zsh)\` after \`compinit\`, for fish \`postern completion fish | source\`.
 
 ## State directory
 

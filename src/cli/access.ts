@@ -8,7 +8,7 @@ import { printable } from '../config/tree.ts'
 import type { Gateway } from '../gateway.ts'
 import type { BlockedParty, Impact, ListedGrant } from '../ports/people.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
-import { StartError, UsageError, print, printJson, printTable } from './output.ts'
+import { print, printTable, StartError, UsageError } from './output.ts'
 import { issuerOf } from './state.ts'
 
 export interface GrantOptions {
@@ -70,7 +70,7 @@ const rowOf = (grant: ListedGrant): readonly string[] => [
 export const listGrants = (target: AdminTarget, options: GrantOptions): Promise<void> =>
   withAccess(target, async (access) => {
     const found = await access.list(filterOf(options))
-    if (target.json) return printJson(found)
+    if (target.json) return target.json(found)
     if (found.grants.length === 0) return print('No grants.')
     printTable([['GRANT', 'USER', 'APP', 'SERVICE', 'SINCE', 'LAST USED'], ...found.grants.map(rowOf)])
     if (found.truncated)
@@ -80,7 +80,7 @@ export const listGrants = (target: AdminTarget, options: GrantOptions): Promise<
 export const showGrant = (target: AdminTarget, id: string): Promise<void> =>
   withAccess(target, async (access) => {
     const grant = await access.show(id)
-    if (target.json) return printJson(grant)
+    if (target.json) return target.json(grant)
     printTable(Object.entries(grant).map(([name, value]) => [name, String(value)]))
   })
 
@@ -128,7 +128,7 @@ export const revokeGrants = (
       id === undefined
         ? await access.revokeAll(filterOf(options), by, { ...upstream, dryRun })
         : { grants: 1, users: 1, clients: 1, ...(await access.revoke(id, by, upstream)) }
-    if (target.json) return printJson(dryRun ? { would_end: impact } : { ended: impact })
+    if (target.json) return target.json(dryRun ? { would_end: impact } : { ended: impact })
     print(
       dryRun
         ? `This would end ${impactText(impact)}.`
@@ -175,7 +175,7 @@ export const listHolders = (target: AdminTarget, side: Side, options: GrantOptio
   withAccess(target, async (access) => {
     const { grants, truncated } = await access.list(filterOf(options))
     const found = holdersOf(grants, side)
-    if (target.json) return printJson({ [side]: found.map((holder) => summaryOf(holder, side)), truncated })
+    if (target.json) return target.json({ [side]: found.map((holder) => summaryOf(holder, side)), truncated })
     if (found.length === 0) return print('No grants.')
     printTable([
       side === 'clients'
@@ -198,7 +198,7 @@ export const showHolder = (target: AdminTarget, side: Side, id: string): Promise
     if (!holder)
       throw new StartError('grant.unknown', `${side === 'clients' ? 'This app' : 'This user'} has no grants.`)
     const { grants: _, ...summary } = summaryOf(holder, side)
-    if (target.json) return printJson({ ...summary, grants })
+    if (target.json) return target.json({ ...summary, grants })
     printTable(Object.entries(summary).map(([name, value]) => [name, [value].flat().join(', ')]))
     printTable([['GRANT', 'USER', 'APP', 'SERVICE', 'SINCE', 'LAST USED'], ...grants.map(rowOf)])
   })
@@ -230,7 +230,7 @@ export const listBlocks = (target: AdminTarget): Promise<void> =>
       ...block,
       at: new Date(at).toISOString(),
     }))
-    if (target.json) return printJson({ blocks })
+    if (target.json) return target.json({ blocks })
     if (blocks.length === 0) return print('Nobody is blocked.')
     printTable([
       ['USER', 'CLIENT', 'DOMAIN', 'SINCE', 'BY'],
@@ -254,7 +254,7 @@ export const addBlock = (target: AdminTarget, options: BlockOptions): Promise<vo
         if (!(error instanceof Refusal) || error.code !== 'admin.last') throw error
         throw new StartError(error.code, `${error.say} --force blocks them all the same.`)
       })
-    if (target.json) return printJson(dryRun ? { would_end: impact } : { ended: impact })
+    if (target.json) return target.json(dryRun ? { would_end: impact } : { ended: impact })
     if (dryRun) return print(`This would end ${impactText(impact)}.`)
     print(`Blocked. Ended ${impactText(impact)}. Open streams end within five seconds.`)
     printRevoked(impact)
@@ -265,7 +265,7 @@ export const removeBlock = (target: AdminTarget, options: BlockOptions): Promise
   const party = partyOf(options)
   return withAccess(target, async (access) => {
     await access.unblock(party, by)
-    if (target.json) printJson({ unblocked: party })
+    if (target.json) target.json({ unblocked: party })
     else print('Unblocked. The user can allow apps again.')
   })
 }
@@ -298,7 +298,7 @@ const whatOf = ({ record, allow, deny }: ListedRule): string => {
 export const listRules = (target: AdminTarget): Promise<void> =>
   withAccess(target, async (_, rules) => {
     const found = await rules.list()
-    if (target.json) return printJson(found)
+    if (target.json) return target.json(found)
     if (found.rules.length === 0) return print('No stored access rules.')
     printTable([
       ['ID', 'EFFECT', 'RULE', 'SINCE', 'BY'],
@@ -314,7 +314,7 @@ export const listRules = (target: AdminTarget): Promise<void> =>
 export const showRule = (target: AdminTarget, id: string): Promise<void> =>
   withAccess(target, async (_, rules) => {
     const rule = await rules.show(id)
-    if (target.json) return printJson(rule)
+    if (target.json) return target.json(rule)
     printTable(
       Object.entries(rule).map(([name, value]) => [
         name,
@@ -338,7 +338,7 @@ const ruleIn = (text: string): Readonly<Record<string, unknown>> => {
 }
 
 const printStored = (target: AdminTarget, rule: ListedRule): void => {
-  if (target.json) printJson(rule)
+  if (target.json) target.json(rule)
   else print(`Stored as ${rule.id}. It applies from the next message on.`)
 }
 
@@ -375,7 +375,7 @@ export const revokeAccess = (
     throw new UsageError('--service, --permission and --group go with --user.')
   return withAccess(target, async (_, rules) => {
     await (id === undefined ? rules.withdraw(recordIn(options), by) : rules.revoke(id, by))
-    if (target.json) printJson({ revoked: id ?? user })
+    if (target.json) target.json({ revoked: id ?? user })
     else print('Revoked. It applies from the next message on.')
   })
 }
@@ -386,7 +386,7 @@ export const revokeAccess = (
 export const closeAccess = (target: AdminTarget, service?: string): Promise<void> =>
   withAccess(target, async (access) => {
     await access.close(service, by)
-    if (target.json) return printJson(listedClosures(await access.closures()))
+    if (target.json) return target.json(listedClosures(await access.closures()))
     const [what, until] =
       service === undefined
         ? ['Locked. Every MCP request', 'postern unlock']
@@ -397,7 +397,7 @@ export const closeAccess = (target: AdminTarget, service?: string): Promise<void
 export const openAccess = (target: AdminTarget, service?: string): Promise<void> =>
   withAccess(target, async (access) => {
     const opened = await access.open(service, by)
-    if (target.json) return printJson(listedClosures(await access.closures()))
+    if (target.json) return target.json(listedClosures(await access.closures()))
     if (service === undefined) print(opened ? 'Unlocked.' : 'The gateway was not locked.')
     else print(opened ? `Enabled ${service}.` : `${service} was not disabled.`)
   })

@@ -13,14 +13,14 @@ import { createNodeRuntime } from '../node/runtime.ts'
 import type { Addition, ListedService } from '../services/from-config.ts'
 import { forwardProxies } from './configuration.ts'
 import {
-  StartError,
-  UsageError,
   packageVersion,
   print,
-  printJson,
+  type Printer,
   printNote,
   printTable,
   programName,
+  StartError,
+  UsageError,
 } from './output.ts'
 import { issuerOf, localServices, runningAt, stateError } from './state.ts'
 
@@ -29,7 +29,7 @@ export interface AdminTarget {
   readonly stateDir: string
   /** The environment, with the variables of `.env`. */
   readonly env: Readonly<Record<string, string | undefined>>
-  readonly json: boolean
+  readonly json: Printer | undefined
 }
 
 /** A gateway with the rules and records of the running one, without its socket. */
@@ -89,7 +89,7 @@ export const printLink = async (target: AdminTarget): Promise<void> => {
     async ({ directory, links }) => `${directory.issuer}/?t=${await links.mint()}`,
   )
   const others = config.issuer === undefined ? runningAt(stateDir).filter((url) => url !== issuer) : []
-  if (json) return printJson({ sign_in_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
+  if (json) return json({ sign_in_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
   print(link)
   if (others.length > 0)
     printNote(
@@ -147,7 +147,7 @@ export const listServices = (target: AdminTarget): Promise<void> =>
   withServices(target, async ({ registry }) => {
     const services = await registry.list()
     const running = runningOf(target, services)
-    if (target.json) return printJson({ services: [...services, ...running] })
+    if (target.json) return target.json({ services: [...services, ...running] })
     if (services.length + running.length === 0)
       return print(`No services yet. Add one: ${programName(process.env)} services add <id> <url>`)
     const rows = [
@@ -185,7 +185,7 @@ export const showService = (target: AdminTarget, id: string): Promise<void> =>
     if (own) {
       const { at, ...facts } = own
       const shown = { ...facts, addresses: [`${at}/${id}/mcp`] }
-      if (target.json) return printJson(shown)
+      if (target.json) return target.json(shown)
       for (const [name, value] of Object.entries(shown))
         print(`${(name === 'addresses' ? 'address' : name).padEnd(9)} ${String(value)}`)
       return
@@ -193,7 +193,7 @@ export const showService = (target: AdminTarget, id: string): Promise<void> =>
     const found = services.find((service) => service.id === id)
     if (!found) throw new Refusal('service.unknown', id)
     const addresses = addressesOf(gateway, id)
-    if (target.json) return printJson({ ...found, addresses })
+    if (target.json) return target.json({ ...found, addresses })
     for (const [name, value] of Object.entries({
       ...found,
       ...(found.addedAt === undefined ? {} : { addedAt: new Date(found.addedAt).toISOString() }),
@@ -211,7 +211,7 @@ export const removeService = (target: AdminTarget, id: string): Promise<void> =>
         `${id} is built into the gateway running at ${own.at} and cannot be removed. ${own.from === 'wrap' ? 'Stop that gateway instead.' : 'To replace it, configure a service and restart that gateway.'}`,
       )
     await gateway.registry.remove(id)
-    if (target.json) printJson({ id, removed: true })
+    if (target.json) target.json({ id, removed: true })
     else print(`Removed ${id}. Its open streams end within five seconds.`)
   })
 
@@ -290,7 +290,7 @@ export const addService = (
       onStep: (step) => void (target.json || printStep(step)),
     })
     const [address] = addressesOf(gateway, id)
-    if (target.json) return printJson({ id, url: address, steps })
+    if (target.json) return target.json({ id, url: address, steps })
     if (way.anywhere)
       print(
         `${styleText('yellow', '·')} Private or plain-HTTP address, allowed because it was added locally.`,
@@ -359,7 +359,7 @@ export const hashPassword = async ({
   json,
   scrypt,
 }: {
-  readonly json: boolean
+  readonly json: Printer | undefined
   readonly scrypt: boolean
 }): Promise<void> => {
   const password = await readPassword()
@@ -367,6 +367,6 @@ export const hashPassword = async ({
   if (wrong) throw new UsageError(`The password ${wrong}.`)
   // Composed (NFC), as sign-in compares it (identity/local-users.ts): keyboards differ in how they encode é.
   const hash = await (scrypt ? hashForWorkers : createPasswords().hash)(password.normalize('NFC'))
-  if (json) printJson({ password_hash: hash })
+  if (json) json({ password_hash: hash })
   else print(hash)
 }

@@ -18,10 +18,10 @@ import { type Search, readSearch } from '../stores/audit.ts'
 import { listedBody, listedCheck, listedEvent } from '../admin/audit-api.ts'
 import type { AdminTarget } from './admin.ts'
 import { type RecordingTarget, createDigests, recordUse } from './audit-secret.ts'
-import { StartError, UsageError, count, print, printJson } from './output.ts'
+import { count, print, type Printer, printJson, StartError, UsageError } from './output.ts'
 
 export interface AuditTarget extends RecordingTarget {
-  readonly json: boolean
+  readonly json: Printer | undefined
 }
 
 const isSqlite = (error: unknown): boolean =>
@@ -75,7 +75,7 @@ export const searchOf = (terms: readonly string[]): Search => {
 export interface QueryOptions {
   readonly since: string
   readonly limit: string
-  readonly output?: 'table' | 'json' | 'csv'
+  readonly output?: 'table' | 'json' | 'yaml' | 'csv'
 }
 
 const mostRows = 100_000
@@ -125,6 +125,7 @@ export const queryAudit = (
     const rows = reader.search(search, limitOf(limit))
     const form = output ?? (target.json ? 'json' : 'table')
     if (form === 'csv') print([csvHeader, ...rows.map(csvLine)].join('').trimEnd())
+    else if (form === 'yaml') target.json?.(rows.map(listedEvent))
     else if (form === 'json') for (const row of rows) printJson(listedEvent(row))
     else if (rows.length === 0) print('No events match.')
     else for (const row of rows) print(tableLine(row))
@@ -132,7 +133,7 @@ export const queryAudit = (
 
 // `postern audit show`.
 
-/** Prints the events of a request as JSON; with `body` each with what is kept of its arguments and results. */
+/** Prints the events of a request as JSON, or YAML; with `body` each with what is kept of its arguments and results. */
 export const showAudit = (
   request: string,
   { body }: { readonly body?: true },
@@ -141,13 +142,14 @@ export const showAudit = (
   withReader(target, async (reader) => {
     const rows = reader.search(searchOf([`request:${request}`]), mostRows)
     if (rows.length === 0) throw new UsageError(`There is no event of a request with the ID ${request}.`)
+    const show = target.json ?? printJson
     for (const row of rows) {
-      printJson(listedEvent(row))
+      show(listedEvent(row))
       const { body: hash } = JSON.parse(row.detail ?? '{}') as { readonly body?: unknown }
       const kept = body && typeof hash === 'string' ? reader.body(hash) : undefined
       if (!kept) continue
       await recordUse(target, { event: 'admin.viewed', what: 'body', body: kept.hash, of: kept.request })
-      printJson(listedBody(kept))
+      show(listedBody(kept))
     }
   })
 
@@ -186,7 +188,7 @@ export const matchAudit = async (
       if (digests.includes(row.digest)) found.push(row)
     }
     const rows = found.toReversed().slice(0, most)
-    if (target.json) for (const row of rows) printJson(listedEvent(row))
+    if (target.json) for (const row of rows) target.json(listedEvent(row))
     else if (rows.length === 0) print('No call matches.')
     else for (const row of rows) print(tableLine(row))
   })
@@ -259,13 +261,13 @@ const anchorsIn = (path: string): readonly Anchor[] => {
 const verifyExport = async (
   file: string,
   keys: readonly AuditKey[] | undefined,
-  json: boolean,
+  json: Printer | undefined,
 ): Promise<boolean> => {
   const check = await checkExport(file, keys).catch((error: unknown) => {
     throw new UsageError(`Cannot read ${file}: ${(error as Error).message}`)
   })
   const { fault, rows, chains, signed, partial } = check
-  if (json) printJson({ ok: fault === undefined, rows, chains, signed, partial, ...(fault && { fault }) })
+  if (json) json({ ok: fault === undefined, rows, chains, signed, partial, ...(fault && { fault }) })
   else if (fault) print(`${styleText('red', '✗')} ${fault.say}.`)
   else if (partial)
     print(
@@ -294,7 +296,7 @@ export const verifyAudit = (
       ...{ rows, chains, open: open.length, fault: fault?.say },
     })
     const sound = fault === undefined && !(strict && open.length + aside.length > 0)
-    if (target.json) printJson(listedCheck(check, sound))
+    if (target.json) target.json(listedCheck(check, sound))
     else {
       for (const { chain, seq } of open)
         print(

@@ -1,10 +1,11 @@
-// Commands that check a configuration or a gateway, and connect clients to it: validate, doctor, healthcheck, connect.
+// Commands that check a configuration or a gateway, and connect clients to it: validate, doctor, status, healthcheck,
+// connect.
 import { type Command, Option } from 'commander'
 import type { ConnectOptions } from './connect.ts'
 import type { DoctorOptions } from './doctor/doctor.ts'
 import { exitCodes } from './output.ts'
 import { stateDirectory } from './state.ts'
-import { type Given, targetOf, verb, wantedOf } from './verbs.ts'
+import { type Given, printerOf, targetOf, verb, wantedOf, withOutput } from './verbs.ts'
 
 export const addValidate = (program: Command): void => {
   verb(program, 'validate', 'Check the configuration without starting the gateway.')
@@ -14,7 +15,7 @@ export const addValidate = (program: Command): void => {
       const { validate } = await import('./config.ts')
       const valid = await validate(wantedOf(given), process.env, {
         connect: given.connect === true,
-        json: given.json === true,
+        json: await printerOf(given),
         stateDir: (env) => stateDirectory(given.state, env),
       })
       if (!valid) process.exitCode = exitCodes.failed
@@ -48,12 +49,25 @@ export const addDoctor = (program: Command): void => {
     })
 }
 
+export const addStatus = (program: Command): void => {
+  withOutput(
+    verb(
+      program,
+      'status',
+      'Show whether the gateway runs, what it serves, who has access and what is locked.',
+    ),
+  ).action(async (_, command: Command) => {
+    const { showStatus } = await import('./status.ts')
+    await showStatus(await targetOf(command))
+  })
+}
+
 export const addHealthcheck = (program: Command): void => {
   verb(program, 'healthcheck', 'Exit with 0 if the gateway answers, for containers.').action(
     async (_, command: Command) => {
       const given = command.optsWithGlobals<Given>()
       const { checkHealth } = await import('./healthcheck.ts')
-      await checkHealth(wantedOf(given), process.env, given.json === true)
+      await checkHealth(wantedOf(given), process.env, await printerOf(given))
     },
   )
 }

@@ -18,13 +18,13 @@ import { type ConfigurationRequest, forwardProxies, loadOrThrow, privateFilesOf 
 import { accessTestFaults } from './policy.ts'
 import {
   ConfigError,
-  UsageError,
   count,
   faultData,
   print,
-  printJson,
+  type Printer,
   printWarnings,
   programName,
+  UsageError,
 } from './output.ts'
 
 const exposedFault = (file: ExposedFile): Fault => ({
@@ -39,7 +39,7 @@ const checkText = ({ key, ok, say }: Check): string =>
 export interface ValidateOptions {
   /** Also connects to everything that the configuration names. */
   readonly connect: boolean
-  readonly json: boolean
+  readonly json: Printer | undefined
   readonly stateDir: (env: Environment) => string
 }
 
@@ -86,7 +86,7 @@ export const validate = async (
       identity_providers: Object.keys(config.oauth_providers),
       local_users: config.local_users.length,
     }
-    printJson({
+    json({
       ok,
       file: file ?? null,
       ...has,
@@ -174,7 +174,7 @@ export const explainConfig = async (
   key: string | undefined,
   wanted: ConfigurationRequest,
   env: Environment,
-  json: boolean,
+  json: Printer | undefined,
 ): Promise<void> => {
   const { config, sources } = await loadOrThrow(wanted, env)
   const { rows, meant } =
@@ -185,7 +185,7 @@ export const explainConfig = async (
     throw new UsageError(
       `Unknown key ${JSON.stringify(key)}${meant === undefined ? `. Run ${programName(process.env)} config schema to list all keys.` : `; did you mean "${meant}"?`}`,
     )
-  if (json) printJson(rows)
+  if (json) json(rows)
   else print(rows.map(rowText).join('\n'))
 }
 

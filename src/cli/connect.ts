@@ -18,7 +18,7 @@ import { suggest } from '../config/shape.ts'
 import { isLoopbackUrl } from '../kit/addresses.ts'
 import { type ClientRecipe, clientRecipes } from '../kit/client-recipes.ts'
 import { type AdminTarget, type ServiceUrl, serviceUrls } from './admin.ts'
-import { StartError, UsageError, print, printJson, printTable, programName } from './output.ts'
+import { print, printTable, programName, StartError, UsageError } from './output.ts'
 
 export interface ConnectOptions {
   readonly service?: string
@@ -186,14 +186,14 @@ export const connectClient = async (
   const { id: name, url } = service
   const recipes = clientRecipes({ name, url, reachable: url.startsWith('https:') && !isLoopbackUrl(url) })
   if (client === undefined) {
-    if (target.json) return printJson({ service: name, url, clients: recipes })
+    if (target.json) return target.json({ service: name, url, clients: recipes })
     return printTable(
       recipes.map((recipe) => [recipe.id, recipe.client, recipe.available ? '' : 'needs a public https URL']),
     )
   }
   const recipe = recipeFor(recipes, client)
   if (!options.write) {
-    if (target.json) printJson({ service: name, url, ...recipe })
+    if (target.json) target.json({ service: name, url, ...recipe })
     else printRecipe(recipe, url)
     return
   }

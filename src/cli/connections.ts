@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { printable } from '../config/tree.ts'
 import type { AdminTarget } from './admin.ts'
-import { print, printJson, printTable } from './output.ts'
+import { print, printTable } from './output.ts'
 import { targetOf, verb } from './verbs.ts'
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
@@ -33,7 +33,7 @@ const listConnections = async (target: AdminTarget, { user, service }: Filter): 
           emails.get(one.user ?? '')?.toLowerCase() === user.toLowerCase()),
     )
     if (target.json)
-      return printJson({
+      return target.json({
         connections: found.map(({ connectedAt, renewedAt, expiresAt, ...one }) => ({
           ...one,
           connected_at: new Date(connectedAt).toISOString(),
@@ -63,7 +63,7 @@ const endConnection = async (target: AdminTarget, id: string, account: string): 
   const { withRecords } = await import('./access.ts')
   await withRecords(target, async ({ connections }) => {
     await connections.end(id, account, 'cli')
-    if (target.json) printJson({ id, account, disconnected: true })
+    if (target.json) target.json({ id, account, disconnected: true })
     else print('Disconnected. The next call asks the user to connect again. Apps keep their access.')
   })
 }

@@ -14,7 +14,7 @@ import type {
 } from '../ports/flow-record.ts'
 import { readTime } from '../stores/audit.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
-import { StartError, UsageError, print, printJson, printTable } from './output.ts'
+import { print, printJson, printTable, StartError, UsageError } from './output.ts'
 import { issuerOf } from './state.ts'
 
 export interface FlowTailOptions {
@@ -118,7 +118,7 @@ export const listFlows = (target: AdminTarget, options: FlowListOptions): Promis
   const [limit, since] = [limitOf(options.limit), sinceOf(options.since)]
   return withFlows(target, async (flows) => {
     const found = await flows.list({ user, client, service, state, since }, limit)
-    if (target.json) return printJson(found)
+    if (target.json) return target.json(found)
     if (found.flows.length === 0) return print('No flows match.')
     printTable([
       ['FLOW', 'BEGAN (UTC)', 'STATE', 'APP', 'SERVICE', 'USER', 'WHAT HAPPENED'],
@@ -239,7 +239,7 @@ export const showFlow = (
   withFlows(target, async (flows) => {
     if (report) return print((await flows.report(id)).trimEnd())
     const flow = await flows.show(id, undefined, share)
-    if (target.json || share) return printJson(flow)
+    if (target.json || share) return (target.json ?? printJson)(flow)
     for (const line of showText(flow)) print(line)
   })
 
@@ -303,7 +303,7 @@ export const tailFlows = (target: AdminTarget, options: FlowTailOptions): Promis
     while (left > 0) {
       await pause(tailMs)
       for (const item of (await look()).slice(0, left)) {
-        if (target.json) printJson(newsObject(item))
+        if (target.json) target.json(newsObject(item))
         else print(newsLine(item))
         left--
       }

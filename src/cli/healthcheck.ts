@@ -2,7 +2,7 @@
 import { isIP } from 'node:net'
 import { networkReason } from '../kit/log.ts'
 import { type ConfigurationRequest, loadOrThrow } from './configuration.ts'
-import { StartError, print, printJson } from './output.ts'
+import { print, type Printer, StartError } from './output.ts'
 
 const waitMs = 2_000
 
@@ -31,7 +31,7 @@ const whyNot = async (url: string): Promise<string | undefined> => {
 export const checkHealth = async (
   wanted: ConfigurationRequest,
   env: NodeJS.ProcessEnv,
-  json: boolean,
+  json: Printer | undefined,
 ): Promise<void> => {
   const { config } = await loadOrThrow(wanted, env)
   if (config.port === 0)
@@ -42,6 +42,6 @@ export const checkHealth = async (
   const url = healthUrl(config.host, config.port)
   const why = await whyNot(url)
   if (why !== undefined) throw new StartError('health.none', `No healthy gateway at ${url}: ${why}.`)
-  if (json) printJson({ ok: true, url })
+  if (json) json({ ok: true, url })
   else print(`healthy: ${url}`)
 }

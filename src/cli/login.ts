@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ownClient } from '../config/device-keys.ts'
 import { printable } from '../config/tree.ts'
 import { isLoopbackHost } from '../kit/addresses.ts'
-import { StartError, UsageError, print, printJson } from './output.ts'
+import { print, type Printer, StartError, UsageError } from './output.ts'
 
 export interface LoginOptions {
   readonly scope?: string
@@ -135,7 +135,11 @@ const poll = async (url: string, fields: Readonly<Record<string, string>>, devic
 /** Words go to standard error: what stands on standard output is the token. */
 const tell = (text: string): void => void process.stderr.write(`${text}\n`)
 
-export const login = async (text: string, options: LoginOptions, json: boolean): Promise<void> => {
+export const login = async (
+  text: string,
+  options: LoginOptions,
+  json: Printer | undefined,
+): Promise<void> => {
   const { resource, tokens, devices } = await discover(urlOf(text))
   const client = options.client ?? ownClient
   const scope = options.scope === undefined ? {} : { scope: options.scope }
@@ -158,6 +162,6 @@ export const login = async (text: string, options: LoginOptions, json: boolean):
   const token = await poll(tokens, fields, device)
   const access = textOf(token, 'access_token')
   if (access === undefined) throw fail('refused', 'The gateway answered without a token.')
-  if (json) printJson(token)
+  if (json) json(token)
   else print(access)
 }

@@ -119,7 +119,10 @@ export const printNote = (text: string): void =>
 
 export const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
-export const printJson = (value: unknown): void => print(JSON.stringify(value))
+/** Prints a result for programs. */
+export type Printer = (value: unknown) => void
+
+export const printJson: Printer = (value) => print(JSON.stringify(value))
 
 // How this program was started, so that what it prints can be pasted where it is printed.
 

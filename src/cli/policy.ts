@@ -8,7 +8,7 @@ import type { Permission } from '../ports/policy.ts'
 import { didYouMean } from '../config/shape.ts'
 import { type Fault, printable } from '../config/tree.ts'
 import { type ConfigurationRequest, loadOrThrow } from './configuration.ts'
-import { UsageError, print, printJson } from './output.ts'
+import { print, type Printer, UsageError } from './output.ts'
 
 export interface ExplainOptions {
   readonly as: string
@@ -85,7 +85,7 @@ export const explainPolicy = async (
   options: ExplainOptions,
   wanted: ConfigurationRequest,
   env: Environment,
-  json: boolean,
+  json: Printer | undefined,
 ): Promise<void> => {
   const { config } = await loadOrThrow(wanted, env)
   const explained = explainCall(config, {
@@ -98,7 +98,7 @@ export const explainPolicy = async (
     consent: levelOf(options.consent),
   })
   if (!explained) throw unknownService(config, options.tool)
-  if (json) printJson(explained)
+  if (json) json(explained)
   else print(explainText(explained))
 }
 
@@ -106,12 +106,11 @@ export const explainPolicy = async (
 export const testPolicy = async (
   wanted: ConfigurationRequest,
   env: Environment,
-  json: boolean,
+  json: Printer | undefined,
 ): Promise<boolean> => {
   const { config } = await loadOrThrow(wanted, env)
   const results = runAccessTests(config)
-  if (json)
-    printJson({ ok: results.every(({ ok }) => ok), tests: results.map(({ ok, say }) => ({ ok, say })) })
+  if (json) json({ ok: results.every(({ ok }) => ok), tests: results.map(({ ok, say }) => ({ ok, say })) })
   else if (results.length === 0)
     print(
       `Nothing to test: ${hasAccessRules(config) ? 'access.tests is empty' : 'there are no access rules'}.`,

@@ -1,41 +1,35 @@
 // The command line: commands, flags, help. Each command loads its own code, so that `postern version` does
 // not load a gateway.
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { type Fault, faultText } from '../config/tree.ts'
-import { addConnect, addDoctor, addHealthcheck, addValidate } from './check-verbs.ts'
+import { addConnect, addDoctor, addHealthcheck, addStatus, addValidate } from './check-verbs.ts'
+import { type Shell, shells } from './completion.ts'
 import { addConnectionVerbs } from './connections.ts'
-import {
-  ConfigError,
-  commandFor,
-  exitCodes,
-  packageVersion,
-  print,
-  printJson,
-  programName,
-} from './output.ts'
+import { ConfigError, commandFor, exitCodes, packageVersion, print, programName } from './output.ts'
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
 import { addSessionVerbs } from './sessions.ts'
 import type { CopyStoreOptions } from './store-copy.ts'
 import { addLogin, addTokenVerbs } from './token-verbs.ts'
+import { addAuditVerbs, addFlowVerbs } from './trail-verbs.ts'
 import {
   type Given,
   addAccessVerbs,
   addRuleVerbs,
   addHolderVerbs,
   addLockVerbs,
-  addAuditVerbs,
-  addFlowVerbs,
   addServiceVerbs,
   addToolVerbs,
   group,
   noVerb,
+  printerOf,
   showHelp,
   targetOf,
   verb,
   wantedOf,
+  withOutput,
 } from './verbs.ts'
 import type { WrapOptions } from './wrap.ts'
 
@@ -147,17 +141,20 @@ const addWrap = (program: Command): void => {
     })
 }
 
-const showVersion = (given: Given): void => {
+const showVersion = async (given: Given): Promise<void> => {
   const version = versionOf()
-  if (given.json) printJson(version)
-  else print(versionText(version))
+  const show = (await printerOf(given)) ?? (() => print(versionText(version)))
+  show(version)
 }
 
 const addAboutVerbs = (program: Command): void => {
   verb(program, 'help', 'Print help for a command: postern help services add.')
     .argument('[command...]')
     .action((words: string[]) => showHelp(program, words))
-  verb(program, 'version', 'Print the version.').action((_, command: Command) =>
+  verb(program, 'completion', 'Print a completion script for a shell: source <(postern completion bash).')
+    .addArgument(new Argument('<shell>').choices(shells))
+    .action(async (shell: Shell) => (await import('./completion.ts')).printCompletion(shell, program))
+  withOutput(verb(program, 'version', 'Print the version.')).action((_, command: Command) =>
     showVersion(command.optsWithGlobals<Given>()),
   )
 }
@@ -167,17 +164,17 @@ const addConfigVerbs = (config: Command): void => {
   verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () =>
     (await load()).printSchema(),
   )
-  verb(config, 'explain', 'Print each key with its value and source. Secrets are masked.')
+  withOutput(verb(config, 'explain', 'Print each key with its value and source. Secrets are masked.'))
     .argument('[key]', 'Key or section, e.g. cors or mcp_services.calculator.url.')
     .action(async (key: string | undefined, _, command: Command) => {
       const given = command.optsWithGlobals<Given>()
-      await (await load()).explainConfig(key, wantedOf(given), process.env, given.json === true)
+      await (await load()).explainConfig(key, wantedOf(given), process.env, await printerOf(given))
     })
 }
 
 const addPolicyVerbs = (policy: Command): void => {
   const load = () => import('./policy.ts')
-  verb(policy, 'explain', 'Explain whether a user may call a tool, rule by rule.')
+  withOutput(verb(policy, 'explain', 'Explain whether a user may call a tool, rule by rule.'))
     .requiredOption('--as <user>', 'The user: provider:subject, an email address, or anonymous.')
     .requiredOption('--tool <service:tool>', 'The tool, e.g. jira:create_issue.')
     .option('--groups <names>', 'Groups of the user, separated by commas. Default: those of the local user.')
@@ -187,11 +184,11 @@ const addPolicyVerbs = (policy: Command): void => {
     .option('--consent <level>', 'What the user let the app do: read, write, execute or admin (the default).')
     .action(async (options: ExplainOptions, command: Command) => {
       const given = command.optsWithGlobals<Given>()
-      await (await load()).explainPolicy(options, wantedOf(given), process.env, given.json === true)
+      await (await load()).explainPolicy(options, wantedOf(given), process.env, await printerOf(given))
     })
   verb(policy, 'test', 'Run the examples in access.tests.').action(async (_, command: Command) => {
     const given = command.optsWithGlobals<Given>()
-    const passed = await (await load()).testPolicy(wantedOf(given), process.env, given.json === true)
+    const passed = await (await load()).testPolicy(wantedOf(given), process.env, await printerOf(given))
     if (!passed) process.exitCode = exitCodes.failed
   })
   verb(policy, 'replay', 'Print which calls of the audit trail other rules would have refused or allowed.')
@@ -221,7 +218,7 @@ const addHashPassword = (program: Command): void => {
     .action(async (_, command: Command) => {
       const given = command.optsWithGlobals<Given & { readonly scrypt?: true }>()
       const { hashPassword } = await import('./admin.ts')
-      await hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
+      await hashPassword({ json: await printerOf(given), scrypt: given.scrypt === true })
     })
 }
 
@@ -282,6 +279,7 @@ export const createProgram = (): Command => {
   addWrap(program)
   addValidate(program)
   addDoctor(program)
+  addStatus(program)
   addHealthcheck(program)
   addConnect(program)
   addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))

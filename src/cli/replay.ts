@@ -5,7 +5,7 @@ import type { StoredRule } from '../ports/policy.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { searchOf, withReader } from './audit.ts'
 import { loadOrThrow } from './configuration.ts'
-import { count, print, printJson } from './output.ts'
+import { count, print } from './output.ts'
 import { issuerOf } from './state.ts'
 
 export interface ReplayOptions {
@@ -87,7 +87,7 @@ export const replayPolicy = async (
       groups: options.groups,
     }),
   )
-  if (target.json) printJson(found)
+  if (target.json) target.json(found)
   else print(replayText(found, options.since))
   const { failOn } = options
   return failOn !== undefined && found[failOn] > 0

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { printable } from '../config/tree.ts'
 import type { AdminTarget } from './admin.ts'
-import { UsageError, count, print, printJson, printTable } from './output.ts'
+import { count, print, printTable, UsageError } from './output.ts'
 import { targetOf, verb } from './verbs.ts'
 
 const at = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16)}Z`
@@ -12,7 +12,7 @@ const listSessions = async (target: AdminTarget, user: string | undefined): Prom
   await withRecords(target, async ({ access }) => {
     const { sessions, truncated } = await access.browserSessions.list(user)
     if (target.json)
-      return printJson({
+      return target.json({
         sessions: sessions.map(({ signedInAt, seenAt, endsAt, ...session }) => ({
           ...session,
           signed_in_at: new Date(signedInAt).toISOString(),
@@ -47,7 +47,7 @@ const endSessions = async (
   await withRecords(target, async ({ access }) => {
     if (id !== undefined) await access.browserSessions.end(id, 'cli')
     const ended = user === undefined ? 1 : await access.signOut(user, 'cli')
-    if (target.json) printJson({ ended })
+    if (target.json) target.json({ ended })
     else if (user === undefined) print('The session ended. Apps keep their access.')
     else
       print(

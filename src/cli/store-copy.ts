@@ -8,7 +8,7 @@ import { timer } from '../node/runtime.ts'
 import { openStorage } from '../node/store.ts'
 import { copyRecords } from '../stores/copy.ts'
 import type { AdminTarget } from './admin.ts'
-import { StartError, UsageError, packageVersion, print, printJson } from './output.ts'
+import { packageVersion, print, StartError, UsageError } from './output.ts'
 import { runningAt } from './state.ts'
 
 export interface CopyStoreOptions {
@@ -84,7 +84,7 @@ export const copyStore = async (target: AdminTarget, options: CopyStoreOptions):
       onProgress: progress.tell,
     })
     progress.end()
-    if (json) return printJson({ from: from.location, to: to.location, records })
+    if (json) return json({ from: from.location, to: to.location, records })
     print(
       `Copied and compared ${records} records from ${from.location} to ${to.location}. Set storage.type to ${options.to}, and start the gateway with the same secrets.`,
     )

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander'
 import type { TokenOptions } from './tokens.ts'
 import type { LoginOptions } from './login.ts'
-import { type Given, targetOf, verb } from './verbs.ts'
+import { type Given, printerOf, targetOf, verb } from './verbs.ts'
 
 export const addTokenVerbs = (token: Command): void => {
   const load = () => import('./tokens.ts')
@@ -47,6 +47,6 @@ export const addLogin = (program: Command): void => {
     .option('--client <id>', 'client_id to sign in as. Default: postern-cli.')
     .action(async (url: string, options: LoginOptions, command: Command) => {
       const { login } = await import('./login.ts')
-      await login(url, options, command.optsWithGlobals<Given>().json === true)
+      await login(url, options, await printerOf(command.optsWithGlobals<Given>()))
     })
 }

@@ -6,7 +6,7 @@ import { type Permission, higherOf, ladder } from '../kit/levels.ts'
 import type { ListedToken } from '../ports/people.ts'
 import type { AdminTarget } from './admin.ts'
 import { withRecords } from './access.ts'
-import { StartError, UsageError, print, printJson, printTable } from './output.ts'
+import { print, printTable, StartError, UsageError } from './output.ts'
 import { issuerOf } from './state.ts'
 
 export interface TokenOptions {
@@ -72,7 +72,7 @@ const make = (target: AdminTarget, options: TokenOptions, kind: 'personal' | 'te
     const name = options.name ?? (kind === 'test' ? 'Tests' : '')
     const wanted = { name, services, permission, lifetimeMs, kind }
     const { token, listed } = await personalTokens.create(person, wanted, by)
-    if (json) return printJson({ token, ...toldOf(listed) })
+    if (json) return json({ token, ...toldOf(listed) })
     print(token)
     said(
       `Acts as ${listed.user} at ${listed.services.join(', ')} until ${new Date(listed.expiresAt).toISOString().slice(0, 16)}Z. It is not shown again. To end it: postern token revoke ${listed.id}`,
@@ -95,7 +95,7 @@ const day = (ms: number | undefined): string =>
 export const listTokens = (target: AdminTarget, { user }: Pick<TokenOptions, 'user'>): Promise<void> =>
   withRecords(target, async ({ personalTokens }) => {
     const found = await (user === undefined ? personalTokens.all() : personalTokens.ofPerson(user))
-    if (target.json) return printJson({ tokens: found.map(toldOf) })
+    if (target.json) return target.json({ tokens: found.map(toldOf) })
     if (found.length === 0) return print('No personal access tokens.')
     printTable([
       ['ID', 'NAME', 'USER', 'SERVICES', 'PERMISSION', 'EXPIRES', 'LAST USED'],
@@ -119,6 +119,6 @@ export const revokeToken = (
   withRecords(target, async ({ personalTokens }) => {
     if (!(await personalTokens.end(id, by, { leaked })))
       throw new StartError('token.unknown', 'There is no such token: it has ended, or never existed.')
-    if (target.json) printJson({ ended: 1 })
+    if (target.json) target.json({ ended: 1 })
     else print('Ended. Open streams end within five seconds.')
   })

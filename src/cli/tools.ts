@@ -5,7 +5,7 @@ import { type DefinitionChange, visibleText } from '../admin/definition-changes.
 import type { ListedTool, NamedTool, ShownTool, ToolFilter } from '../admin/tools-api.ts'
 import { withAccess } from './access.ts'
 import type { AdminTarget } from './admin.ts'
-import { print, printJson, printTable } from './output.ts'
+import { print, printTable } from './output.ts'
 
 const by = 'cli'
 
@@ -40,7 +40,7 @@ const rowOf = ({
 export const listTools = (target: AdminTarget, filter: ToolFilter): Promise<void> =>
   withAccess(target, async ({ tools }) => {
     const found = await tools.list(filter)
-    if (target.json) return printJson({ tools: found })
+    if (target.json) return target.json({ tools: found })
     if (found.length === 0)
       return print('No tools. Tools are remembered from their first list on, where `access.pinning` is set.')
     printTable([['SERVICE', 'KIND', 'NAME', 'STATE', 'SINCE', 'DIGEST', 'ACCOUNT'], ...found.map(rowOf)])
@@ -89,7 +89,7 @@ const printShown = (tool: ShownTool): void => {
 export const showTool = (target: AdminTarget, tool: NamedTool): Promise<void> =>
   withAccess(target, async ({ tools }) => {
     const found = await tools.show(tool)
-    if (target.json) return printJson({ tools: found })
+    if (target.json) return target.json({ tools: found })
     found.forEach((one, i) => {
       if (i > 0) print('')
       printShown(one)
@@ -99,14 +99,14 @@ export const showTool = (target: AdminTarget, tool: NamedTool): Promise<void> =>
 export const approveTool = (target: AdminTarget, tool: NamedTool, digest: string): Promise<void> =>
   withAccess(target, async ({ tools }) => {
     await tools.approve(tool, digest, by)
-    if (target.json) return printJson({ approved: { ...tool, digest } })
+    if (target.json) return target.json({ approved: { ...tool, digest } })
     print(`Approved ${visibleText(tool.name)} of ${tool.service}. It can be used within a second.`)
   })
 
 export const blockTool = (target: AdminTarget, tool: NamedTool): Promise<void> =>
   withAccess(target, async ({ tools }) => {
     await tools.block(tool, by)
-    if (target.json) return printJson({ blocked: tool })
+    if (target.json) return target.json({ blocked: tool })
     print(
       `Blocked ${visibleText(tool.name)} of ${tool.service}, whatever its definition, until one is approved.`,
     )

@@ -1,15 +1,13 @@
 // What all commands are made of, and the commands that work on the state directory of a gateway, whether it runs or
-// not: services, grants, clients, people, blocks, lock, tools, audit.
+// not: services, grants, clients, people, blocks, lock, tools.
 import { type Command, Option } from 'commander'
 import type { ToolFilter } from '../admin/tools-api.ts'
 import type { Flags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
 import type { BlockOptions, GrantOptions, RecordOptions, RuleOptions } from './access.ts'
 import type { AddOptions, AdminTarget } from './admin.ts'
-import type { AuditTarget, ExportOptions, MatchOptions, QueryOptions, VerifyOptions } from './audit.ts'
 import type { ConfigurationRequest } from './configuration.ts'
-import type { FlowListOptions, FlowShowOptions, FlowTailOptions } from './flow-record.ts'
-import { UsageError, exitCodes } from './output.ts'
+import { type Printer, UsageError, printJson } from './output.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import type { ToolOptions } from './tools.ts'
 
@@ -26,6 +24,8 @@ export interface Given {
   /** The name of the same flag in 0.1.0. */
   readonly printLoginLink?: boolean
   readonly json?: boolean
+  /** `-o`, of commands that list or show something. */
+  readonly output?: string
 }
 
 export const wantedOf = ({
@@ -61,9 +61,24 @@ export const showHelp = (program: Command, words: readonly string[]): void => {
   at.outputHelp()
 }
 
+/** For a command that lists or shows something. */
+export const withOutput = (command: Command, ...more: readonly string[]): Command =>
+  command.addOption(
+    new Option('-o, --output <form>', 'Output format.').choices(['table', 'json', 'yaml', ...more]),
+  )
+
+/** What prints a result for programs; undefined where people read it. */
+export const printerOf = async ({ json, output }: Given): Promise<Printer | undefined> => {
+  const form = output ?? (json ? 'json' : 'table')
+  if (form === 'json') return printJson
+  return form === 'yaml' ? (await import('./yaml-output.ts')).createYamlPrinter() : undefined
+}
+
 /** Adds a command with the settings that all commands share. */
-export const verb = (parent: Command, name: string, about: string): Command =>
-  parent.command(name).description(about).allowExcessArguments(false)
+export const verb = (parent: Command, name: string, about: string): Command => {
+  const command = parent.command(name).description(about).allowExcessArguments(false)
+  return name === 'ls' || name === 'show' ? withOutput(command) : command
+}
 
 /** Adds a command that only holds others. */
 export const group = (program: Command, name: string, about: string): Command =>
@@ -87,7 +102,7 @@ export const targetOf = async (command: Command): Promise<AdminTarget> => {
   const { config, env } = await loadOrThrow(wantedOf(given), process.env)
   const stateDir = stateDirectory(given.state, env)
   openStateDirectory(stateDir)
-  return { config, stateDir, env, json: given.json === true }
+  return { config, stateDir, env, json: await printerOf(given) }
 }
 
 export const addServiceVerbs = (services: Command): void => {
@@ -121,7 +136,7 @@ export const addServiceVerbs = (services: Command): void => {
     )
 }
 
-const addFilter = (command: Command): Command =>
+export const addFilter = (command: Command): Command =>
   command
     .option('--user <user>', 'Only of this user: provider:subject or email address.')
     .option('--client <id>', 'Only of the app with this client_id.')
@@ -248,44 +263,6 @@ export const addRuleVerbs = (access: Command): void => {
     )
 }
 
-export const addFlowVerbs = (flows: Command): void => {
-  const load = () => import('./flow-record.ts')
-  const filtered = (command: Command): Command =>
-    addFilter(command)
-      .addOption(
-        new Option('--outcome <state>', 'Only those in this state.').choices([
-          'open',
-          'waiting',
-          'completed',
-          'stalled',
-          'failed',
-          'abandoned',
-        ]),
-      )
-      .option('--since <time>', 'How far back: 30m, 24h, 7d, or a date.', '7d')
-  filtered(verb(flows, 'ls', 'List recorded flows, newest first, with what each came to.'))
-    .option('--limit <n>', 'Maximum number of flows.', '50')
-    .action(async (options: FlowListOptions, command: Command) =>
-      (await load()).listFlows(await targetOf(command), options),
-    )
-  verb(flows, 'show', 'Tell a flow step by step: where it stopped, and who must act.')
-    .argument('<id>', 'ID of the flow, or a request ID, grant ID or client_id that it contains.')
-    .option('--share', 'Print it as JSON without names, addresses and IDs, for somebody outside.')
-    .addOption(
-      new Option('--report', 'Print it as Markdown for an issue, without users and addresses.').conflicts(
-        'share',
-      ),
-    )
-    .action(async (id: string, options: FlowShowOptions, command: Command) =>
-      (await load()).showFlow(await targetOf(command), id, options),
-    )
-  addFilter(verb(flows, 'tail', 'Print each step as it happens, and each flow that stops, until Ctrl+C.'))
-    .option('--lines <n>', 'End after so many lines.')
-    .action(async (options: FlowTailOptions, command: Command) =>
-      (await load()).tailFlows(await targetOf(command), options),
-    )
-}
-
 export const addToolVerbs = (tools: Command): void => {
   const load = () => import('./tools.ts')
   verb(tools, 'ls', 'List pinned tools and prompts, and whether their definitions are approved.')
@@ -319,58 +296,4 @@ export const addToolVerbs = (tools: Command): void => {
       await blockTool(await targetOf(command), namedTool(service, name, options))
     },
   )
-}
-
-export const addAuditVerbs = (audit: Command): void => {
-  const load = () => import('./audit.ts')
-  const target = async (command: Command): Promise<AuditTarget> => {
-    const given = command.optsWithGlobals<Given>()
-    const { readVariables } = await import('./configuration.ts')
-    const { env } = readVariables(given.envFile, process.env)
-    return {
-      stateDir: stateDirectory(given.state, env),
-      json: given.json === true,
-      admin: () => targetOf(command),
-    }
-  }
-  verb(audit, 'query', 'Search the audit trail, newest first: postern audit query user:ana decision:denied.')
-    .argument('[terms...]', 'field:value, -field:value, field:a,b, field:prefix*, ms:>500, or words.')
-    .option('--since <time>', 'How far back: 24h, 7d, or a date.', '7d')
-    .option('--limit <n>', 'Maximum number of events.', '50')
-    .addOption(new Option('-o, --output <form>', 'Output format.').choices(['table', 'json', 'csv']))
-    .action(async (terms: string[], options: QueryOptions, command: Command) =>
-      (await load()).queryAudit(terms, options, await target(command)),
-    )
-  verb(audit, 'match', 'Find calls of a tool with exactly these arguments, by their digest.')
-    .requiredOption('--tool <name>', 'Name of the tool.')
-    .requiredOption('--arguments <json>', 'The arguments, for example {"id":42}.')
-    .option('--since <time>', 'How far back: 24h, 7d, or a date.', '7d')
-    .option('--limit <n>', 'Maximum number of events.', '50')
-    .action(async (options: MatchOptions, command: Command) =>
-      (await load()).matchAudit(options, await targetOf(command)),
-    )
-  verb(audit, 'export', 'Print all matching events with their hashes, oldest first.')
-    .argument('[terms...]', 'As for query. Default: every event.')
-    .addOption(new Option('-o, --output <form>', 'Output format.').choices(['jsonl', 'csv']).default('jsonl'))
-    .action(async (terms: string[], options: ExportOptions, command: Command) =>
-      (await load()).exportAudit(terms, options, await target(command)),
-    )
-  verb(audit, 'show', 'Print the events of a request, by its ID.')
-    .argument('<request>', 'Request ID.')
-    .option('--body', 'Also print the arguments and results that are kept.')
-    .action(async (request: string, options: { readonly body?: true }, command: Command) =>
-      (await load()).showAudit(request, options, await target(command)),
-    )
-  verb(audit, 'verify', 'Check that no event was changed or removed.')
-    .option('--strict', 'Also fail if a process ended without closing its chain.')
-    .option(
-      '--key <file>',
-      'Fail unless it is signed with this public key (JWK, or the answer of /audit/jwks).',
-    )
-    .option('--anchors <file>', 'Fail unless all anchors of this file are in it (audit.anchors).')
-    .option('--export <file>', 'Check this export instead of the trail.')
-    .action(async (options: VerifyOptions, command: Command) => {
-      const sound = await (await load()).verifyAudit(options, await target(command))
-      if (!sound) process.exitCode = exitCodes.failed
-    })
 }

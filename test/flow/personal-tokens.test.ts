@@ -1,5 +1,6 @@
 // Personal access tokens: made at the gateway's terminal, used by programs, ended; and what never comes of them.
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { printJson } from '../../src/cli/output.ts'
 import { createToken, listTokens, mintToken, revokeToken } from '../../src/cli/tokens.ts'
 import { parseConfig } from '../../src/config/schema.ts'
 import { type Handlers, routeTable } from '../../src/routes.ts'
@@ -70,7 +71,7 @@ describe('at the terminal', () => {
     }),
     stateDir: gateway.stateDir ?? '',
     env: {},
-    json,
+    json: json ? printJson : undefined,
   })
   /** What a command writes. */
   const output = async (work: () => Promise<void>) => {
@@ -206,7 +207,7 @@ describe('at the terminal', () => {
     expect(Date.parse(made.expires_at) - Date.parse(made.created_at)).toBe(3_600_000)
     const production = { ...target(), env: { NODE_ENV: 'production' } }
     expect(() => mintToken(production, options)).toThrow('--yes')
-    const meant = await output(() => mintToken({ ...production, json: false }, { ...options, yes: true }))
+    const meant = await output(() => mintToken({ ...production, json: undefined }, { ...options, yes: true }))
     expect(meant.err).toContain('Acts as local:ana at ruled')
     await expect(output(() => mintToken(target(), { ...options, expires: '2d' }))).rejects.toMatchObject({
       code: 'request.malformed',

@@ -1,6 +1,7 @@
 // Pinned definitions over the wire: what a server changes is neither listed nor called until it is approved.
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { printJson } from '../../src/cli/output.ts'
 import { approveTool, blockTool, listTools, namedTool, showTool } from '../../src/cli/tools.ts'
 import { parseConfig } from '../../src/config/schema.ts'
 import { type PinnedWorld, createPinnedWorld, isChanged, read, rpc, write } from '../runtimes/pinned-world.ts'
@@ -164,7 +165,7 @@ describe.each(runtimes)('pinned definitions %s', (_, open) => {
         config: parseConfig(configOf(world.options)),
         stateDir: gateway.stateDir ?? '',
         env: {},
-        json: false,
+        json: undefined,
       }
       const said = vi.spyOn(process.stdout, 'write').mockImplementation(() => true)
       const printed = async (work: Promise<void>): Promise<string> => {
@@ -190,7 +191,7 @@ describe.each(runtimes)('pinned definitions %s', (_, open) => {
         )
         gateway.advance(1001)
         expect(await codeOf(caller, 'write')).toBe('passed')
-        await printed(blockTool({ ...target, json: true }, tool))
+        await printed(blockTool({ ...target, json: printJson }, tool))
         gateway.advance(1001)
         expect(await codeOf(caller, 'write')).toBe('policy.tool')
       } finally {

@@ -3,6 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { recordUse } from '../../src/cli/audit-secret.ts'
+import { printJson } from '../../src/cli/output.ts'
 import { showAudit } from '../../src/cli/audit.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { openAuditWriter } from '../../src/node/audit-file.ts'
@@ -15,7 +16,7 @@ import { row, start, useAuditFile } from './audit-world.ts'
 
 const { file } = useAuditFile()
 const admin = () => Promise.resolve({ config: { session_secret: undefined, previous_secrets: [] } as never })
-const target = () => ({ stateDir: dirname(file()), admin, json: true })
+const target = () => ({ stateDir: dirname(file()), admin, json: printJson })
 const exported = { event: 'audit.exported', format: 'csv', filter: ['user:ana'], everybody: true }
 
 let key: AuditKey

@@ -122,7 +122,7 @@ const examineLoaded = async (
   const about = `${loaded.file ?? 'Defaults and environment variables'}: ${count(checks.length, 'connection')} checked`
   return {
     step: stepOf('self', `${about}${issuer === undefined ? '; the gateway is not running' : ''}.`, findings),
-    urls: issuer === undefined ? [] : await urlsOf({ config, stateDir, env, json: false }, issuer),
+    urls: issuer === undefined ? [] : await urlsOf({ config, stateDir, env, json: undefined }, issuer),
   }
 }
 
