@@ -22,6 +22,6 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8080
 # Exec form: signals reach the gateway itself.
-ENTRYPOINT ["node", "/app/bin/postern.mjs"]
+ENTRYPOINT ["node", "--max-semi-space-size=16", "/app/bin/postern.mjs"]
 CMD ["serve"]
 HEALTHCHECK --start-period=10s --interval=10s --timeout=5s CMD ["node", "/app/bin/postern.mjs", "healthcheck"]

@@ -21,6 +21,14 @@ export interface Gateway {
   readonly running: Running
 }
 
+/** What `npm start` of that checkout tells Node. */
+const startFlags = (checkout: string): readonly string[] => {
+  const { scripts } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as {
+    scripts: { start: string }
+  }
+  return (/exec node (.*)bin\/postern\.mjs/.exec(scripts.start)?.[1] ?? '').split(' ').filter(Boolean)
+}
+
 /**
  * Starts `bin/postern.mjs`, which is where every checkout has it and which runs the sources; resolves when it
  * listens.
@@ -37,6 +45,7 @@ export const startGateway = async (
   const profile = profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`]
   const before = first === undefined ? [] : ['--import', first]
   const args = [
+    ...startFlags(path),
     join(path, 'bin/postern.mjs'),
     '--state',
     join(place, 'state'),

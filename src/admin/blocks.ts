@@ -154,7 +154,7 @@ const withClosure = (
   }
 }
 
-/** As long as a grant is taken for live without a look. */
+/** As long as a grant is taken for live without a look; and thousands of streams ask about one service. */
 const noticedMs = 500
 
 /** Where every read brings the record along, it is not read again. */
@@ -168,13 +168,17 @@ const withNoticed = (store: Store, now: () => number): Store => ({
 })
 
 const createOver =
-  ({ closed, refresh }: Pick<Closures, 'closed' | 'refresh'>): Closures['over'] =>
+  ({ closed, refresh }: Pick<Closures, 'closed' | 'refresh'>, now: () => number): Closures['over'] =>
   (serving) => {
+    const isFresh = (): boolean => {
+      const age = now() - closed.checkedAt
+      return age >= 0 && age < noticedMs
+    }
     const isOpen = ({ id }: Service): boolean => !closed.gateway && !closed.services.has(id)
     return {
       known: (service) => isOpen(service) && serving.known(service),
       async served(service) {
-        await refresh()
+        if (!isFresh()) await refresh()
         return isOpen(service) && serving.served(service)
       },
       record: (service) => serving.record(service),
@@ -236,6 +240,6 @@ export const createClosures = (
     list: async () => (await records.get(''))?.value ?? nothing,
     close: change,
     open: (service) => change(service, undefined),
-    over: createOver({ closed, refresh }),
+    over: createOver({ closed, refresh }, now),
   }
 }

@@ -21,7 +21,7 @@ describe('the Dockerfile', () => {
   })
 
   it('starts the gateway without a shell, and copies nothing that the build context leaves out', () => {
-    expect(lines).toContain('ENTRYPOINT ["node", "/app/bin/postern.mjs"]')
+    expect(lines).toContain('ENTRYPOINT ["node", "--max-semi-space-size=16", "/app/bin/postern.mjs"]')
     const context = read('.dockerignore').split('\n')
     expect(context).toContain('*')
     const kept = context.filter((line) => line.startsWith('!')).map((line) => line.slice(1))

@@ -60,7 +60,7 @@ describe('the package', () => {
   })
 
   it('replaces the shell when it starts, so that a signal to npm reaches the gateway', () =>
-    expect(manifest.scripts.start).toMatch(/&& exec node bin\/postern\.mjs$/))
+    expect(manifest.scripts.start).toMatch(/&& exec node --max-semi-space-size=16 bin\/postern\.mjs$/))
 
   it('asks for the same oldest Node everywhere', () => {
     expect(manifest.engines.node).toBe('>=24.12.0')
