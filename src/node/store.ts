@@ -161,6 +161,24 @@ const createUntilUnlocked =
   }
 
 /**
+ * Looks once in each turn of the event loop: a call to the file system costs half as much as a read of a
+ * record.
+ */
+const createPlaceCheck = (driver: SqliteDriver, path: string): (() => void) => {
+  let found = false
+  return () => {
+    if (found) return
+    if (!driver.inPlace())
+      throw new Refusal(
+        'storage.unavailable',
+        `${path} was replaced while open: restore the file, or restart the gateway`,
+      )
+    found = true
+    setImmediate(() => (found = false))
+  }
+}
+
+/**
  * A Store on the file at `path`. If the file is removed, moved or replaced while open, the storage is
  * unavailable until the file is back: data written to a file without a name is lost with the process, and
  * another file must not be combined with this one's journal.
@@ -175,19 +193,9 @@ export const openSqliteStore = (
   readonly close: () => void
 } => {
   const driver = openSqlite(path, options)
-  // Once in each turn of the event loop: a call to the file system costs half as much as a read of a record.
-  let foundInPlace = false
-  const findInPlace = (): void => {
-    if (!driver.inPlace())
-      throw new Refusal(
-        'storage.unavailable',
-        `${path} was replaced while open: restore the file, or restart the gateway`,
-      )
-    foundInPlace = true
-    setImmediate(() => (foundInPlace = false))
-  }
+  const requireInPlace = createPlaceCheck(driver, path)
   const attempt = (sql: string, values: readonly SqlValue[]): Rows | undefined => {
-    if (!foundInPlace) findInPlace()
+    requireInPlace()
     return driver.unlessLocked(sql, values)
   }
   const untilUnlocked = createUntilUnlocked(path, busyTimeoutMs)
