@@ -2,8 +2,8 @@
 // and the ends of its chains.
 import { existsSync, renameSync, statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import type { ChainHead } from '../ports/store.ts'
-import { type StoredKey, storedKeysIn } from './audit-keys.ts'
+import type { FormerTrail } from '../stores/audit-append.ts'
+import { storedKeysIn } from '../stores/audit-keys.ts'
 
 /** https://sqlite.org/rescode.html */
 const [corrupt, noDatabase] = [11, 26]
@@ -19,18 +19,6 @@ export const isDamaged = (error: unknown): boolean => {
 export const identityOf = (path: string): string | undefined => {
   const found = statSync(path, { bigint: true, throwIfNoEntry: false })
   return found && `${found.dev}:${found.ino}`
-}
-
-/** What is known of a trail that was set aside. */
-export interface FormerTrail {
-  /** Where it is now. */
-  readonly file: string
-  /** What SQLite said. */
-  readonly why: string
-  /** The ends of its chains, as far as they can be read. */
-  readonly heads: readonly ChainHead[]
-  /** The keys that signed it, as far as they can be read. */
-  readonly keys: readonly StoredKey[]
 }
 
 /** What can be read of it; nothing where the read fails. */
@@ -72,6 +60,6 @@ export const setAside = (path: string, why: string, now: number): FormerTrail =>
         .all()
         .map(({ chain, seq, hash }) => ({ chain: String(chain), seq: Number(seq), hash: String(hash) })),
     ),
-    keys: readable(file, storedKeysIn),
+    keys: readable(file, (db) => storedKeysIn({ prepare: (sql) => db.prepare(sql) })),
   }
 }

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import type { ChainHead } from '../ports/store.ts'
+import type { TrailDatabase } from '../stores/audit-tables.ts'
 import { trailSchema } from '../stores/audit.ts'
 import { closeToOthers } from './file-modes.ts'
 
@@ -12,16 +12,7 @@ export const lockWaitMs = 5000
 
 export const digest = (text: string): string => hash('sha256', text, 'base64url')
 
-export interface Segment {
-  readonly n: number
-  readonly day: number
-  readonly first_at: number
-  readonly last_at: number
-  readonly rows: number
-  readonly sealed: number
-}
-
-export const columnsOf = (db: DatabaseSync, table: string): ReadonlySet<string> =>
+const columnsOf = (db: DatabaseSync, table: string): ReadonlySet<string> =>
   new Set(
     db
       .prepare(`PRAGMA table_info(${table})`)
@@ -54,7 +45,7 @@ export const openFile = (path: string, durable = false): DatabaseSync => {
   }
 }
 
-export const inTransaction = <T>(db: DatabaseSync, work: () => T): T => {
+const inTransaction = <T>(db: DatabaseSync, work: () => T): T => {
   db.exec('BEGIN IMMEDIATE')
   try {
     const result = work()
@@ -67,7 +58,7 @@ export const inTransaction = <T>(db: DatabaseSync, work: () => T): T => {
   }
 }
 
-export const createStatements = (db: DatabaseSync) => {
+const createStatements = (db: DatabaseSync) => {
   const made = new Map<string, StatementSync>()
   return (sql: string): StatementSync => {
     const known = made.get(sql)
@@ -77,11 +68,28 @@ export const createStatements = (db: DatabaseSync) => {
     return statement
   }
 }
-export type Statements = ReturnType<typeof createStatements>
+/** Overwrites what it deletes (`secure_delete`): a deleted row would otherwise stay in the file until its page is used. */
+const erasing = <T>(db: DatabaseSync, work: () => T): T => {
+  db.exec('PRAGMA secure_delete = ON')
+  try {
+    return inTransaction(db, work)
+  } finally {
+    db.exec('PRAGMA secure_delete = OFF')
+  }
+}
 
-export const segmentsOf = (prepare: Statements): readonly Segment[] =>
-  prepare('SELECT * FROM segment ORDER BY n').all() as object as readonly Segment[]
-
-/** Where chains go on whose first rows were removed. */
-export const startsOf = (prepare: Statements): readonly ChainHead[] =>
-  prepare('SELECT chain, seq, hash FROM start').all() as object as readonly ChainHead[]
+/** An open file as the trail asks for it. */
+export const trailDatabase = (db: DatabaseSync): TrailDatabase => {
+  const prepare = createStatements(db)
+  return {
+    exec: (sql) => db.exec(sql),
+    prepare,
+    transaction: (work) => inTransaction(db, work),
+    erasing: (work) => erasing(db, work),
+    columns: (table) => columnsOf(db, table),
+    room: () =>
+      prepare(
+        'SELECT freelist_count * page_size AS free, page_count * page_size AS size FROM pragma_freelist_count, pragma_page_count, pragma_page_size',
+      ).get() as { readonly free: number; readonly size: number },
+  }
+}

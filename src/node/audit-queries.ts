@@ -11,7 +11,8 @@ import type {
   TrailReader,
   TrailSearch,
 } from '../ports/runtime.ts'
-import type { AuditBody, AuditCheck, AuditCombination } from '../ports/store.ts'
+import type { AuditBody, AuditCheck } from '../ports/store.ts'
+import { combinationsOf } from '../stores/audit-combinations.ts'
 import { type TextSum, exportPieces } from '../stores/audit-formats.ts'
 import { readSearch } from '../stores/audit.ts'
 import { type AuditReader, openAuditReader } from './audit-reader.ts'
@@ -136,27 +137,6 @@ export const createAuditQueries = (path: string): AuditQueries => {
 
 // The thread.
 
-/** So many are handed over; the process that serves calls looks at each. */
-const mostCombinations = 10_000
-
-const combinationsOf = (reader: AuditReader, terms: readonly string[]): TrailCombinations => {
-  const calls: AuditCombination[] = []
-  let partial = false
-  for (const call of reader.combinations(readSearch(terms, Date.now()))) {
-    if (calls.length === mostCombinations) {
-      partial = true
-      break
-    }
-    calls.push(call)
-  }
-  const hashes = new Set(calls.map(({ subject }) => subject).filter((hash) => hash !== null))
-  return {
-    calls,
-    partial,
-    subjects: Object.fromEntries([...hashes].map((hash) => [hash, reader.subject(hash)])),
-  }
-}
-
 /** Of the file that has this name now: a damaged one is set aside, and another begun. */
 const createCurrentReader = (path: string) => {
   let reader: AuditReader | undefined
@@ -177,7 +157,8 @@ const runQueries = (path: string, port: NonNullable<typeof parentPort>): void =>
     const reader = readerOf()
     if (!reader) throw new Error('there is no audit trail')
     if (body !== undefined) return reader.body(body)
-    if (combinations) return combinationsOf(reader, combinations)
+    if (combinations)
+      return combinationsOf(reader.combinations(readSearch(combinations, Date.now())), reader.subject)
     const until = Date.now() + longestMs
     const mayGoOn = (): boolean => Date.now() < until
     if (counts) return reader.counts(counts, Date.now(), mayGoOn)

@@ -2,32 +2,19 @@
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { TrailCounts, TrailCountsAsked, TrailPage, TrailSearch } from '../ports/runtime.ts'
-import type {
-  AuditBody,
-  AuditCheck,
-  AuditCombination,
-  AuditSubject,
-  ChainFault,
-  ChainedRow,
-} from '../ports/store.ts'
-import { type AuditKey, type RecordedHead, createSignatureCheck } from '../stores/audit-signatures.ts'
-import { type Anchor, createAnchorCheck } from '../stores/audit-anchors.ts'
-import { createChainCheck } from '../stores/audit-chain.ts'
+import type { AuditBody, AuditCheck, AuditCombination, AuditSubject, ChainedRow } from '../ports/store.ts'
+import type { Anchor } from '../stores/audit-anchors.ts'
+import { readBody } from '../stores/audit-bodies.ts'
+import { checkTrail, unreadable } from '../stores/audit-check.ts'
+import { createCombinations, readSubject } from '../stores/audit-combinations.ts'
 import { createCounts } from '../stores/audit-counts.ts'
-import { type TrailTables, conditionOf, createPages, valuesOf, within } from '../stores/audit-pages.ts'
+import { publicKeyOf, storedKeysIn } from '../stores/audit-keys.ts'
+import { conditionOf, createPages, valuesOf, within } from '../stores/audit-pages.ts'
+import type { AuditKey } from '../stores/audit-signatures.ts'
+import { type Segment, type TrailDatabase, segmentsOf } from '../stores/audit-tables.ts'
 import { type Search, columnList, segmentRows } from '../stores/audit.ts'
-import { bodyFault, readBody } from './audit-bodies.ts'
-import { createVerify, publicKeyOf, storedKeysIn } from './audit-keys.ts'
-import {
-  type Segment,
-  type Statements,
-  columnsOf,
-  createStatements,
-  digest,
-  lockWaitMs,
-  segmentsOf,
-  startsOf,
-} from './audit-database.ts'
+import { createVerify } from './audit-keys.ts'
+import { digest, lockWaitMs, trailDatabase } from './audit-database.ts'
 
 export interface AuditReader {
   /** The newest first, at most `limit`. */
@@ -50,97 +37,25 @@ export interface AuditReader {
 }
 
 /** The table of a segment, with all of today's columns. */
-const createTables = (db: DatabaseSync) => {
+const createTables = ({ columns }: TrailDatabase) => {
   const known = new Map<number, string>()
   return ({ n }: Segment): string => {
-    const rows = known.get(n) ?? segmentRows(n, columnsOf(db, `event_${n}`))
+    const rows = known.get(n) ?? segmentRows(n, columns(`event_${n}`))
     known.set(n, rows)
     return rows
   }
 }
-interface OpenTrail {
-  readonly db: DatabaseSync
-  readonly prepare: Statements
-  readonly tableOf: ReturnType<typeof createTables>
-}
 
-const damaged = (error: unknown): ChainFault => ({
-  what: 'damaged',
-  say: `the file is damaged: ${(error as Error).message}`,
-})
-
-/** A file that only an earlier version has written has none. */
-const hasSubjects = (prepare: Statements): boolean =>
-  prepare("SELECT 1 FROM sqlite_schema WHERE name = 'subject'").get() !== undefined
-
-/** A snapshot has the hash by which rows name it. */
-const subjectFault = (prepare: Statements): ChainFault | undefined => {
-  if (!hasSubjects(prepare)) return undefined
-  for (const { hash, snapshot } of prepare('SELECT hash, snapshot FROM subject').iterate())
-    if (digest(String(snapshot)) !== hash)
-      return { what: 'changed', say: `what is kept of the caller ${String(hash)} was changed` }
-  return undefined
-}
-
-/** The ends of all chains; an earlier version signed none. */
-const headsOf = (db: DatabaseSync, prepare: Statements): readonly RecordedHead[] => {
-  const signed = columnsOf(db, 'head').has('sig') ? 'kid, sig' : 'NULL AS kid, NULL AS sig'
-  return prepare(`SELECT chain, seq, hash, ended, ${signed} FROM head`).all() as object as RecordedHead[]
-}
-
-const fileIn = ({ detail }: ChainedRow): string =>
-  String((JSON.parse(detail ?? '{}') as { readonly file?: unknown }).file)
-
-const checkRows = (
-  { db, prepare, tableOf }: OpenTrail,
+const checkOf = (
+  db: TrailDatabase,
   verifying: readonly AuditKey[] | undefined,
   anchors: readonly Anchor[],
 ): AuditCheck => {
-  const keys = verifying ?? storedKeysIn(db).map(publicKeyOf)
-  const signatures = createSignatureCheck(createVerify(keys), verifying !== undefined)
-  const chains = createChainCheck(digest, startsOf(prepare), signatures)
-  const heads = headsOf(db, prepare)
-  const anchored = createAnchorCheck(anchors)
-  const segments = segmentsOf(prepare)
-  const aside = new Map<string, number>()
-  const found = (fault: ChainFault | undefined): AuditCheck => ({
-    ...(fault && { fault }),
-    rows: chains.rows(),
-    chains: chains.chains(),
-    open: heads.filter(({ ended }) => ended === 0),
-    keys: [...signatures.kids],
-    aside: [...aside].map(([file, at]) => ({ file, at })),
-  })
   try {
-    for (const segment of segments)
-      for (const row of prepare(`SELECT ${columnList} FROM ${tableOf(segment)} ORDER BY id`).iterate()) {
-        const next = row as object as ChainedRow
-        const fault = chains.next(next) ?? anchored.row(next)
-        if (fault) return found(fault)
-        if (next.kind === 'audit.damaged') aside.set(fileIn(next), next.at)
-      }
+    const keys = verifying ?? storedKeysIn(db).map(publicKeyOf)
+    return checkTrail(db, { digest, verify: createVerify(keys), signed: verifying !== undefined, anchors })
   } catch (error) {
-    return found(damaged(error))
-  }
-  const unsigned = (): ChainFault | undefined => heads.map((head) => signatures.head(head)).find(Boolean)
-  return found(
-    chains.end(heads) ??
-      anchored.end(segments[0]?.first_at) ??
-      unsigned() ??
-      subjectFault(prepare) ??
-      bodyFault(prepare),
-  )
-}
-
-const checkChains = (
-  trail: OpenTrail,
-  ...given: [readonly AuditKey[] | undefined, readonly Anchor[]]
-): AuditCheck => {
-  try {
-    return checkRows(trail, ...given)
-  } catch (error) {
-    // Not even the tables can be read that say which rows there are.
-    return { fault: damaged(error), rows: 0, chains: 0, open: [], keys: [], aside: [] }
+    return unreadable(error)
   }
 }
 
@@ -148,14 +63,16 @@ const checkChains = (
 export const openAuditReader = (path: string): AuditReader | undefined => {
   if (!existsSync(path)) return undefined
   const db = new DatabaseSync(path, { readOnly: true, timeout: lockWaitMs })
-  const prepare = createStatements(db)
-  const tableOf = createTables(db)
+  const trail = trailDatabase(db)
+  const { prepare } = trail
+  const tableOf = createTables(trail)
   // Searches are of any form, so their statements are not kept.
-  const tables: TrailTables = {
-    all: (sql, values) => db.prepare(sql).all(...values),
-    columns: (table) => columnsOf(db, table),
+  const tables = {
+    all: (sql: string, values: readonly (string | number)[]) => db.prepare(sql).all(...values),
+    columns: trail.columns,
   }
   const [pageOf, countsOf] = [createPages(tables), createCounts(tables)]
+  const combinationsOf = createCombinations(trail)
   /** In one state of the file, whatever is written meanwhile. */
   const inOneState = <T>(work: () => T): T => {
     db.exec('BEGIN')
@@ -169,10 +86,10 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
     search(search, limit) {
       const values = valuesOf(search)
       const rows: ChainedRow[] = []
-      for (const segment of within(segmentsOf(prepare), search).toReversed()) {
+      for (const segment of within(segmentsOf(trail), search).toReversed()) {
         const found = prepare(
           `SELECT ${columnList} FROM ${tableOf(segment)} WHERE ${conditionOf(search, segment)} ORDER BY id DESC LIMIT ?`,
-        ).all(...values, limit - rows.length) as object as readonly ChainedRow[]
+        ).all(...values, limit - rows.length) as readonly ChainedRow[]
         rows.push(...found)
         if (rows.length >= limit) break
       }
@@ -180,30 +97,18 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
     },
     *all(search) {
       const values = valuesOf(search)
-      for (const segment of within(segmentsOf(prepare), search))
+      for (const segment of within(segmentsOf(trail), search))
         for (const row of prepare(
           `SELECT ${columnList} FROM ${tableOf(segment)} WHERE ${conditionOf(search, segment)} ORDER BY id`,
         ).iterate(...values))
-          yield row as object as ChainedRow
+          yield row as ChainedRow
     },
-    *combinations(search) {
-      const values = valuesOf(search)
-      const alike = 'person, client, service, method, name, subject, decision, code'
-      for (const segment of within(segmentsOf(prepare), search))
-        for (const row of prepare(
-          `SELECT ${alike}, count(*) AS calls, max(id), request FROM ${tableOf(segment)} WHERE kind = 'call' AND ${conditionOf(search, segment)} GROUP BY ${alike}`,
-        ).iterate(...values))
-          yield row as object as AuditCombination
-    },
-    subject(hash) {
-      if (!hasSubjects(prepare)) return undefined
-      const found = prepare('SELECT snapshot FROM subject WHERE hash = ?').get(hash)
-      return found && (JSON.parse(String(found['snapshot'])) as AuditSubject)
-    },
-    body: (hash) => readBody(prepare, hash),
+    combinations: combinationsOf,
+    subject: (hash) => readSubject(trail, hash),
+    body: (hash) => readBody(trail, hash),
     page: (asked, now, mayGoOn) => inOneState(() => pageOf(asked, now, mayGoOn)),
     counts: (asked, now, mayGoOn) => inOneState(() => countsOf(asked, now, mayGoOn)),
-    verify: (keys, anchors = []) => inOneState(() => checkChains({ db, prepare, tableOf }, keys, anchors)),
+    verify: (keys, anchors = []) => inOneState(() => checkOf(trail, keys, anchors)),
     close: () => db.close(),
   }
 }

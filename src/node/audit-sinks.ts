@@ -1,11 +1,10 @@
 // Sends the rows of the audit trail elsewhere, at least once and in the order in which they were written. Each sink
 // has a position in the trail of its own. Of several processes that share the file one sends, as long as it renews
 // its lease.
-import type { DatabaseSync } from 'node:sqlite'
 import type { ChainedRow } from '../ports/store.ts'
 import { anchorKinds } from '../stores/audit-anchors.ts'
+import { type TrailDatabase, segmentsOf } from '../stores/audit-tables.ts'
 import { columnList } from '../stores/audit.ts'
-import { type Statements, segmentsOf } from './audit-database.ts'
 import type { SinkTarget } from './audit-targets.ts'
 
 /** The row that was sent last: segment, and row in it. */
@@ -38,25 +37,26 @@ const leaseMs = 15_000
 const renewMs = 5_000
 
 /** Throws SQLite's error. `holder`: of this process. */
-export const createPositions = (db: DatabaseSync, prepare: Statements, holder: string): SinkPositions => {
+export const createPositions = (db: TrailDatabase, holder: string): SinkPositions => {
+  const { prepare } = db
   db.exec(
     "CREATE TABLE IF NOT EXISTS sink (name TEXT PRIMARY KEY, n INTEGER NOT NULL, id INTEGER NOT NULL, holder TEXT NOT NULL DEFAULT '', until INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
   )
   return {
     begin(name) {
-      const n = segmentsOf(prepare).at(-1)?.n ?? 0
+      const n = segmentsOf(db).at(-1)?.n ?? 0
       const last = n === 0 ? undefined : prepare(`SELECT max(id) AS id FROM event_${n}`).get()
       prepare('INSERT OR IGNORE INTO sink (name, n, id) VALUES (?, ?, ?)').run(
         name,
         n,
-        Number(last?.['id'] ?? 0),
+        (last as { readonly id: number | null } | undefined)?.id ?? 0,
       )
     },
     hold: (name, now) =>
       prepare('UPDATE sink SET holder = ?, until = ? WHERE name = ? AND (holder = ? OR until < ?)').run(
         ...[holder, now + leaseMs, name, holder, now],
       ).changes === 1,
-    at: (name) => prepare('SELECT n, id FROM sink WHERE name = ?').get(name) as object as Position,
+    at: (name) => prepare('SELECT n, id FROM sink WHERE name = ?').get(name) as Position,
     save: (name, { n, id }) =>
       void prepare('UPDATE sink SET n = ?, id = ? WHERE name = ? AND holder = ?').run(n, id, name, holder),
     release: (name) =>
@@ -65,12 +65,12 @@ export const createPositions = (db: DatabaseSync, prepare: Statements, holder: s
       const only = anchors
         ? ` AND kind <> 'call' AND kind IN (${anchorKinds.map((kind) => `'${kind}'`).join(', ')})`
         : ''
-      for (const { n } of segmentsOf(prepare)) {
+      for (const { n } of segmentsOf(db)) {
         if (n < position.n) continue
         const from = n === position.n ? position.id : 0
         const found = prepare(
           `SELECT id, ${columnList} FROM event_${n} WHERE id > ?${only} ORDER BY id LIMIT ?`,
-        ).all(from, most) as object as readonly SentRow[]
+        ).all(from, most) as readonly SentRow[]
         const last = found.at(-1)
         if (last) return { rows: found.map(({ id: _, ...row }) => row), end: { n, id: last.id } }
       }

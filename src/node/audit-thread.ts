@@ -3,11 +3,13 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { parentPort } from 'node:worker_threads'
 import type { AuditBody, AuditRow } from '../ports/store.ts'
+import type { FormerTrail } from '../stores/audit-append.ts'
+import type { TrailKey } from '../stores/audit-keys.ts'
 import { type EventBatch, type WrittenBatch, createAuditRows } from '../stores/audit-events.ts'
 import { type FromChores, startChores } from './audit-chores.ts'
-import { type FormerTrail, isDamaged } from './audit-damaged.ts'
+import { isDamaged } from './audit-damaged.ts'
 import { type AuditWriter, openAuditWriter } from './audit-file.ts'
-import { type TrailKey, createSigner } from './audit-keys.ts'
+import { createSigner } from './audit-keys.ts'
 import { type AuditSink, type SinkPositions, createPositions, createSink } from './audit-sinks.ts'
 import { type SinkPlan, createTarget } from './audit-targets.ts'
 
@@ -184,9 +186,9 @@ export const runWriter = (
   const say = (said: FromWriter): void => port.postMessage(said)
   let positions: SinkPositions | undefined
   const writer = openAuditWriter(path, {
-    begun(db, prepare, chain) {
+    begun(db, chain) {
       if (plans.length === 0) return
-      positions = createPositions(db, prepare, chain)
+      positions = createPositions(db, chain)
       for (const { name } of plans) positions.begin(name)
     },
     now: Date.now(),

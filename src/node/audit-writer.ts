@@ -6,9 +6,11 @@ import type { KeyRing } from '../kit/keyring.ts'
 import type { AuditKey } from '../stores/audit-signatures.ts'
 import type { Log, Trail } from '../ports/runtime.ts'
 import type { AuditCheck } from '../ports/store.ts'
-import { type FormerTrail, identityOf, isDamaged, setAside } from './audit-damaged.ts'
+import { identityOf, isDamaged, setAside } from './audit-damaged.ts'
 import { createAuditLog } from '../stores/audit-log.ts'
-import { publicKeyOf, readStoredKeys, trailKey } from './audit-keys.ts'
+import type { FormerTrail } from '../stores/audit-append.ts'
+import { publicKeyOf, trailKey } from '../stores/audit-keys.ts'
+import { keyMaker, readStoredKeys } from './audit-keys.ts'
 import type { SinkPlan } from './audit-targets.ts'
 import { createQueue, post } from './audit-queue.ts'
 import { type FromWriter, type WriterStart, runWriter } from './audit-thread.ts'
@@ -92,7 +94,7 @@ const createStart = (
   let opened: string | undefined
   const tried = async (former: FormerTrail | undefined): Promise<Worker> => {
     opened = identityOf(path)
-    const key = await trailKey([...(former?.keys ?? []), ...readStoredKeys(path)], keys)
+    const key = await trailKey([...(former?.keys ?? []), ...readStoredKeys(path)], keys, keyMaker)
     return startWriter({ audit: true, ...start, key, former }, hear)
   }
   const asideFor = (error: unknown): FormerTrail | undefined => {

@@ -31,8 +31,8 @@ const openSent = (url: string, headers: Readonly<Record<string, string>> = {}) =
     retentionMs: 2 * day,
     id: 'sent',
     signing,
-    begun(db, prepare, chain) {
-      positions = createPositions(db, prepare, chain)
+    begun(db, chain) {
+      positions = createPositions(db, chain)
       positions.begin('audit.anchors')
     },
   })

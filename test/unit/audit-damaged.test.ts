@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openAuditWriter } from '../../src/node/audit-file.ts'
-import { createSigner, publicKeyOf, trailKey } from '../../src/node/audit-keys.ts'
+import { createSigner, keyMaker } from '../../src/node/audit-keys.ts'
+import { publicKeyOf, trailKey } from '../../src/stores/audit-keys.ts'
 import { createAuditQueries } from '../../src/node/audit-queries.ts'
 import { openAuditReader } from '../../src/node/audit-reader.ts'
 import { type AuditTrail, openAuditTrail } from '../../src/node/audit-writer.ts'
@@ -109,7 +110,7 @@ describe('a damaged file at the start', () => {
   })
 
   it('is gone on from where its ends and its keys can be read', async () => {
-    const key = await trailKey([], await createKeyRing([secret], random))
+    const key = await trailKey([], await createKeyRing([secret], random), keyMaker)
     const before = { now: start, version: '1', retentionMs: 1e12, id: 'before' }
     openAuditWriter(file(), { ...before, signing: { signer: createSigner(key), key } }).close(start)
     const [closed] = rows('kind:audit.closed')

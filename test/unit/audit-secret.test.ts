@@ -7,7 +7,8 @@ import { printJson } from '../../src/cli/output.ts'
 import { showAudit } from '../../src/cli/audit.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { openAuditWriter } from '../../src/node/audit-file.ts'
-import { createSigner, publicKeyOf, trailKey } from '../../src/node/audit-keys.ts'
+import { createSigner, keyMaker } from '../../src/node/audit-keys.ts'
+import { publicKeyOf, trailKey } from '../../src/stores/audit-keys.ts'
 import { openAuditReader } from '../../src/node/audit-reader.ts'
 import { createRandomBytes, rootSecrets } from '../../src/node/crypto.ts'
 import type { AuditKey } from '../../src/stores/audit-signatures.ts'
@@ -30,7 +31,7 @@ beforeEach(async () => {
   vi.spyOn(process.stderr, 'write').mockImplementation(keep)
   vi.spyOn(process.stdout, 'write').mockImplementation(keep)
   const ring = await createKeyRing(rootSecrets(dirname(file()), undefined, []), createRandomBytes())
-  const made = await trailKey([], ring)
+  const made = await trailKey([], ring, keyMaker)
   key = publicKeyOf(made)
   const writer = openAuditWriter(file(), {
     now: start,

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createServer as createTlsServer } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createStatements } from '../../src/node/audit-database.ts'
+import { trailDatabase } from '../../src/node/audit-database.ts'
 import { openAuditWriter } from '../../src/node/audit-file.ts'
 import {
   type AuditSink,
@@ -170,7 +170,7 @@ describe('a sink', () => {
   beforeEach(() => {
     writer = openAuditWriter(file(), { now: start, version: '1', retentionMs: 1e12, id: 'w', signing })
     db = new DatabaseSync(file())
-    positions = createPositions(db, createStatements(db), 'me')
+    positions = createPositions(trailDatabase(db), 'me')
     sinks = []
     told = []
     closing = []
@@ -332,7 +332,7 @@ describe('a sink', () => {
     const other = new DatabaseSync(file())
     closing.push(() => other.close())
     const first = open(targetFor('one'))
-    const second = open(targetFor('two'), createPositions(other, createStatements(other), 'they'))
+    const second = open(targetFor('two'), createPositions(trailDatabase(other), 'they'))
     write('a')
     first.nudge()
     second.nudge()

@@ -1,12 +1,12 @@
 // A file of the audit trail for one test, and what is asked of it.
-import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach } from 'vitest'
 import { openAuditWriter } from '../../src/node/audit-file.ts'
-import { createSigner } from '../../src/node/audit-keys.ts'
+import { createSigner, keyMaker } from '../../src/node/audit-keys.ts'
 import { openAuditReader } from '../../src/node/audit-reader.ts'
 import type { AuditCheck, AuditRow } from '../../src/ports/store.ts'
 import type { AuditKey } from '../../src/stores/audit-signatures.ts'
@@ -42,7 +42,7 @@ export const row = (at: number, more: Partial<AuditRow> = {}): AuditRow => ({
 
 /** A key, and what signs with it. */
 export const makeSigning = (kid: string) => {
-  const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
+  const jwk = keyMaker.generate()
   const { d: _, ...open } = jwk
   return {
     signer: createSigner({ kid, private: jwk }),

@@ -1,10 +1,9 @@
 // What keeps the file of the audit trail small and quick: full segments get indexes and names to be searched by, and old
 // ones are removed, which the trail says.
-import type { DatabaseSync } from 'node:sqlite'
 import type { ChainHead } from '../ports/store.ts'
-import { namesSchema, searchIndexes } from '../stores/audit.ts'
 import { removeOldBodies } from './audit-bodies.ts'
-import { type Segment, type Statements, inTransaction, startsOf } from './audit-database.ts'
+import { type Segment, type TrailDatabase, startsOf } from './audit-tables.ts'
+import { namesSchema, searchIndexes } from './audit.ts'
 
 const dayMs = 86_400_000
 
@@ -28,8 +27,8 @@ export const pieces = <T>(items: readonly T[], size: number): readonly (readonly
   )
 
 /** One index of a full segment, which is quicker than to keep it at every row; true when one was missing. */
-const sealNext = (db: DatabaseSync, prepare: Statements): boolean =>
-  inTransaction(db, () => {
+const sealNext = ({ exec, prepare, transaction }: TrailDatabase): boolean =>
+  transaction(() => {
     const open = prepare('SELECT max(n) AS n FROM segment').get() as { readonly n: number | null }
     const next = prepare('SELECT n FROM segment WHERE sealed = 0 AND n < ? ORDER BY n LIMIT 1').get(
       open.n,
@@ -38,14 +37,13 @@ const sealNext = (db: DatabaseSync, prepare: Statements): boolean =>
     const known = new Set(
       prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?")
         .all(`event_${next.n}`)
-        .map(({ name }) => String(name)),
+        .map((index) => (index as { readonly name: string }).name),
     )
     const missing = Object.keys(searchIndexes).find((name) => !known.has(`event_${next.n}_${name}`))
     if (missing === undefined) {
-      db.exec(namesSchema(next.n))
+      exec(namesSchema(next.n))
       prepare('UPDATE segment SET sealed = 1 WHERE n = ?').run(next.n)
-    } else
-      db.exec(`CREATE INDEX event_${next.n}_${missing} ON event_${next.n} ${searchIndexes[missing] ?? ''}`)
+    } else exec(`CREATE INDEX event_${next.n}_${missing} ON event_${next.n} ${searchIndexes[missing] ?? ''}`)
     return true
   })
 
@@ -53,29 +51,29 @@ const sealNext = (db: DatabaseSync, prepare: Statements): boolean =>
 export type CutReason = 'retention' | 'disk'
 
 /** The oldest segment that is not the open one; `before`: when its newest row is older. */
-export const oldestSegment = (prepare: Statements, before: number): Segment | undefined =>
+export const oldestSegment = ({ prepare }: TrailDatabase, before: number): Segment | undefined =>
   prepare(
     'SELECT * FROM segment WHERE n = (SELECT min(n) FROM segment) AND n < (SELECT max(n) FROM segment) AND last_at < ?',
   ).get(before) as Segment | undefined
 
 /** Of each chain in a segment, what the next segment goes on from. */
-const lastOfChains = (prepare: Statements, n: number): readonly ChainHead[] =>
+const lastOfChains = ({ prepare }: TrailDatabase, n: number): readonly ChainHead[] =>
   prepare(
     `SELECT chain, seq, hash FROM event_${n} WHERE id IN (SELECT max(id) FROM event_${n} GROUP BY chain)`,
-  ).all() as object as readonly ChainHead[]
+  ).all() as readonly ChainHead[]
 
 /** Removes a segment, within a transaction; returns the rows that say so. */
 export const cutSegment = (
-  db: DatabaseSync,
-  prepare: Statements,
+  db: TrailDatabase,
   { n, rows, first_at: from, last_at: to }: Segment,
   at: number,
   reason: CutReason,
 ): readonly OwnRow[] => {
-  for (const { chain, seq, hash: last } of lastOfChains(prepare, n))
+  const { prepare } = db
+  for (const { chain, seq, hash: last } of lastOfChains(db, n))
     prepare('INSERT OR REPLACE INTO start (chain, seq, hash) VALUES (?, ?, ?)').run(chain, seq, last)
   // All of them each time, because the row that named one before may go with its own segment.
-  const starts = pieces(startsOf(prepare), chainsOfRow)
+  const starts = pieces(startsOf(db), chainsOfRow)
   // Of a chain that is over and has no row left nothing remains to be told after that.
   prepare(
     'DELETE FROM head WHERE ended = 1 AND EXISTS (SELECT 1 FROM start WHERE start.chain = head.chain AND start.seq = head.seq)',
@@ -99,17 +97,14 @@ export interface Upkeep {
 
 /** The last of it: `tidy` does some of what there is to do, and says whether there was any. */
 export const createUpkeep = (
-  db: DatabaseSync,
-  prepare: Statements,
+  db: TrailDatabase,
   bodiesMs: number,
 ): Upkeep & { tidy(now: number): boolean } => ({
-  room: () =>
-    prepare(
-      'SELECT freelist_count * page_size AS free, page_count * page_size AS size FROM pragma_freelist_count, pragma_page_count, pragma_page_size',
-    ).get() as { readonly free: number; readonly size: number },
+  room: db.room,
   claimVerification(now) {
-    prepare('INSERT OR IGNORE INTO verified (one, at) VALUES (1, ?)').run(now)
-    return prepare('UPDATE verified SET at = ? WHERE at <= ?').run(now, now - dayMs).changes === 1
+    db.prepare('INSERT OR IGNORE INTO verified (one, at) VALUES (1, ?)').run(now)
+    const claimed = db.prepare('UPDATE verified SET at = ? WHERE at <= ?').run(now, now - dayMs).changes
+    return Number(claimed) === 1
   },
-  tidy: (now) => removeOldBodies(db, prepare, now - bodiesMs) || sealNext(db, prepare),
+  tidy: (now) => removeOldBodies(db, now - bodiesMs) || sealNext(db),
 })
