@@ -76,7 +76,7 @@ export const auditKeys = z
     anchors,
   })
   .describe(
-    'Audit trail: a searchable, tamper-evident record of sign-ins, consents, grants and calls, in `audit.db` in the state directory. Without this section there is none. See [Audit trail](../guide/audit-trail.md).',
+    'Audit trail: a searchable, tamper-evident record of sign-ins, consents, grants and calls, in `audit.db` in the state directory (on Workers: in a Durable Object). Without this section there is none. See [Audit trail](../guide/audit-trail.md).',
   )
 
 const bodies = z

@@ -3,7 +3,7 @@
 import { statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { identityOf } from './audit-damaged.ts'
-import type { AuditWriter } from './audit-file.ts'
+import type { AuditWriter } from '../stores/audit-append.ts'
 
 /** While there is more to do, and afterwards. */
 const busyMs = 200

@@ -1,12 +1,8 @@
 // The audit trail in a file of its own on node:sqlite, which any number of processes share.
-import {
-  type AuditWriter as TrailWriter,
-  type WriterOptions,
-  createAuditWriter,
-} from '../stores/audit-append.ts'
+import { type AuditWriter, type WriterOptions, createAuditWriter } from '../stores/audit-append.ts'
 import { digest, openFile, trailDatabase } from './audit-database.ts'
 
-export interface AuditWriter extends TrailWriter {
+export interface AuditFile extends AuditWriter {
   /** Ends the chain where that was not done, and closes the file. */
   close(now: number): void
 }
@@ -17,7 +13,7 @@ interface FileOptions extends Omit<WriterOptions, 'chain'> {
 }
 
 /** Opens the trail for writing, and begins a chain. Throws SQLite's error. */
-export const openAuditWriter = (path: string, options: FileOptions): AuditWriter => {
+export const openAuditWriter = (path: string, options: FileOptions): AuditFile => {
   const db = openFile(path, options.durable)
   try {
     const writer = createAuditWriter(trailDatabase(db), digest, options)

@@ -5,8 +5,9 @@ import type { KeyRing } from '../kit/keyring.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { AuditBody } from '../ports/store.ts'
+import { createBatch, createLosses, dayOf } from '../stores/audit-batches.ts'
 import { type EventBatch, createSnapshots } from '../stores/audit-events.ts'
-import { type ToWriter, dayOf } from './audit-thread.ts'
+import type { ToWriter } from './audit-thread.ts'
 
 /** Events are handed over when so many wait, or one has waited so long. */
 const batchSize = 64
@@ -16,90 +17,11 @@ const mostEvents = 20_000
 const mostCharacters = 16_777_216
 /** Of a larger message the arguments are not digested. */
 const mostBody = 1_048_576
-/** Room for the bodies of a batch, which grows for large ones. */
-const usualBodies = 65_536
 
 /** The thread that writes. */
 type Writer = Pick<Worker, 'postMessage'>
 
 export const post = (writer: Writer, said: ToWriter): void => writer.postMessage(said, [])
-
-/** Bodies, one behind the other. */
-const createBodies = () => {
-  let bytes = Buffer.allocUnsafeSlow(usualBodies)
-  let end = 0
-  return {
-    add(body: Uint8Array) {
-      if (end + body.byteLength > bytes.byteLength) {
-        const more = Buffer.allocUnsafeSlow((end + body.byteLength) * 2)
-        bytes.copy(more, 0, 0, end)
-        bytes = more
-      }
-      bytes.set(body, end)
-      end += body.byteLength
-    },
-    take(): Uint8Array {
-      const taken = new Uint8Array(bytes.subarray(0, end))
-      if (bytes.byteLength > usualBodies) bytes = Buffer.allocUnsafeSlow(usualBodies)
-      end = 0
-      return taken
-    },
-  }
-}
-
-/** Callers, each once. */
-const createCallers = () => {
-  let snapshots: string[] = []
-  let known = new Map<string, number>()
-  return {
-    indexOf(snapshot: string | undefined): number {
-      if (snapshot === undefined) return -1
-      const found = known.get(snapshot)
-      if (found !== undefined) return found
-      known.set(snapshot, snapshots.length)
-      return snapshots.push(snapshot) - 1
-    },
-    take(): readonly string[] {
-      const taken = snapshots
-      snapshots = []
-      known = new Map()
-      return taken
-    },
-  }
-}
-
-/** Events that wait to be handed over. */
-const createBatch = () => {
-  const [bodies, callers] = [createBodies(), createCallers()]
-  let events: string[] = []
-  let times: number[] = []
-  let lengths: number[] = []
-  let subjects: number[] = []
-  let kept: AuditBody[] = []
-  return {
-    keep: (body: AuditBody) => void kept.push(body),
-    size: () => events.length,
-    add(event: string, at: number, body: Uint8Array | undefined, snapshot: string | undefined) {
-      events.push(event)
-      times.push(at)
-      lengths.push(body ? body.byteLength : -1)
-      if (body) bodies.add(body)
-      subjects.push(callers.indexOf(snapshot))
-    },
-    take(): EventBatch {
-      const taken = {
-        ...{ events: `[${events.join(',')}]`, times, kept },
-        ...{ bodies: bodies.take(), lengths, snapshots: callers.take(), subjects },
-      }
-      events = []
-      times = []
-      lengths = []
-      subjects = []
-      kept = []
-      return taken
-    },
-  }
-}
 
 interface HandedBatch {
   readonly batch: EventBatch
@@ -151,26 +73,6 @@ const createRoom = () => {
       handed = handed.filter(({ again }) => !again)
       for (const each of handed) each.again = true
       return { batches: handed.map(({ batch }) => batch), lost: before - events }
-    },
-  }
-}
-
-/** Counts what the queue has no room for, and tells it as soon as there is some. */
-const createLosses = () => {
-  let rows = 0
-  let from = 0
-  let to = 0
-  return {
-    add(count: number, at: number) {
-      if (rows === 0) from = at
-      rows += count
-      to = at
-    },
-    take() {
-      if (rows === 0) return undefined
-      const lost = { event: 'audit.lost', rows, from, to }
-      rows = 0
-      return lost
     },
   }
 }

@@ -3,19 +3,16 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { parentPort } from 'node:worker_threads'
 import type { AuditBody, AuditRow } from '../ports/store.ts'
-import type { FormerTrail } from '../stores/audit-append.ts'
+import type { AuditWriter, FormerTrail } from '../stores/audit-append.ts'
+import { dayOf } from '../stores/audit-batches.ts'
 import type { TrailKey } from '../stores/audit-keys.ts'
 import { type EventBatch, type WrittenBatch, createAuditRows } from '../stores/audit-events.ts'
 import { type FromChores, startChores } from './audit-chores.ts'
 import { isDamaged } from './audit-damaged.ts'
-import { type AuditWriter, openAuditWriter } from './audit-file.ts'
+import { openAuditWriter } from './audit-file.ts'
 import { createSigner } from './audit-keys.ts'
 import { type AuditSink, type SinkPositions, createPositions, createSink } from './audit-sinks.ts'
 import { type SinkPlan, createTarget } from './audit-targets.ts'
-
-const dayMs = 86_400_000
-/** Keys of digests are of a day. */
-export const dayOf = (at: number): number => Math.floor(at / dayMs)
 
 // What the two threads say to each other.
 

@@ -261,6 +261,8 @@ export interface WriterOptions {
   readonly begun?: ((db: TrailDatabase, chain: string) => void) | undefined
   /** What signs, and the key of it as it is kept. Absent: nothing is signed. */
   readonly signing?: { readonly signer: AuditSigner; readonly key: StoredKey } | undefined
+  /** Whether full segments get the indexes that searches use. Default true. */
+  readonly indexed?: boolean
   /** A chain of this writer that goes on. Absent: another one is begun. */
   readonly chain?: ChainHead | undefined
 }
@@ -275,7 +277,7 @@ export const createAuditWriter = (db: TrailDatabase, digest: Digest, options: Wr
   const { chain } = first
   const advance = createAdvance(db, first)
   const anchors = createAnchorTimes(now)
-  const upkeep = createUpkeep(db, bodiesMs)
+  const upkeep = createUpkeep(db, bodiesMs, options.indexed ?? true)
 
   const write = createWrite({ db, digest, signer: signing?.signer }, chain)
   const commit = (rows: readonly AnyRow[], more: WriteMore = {}): void => {

@@ -99,6 +99,7 @@ export interface Upkeep {
 export const createUpkeep = (
   db: TrailDatabase,
   bodiesMs: number,
+  indexed: boolean,
 ): Upkeep & { tidy(now: number): boolean } => ({
   room: db.room,
   claimVerification(now) {
@@ -106,5 +107,5 @@ export const createUpkeep = (
     const claimed = db.prepare('UPDATE verified SET at = ? WHERE at <= ?').run(now, now - dayMs).changes
     return Number(claimed) === 1
   },
-  tidy: (now) => removeOldBodies(db, now - bodiesMs) || sealNext(db),
+  tidy: (now) => removeOldBodies(db, now - bodiesMs) || (indexed && sealNext(db)),
 })

@@ -147,6 +147,31 @@ declare module 'cloudflare:workers' {
 
 declare module 'node:crypto' {
   export function hash(algorithm: 'sha256', text: string, encoding: 'base64url'): string
+  interface Hash {
+    update(text: string): Hash
+    digest(): Uint8Array
+    digest(encoding: 'hex'): string
+  }
+  export function createHash(algorithm: 'sha256'): Hash
+  export function createHmac(algorithm: 'sha256', key: Uint8Array): Hash
+  type Jwk = Readonly<Record<'kty' | 'crv' | 'x' | 'y', string>>
+  type PrivateJwk = Jwk & Readonly<Record<'d', string>>
+  interface JwkInput<T> {
+    readonly key: T
+    readonly format: 'jwk'
+    readonly dsaEncoding: 'ieee-p1363'
+  }
+  export function sign(algorithm: 'sha256', data: Uint8Array, key: JwkInput<PrivateJwk>): Uint8Array
+  export function verify(
+    algorithm: 'sha256',
+    data: Uint8Array,
+    key: JwkInput<Jwk>,
+    signature: Uint8Array,
+  ): boolean
+  export function generateKeyPairSync(
+    type: 'ec',
+    options: { readonly namedCurve: 'P-256' },
+  ): { readonly privateKey: { export(options: { readonly format: 'jwk' }): PrivateJwk } }
   export function scrypt(
     password: Uint8Array,
     salt: Uint8Array,

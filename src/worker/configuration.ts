@@ -5,6 +5,7 @@ import { faultText } from '../config/tree.ts'
 import { parsePhc } from '../kit/password-hash.ts'
 import { knownRevisions } from '../known-revisions.ts'
 import type { RecordObject } from './storage-object.ts'
+import type { TrailCalls } from './trail-calls.ts'
 
 // What a deployment gives the Worker: bindings, and variables and secrets by name.
 
@@ -13,6 +14,8 @@ export interface WorkerEnvironment {
   readonly STORE?: DurableObjectNamespace<RecordObject>
   /** One Durable Object per session of an HTTP+SSE client, or with an HTTP+SSE or WebSocket server. */
   readonly SESSION_OBJECTS?: DurableObjectNamespace
+  /** The Durable Object of the audit trail; needed only where one is configured. */
+  readonly TRAIL?: DurableObjectNamespace<TrailCalls>
   /** Workers KV, a cache only; either name, or none. */
   readonly OAUTH_KV?: KVNamespace
   readonly SESSIONS?: KVNamespace
@@ -137,6 +140,13 @@ const lacksOf = (config: Config, env: WorkerEnvironment): readonly MissingSettin
     ? [
         step(
           'SESSION_OBJECTS – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.',
+        ),
+      ]
+    : []),
+  ...(config.audit?.enabled && env.TRAIL === undefined
+    ? [
+        step(
+          'TRAIL – the Durable Object binding is missing, and an audit trail is configured. Copy durable_objects and migrations from the wrangler.jsonc of this project.',
         ),
       ]
     : []),

@@ -4,6 +4,8 @@ import type { WorkerEnvironment } from './configuration.ts'
 import { createSessionObject } from './sessions.ts'
 import { RecordObject } from './storage-object.ts'
 
+export { TrailObject } from './trail-object.ts'
+
 const handler = createWorkerHandler({ now: () => Date.now() })
 
 class DeployedRecordObject extends RecordObject {

@@ -14,6 +14,7 @@ import type { WorkerEnvironment } from './configuration.ts'
 import { createLog } from './log.ts'
 import { behindRateLimit, createPasswords } from './passwords.ts'
 import { createCache, openStore } from './storage.ts'
+import type { WorkerTrail, WorkerTrailOptions } from './trail.ts'
 import { createTransports } from './websocket.ts'
 
 // The gateway's secrets on Workers: the key ring over the root secrets.
@@ -132,6 +133,20 @@ const timer: Timer = (ms, run) => {
   return () => clearTimeout(timeout)
 }
 
+/** There is one object, in the location and the jurisdiction of the records. Undefined where no trail is configured. */
+const openTrail = async (
+  config: Config,
+  { TRAIL: namespace, LOCATION_HINT: locationHint, JURISDICTION: jurisdiction }: WorkerEnvironment,
+  options: Pick<WorkerTrailOptions, 'keys' | 'log' | 'now' | 'waitUntil'>,
+): Promise<WorkerTrail | undefined> => {
+  if (!config.audit?.enabled || !namespace) return undefined
+  const there = jurisdiction ? namespace.jurisdiction(jurisdiction) : namespace
+  const hint = locationHint ? { locationHint } : undefined
+  // Gateways without a trail evaluate none of its code.
+  const { createTrail } = await import('./trail.ts')
+  return createTrail({ ...options, object: () => there.getByName('trail', hint) })
+}
+
 interface WorkerRuntimeOptions {
   readonly config: Config
   readonly env: WorkerEnvironment
@@ -162,6 +177,10 @@ export const createWorkerRuntime = async ({
   const log = createLog(config.debug ? 'debug' : config.log_level, now)
   const store = await openStore(env.STORE, env, { now, timer: startTimer })
   const { JURISDICTION: jurisdiction } = env
+  const keys = await openKeys(config.session_secret, config, { random, store })
+  const defer = (work: Promise<unknown>): void =>
+    waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) })))
+  const trail = await openTrail(config, env, { keys, log, now, waitUntil: defer })
   return {
     now,
     timer: startTimer,
@@ -171,13 +190,13 @@ export const createWorkerRuntime = async ({
       jurisdiction ? env.SESSION_OBJECTS.jurisdiction(jurisdiction) : env.SESSION_OBJECTS,
       url.href,
     ),
-    defer: (work) =>
-      waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
-    log,
+    defer,
+    log: trail?.log ?? log,
+    trail,
     store,
     subscribe: store.subscribe,
     cache: createCache(env.OAUTH_KV ?? env.SESSIONS, { log, now }),
-    keys: await openKeys(config.session_secret, config, { random, store }),
+    keys,
     counters: { ...store.counters, act: behindRateLimit(env.SIGN_IN_RATE, store.counters.act) },
     digest,
     passwords: createPasswords({ now }),

@@ -6,14 +6,29 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { dueKey } from '../../src/kit/records.ts'
 import { Refusal, type RefusalCode } from '../../src/kit/refusal.ts'
-import type { Entry, Store } from '../../src/ports/store.ts'
+import type { AuditRow, ChainFault, ChainedRow, Entry, Store } from '../../src/ports/store.ts'
+import type { TrailPage } from '../../src/ports/runtime.ts'
+import { digest } from '../../src/node/audit-database.ts'
+import { createVerify } from '../../src/node/audit-keys.ts'
+import { type TrailOutline, createTrailCheck } from '../../src/stores/audit-check.ts'
+import type { AuditKey } from '../../src/stores/audit-signatures.ts'
 import { startWorkerd, type Workerd } from '../runtimes/workerd.ts'
+import { row as auditRow } from '../unit/audit-world.ts'
 import { storeContract } from './store.ts'
 
 let workerd: Workerd
 let disk: string
 const start = async (): Promise<void> => {
-  workerd = await startWorkerd({ entry: 'test/workers/store.ts', disk })
+  workerd = await startWorkerd({
+    entry: 'test/workers/store.ts',
+    disk,
+    vars: {
+      SESSION_SECRET: 'x7Qm2vR9kLp4sWz8nBt3cYf6hJd1gAe5',
+      LOCAL_USER: 'ana',
+      LOCAL_PASSWORD: 'correct horse battery staple',
+      POSTERN_CONFIG: { audit: { retention: '2d', body_retention: '1d' } },
+    },
+  })
 }
 beforeAll(async () => {
   disk = mkdtempSync(join(tmpdir(), 'postern-objects-'))
@@ -175,5 +190,108 @@ describe('records in Durable Objects', () => {
     await space.ask('advance', 60_000)
     await space.ask('due', shard)
     expect((await inside(space))[shard]).toEqual({ rows: 0, alarmInMs: null })
+  })
+})
+
+describe('the audit trail in a Durable Object', () => {
+  const trailOf = () => {
+    const { ask } = spaceOf()
+    const call = <T>(...args: readonly unknown[]): Promise<T> => ask<T>('trail', ...args)
+    const append = (id: string, rows: readonly AuditRow[], more: object = {}) =>
+      call('append', { id, rows, subjects: [], bodies: [], ...more })
+    const found = async (...terms: readonly string[]) => {
+      const { rows } = await call<TrailPage>('page', { terms, order: 'oldest', limit: 100 })
+      return rows.map(({ kind, request }) => request ?? kind)
+    }
+    /** As a gateway verifies it, with the code that Node has. */
+    const verified = async () => {
+      const outline = await call<TrailOutline>('outline')
+      const keys = await call<readonly AuditKey[]>('keys')
+      const check = createTrailCheck(outline, { digest, verify: createVerify(keys), signed: true })
+      for (const { n } of outline.segments)
+        for (const row of await call<readonly ChainedRow[]>('rows', n, 0, 100_000)) {
+          const fault = check.row(row)
+          if (fault) return check.found(fault)
+        }
+      return check.found(check.end() ?? (await call<ChainFault | null>('kept')) ?? undefined)
+    }
+    return { call, append, found, verified, ask }
+  }
+  const dayMs = 86_400_000
+  const at = (): Promise<number> => spaceOf().ask<number>('now')
+
+  test('is one chain, whatever is sent twice and however often the object ends', async () => {
+    const { call, append, found, verified } = trailOf()
+    const now = await at()
+    await append('one', [auditRow(now, { request: 'a' }), auditRow(now, { request: 'b' })])
+    await append('one', [auditRow(now, { request: 'a' }), auditRow(now, { request: 'b' })])
+    await call('breaks').catch(() => undefined)
+    await append('one', [auditRow(now, { request: 'a' })])
+    await append('two', [auditRow(now, { request: 'c', kind: 'sign-in.failed', decision: 'denied' })])
+    expect(await found()).toEqual(['audit.opened', 'a', 'b', 'c'])
+    expect(await found('decision:denied')).toEqual(['c'])
+    expect(await found('word')).toEqual([])
+    const { fault, rows, chains, open, keys } = await verified()
+    expect([fault, rows, chains, open.length, keys.length]).toEqual([undefined, 4, 1, 1, 1])
+    // A minute with rows is signed.
+    expect(await call('alarmInMs')).toEqual(expect.closeTo(60_000, -4))
+  })
+
+  test('names what somebody with its database has changed or removed', async () => {
+    const cases = [
+      ["UPDATE event_1 SET name = 'other' WHERE seq = 3", 'changed', 3],
+      ['DELETE FROM event_1 WHERE seq = 3', 'missing', 3],
+      ['DELETE FROM event_1 WHERE seq = 5', 'cut', 5],
+      ["UPDATE head SET hash = 'x'", 'cut', 5],
+      ["UPDATE head SET sig = 'x'", 'signature', 5],
+      ["UPDATE subject SET snapshot = '{}'", 'changed', undefined],
+    ] as const
+    for (const [sql, what, seq] of cases) {
+      const { call, append, verified } = trailOf()
+      const now = await at()
+      const snapshot = '{"client":"c"}'
+      const subject = digest(snapshot)
+      await append(
+        'one',
+        [1, 2, 3, 4].map((n) => auditRow(now, { request: String(n), subject })),
+        { subjects: [[subject, snapshot]] },
+      )
+      expect((await verified()).fault).toBeUndefined()
+      await call('edit', sql)
+      expect((await verified()).fault).toMatchObject({ what, ...(seq === undefined ? {} : { seq }) })
+    }
+  })
+
+  test('keeps what it keeps for as long as is configured, and says what it removed', async () => {
+    const { call, append, found, verified, ask } = trailOf()
+    const body = (n: string, time: number) => {
+      const text = JSON.stringify({ salt: n, arguments: { n } })
+      return { hash: digest(text), text, at: time, person: 'local:ana', request: n }
+    }
+    const start = await at()
+    await append('one', [auditRow(start, { request: 'old' })], { bodies: [body('old', start)] })
+    await ask('advance', 1.5 * dayMs)
+    const later = await at()
+    await append('two', [auditRow(later, { request: 'new' })], { bodies: [body('new', later)] })
+    await call('due')
+    expect([
+      await call('body', body('old', start).hash),
+      await call('body', body('new', later).hash),
+    ]).toEqual([null, body('new', later)])
+    expect(await found('old')).toEqual([])
+    expect(await found('request:old')).toEqual(['old'])
+    await ask('advance', 1.5 * dayMs)
+    const last = await at()
+    await append('three', [auditRow(last, { request: 'last' })])
+    // Some of the work each time, and the next time a second later.
+    for (let i = 0; i < 4; i++) await call('due')
+    const left = await found('since:100d')
+    expect(left).not.toContain('old')
+    expect(left.filter((name) => name === 'new' || name === 'last' || name === 'audit.cut')).toEqual([
+      ...['new', 'last', 'audit.cut'],
+    ])
+    expect((await verified()).fault).toBeUndefined()
+    // Nothing is left to do until something is too old again.
+    expect(await call('alarmInMs')).toEqual(expect.closeTo(6 * 3_600_000, -5))
   })
 })

@@ -1,7 +1,7 @@
 // The Worker as it is deployed, with a clock that a test moves, and services that come and go as if somebody
 // typed them at the gateway's own computer: POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes
 // of the store take>, /__limit?calls=<calls to objects that one invocation may make>, /__calls for the calls
-// to objects since it was last asked, /__alarms for what the platform does when alarms
+// to objects since it was last asked, /__trail?away=<1 while its object cannot be reached>, /__alarms for what the platform does when alarms
 // are due, POST /__service?id=<id> with the service, or null to remove it.
 import { waitUntil } from 'cloudflare:workers'
 import type { Timer } from '../../src/ports/runtime.ts'
@@ -11,6 +11,7 @@ import { createWorkerHandler } from '../../src/worker/handler.ts'
 import { createWorkerRuntime } from '../../src/worker/runtime.ts'
 import { createSessionObject } from '../../src/worker/sessions.ts'
 import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
+import { TrailObject as DeployedTrail } from '../../src/worker/trail-object.ts'
 import { trim } from './trim.ts'
 import { invocation, limitCalls, metered, takeCalls } from './metered.ts'
 
@@ -61,6 +62,26 @@ export class RecordObject extends Deployed {
   }
 }
 
+/** Whether the object of the audit trail cannot be reached. */
+let trailAway = false
+
+export class TrailObject extends DeployedTrail {
+  protected override now(): number {
+    return now()
+  }
+
+  override append(...what: Parameters<DeployedTrail['append']>): ReturnType<DeployedTrail['append']> {
+    if (trailAway) throw new Error('away')
+    return super.append(...what)
+  }
+
+  /** As of a record object. */
+  async due(): Promise<void> {
+    await this.ctx.storage.deleteAlarm()
+    await this.alarm()
+  }
+}
+
 const handler = createWorkerHandler({ now, timer, trim })
 
 export const SessionObject = createSessionObject((env, url, id) => handler.session(metered(env), url, id))
@@ -95,6 +116,11 @@ export default {
     if (slow) {
       slowMs = Number(slow[1])
       return new Response('slow')
+    }
+    const away = /\/__trail\?away=([01])$/.exec(request.url)
+    if (away) {
+      trailAway = away[1] === '1'
+      return new Response('told')
     }
     const limit = /\/__limit\?calls=(\d+)$/.exec(request.url)
     if (limit) {

@@ -3,6 +3,7 @@ import type { WorkerEnvironment } from '../../src/worker/configuration.ts'
 import { createWorkerHandler } from '../../src/worker/handler.ts'
 import { createSessionObject } from '../../src/worker/sessions.ts'
 
+export { TrailObject } from './no-sessions.ts'
 export { RecordObject } from '../../src/worker/storage-object.ts'
 
 const handler = createWorkerHandler({ now: () => Date.now() })

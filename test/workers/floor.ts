@@ -1,6 +1,6 @@
 // What no Worker in this place can do without: the caller's fields and body read, sixteen fields sent, an
 // answer's fields and its short body read. It judges nothing.
-export { SessionObject } from './no-sessions.ts'
+export { SessionObject, TrailObject } from './no-sessions.ts'
 export { RecordObject } from '../../src/worker/storage-object.ts'
 
 const identity = {

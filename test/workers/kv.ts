@@ -1,7 +1,7 @@
 // The Cache on Workers KV behind an address: /put?key&value&ttl, /get?key, /log for what it told.
 import { createKvCache } from '../../src/worker/storage.ts'
 
-export { SessionObject } from './no-sessions.ts'
+export { SessionObject, TrailObject } from './no-sessions.ts'
 
 const events: string[] = []
 

@@ -1,4 +1,4 @@
-// The bindings STORE and SESSION_OBJECTS as the platform meters them: every call to an object is counted, and
+// The bindings STORE, SESSION_OBJECTS and TRAIL as the platform meters them: every call to an object is counted, and
 // one invocation may make no more than a limit.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { WorkerEnvironment } from '../../src/worker/configuration.ts'
@@ -61,6 +61,7 @@ export const metered = (env: WorkerEnvironment): WorkerEnvironment => {
   const made = {
     ...env,
     ...(env.STORE && { STORE: meteredNamespace(env.STORE, recordOf) }),
+    ...(env.TRAIL && { TRAIL: meteredNamespace(env.TRAIL, () => 'trail') }),
     ...(env.SESSION_OBJECTS && { SESSION_OBJECTS: meteredNamespace(env.SESSION_OBJECTS, () => 'session') }),
   }
   known.set(env, made)

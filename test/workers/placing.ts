@@ -3,7 +3,7 @@
 import { createObjectStore } from '../../src/worker/storage.ts'
 import { noTimer } from '../runtimes/clock.ts'
 
-export { SessionObject } from './no-sessions.ts'
+export { SessionObject, TrailObject } from './no-sessions.ts'
 export { RecordObject } from '../../src/worker/storage-object.ts'
 
 /** A namespace that writes down what it is asked, and whose objects hold nothing. */

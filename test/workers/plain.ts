@@ -1,5 +1,5 @@
 // The measure of the Workers house: a Worker that passes every request on and does nothing else.
-export { SessionObject } from './no-sessions.ts'
+export { SessionObject, TrailObject } from './no-sessions.ts'
 export { RecordObject } from '../../src/worker/storage-object.ts'
 
 export default {

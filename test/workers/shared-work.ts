@@ -3,7 +3,7 @@
 import { DurableObject, waitUntil } from 'cloudflare:workers'
 import { createSingleFlight } from '../../src/kit/single-flight.ts'
 
-export { SessionObject } from './no-sessions.ts'
+export { SessionObject, TrailObject } from './no-sessions.ts'
 
 export class RecordObject extends DurableObject {
   async slow(): Promise<string> {

@@ -3,6 +3,7 @@
 import { Refusal } from '../../src/kit/refusal.ts'
 import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
 import { createObjectStore, shardOf } from '../../src/worker/storage.ts'
+import { TrailObject as DeployedTrail } from '../../src/worker/trail-object.ts'
 import { noTimer } from '../runtimes/clock.ts'
 
 export { SessionObject } from './no-sessions.ts'
@@ -33,6 +34,37 @@ export class RecordObject extends Deployed {
   }
 }
 
+/** The object of the audit trail, which the calls `trail` reach by the name of their space. */
+export class TrailObject extends DeployedTrail {
+  protected override now(): number {
+    return time
+  }
+
+  async due(): Promise<void> {
+    await this.ctx.storage.deleteAlarm()
+    await this.alarm()
+  }
+
+  async breaks(): Promise<void> {
+    this.ctx.abort('broken by a test')
+  }
+
+  async alarmInMs(): Promise<number | undefined> {
+    const alarm = await this.ctx.storage.getAlarm()
+    return alarm === null ? undefined : alarm - Date.now()
+  }
+
+  /** What somebody does who reaches the database itself. */
+  async edit(sql: string): Promise<readonly object[]> {
+    return this.ctx.storage.sql.exec(sql).toArray()
+  }
+}
+
+interface Environment {
+  readonly STORE: DurableObjectNamespace<RecordObject>
+  readonly TRAIL: DurableObjectNamespace<TrailObject>
+}
+
 interface Asked {
   readonly space: string
   readonly call: string
@@ -41,8 +73,13 @@ interface Asked {
 
 const perform = async (
   { space, call, args }: Asked,
-  namespace: DurableObjectNamespace<RecordObject>,
+  { STORE: namespace, TRAIL: trails }: Environment,
 ): Promise<unknown> => {
+  if (call === 'trail') {
+    const [method, ...given] = args as readonly [string, ...unknown[]]
+    const trail = trails.getByName(space) as unknown as Record<string, (...given: unknown[]) => unknown>
+    return (await trail[method]?.(...given)) ?? null
+  }
   if (call === 'advance') return void (time += Number(args[0]))
   if (call === 'now') return time
   if (call === 'shardOf') return shardOf(String(args[0]))
@@ -60,12 +97,9 @@ const perform = async (
 }
 
 export default {
-  async fetch(
-    request: Request,
-    env: { readonly STORE: DurableObjectNamespace<RecordObject> },
-  ): Promise<Response> {
+  async fetch(request: Request, env: Environment): Promise<Response> {
     try {
-      return Response.json({ answer: await perform((await request.json()) as Asked, env.STORE) })
+      return Response.json({ answer: await perform((await request.json()) as Asked, env) })
     } catch (error) {
       return Response.json(
         error instanceof Refusal ? { refused: error.code, why: error.why } : { fault: String(error) },

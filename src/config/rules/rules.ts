@@ -108,12 +108,19 @@ const sinks: Rule = (draft, report) => {
   }
 }
 
-/** Whoever asks for a trail must not believe to have one. */
+/** What the trail of a Worker cannot do. */
 const trail: Rule = (draft, report) => {
-  if (draft.workers && draft.has('audit'))
-    report.fault(
-      ['audit'],
-      'is not available on Workers: remove it; audit events are written to the log of the Worker',
+  if (!draft.workers) return
+  for (const key of ['sinks', 'anchors'])
+    if (draft.has('audit', key))
+      report.fault(
+        ['audit', key],
+        'is not available on Workers: remove it; Logpush sends the log of the Worker, which has all audit events',
+      )
+  if (draft.has('audit', 'durability'))
+    report.warn(
+      ['audit', 'durability'],
+      'has no effect on Workers: what a Durable Object has written is on several disks',
     )
 }
 
@@ -122,12 +129,7 @@ const requiredTrail: Rule = (draft, report) => {
   const kept = draft.has('audit') && draft.flag('audit', 'enabled')
   for (const id of draft.keys('mcp_services'))
     if (!kept && draft.flag('mcp_services', id, 'audit', 'required'))
-      report.fault(
-        ['mcp_services', id, 'audit', 'required'],
-        draft.workers
-          ? 'is not available on Workers, which keep no audit trail: remove it'
-          : 'needs an audit trail: add `audit: {}`',
-      )
+      report.fault(['mcp_services', id, 'audit', 'required'], 'needs an audit trail: add `audit: {}`')
 }
 
 export const workersRules: readonly Rule[] = [workers, trail, sinks, requiredTrail]
