@@ -8,7 +8,7 @@ test.each(['0.0.0.0', '::', '192.0.2.1', 'example.test'])(
     const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/mock-idp.ts'], {
       env: { ...process.env, MOCK_HOST: host, MOCK_PORT: '0' },
       encoding: 'utf8',
-      timeout: 8000,
+      timeout: 25_000,
     })
     expect([status, stdout]).toEqual([1, ''])
     expect(stderr).toContain('loopback only')
