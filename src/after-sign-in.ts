@@ -29,6 +29,7 @@ import type {
   MayStillSignIn,
   ProvisionPerson,
   Sessions,
+  Signer,
 } from './ports/modules.ts'
 import type { Person } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
@@ -52,6 +53,7 @@ interface AfterSignInDeps {
   readonly people: Pick<LocalPeople, 'all'>
   readonly builtInUser: Person | undefined
   readonly isAdmin: (person: Person) => boolean
+  readonly signer: Pick<Signer, 'verify'>
   readonly record: Audit
   readonly met?: ((grant: FlowGrant) => void) | undefined
 }

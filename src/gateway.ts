@@ -30,6 +30,7 @@ import { createSessionAdmin } from './identity/session-list.ts'
 import { createSignIn } from './identity/sign-in.ts'
 import { transportSecurity } from './kit/http.ts'
 import { createTokensPage } from './oauth/tokens-page.ts'
+import { choicesWithApi } from './oauth/api-tokens.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
@@ -40,7 +41,7 @@ import { createConsent } from './oauth/consent.ts'
 import { createDeviceHandlers } from './oauth/device-page.ts'
 import { createIssuedTokens } from './oauth/issued-tokens.ts'
 import { type OAuthEndpoint, createMetadata, endpoints } from './oauth/metadata.ts'
-import { authorizationResponse } from './oauth/parameters.ts'
+import { authorizationResponse, findWithApi } from './oauth/parameters.ts'
 import { createClientConfiguration, createRegister } from './oauth/registration.ts'
 import { createSigner } from './oauth/signing-keys.ts'
 import { createStepUps } from './oauth/step-up.ts'
@@ -227,11 +228,12 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
     overlapMs: config.access_token_lifetime * 1000,
   })
   const documents = createClientDocuments({ runtime, directory })
-  const afterSignIn = createAfterSignIn(parts)
+  const afterSignIn = createAfterSignIn({ ...parts, signer })
   return {
     ...parts,
     ...afterSignIn,
     signer,
+    findResource: findWithApi(parts.find, directory),
     accessAdmin: createAccessAdmin({ ...parts, grants: afterSignIn.grantAdmin, now: runtime.now }),
     rules: createRulesAdmin({ ...parts, isRuled: hasAccessRules }),
     stepUps: createStepUps(parts),
@@ -246,8 +248,8 @@ type Parts = ReturnType<typeof withAuthorizationServer>
 /** Everything that a person sees between a client's request and its token. */
 const createLogin = (parts: Parts) => {
   const { connections } = parts
-  const choices = createServiceChoices(parts, connections.step.standing)
-  const consent = createConsent({ ...parts, choices, upstream: connections.step })
+  const choices = choicesWithApi(createServiceChoices(parts, connections.step.standing), parts.isAdmin)
+  const consent = createConsent({ ...parts, find: parts.findResource, choices, upstream: connections.step })
   const signIn = createSignIn({
     ...parts,
     describeFlow: parts.known.describeFlow(consent.describeFlow),
@@ -303,13 +305,13 @@ const createOAuthHandlers = (parts: Parts) => ({
   metadata: createMetadata(parts),
   register: createRegister(parts),
   manage: createClientConfiguration(parts),
-  authorize: createAuthorize(parts),
+  authorize: createAuthorize({ ...parts, find: parts.findResource }),
   token: createToken(parts),
   apps: createConnectedApps(parts),
   accountTokens: createTokensPage(parts),
   backChannelLogout: parts.backChannelLogout,
   scim: parts.scim,
-  ...createDeviceHandlers(parts),
+  ...createDeviceHandlers({ ...parts, find: parts.findResource }),
   ...createIssuedTokens(parts),
 })
 

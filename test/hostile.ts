@@ -229,6 +229,8 @@ export const hostile = {
   'H-W58': 'an exchange for more than the token has',
   'H-W59': 'an exchange deeper than a rule allows',
   'H-W59a': 'an exchange by a client that no rule names',
+  'H-W74': 'a token at the API beside the cookie of somebody else',
+  'H-W75': 'a token for a service at the API',
 } as const satisfies Record<string, string>
 
 export type HostileId = keyof typeof hostile

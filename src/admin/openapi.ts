@@ -69,7 +69,8 @@ export const openApiDocument = (routes: readonly Route[]) => ({
       token: {
         type: 'http',
         scheme: 'bearer',
-        description: 'A personal access token for the API, made with `postern token create --api`.',
+        description:
+          'An access token for the resource {issuer}/api with the scope admin, or a personal access token for the API (`postern token create --api`).',
       },
     },
     responses: { Refused: refusedAnswer },

@@ -192,7 +192,9 @@ export const serviceAccountKeys = z
     services: z
       .array(z.string())
       .min(1)
-      .describe('IDs of the services that the account may use, or `*` for all of them.'),
+      .describe(
+        'IDs of the services that the account may use, or `*` for all of them. `/api`: the API of the gateway, if the account is listed in `admins`.',
+      ),
     permissions: z
       .array(z.enum(permissions))
       .min(1)

@@ -5,8 +5,10 @@ import { higherOf } from '../kit/levels.ts'
 import { serviceAccounts } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { MayStillSignIn } from '../ports/modules.ts'
+import type { Person } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Address, Directory } from '../ports/services.ts'
+import { apiAddress, apiTarget } from './api-tokens.ts'
 import type { Client } from './client.ts'
 import { type GrantHandler, factsOf, one, tokenResponse } from './parameters.ts'
 import {
@@ -26,6 +28,7 @@ export interface ClientCredentialsDeps extends SilentGrantDeps {
   readonly directory: Pick<Directory, 'issuer' | 'only' | 'service' | 'addresses'>
   readonly policy: Pick<Policy, 'of' | 'services' | 'fresh'>
   readonly mayStillSignIn: MayStillSignIn
+  readonly isAdmin: (person: Person) => boolean
 }
 
 /** Of the only service, or of the one of the account's that it can mean. */
@@ -35,6 +38,7 @@ const impliedAddress = (
 ): Address | undefined => {
   if (services.includes('*')) return directory.only
   const [id] = services
+  if (id === apiTarget && services.length === 1) return apiAddress(directory.issuer)
   return services.length === 1 ? directory.addresses.find(({ service }) => service.id === id) : undefined
 }
 
@@ -47,7 +51,8 @@ const addressOf = async (
   const address = (await namedAddress(deps, form.getAll('resource'))) ?? impliedAddress(deps, services)
   if (!address) throw new Refusal('account.service', 'no resource, and no only service')
   const { id } = address.service
-  if (!services.includes('*') && !services.includes(id))
+  // `*` is for services; the API of the operator is named.
+  if (!services.includes(id) && !(services.includes('*') && id !== apiTarget))
     throw new Refusal('account.service', `${id} is none of the account's services`)
   return address
 }
@@ -65,6 +70,10 @@ const permitted = async (
   const address = await addressOf(deps, form, account.services)
   const person = deps.mayStillSignIn({ provider: serviceAccounts, subject: id, groups: [] }, address.resource)
   if (!person) throw new Refusal('account.service', `${id} at ${address.service.id}`)
+  if (address.service.id === apiTarget) {
+    if (deps.isAdmin(person)) return { person, address, level: undefined }
+    throw new Refusal('account.service', `${id} is not listed in admins`)
+  }
   const most = account.permissions?.reduce(higherOf)
   const by = { person, clientId: client.id, most }
   const level = await levelAt(deps, address.service, by, 'account.service')

@@ -17,6 +17,7 @@ import type { Consented, Person } from '../ports/people.ts'
 import type { ConsentChoices, Denied } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, FindAddress } from '../ports/services.ts'
+import { apiTarget } from './api-tokens.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
 import { clientView, mayUseDevice } from './client.ts'
 import type { Clients, FoundClient } from './clients.ts'
@@ -140,7 +141,8 @@ export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): R
   /** Undefined where nothing is sent back: whoever asked from another device asks each time. */
   const idOf = ({ person, pending, address }: ConsentRequest, proven: boolean): string | undefined => {
     const { client, redirectUri, resource } = pending
-    if (redirectUri === undefined) return undefined
+    // Nor is anybody's answer about the operator's API: who administers with an app says so each time.
+    if (redirectUri === undefined || address.service.id === apiTarget) return undefined
     const { generation } = address.service
     return consentId(runtime, { person, clientId: client.id, redirectUri, resource, generation }, proven)
   }

@@ -7,6 +7,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Signer } from '../ports/modules.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
+import { apiName, apiScope, apiTarget } from './api-tokens.ts'
 import { type GrantSettings, assertionAlgorithms, authMethods, grantTypesOf } from './client.ts'
 
 export interface OAuthEndpoint {
@@ -194,6 +195,11 @@ const createProtectedResource =
         path === '' ? addressOfHost(directory, serviceHost) : addressAt(directory, path, host)
       return publish(resourceMetadata(directory, resource, scopesOf(service, policy), service.name))
     }
+    if (path === apiTarget)
+      return publish({
+        ...resourceMetadata(directory, origin + apiTarget, [apiScope], apiName),
+        resource_documentation: `${directory.issuer}${apiTarget}/openapi.json`,
+      })
     const id = url.searchParams.get('service_id')
     const named = (): Address | undefined => (id === null ? directory.only : addressOfService(directory, id))
     const address = path === '' ? named() : addressAt(directory, path, host)

@@ -7,7 +7,8 @@ import { type RefusalCode, type RefusalDetail, Refusal } from '../kit/refusal.ts
 import { withParams, withoutQuery } from '../kit/urls.ts'
 import type { Audit, Blocks, ConfirmPerson, Counted, Limit } from '../ports/modules.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
-import type { FindAddress } from '../ports/services.ts'
+import type { Directory, FindAddress } from '../ports/services.ts'
+import { apiAddress, apiTarget } from './api-tokens.ts'
 import type { AuthenticatedClient } from './client.ts'
 import type { Grant, ReadGrant } from './grant.ts'
 import type { Grants } from './grants.ts'
@@ -191,6 +192,14 @@ export const confirmPerson = async ({ confirm }: Pick<GrantDeps, 'confirm'>, gra
   const confirmed = await confirm?.(grant.person)
   if (confirmed?.kind === 'gone') throw new Refusal('person.removed', confirmed.why)
 }
+
+/** `find`, for those whose tokens may be for the operator's API. */
+export const findWithApi =
+  (find: FindAddress, { issuer, origins }: Pick<Directory, 'issuer' | 'origins'>): FindAddress =>
+  async (resource) =>
+    origins.some((origin) => resource === origin + apiTarget || resource === `${origin}${apiTarget}/`)
+      ? apiAddress(issuer)
+      : find(resource)
 
 /** RFC 8707 §2.2: the same resource again, under whichever address of its service, or none. */
 export const sameResource = async (form: URLSearchParams, grant: Grant, find: FindAddress): Promise<void> => {

@@ -6,7 +6,7 @@ import { type RequestFacts, Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import type { Counted, Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Directory } from '../ports/services.ts'
+import type { Directory, FindAddress } from '../ports/services.ts'
 import { type ClientCredentialsDeps, createClientCredentialsGrant } from './client-credentials.ts'
 import {
   type Client,
@@ -150,6 +150,8 @@ export interface TokenDeps extends GrantHandlerDeps {
   readonly clients: Clients
   readonly limit: Limit
   readonly directory: ClientCredentialsDeps['directory'] & Pick<Directory, 'resolve'>
+  /** `find`, for grants whose tokens may be for the operator's API. */
+  readonly findResource: FindAddress
 }
 
 const createGrantHandler: Readonly<Record<GrantType, (deps: GrantHandlerDeps) => GrantHandler>> = {
@@ -159,6 +161,14 @@ const createGrantHandler: Readonly<Record<GrantType, (deps: GrantHandlerDeps) =>
   [deviceGrantType]: createDeviceGrant,
   [exchangeGrantType]: createTokenExchange,
 }
+
+/** Of a person who was asked, or of an account that the operator named; no other grant reaches the operator's API. */
+const reachesApi: ReadonlySet<GrantType> = new Set([
+  'authorization_code',
+  'refresh_token',
+  'client_credentials',
+  deviceGrantType,
+])
 
 /** Whoever may send people here may use what comes of it; a grant says by itself whether it can be refreshed. */
 const mayUse = (client: Client, type: GrantType, config: GrantSettings): boolean => {
@@ -174,10 +184,15 @@ const countedBy = (digest: Runtime['digest'], ip: string, form: URLSearchParams)
   return device === null ? paceKey(digest, ip, form) : { ip, and: `device ${digest(device).slice(0, 2)}` }
 }
 
-export const createToken = ({ clients, limit, ...deps }: TokenDeps): Handler => {
+export const createToken = ({ clients, limit, findResource, ...deps }: TokenDeps): Handler => {
   const { runtime, grants, tokens, directory } = deps
   const offered = grantTypesOf(deps.config)
-  const handlers = new Map(offered.map((type) => [type, createGrantHandler[type](deps)]))
+  const handlers = new Map(
+    offered.map((type) => [
+      type,
+      createGrantHandler[type](reachesApi.has(type) ? { ...deps, find: findResource } : deps),
+    ]),
+  )
   const readType = (form: URLSearchParams): GrantType => {
     const named = one(form, 'grant_type')
     if (named === undefined)

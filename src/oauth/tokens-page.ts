@@ -9,7 +9,7 @@ import type { AccountTokensView, Pages, TokenForm } from '../ports/pages.ts'
 import type { ListedToken, WantedToken } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { apiTarget } from './api-tokens.ts'
+import { apiName, apiTarget } from './api-tokens.ts'
 import { readOwnAction } from './connected-apps.ts'
 import { newTokenId } from './personal-token.ts'
 import type { PersonalTokens } from './personal-tokens.ts'
@@ -32,7 +32,6 @@ export interface TokensPageDeps {
 }
 
 const path = '/account/tokens'
-const apiName = 'API of this gateway'
 const signInPath = `/login?return_to=${encodeURIComponent(path)}`
 const signInAgainPath = `/login?switch=1&return_to=${encodeURIComponent(path)}`
 

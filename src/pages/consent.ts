@@ -93,6 +93,10 @@ const meaning = (scope: string, service: string): Drawable =>
     : (known[scope] ??
       html`Permission <code>${readAddress(scope).slice(0, 80)}</code> (defined by this service)`)
 
+/** Of the operator's own API (oauth/api-tokens.ts). */
+const administers = html`<p class="label">This app can</p><ul class="scopes"><li><span>Administer this gateway as you: services, access rules, the access of all users, and the audit trail</span></li></ul>
+<p class="note warn">${warnIcon}<span>Allow this only if you trust the app with the whole gateway.</span></p>`
+
 const permissions = (scopes: ConsentView['scopes'], service: string): Markup => {
   const step = scopes.some((scope) => !scope.fresh)
   const entry = (scope: ConsentView['scopes'][number]) => html`<li>
@@ -138,6 +142,8 @@ const abilities = (view: ConsentView, client: string, service: string): Markup =
   const { access, scopes } = view
   const about = readText(view.service.description, 140)
   const described = about !== '' && html`<p class="about">${named(about)}</p>`
+  if (view.service.id === '/api')
+    return html`<fieldset class="perms"><legend class="vh">What the app can do</legend>${administers}</fieldset>`
   if (!access)
     return html`<fieldset class="perms"><legend class="vh">What the app can do</legend><p class="label">This app can</p>${permissions(scopes, service)}${described}</fieldset>`
   const label = access.more

@@ -15,6 +15,7 @@ import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstrea
 import { type RuntimeGateway, runtimes } from '../runtimes/runtimes.ts'
 import { type Upstream, openUpstream } from '../runtimes/upstream.ts'
 import { config, exchangeGrant, keys, secrets } from './programs.ts'
+import { apiTokens } from './api-tokens.ts'
 import { exchangedTokens } from './exchanged-tokens.ts'
 import { tokensOnThePage } from './token-page.ts'
 
@@ -334,6 +335,8 @@ describe.each(runtimes)('%s', (_, open) => {
       exchangeGrant,
     ])
   })
+
+  describe('programs at the API', () => apiTokens(() => ({ gateway, admin })))
 
   describe('agents that exchange tokens of people', () =>
     exchangedTokens(() => ({ gateway, upstream, admin })))

@@ -20,7 +20,7 @@ const client = <More>(more: More) => ({
 })
 
 export const config = {
-  admins: ['local:ana'],
+  admins: ['local:ana', 'service:operator'],
   local_users: [ana, yamada],
   access: {
     allow: [
@@ -34,6 +34,7 @@ export const config = {
     nightly: { name: 'Nightly', groups: ['ci'], services: ['ruled', 'second'] },
     reader: { groups: ['ci'], services: ['ruled'], permissions: ['read' as const] },
     idle: { services: ['*'] },
+    operator: { services: ['/api'] },
   },
   token_exchange: [
     { client: 'agent', subject_clients: ['people'], services: ['second'] },
@@ -66,6 +67,11 @@ export const config = {
       service_account: 'idle',
       token_endpoint_auth_method: 'client_secret_post' as const,
       client_secret: 'Pw3nR6vT9yB2eH5kM8qS1uX4zC7fJ0aL',
+    }),
+    'ops': client({
+      service_account: 'operator',
+      token_endpoint_auth_method: 'client_secret_post' as const,
+      client_secret: 'Nm4bV7cX0zL3kJ6hG9fD2sA5pO8iU1yT',
     }),
     'agent': {
       name: 'Agent',

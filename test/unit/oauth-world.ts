@@ -263,6 +263,8 @@ export const createWorld = async ({
       record,
       policy: openPolicy,
       mayStillSignIn: (person) => person,
+      findResource: find,
+      isAdmin: () => false,
     }),
     ...createIssuedTokens({
       runtime,

@@ -64,6 +64,7 @@ const setUp = async (rules: Rules = { at: { echo: level('write') } }, more = {})
   const { createApiSessions } = await import('../../src/oauth/api-tokens.ts')
   const api = createApiSessions({
     ...world,
+    issuer: origin,
     sessions: { of: () => Promise.resolve(undefined) },
     personal: createPersonalTokenCheck({ ...world, policy }),
     isAdmin: () => admin.is,
@@ -257,6 +258,35 @@ describe('a token for the API', () => {
     admin.is = true
     world.clock.now += day
     expect(await codeOf(atApi(token))).toBe('personal-token.expired')
+  })
+
+  it('of an app is its administrator for as long as they are one, and has the scope', async () => {
+    const { world, atApi, admin } = await setUp()
+    const grant = {
+      id: 'a'.repeat(32),
+      state: 'live',
+      person: ana,
+      clientId: 'app',
+      clientName: 'App',
+      resource: `${origin}/api`,
+      scopes: ['admin'],
+      refreshable: false,
+      salt: '',
+      generation: 0,
+      usedAt: {},
+      keyIds: {},
+      createdAt: world.clock.now,
+    } as const
+    await world.grants.keep(grant, 'absent')
+    const token = await world.tokens.access(grant, ['admin'])
+    expect(await atApi(token)).toMatchObject({ person: ana, bearer: true })
+    admin.is = false
+    expect(await codeOf(atApi(token))).toBe('admin.required')
+    admin.is = true
+    expect(await codeOf(atApi(await world.tokens.access(grant, ['mcp'])))).toBe('scope.insufficient')
+    expect(await codeOf(atApi(await world.tokens.access({ ...grant, clientId: 'other' }, ['admin'])))).toBe(
+      'token.revoked',
+    )
   })
 
   it('never lives longer than a day, nor does less or more', async () => {

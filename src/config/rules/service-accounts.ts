@@ -107,6 +107,9 @@ const unruledPermissions = (draft: RawConfig, report: Report, path: Path): void 
     )
 }
 
+/** As in oauth/api-tokens.ts: the API of the gateway, in the place of a service. */
+const apiTarget = '/api'
+
 const accounts: Rule = (draft, report) => {
   if (draft.keys('oauth_providers').includes(serviceAccounts))
     report.key(['oauth_providers', serviceAccounts], 'is reserved for service accounts: use another ID')
@@ -114,7 +117,8 @@ const accounts: Rule = (draft, report) => {
   for (const id of draft.keys('service_accounts')) {
     const path = ['service_accounts', id]
     for (const { value, path: at } of draft.texts(...path, 'services'))
-      if (value !== '*' && !services.includes(value)) report.warn(at, unknownService(value, services))
+      if (value !== '*' && value !== apiTarget && !services.includes(value))
+        report.warn(at, unknownService(value, services))
     unruledPermissions(draft, report, path)
   }
 }
