@@ -13,6 +13,7 @@ import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
 import { createApiSessions } from './oauth/api-tokens.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
+import type { Dpop } from './oauth/dpop.ts'
 import type { Grant } from './oauth/grant.ts'
 import { type DeviceCodes, createDeviceCodes } from './oauth/device-codes.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
@@ -54,6 +55,7 @@ interface AfterSignInDeps {
   readonly builtInUser: Person | undefined
   readonly isAdmin: (person: Person) => boolean
   readonly signer: Pick<Signer, 'verify'>
+  readonly dpop: Dpop | undefined
   readonly record: Audit
   readonly met?: ((grant: FlowGrant) => void) | undefined
 }

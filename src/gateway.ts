@@ -39,6 +39,7 @@ import { createClients } from './oauth/clients.ts'
 import { createConnectedApps } from './oauth/connected-apps.ts'
 import { createConsent } from './oauth/consent.ts'
 import { createDeviceHandlers } from './oauth/device-page.ts'
+import { createDpop } from './oauth/dpop.ts'
 import { createIssuedTokens } from './oauth/issued-tokens.ts'
 import { type OAuthEndpoint, createMetadata, endpoints } from './oauth/metadata.ts'
 import { authorizationResponse, findWithApi } from './oauth/parameters.ts'
@@ -221,26 +222,24 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
 
 const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
   const { config, runtime, issuer, directory, known } = parts
-  const signer = createSigner({
-    runtime,
-    issuer,
-    rotationMs: config.key_rotation * 1000,
-    overlapMs: config.access_token_lifetime * 1000,
-  })
+  const rotation = { rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 }
+  const signer = createSigner({ runtime, issuer, ...rotation })
   const documents = createClientDocuments({ runtime, directory })
-  const afterSignIn = createAfterSignIn({ ...parts, signer })
+  const dpop = createDpop(parts)
+  const afterSignIn = createAfterSignIn({ ...parts, signer, dpop })
   return {
     ...parts,
     ...afterSignIn,
     signer,
     findResource: findWithApi(parts.find, directory),
+    dpop,
     accessAdmin: createAccessAdmin({ ...parts, grants: afterSignIn.grantAdmin, now: runtime.now }),
     rules: createRulesAdmin({ ...parts, isRuled: hasAccessRules }),
     stepUps: createStepUps(parts),
     clients: known.clients(createClients({ runtime, config, documents, directory })),
     tokens: createTokens({ runtime, config, signer }),
     pendingRequests: known.pendingRequests(parts.watchPending(createPendingRequests({ runtime }))),
-    authenticate: createAuthenticateBearer({ runtime, directory, signer, ...afterSignIn }),
+    authenticate: createAuthenticateBearer({ runtime, directory, signer, dpop, ...afterSignIn }),
   }
 }
 type Parts = ReturnType<typeof withAuthorizationServer>

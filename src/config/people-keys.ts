@@ -1,6 +1,7 @@
 // Keys about people and clients: identity providers, local users and preregistered OAuth clients.
 import * as z from 'zod'
 import { permissions } from './access-keys.ts'
+import { dpopMode } from './dpop-keys.ts'
 import { claimNames, providerTypes, redirectPaths } from './providers.ts'
 import { duration, httpUrl, optionalDuration, secret, text } from './key-types.ts'
 
@@ -274,5 +275,8 @@ export const clientKeys = z
       })
       .optional()
       .describe('For `private_key_jwt`: the client’s public keys.'),
+    dpop: dpopMode(
+      'Whether the tokens of this client are bound to its key (RFC 9449). Default: `dpop.mode`. See [DPoP](../guide/dpop.md).',
+    ),
   })
   .describe('A preregistered OAuth client.')

@@ -7,6 +7,7 @@ import { accessKeys } from './access-keys.ts'
 import { auditKeys } from './audit-keys.ts'
 import { exchangeKeys } from './exchange-keys.ts'
 import { deviceKeys, withDeviceClient } from './device-keys.ts'
+import { dpopKeys } from './dpop-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import {
   clientKeys,
@@ -61,13 +62,21 @@ const cors = z
         'Mcp-Method',
         'Mcp-Name',
         'Last-Event-ID',
+        'DPoP',
       ])
       .describe(
         'Request headers allowed in preflight responses. `*` allows every header that the browser asks for. `Mcp-Param-*` headers are always allowed.',
       ),
     expose_headers: z
       .array(z.string())
-      .default(['WWW-Authenticate', 'Mcp-Session-Id', 'MCP-Protocol-Version', 'Retry-After', 'X-Request-Id'])
+      .default([
+        'WWW-Authenticate',
+        'Mcp-Session-Id',
+        'MCP-Protocol-Version',
+        'Retry-After',
+        'X-Request-Id',
+        'DPoP-Nonce',
+      ])
       .describe('Response headers that browser-based clients may read.'),
   })
   .describe('Cross-origin access for browser clients.')
@@ -231,6 +240,7 @@ export const configSchema = z
     personal_tokens: personalTokenKeys.prefault({}),
     token_exchange: exchangeKeys,
     device: deviceKeys.optional(),
+    dpop: dpopKeys.optional(),
     copy_redirect_url: z
       .boolean()
       .default(false)

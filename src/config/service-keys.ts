@@ -3,6 +3,7 @@
 import * as z from 'zod'
 import { serviceAccessKeys } from './access-keys.ts'
 import { serviceAuditKeys } from './audit-keys.ts'
+import { dpopMode } from './dpop-keys.ts'
 import { httpUrl, scopeWord, secret, text, duration } from './key-types.ts'
 import { serviceRateLimitKeys } from './rate-limit-keys.ts'
 
@@ -309,6 +310,9 @@ export const serviceKeys = z
       .describe(
         'Maximum size of a request body. Bytes. Default: 4194304, or 10485760 for a stdio server. The latter is also the maximum size of a message that a stdio server may write.',
       ),
+    dpop: dpopMode(
+      'Whether tokens for this service are bound to a key of the client (RFC 9449). Default: `dpop.mode`. See [DPoP](../guide/dpop.md).',
+    ),
     identity: identity.prefault({}),
     pass_headers: z
       .array(z.string().regex(/^[!#$%&'*+.^`|~\w-]+$/, 'must be a header name'))

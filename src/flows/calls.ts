@@ -87,7 +87,8 @@ const refusedStep = (
     const step = method === 'POST' ? 'challenge' : 'probe'
     return { ...common, step, result: 'done', request: facts({ method, path, agent }), answer: {} }
   }
-  const isToken = code.startsWith('token.')
+  // That another nonce is needed is no end: the client comes again with it.
+  const isToken = code.startsWith('token.') || (code.startsWith('proof.') && code !== 'proof.nonce')
   if (detail.about?.flow === undefined || !(isToken || stepUps.has(code))) return undefined
   const step = isToken ? 'first-call' : 'step-up'
   const result = isToken ? 'refused' : 'asked'

@@ -28,6 +28,8 @@ const actors: readonly (readonly [prefix: string, acts: FlowActor, fix: string])
   ['request.plain-http', 'operator', 'Let the proxy in front use HTTPS, and set issuer and trusted_proxies.'],
   ['mcp.version', 'app', 'Update the app.'],
   ['token.', 'app', 'Connect again in the app.'],
+  ['proof.time', 'user', 'Set the clock of the computer that the app runs on.'],
+  ['proof.', 'app', 'Report this to the app’s developer.'],
   ['resource.', 'app', 'Use the URL of the service as the home page shows it.'],
   ['provider.denied', 'user', 'Sign in again, or ask the administrator of the identity provider for access.'],
   ['provider.client', 'operator', 'Replace client_id and client_secret in oauth_providers.'],

@@ -85,6 +85,7 @@ const grave = new Set([
   'code.replayed',
   'device.replayed',
   'device.reported',
+  'proof.replayed',
   'session.foreign',
   'callback.other-browser',
   'sign-in.failed',

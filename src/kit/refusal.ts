@@ -3,12 +3,15 @@
 import { mcpRefusals, type RefusalRow } from './refusals-mcp.ts'
 import { grantRefusals } from './refusals-grants.ts'
 import { oauthRefusals } from './refusals-oauth.ts'
+import { proofRefusals } from './refusals-proofs.ts'
 
 /** One table, in files by subject. */
-export const refusals = { ...oauthRefusals, ...grantRefusals, ...mcpRefusals } as const satisfies Record<
-  string,
-  RefusalRow
->
+export const refusals = {
+  ...oauthRefusals,
+  ...grantRefusals,
+  ...proofRefusals,
+  ...mcpRefusals,
+} as const satisfies Record<string, RefusalRow>
 
 export type RefusalCode = keyof typeof refusals
 

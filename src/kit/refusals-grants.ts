@@ -18,6 +18,18 @@ export const grantRefusals = {
   ),
   'code.spent': row(400, 'invalid_grant', 1400, 'The authorization code was already used.'),
   'code.redirect': row(400, 'invalid_grant', 1400, 'redirect_uri does not match the authorization request.'),
+  'code.key': row(
+    400,
+    'invalid_grant',
+    1400,
+    'The authorization code is bound to a key (dpop_jkt): send a DPoP proof of that key.',
+  ),
+  'refresh.key': row(
+    400,
+    'invalid_grant',
+    1400,
+    'The refresh token is bound to a key: send a DPoP proof of that key.',
+  ),
   'refresh.unknown': row(
     400,
     'invalid_grant',

@@ -6,7 +6,9 @@ import { personKey } from '../kit/records.ts'
 import { type RefusalCode, Refusal } from '../kit/refusal.ts'
 import type { BrowserSession, ServiceChoices, Sessions, Signer } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Service } from '../ports/services.ts'
+import type { Dpop } from './dpop.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
 import { type PersonalTokenCheck, type RefusedToken, personalPrefix } from './personal-token.ts'
@@ -53,15 +55,22 @@ export interface ApiSessionsDeps {
   readonly personal: Pick<PersonalTokenCheck, 'claims'>
   readonly grants: Pick<Grants, 'live'>
   readonly isAdmin: (person: Person) => boolean
+  readonly runtime: Pick<Runtime, 'digest'>
+  /** Absent where tokens are bound to nothing. */
+  readonly dpop?: Dpop | undefined
 }
 
-// RFC 6750 §2.1: as at every other resource (bearer.ts).
-const bearer = /^bearer +([A-Za-z0-9\-._~+/]+=*) *$/i
+// RFC 6750 §2.1, RFC 9449 §7.1: as at every other resource (bearer.ts).
+const credentials = /^(?:bearer|(dpop)) +([A-Za-z0-9\-._~+/]+=*) *$/i
 const longest = 8_192
 
-const createChallenge = (issuer: string) => (error?: string) => ({
-  'www-authenticate': `Bearer ${error === undefined ? '' : `error="${error}", `}resource_metadata="${issuer}/.well-known/oauth-protected-resource${apiTarget}", scope="${apiScope}"`,
-})
+const createChallenge =
+  ({ issuer, dpop }: ApiSessionsDeps) =>
+  (error?: string) => {
+    const said = error === undefined ? '' : `error="${error}", `
+    const params = `${said}resource_metadata="${issuer}/.well-known/oauth-protected-resource${apiTarget}", scope="${apiScope}"`
+    return { 'www-authenticate': `Bearer ${params}${dpop ? `, DPoP algs="${dpop.algorithms}"` : ''}` }
+  }
 
 /** `bearer`: no form token is asked for, because a browser sends this header for no other site. */
 const sessionOf = (grant: Grant): BrowserSession => ({
@@ -72,20 +81,64 @@ const sessionOf = (grant: Grant): BrowserSession => ({
   bearer: true,
 })
 
-/**
- * The sessions of browsers, and at the API those of tokens: with an Authorization header cookies count for nothing.
- * `of` throws `login.required`, `token.malformed`, `token.audience`, `token.revoked`, `scope.insufficient`,
- * `personal-token.*` and `admin.required`.
- */
-export const createApiSessions = (deps: ApiSessionsDeps): Sessions => {
-  const { issuer, sessions, signer, personal, grants, isAdmin } = deps
-  const challenge = createChallenge(issuer)
-  const refused = (code: RefusalCode, why: string, say?: string): Refusal =>
+/** Throws `token.bound`, `token.unbound` and `proof.*`. */
+type Prove = (
+  request: Request,
+  presented: {
+    readonly token: string
+    /** It came with the scheme DPoP. */
+    readonly byKey: boolean
+    readonly claims: AccessClaims
+    readonly grant: Grant
+  },
+) => Promise<void>
+
+/** As at every other resource (RFC 9449 §7). */
+const createProve =
+  ({ issuer, dpop, runtime }: ApiSessionsDeps): Prove =>
+  async (request, { token, byKey, claims: { jkt, client_id: client }, grant }) => {
+    const refuse = async (code: RefusalCode, why: string): Promise<never> => {
+      const { row, say } = new Refusal(code)
+      const nonce = await dpop?.fresh()
+      throw new Refusal(code, why, {
+        status: 401,
+        headers: {
+          'www-authenticate': `DPoP error="${row.oauth}", error_description="${say}", resource_metadata="${issuer}/.well-known/oauth-protected-resource${apiTarget}", scope="${apiScope}"`,
+          ...(nonce !== undefined && { 'dpop-nonce': nonce }),
+        },
+      })
+    }
+    if (jkt === undefined) {
+      if (byKey || dpop?.modeAt(client, {}) === 'required') await refuse('token.unbound', 'at the API')
+      return
+    }
+    if (!byKey || !dpop) return refuse('token.bound', 'sent as Bearer')
+    const facts = { client, person: personKey(grant.person), service: apiTarget }
+    const found = await dpop.atApi(request, { jkt, ath: runtime.digest(token), facts })
+    if (found) await refuse(found.code, found.why)
+  }
+
+const createRefused =
+  (challenge: ReturnType<typeof createChallenge>) =>
+  (code: RefusalCode, why: string, say?: string): Refusal =>
     new Refusal(code, why, {
       ...(say !== undefined && { say }),
       headers: challenge(code === 'scope.insufficient' ? 'insufficient_scope' : 'invalid_token'),
     })
-  const ofPersonalToken = async (token: string): Promise<Grant> => {
+
+/**
+ * The sessions of browsers, and at the API those of tokens: with an Authorization header cookies count for nothing.
+ * `of` throws `login.required`, `token.malformed`, `token.audience`, `token.revoked`, `scope.insufficient`,
+ * `token.bound`, `token.unbound`, `proof.*`, `personal-token.*` and `admin.required`.
+ */
+export const createApiSessions = (deps: ApiSessionsDeps): Sessions => {
+  const { issuer, sessions, signer, personal, grants, isAdmin, dpop } = deps
+  const prove = createProve(deps)
+  const challenge = createChallenge(deps)
+  const refused = createRefused(challenge)
+  const ofPersonalToken = async (token: string, byKey: boolean): Promise<Grant> => {
+    if (byKey || dpop?.modeOf(undefined, {}) === 'required')
+      throw refused('token.unbound', 'a personal access token')
     const claims: AccessClaims | RefusedToken = await personal.claims(token, {
       service: { id: apiTarget, scopes: [] },
     })
@@ -94,7 +147,7 @@ export const createApiSessions = (deps: ApiSessionsDeps): Sessions => {
     if (!grant || grant.instance !== claims.gin) throw refused('personal-token.ended', `grant ${claims.gid}`)
     return grant
   }
-  const ofAccessToken = async (token: string): Promise<Grant> => {
+  const ofAccessToken = async (token: string, byKey: boolean, request: Request): Promise<Grant> => {
     const claims =
       token.length <= longest ? accessClaimsOf(await signer.verify(token, accessTokenType)) : undefined
     if (!claims) throw refused('token.malformed', 'no live access token at the API')
@@ -102,7 +155,23 @@ export const createApiSessions = (deps: ApiSessionsDeps): Sessions => {
     const grant = await grants.live(claims.gid)
     if (!grant || !isTokenOf(grant, claims)) throw refused('token.revoked', `grant ${claims.gid}`)
     if (!claims.scope.split(' ').includes(apiScope)) throw refused('scope.insufficient', `lacks ${apiScope}`)
+    await prove(request, { token, byKey, claims, grant })
     return grant
+  }
+  /** A proof is good once, and a request may be asked about more than once. */
+  const asked = new WeakMap<Request, Promise<Grant>>()
+  const grantOf = (request: Request, header: string): Promise<Grant> => {
+    const [, scheme, token] = credentials.exec(header) ?? []
+    if (token === undefined || (scheme !== undefined && !dpop))
+      throw refused('token.malformed', 'not one bearer token')
+    const byKey = scheme !== undefined
+    const known =
+      asked.get(request) ??
+      (token.startsWith(personalPrefix)
+        ? ofPersonalToken(token, byKey)
+        : ofAccessToken(token, byKey, request))
+    asked.set(request, known)
+    return known
   }
   return {
     async of(request: Request) {
@@ -113,9 +182,7 @@ export const createApiSessions = (deps: ApiSessionsDeps): Sessions => {
         if (session) return session
         throw new Refusal('login.required', 'session cookie missing or expired', { headers: challenge() })
       }
-      const token = bearer.exec(header)?.[1]
-      if (token === undefined) throw refused('token.malformed', 'not one bearer token')
-      const grant = await (token.startsWith(personalPrefix) ? ofPersonalToken(token) : ofAccessToken(token))
+      const grant = await grantOf(request, header)
       // Never more than its user may do now.
       if (!isAdmin(grant.person))
         throw new Refusal('admin.required', `${personKey(grant.person)} is not listed in admins`)

@@ -37,6 +37,8 @@ export interface AuthorizationRequest {
   readonly state?: string
   /** PKCE S256 challenge. */
   readonly challenge?: string
+  /** Thumbprint of the key that the code is bound to (RFC 9449 §10). */
+  readonly jkt?: string
   /** Canonical resource URL. */
   readonly resource: string
   readonly scopes: readonly string[]

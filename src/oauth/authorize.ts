@@ -2,6 +2,7 @@
 // this browser, and the person is asked. The order is the security model: until the redirect URI is known to
 // be the client's, an error may only be shown to the person (RFC 6749 §4.1.2.1); afterwards it is sent to the
 // client.
+import type { Config } from '../config/schema.ts'
 import { seeOther } from '../kit/http.ts'
 import { levelNamed } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -12,7 +13,7 @@ import type { Permission } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory, FindAddress } from '../ports/services.ts'
 import type { AuthorizationRequest, PendingRequests } from './authorization-requests.ts'
-import { snapshotOf } from './client.ts'
+import { isDpopOn, snapshotOf } from './client.ts'
 import type { Clients, FoundClient } from './clients.ts'
 import { loginPath } from './consent-request.ts'
 import { endpoints } from './metadata.ts'
@@ -20,6 +21,7 @@ import { one, ownNavigation, readForm, readQuery, takeSpace, tellClient } from '
 
 export interface AuthorizeDeps {
   readonly runtime: Pick<Runtime, 'now'>
+  readonly config: Pick<Config, 'dpop'>
   readonly directory: Pick<Directory, 'only'>
   readonly find: FindAddress
   readonly clients: Clients
@@ -50,6 +52,8 @@ interface AnswerableRequest extends ClientRequest {
 
 interface ChallengedRequest extends AnswerableRequest {
   readonly challenge: string
+  /** Thumbprint of the key that the code is to be bound to. */
+  readonly jkt?: string
 }
 
 interface PromptedRequest extends ChallengedRequest {
@@ -115,6 +119,7 @@ const onceOnly = [
   'state',
   'code_challenge',
   'code_challenge_method',
+  'dpop_jkt',
   'prompt',
   'max_age',
   'request',
@@ -160,6 +165,17 @@ const pkce = (request: AnswerableRequest): ChallengedRequest => {
   if (!/^[\w-]{43}$/.test(challenge))
     throw tellClient(request, 'pkce.challenge', `${challenge.length} characters`)
   return { ...request, challenge }
+}
+
+// RFC 9449 §10: the thumbprint of a key, as of RFC 7638 with SHA-256.
+const keyBound = (request: ChallengedRequest, isOn: boolean): ChallengedRequest => {
+  const jkt = isOn ? one(request.params, 'dpop_jkt') : undefined
+  if (jkt === undefined) return request
+  if (!/^[\w-]{43}$/.test(jkt))
+    throw tellClient(request, 'request.malformed', 'dpop_jkt', {
+      say: 'dpop_jkt must be a SHA-256 thumbprint in base64url.',
+    })
+  return { ...request, jkt }
 }
 
 const promptAndAge = (request: ChallengedRequest): PromptedRequest => {
@@ -218,7 +234,7 @@ const checked = async (request: AnswerableRequest, deps: AuthorizeDeps): Promise
   parametersOnce(request)
   noRequestObject(request)
   responseType(request)
-  return scopeGranted(await resourceKnown(promptAndAge(pkce(request)), deps))
+  return scopeGranted(await resourceKnown(promptAndAge(keyBound(pkce(request), isDpopOn(deps.config))), deps))
 }
 
 /**
@@ -240,6 +256,7 @@ const requestOf = (
   redirectSent: request.redirectSent,
   ...(request.state !== undefined && { state: request.state }),
   challenge: request.challenge,
+  ...(request.jkt !== undefined && { jkt: request.jkt }),
   resource: request.address.resource,
   scopes: request.scopes,
   ...(request.level !== undefined && { level: request.level }),

@@ -89,12 +89,13 @@ export const createClientCredentialsGrant = (deps: ClientCredentialsDeps): Grant
     const scopes = narrowedScopes(one(form, 'scope'), allowed, 'account.scope')
     const parts = [directory.issuer, client.id, subjectOf({ person }), address.resource]
     const identity = { client, kind: 'client_credentials' as const, parts }
+    const jkt = request.bind(address.resource)
     const { grant, access } = await issueSilently(deps, request, person, {
       id: silentGrantId(deps.runtime, identity),
       make: (before) => silentGrant(deps, identity, allowed, before),
-      sign: (grant) => tokens.access(grant, scopes),
+      sign: (grant) => tokens.access(grant, scopes, jkt),
     })
     record({ event: 'grant.issued', kind: grant.kind, scopes, ...factsOf(grant, request) })
-    return tokenResponse(tokens, access, scopes, undefined)
+    return tokenResponse(tokens, { access, scopes, jkt })
   }
 }

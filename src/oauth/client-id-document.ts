@@ -279,6 +279,7 @@ export const createClientDocuments = (deps: FetchJsonDeps): ClientDocuments => {
       grantTypes: metadata.grant_types,
       ...(metadata.jwks && { jwks: metadata.jwks }),
       ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
+      ...(metadata.dpop_bound_access_tokens && { dpop: 'required' }),
       digest: () => deps.runtime.digest(text),
     }
   }

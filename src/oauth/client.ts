@@ -44,6 +44,9 @@ export const grantTypesOf = ({
   ...(exchanges.length > 0 ? ([exchangeGrantType] as const) : []),
 ]
 
+/** Whether tokens can be bound to keys of clients (RFC 9449). */
+export const isDpopOn = ({ dpop }: Pick<Config, 'dpop'>): boolean => dpop !== undefined && dpop.mode !== 'off'
+
 /** Whether people may sign in to this client on another device: only where the operator has listed it. */
 export const mayUseDevice = ({ device }: Pick<Config, 'device'>, { id }: Pick<Client, 'id'>): boolean =>
   device?.enabled === true && (device.clients.includes(id) || device.clients.includes('*'))
@@ -64,6 +67,8 @@ export interface Client {
   readonly secretDigest?: string
   readonly jwks?: JSONWebKeySet
   readonly jwksUri?: string
+  /** Whether its tokens are bound to its key, where it or the operator has said so (RFC 9449). */
+  readonly dpop?: 'off' | 'optional' | 'required'
   /**
    * Changes whenever what the client says of itself changes; a remembered consent holds for one digest only.
    */
@@ -131,6 +136,8 @@ export interface ClientMetadata {
   readonly response_types: readonly ['code']
   readonly jwks?: JSONWebKeySet
   readonly jwks_uri?: string
+  /** RFC 9449 §5.2: no bearer tokens for this client. */
+  readonly dpop_bound_access_tokens?: true
   readonly application_type?: string
   readonly client_uri?: string
   readonly logo_uri?: string
@@ -341,6 +348,10 @@ export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judge
     ...auth,
     grant_types: grants,
     response_types: ['code'],
+    // A form says it in words.
+    ...(['true', true].includes(members['dpop_bound_access_tokens'] as never) && {
+      dpop_bound_access_tokens: true,
+    }),
     ...optionalMembers(members),
   }
   return JSON.stringify(metadata).length > limits.whole

@@ -96,6 +96,7 @@ export const registeredClient = (
   ...(secretDigest && { secretDigest }),
   ...(metadata.jwks && { jwks: metadata.jwks }),
   ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
+  ...(metadata.dpop_bound_access_tokens && { dpop: 'required' }),
   digest: () => digest(JSON.stringify(metadata)),
 })
 
@@ -342,7 +343,7 @@ const secretPlacement: ReadonlyMap<AuthMethod, string> = new Map([
 type Configured = Config['clients'][string]
 
 /** What people were asked about; whether the client also acts for itself is nothing to them. */
-const saidOf = ({ grant_types: _, service_account: __, ...said }: Configured) => said
+const saidOf = ({ grant_types: _, service_account: __, dpop: ___, ...said }: Configured) => said
 
 const configuredClient = (id: string, entry: Configured, digest: Runtime['digest']): Client => ({
   id,
@@ -355,6 +356,7 @@ const configuredClient = (id: string, entry: Configured, digest: Runtime['digest
   ...(entry.client_secret !== undefined && { secretDigest: digest(entry.client_secret) }),
   ...(entry.jwks && { jwks: entry.jwks as NonNullable<Client['jwks']> }),
   ...(entry.jwks_uri !== undefined && { jwksUri: entry.jwks_uri }),
+  ...(entry.dpop !== undefined && { dpop: entry.dpop }),
   digest: () => digest(JSON.stringify(saidOf(entry))),
 })
 

@@ -54,11 +54,21 @@ const copiedMs = 60_000
 
 /** Where a code of this request may go, and how long it is good. The code of a device is the device’s, and lives as long. */
 export const codeOriginOf = (
-  { redirectUri, redirectSent = false, challenge = '', copied, device }: PendingRequest,
+  { redirectUri, redirectSent = false, challenge = '', jkt, copied, device }: PendingRequest,
   { ip, now }: { readonly ip: string; readonly now: number },
-): Pick<NewGrant, 'kind' | 'device' | 'codeExpiresAt' | 'redirectUri' | 'redirectSent' | 'challenge'> => {
+): Pick<
+  NewGrant,
+  'kind' | 'device' | 'codeExpiresAt' | 'redirectUri' | 'redirectSent' | 'challenge' | 'jkt'
+> => {
+  const bound = jkt === undefined ? {} : { jkt }
   if (redirectUri !== undefined)
-    return { redirectUri, redirectSent, challenge, ...(copied && { codeExpiresAt: now + copiedMs }) }
+    return {
+      redirectUri,
+      redirectSent,
+      challenge,
+      ...bound,
+      ...(copied && { codeExpiresAt: now + copiedMs }),
+    }
   if (!device) return {}
   const networks = { from: device.from, approvedFrom: networkOf(ip) }
   return { kind: 'device', device: networks, codeExpiresAt: device.expiresAt }

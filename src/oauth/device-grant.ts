@@ -13,6 +13,7 @@ import {
   factsOf,
   jsonResponse,
   one,
+  refreshKeyOf,
   sameResource,
   tokenResponse,
 } from './parameters.ts'
@@ -89,18 +90,19 @@ const redeem = async (deps: DeviceGrantDeps, read: ReadGrant, request: TokenRequ
   const { grants, tokens, record } = deps
   const { grant } = read
   await check(deps, grant, request)
+  const jkt = request.bind(grant.resource)
   // Signed before the code is spent, as in the exchange of an authorization code.
   const [access, refresh] = await Promise.all([
-    tokens.access(grant, grant.scopes),
+    tokens.access(grant, grant.scopes, jkt),
     grant.refreshable ? tokens.refresh(grant, 0) : undefined,
   ])
   await request.client.spend()
-  if (!(await grants.redeem(read, request.context.ip)))
+  if (!(await grants.redeem(read, request.context.ip, refreshKeyOf(request, jkt))))
     throw new Refusal('device.replayed', 'redeemed concurrently')
   const facts = { scopes: grant.scopes, ...factsOf(grant, request) }
   record({ event: 'device.redeemed', ...facts })
   record({ event: 'grant.issued', kind: grant.kind, ...facts })
-  return tokenResponse(tokens, access, grant.scopes, refresh)
+  return tokenResponse(tokens, { access, scopes: grant.scopes, refresh, jkt })
 }
 
 const about = ({ flow }: DeviceRequest): RefusalDetail => ({ about: { flow } })

@@ -18,9 +18,11 @@ import {
   type GrantDeps,
   type GrantHandler,
   type TokenRequest,
+  checkKey,
   confirmPerson,
   factsOf,
   one,
+  refreshKeyOf,
   sameResource,
   tokenResponse,
 } from './parameters.ts'
@@ -229,6 +231,8 @@ interface Reading {
   readonly read: ReadGrant
   readonly claim: RefreshClaim
   readonly request: TokenRequest
+  /** What the new access token is bound to. */
+  readonly jkt: string | undefined
 }
 
 /** The grant and the generation that answer the presented one. */
@@ -237,13 +241,20 @@ interface Successor {
   readonly generation: number
 }
 
+/** From its first proof on the grant of a client that has no other way to say who it is wants that key. */
+const boundToKey = ({ read: { grant }, request, jkt }: Reading): Grant => {
+  const key = refreshKeyOf(request, jkt)
+  return key === undefined || grant.jkt === key ? grant : { ...grant, jkt: key }
+}
+
 /**
  * Writes the rotation to the store; undefined when another request changed the grant first. Throws
  * `refresh.reuse`.
  */
-const rotate = async (deps: GrantDeps, { read, claim, request }: Reading): Promise<Successor | undefined> => {
+const rotate = async (deps: GrantDeps, reading: Reading): Promise<Successor | undefined> => {
   const { runtime, config, find, grants, record } = deps
-  const { grant } = read
+  const { read, claim, request } = reading
+  const grant = boundToKey(reading)
   const network = await networkFor(runtime.keys, grant, request.context.ip)
   const now = runtime.now()
   const graceMs = config.refresh_grace * 1000
@@ -269,6 +280,7 @@ const rotate = async (deps: GrantDeps, { read, claim, request }: Reading): Promi
         `generation ${claim.generation} reused, current generation ${grant.generation}`,
       )
     case 'repeat':
+      if (grant !== read.grant && !(await grants.rotate(read, grant, request.context.ip))) return undefined
       if (verdict.late) record({ event: 'refresh.repeated', reason: 'same_successor', ...facts })
       return { grant, generation: verdict.successor }
     case 'advance':
@@ -307,6 +319,8 @@ const readFor = async (
   request.about(grant)
   const ended = endedRefusal(grant, runtime.now())
   if (ended) throw ended
+  // The family lives on: whoever has stolen the token alone gains nothing by it, and costs its client nothing.
+  checkKey(grant, request, 'refresh.key')
   await sameResource(request.form, grant, find)
   return read
 }
@@ -331,20 +345,21 @@ export const createRefreshTokenGrant = (deps: GrantDeps): GrantHandler => {
       if (grant.consented && (await deps.stepUps.isAsking(grant.id)))
         throw new Refusal('refresh.step-up', `grant ${grant.id}`, { headers: { 'retry-after': '30' } })
       const scopes = narrowed(request.form, grant)
+      const jkt = request.bind(grant.resource)
       if (attempt === 0) await request.client.spend()
-      const successor = await rotate(deps, { read, claim, request })
+      const successor = await rotate(deps, { read, claim, request, jkt })
       if (!successor) continue
       const refresh = await tokens.refresh(successor.grant, successor.generation)
       if (refresh === undefined)
         throw new Refusal('refresh.unknown', 'root key of the successor token is no longer configured')
-      const access = await tokens.access(grant, scopes)
+      const access = await tokens.access(grant, scopes, jkt)
       record({
         event: 'grant.refreshed',
         generation: successor.generation,
         scopes,
         ...factsOf(grant, request),
       })
-      return tokenResponse(tokens, access, scopes, refresh)
+      return tokenResponse(tokens, { access, scopes, refresh, jkt })
     }
     throw new Refusal('storage.unavailable', 'grant update conflicts, retries exhausted')
   }

@@ -60,6 +60,8 @@ export interface Grant extends Rotation {
   readonly consented?: Consented
   /** PKCE S256 challenge. */
   readonly challenge?: string
+  /** Thumbprint of the key that its code, and then its refresh tokens, are bound to (RFC 9449 §5, §10). */
+  readonly jkt?: string
   readonly codeDigest?: string
   readonly codeExpiresAt?: number
   /** Of a device authorization: the networks that the device asked from, and the person answered from. */
@@ -117,6 +119,7 @@ export type NewGrant = Pick<
   | 'scopes'
   | 'consented'
   | 'challenge'
+  | 'jkt'
   | 'refreshable'
   | 'authTime'
   | 'providerSession'

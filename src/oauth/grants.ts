@@ -20,8 +20,11 @@ export interface Grants {
   live(id: string): Promise<Grant | undefined>
   /** The same from the cache alone; undefined when it is not there. */
   lately(id: string): Grant | undefined
-  /** The code was exchanged, by `ip`: state `live`. False when the record changed since it was read. */
-  redeem(read: ReadGrant, ip: string): Promise<boolean>
+  /**
+   * The code was exchanged, by `ip`: state `live`. `jkt`: what its refresh tokens are bound to. False when the record
+   * changed since it was read.
+   */
+  redeem(read: ReadGrant, ip: string, jkt?: string): Promise<boolean>
   /**
    * A grant without a code, live from now on; `ip`: its token is handed out to there, to be used at once. `only`: as in
    * the Store; false when that was not met.
@@ -425,9 +428,13 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       ])
       return { grant, secret }
     },
-    async redeem(found, ip) {
-      const redeemed = ({ grant, mark }: ReadGrant): Promise<boolean> =>
-        used({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark, ip)
+    async redeem(found, ip, jkt) {
+      const redeemed = ({ grant: { jkt: _, ...grant }, mark }: ReadGrant): Promise<boolean> =>
+        used(
+          { ...grant, state: 'live', redeemedAt: runtime.now(), ...(jkt !== undefined && { jkt }) },
+          mark,
+          ip,
+        )
       if (await redeemed(found)) return true
       // Only what is said of the person may have changed; whoever redeems changes the state.
       const again = await readKept(found.grant.id)

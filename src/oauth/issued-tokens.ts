@@ -77,13 +77,15 @@ const accessMembers = async (
   if (!claims || (client.id !== claims.client_id && !asksForAll(client))) return undefined
   const grant = await grants.live(claims.gid)
   if (!grant || grant.clientId !== claims.client_id) return undefined
-  const { scope, client_id, sub, aud, jti, iat, exp } = claims
+  const { scope, client_id, sub, aud, jti, iat, exp, jkt } = claims
   return {
     active: true,
     scope,
     client_id,
     username: username(grant),
-    token_type: 'Bearer',
+    token_type: jkt === undefined ? 'Bearer' : 'DPoP',
+    // RFC 9449 §6.2.
+    ...(jkt !== undefined && { cnf: { jkt } }),
     exp,
     iat,
     sub,

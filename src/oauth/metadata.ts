@@ -8,7 +8,9 @@ import type { Handler, Signer } from '../ports/modules.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
 import { apiName, apiScope, apiTarget } from './api-tokens.ts'
-import { type GrantSettings, assertionAlgorithms, authMethods, grantTypesOf } from './client.ts'
+import { type GrantSettings, assertionAlgorithms, authMethods, grantTypesOf, isDpopOn } from './client.ts'
+import { proofAlgorithms } from './dpop-proof.ts'
+import type { Dpop } from './dpop.ts'
 
 export interface OAuthEndpoint {
   /** Canonical path below the issuer; the one that metadata names. */
@@ -63,12 +65,16 @@ export interface MetadataHandlers {
 }
 
 export interface MetadataDeps {
-  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents'> & GrantSettings
+  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents' | 'dpop'> & GrantSettings
   readonly directory: Directory
   readonly signer: Signer
   /** Access rules; their levels are scopes where there are any. */
   readonly policy: Pick<Policy, 'of'>
+  /** Absent where tokens are bound to nothing. */
+  readonly dpop?: Pick<Dpop, 'modeOf'> | undefined
 }
+
+type ResourceDeps = Pick<MetadataDeps, 'directory' | 'policy' | 'dpop'>
 
 /** What may be asked for at a service: what it requires, and where access rules are the levels of access. */
 const scopesOf = (service: Service, policy: MetadataDeps['policy']): readonly string[] =>
@@ -130,6 +136,7 @@ export const authorizationServerMetadata = ({
     revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     introspection_endpoint_auth_methods_supported: authMethods,
     introspection_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    ...(isDpopOn(config) && { dpop_signing_alg_values_supported: proofAlgorithms }),
     code_challenge_methods_supported: ['S256'],
     authorization_response_iss_parameter_supported: true,
     ...(config.client_metadata_documents && { client_id_metadata_document_supported: true }),
@@ -137,19 +144,31 @@ export const authorizationServerMetadata = ({
   }
 }
 
+interface DescribedResource {
+  readonly resource: string
+  readonly scopes: readonly string[]
+  /** Those behind it. */
+  readonly services: readonly Pick<Service, 'dpop'>[]
+  readonly name?: string
+}
+
 const resourceMetadata = (
-  directory: Directory,
-  resource: string,
-  scopes: readonly string[],
-  name?: string,
-) => ({
-  resource,
-  ...(name !== undefined && { resource_name: name }),
-  authorization_servers: [directory.issuer],
-  scopes_supported: scopes,
-  bearer_methods_supported: ['header'],
-  resource_documentation: `${directory.issuer}/services`,
-})
+  { directory, dpop }: ResourceDeps,
+  { resource, scopes, services, name }: DescribedResource,
+) => {
+  const modes = services.map((service) => dpop?.modeOf(undefined, service) ?? 'off')
+  return {
+    resource,
+    ...(name !== undefined && { resource_name: name }),
+    authorization_servers: [directory.issuer],
+    scopes_supported: scopes,
+    bearer_methods_supported: ['header'],
+    ...(modes.some((mode) => mode !== 'off') && { dpop_signing_alg_values_supported: proofAlgorithms }),
+    ...(modes.length > 0 &&
+      modes.every((mode) => mode === 'required') && { dpop_bound_access_tokens_required: true }),
+    resource_documentation: `${directory.issuer}/services`,
+  }
+}
 
 const isProtected = ({ service }: Address): boolean => service.authRequired
 
@@ -179,9 +198,17 @@ const addressOfService = (directory: Directory, id: string): Address => {
   return found
 }
 
+const ofService = ({ policy }: ResourceDeps, resource: string, service: Service): DescribedResource => ({
+  resource,
+  scopes: scopesOf(service, policy),
+  services: [service],
+  name: service.name,
+})
+
 const createProtectedResource =
-  ({ directory, policy }: Pick<MetadataDeps, 'directory' | 'policy'>): Handler =>
+  (deps: ResourceDeps): Handler =>
   async (request) => {
+    const { directory, policy } = deps
     const url = new URL(request.url)
     // Clients compare `resource` with the URL they were given, so it is on the origin they used, when that is
     // one of ours.
@@ -193,33 +220,40 @@ const createProtectedResource =
     if (serviceHost) {
       const { resource, service } =
         path === '' ? addressOfHost(directory, serviceHost) : addressAt(directory, path, host)
-      return publish(resourceMetadata(directory, resource, scopesOf(service, policy), service.name))
+      return publish(resourceMetadata(deps, ofService(deps, resource, service)))
     }
     if (path === apiTarget)
       return publish({
-        ...resourceMetadata(directory, origin + apiTarget, [apiScope], apiName),
+        ...resourceMetadata(deps, {
+          resource: origin + apiTarget,
+          scopes: [apiScope],
+          services: [{}],
+          name: apiName,
+        }),
         resource_documentation: `${directory.issuer}${apiTarget}/openapi.json`,
       })
     const id = url.searchParams.get('service_id')
     const named = (): Address | undefined => (id === null ? directory.only : addressOfService(directory, id))
     const address = path === '' ? named() : addressAt(directory, path, host)
-    if (address && isProtected(address))
-      return publish(
-        resourceMetadata(
-          directory,
-          origin + address.path,
-          scopesOf(address.service, policy),
-          address.service.name,
-        ),
-      )
+    if (address && isProtected(address)) {
+      const { service } = address
+      return publish(resourceMetadata(deps, ofService(deps, origin + address.path, service)))
+    }
     if (address) throw notFound(directory)
-    const scopes = new Set(
-      directory.addresses.filter(isProtected).flatMap(({ service }) => scopesOf(service, policy)),
+    const services = directory.addresses.filter(isProtected).map(({ service }) => service)
+    const scopes = new Set(services.flatMap((service) => scopesOf(service, policy)))
+    return publish(
+      resourceMetadata(deps, { resource: origin, scopes: [...scopes].toSorted(byName), services }),
     )
-    return publish(resourceMetadata(directory, origin, [...scopes].toSorted(byName)))
   }
 
-export const createMetadata = ({ config, directory, signer, policy }: MetadataDeps): MetadataHandlers => ({
+export const createMetadata = ({
+  config,
+  directory,
+  signer,
+  policy,
+  dpop,
+}: MetadataDeps): MetadataHandlers => ({
   async authorizationServer(request) {
     const { pathname } = new URL(request.url)
     const host = hostOf(request)
@@ -236,6 +270,6 @@ export const createMetadata = ({ config, directory, signer, policy }: MetadataDe
         : document,
     )
   },
-  protectedResource: createProtectedResource({ directory, policy }),
+  protectedResource: createProtectedResource({ directory, policy, dpop }),
   jwks: async () => publish(await signer.jwks()),
 })

@@ -172,6 +172,34 @@ export interface TokenRequest {
   readonly context: RequestContext
   /** Whose grant it is about, as soon as that is known. */
   readonly about: (grant: Grant) => void
+  /** Thumbprint of the key whose proof came with the request (RFC 9449); undefined: none came. */
+  readonly key: string | undefined
+  /**
+   * The thumbprint that a token for this resource is to be bound to; undefined: to none. Throws `proof.missing` where
+   * the client or the service requires a proof, so it is asked before anything is used up.
+   */
+  readonly bind: (resource: string) => string | undefined
+}
+
+/**
+ * What the refresh token of a grant is bound to (RFC 9449 §5): that of a client which cannot prove who it is, to the
+ * key of its proof. Any other client proves it at each request, and may use another key.
+ */
+export const refreshKeyOf = (
+  { client }: Pick<TokenRequest, 'client'>,
+  jkt: string | undefined,
+): string | undefined => (client.authMethod === 'none' ? jkt : undefined)
+
+/**
+ * RFC 9449 §5, §10: what is bound to a key is of no use to whoever has intercepted or stolen it alone. Throws the
+ * code, and nothing is used up.
+ */
+export const checkKey = (
+  { jkt }: Grant,
+  { key }: Pick<TokenRequest, 'key'>,
+  code: 'code.key' | 'refresh.key',
+): void => {
+  if (jkt !== undefined && jkt !== key) throw new Refusal(code, `bound to ${jkt}, proof of ${key ?? 'none'}`)
 }
 
 export type GrantHandler = (request: TokenRequest) => Promise<Response>
@@ -213,14 +241,25 @@ export const sameResource = async (form: URLSearchParams, grant: Grant, find: Fi
 /** RFC 6749 §5.1. A member without a value is left out: clients throw their session away over a null. */
 export const tokenResponse = (
   tokens: Tokens,
-  access: string,
-  scopes: readonly string[],
-  refresh: string | undefined,
-  expiresIn = tokens.expiresIn,
+  {
+    access,
+    scopes,
+    refresh,
+    jkt,
+    expiresIn = tokens.expiresIn,
+  }: {
+    readonly access: string
+    readonly scopes: readonly string[]
+    readonly refresh?: string | undefined
+    /** What the access token is bound to. */
+    readonly jkt: string | undefined
+    readonly expiresIn?: number
+  },
 ): Response =>
   jsonResponse({
     access_token: access,
-    token_type: 'Bearer',
+    // RFC 9449 §5.
+    token_type: jkt === undefined ? 'Bearer' : 'DPoP',
     expires_in: expiresIn,
     ...(refresh !== undefined && { refresh_token: refresh }),
     scope: scopes.join(' '),

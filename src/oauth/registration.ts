@@ -1,5 +1,6 @@
 // Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP
 // 2026-07-28 and still what many clients do.
+import type { Config } from '../config/schema.ts'
 import { isLoopbackHost } from '../kit/addresses.ts'
 import { sameText } from '../kit/bytes.ts'
 import { readWhole } from '../kit/http.ts'
@@ -8,13 +9,14 @@ import type { BeginFlow } from '../ports/flow-record.ts'
 import type { Audit, Handler, Limit } from '../ports/modules.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { type ClientMetadata, judgeClientMetadata, parseStrictJson, strictText } from './client.ts'
+import { type ClientMetadata, isDpopOn, judgeClientMetadata, parseStrictJson, strictText } from './client.ts'
 import type { Clients, ReadRegistration, Registration, Registrations } from './clients.ts'
 import type { Grants } from './grants.ts'
 import { endpoints } from './metadata.ts'
 import { jsonResponse, maxOAuthBody, mediaTypeOf, noStore, onlyMethod, takeSpace } from './parameters.ts'
 
 export interface RegisterDeps {
+  readonly config: Pick<Config, 'dpop'>
   readonly directory: Pick<Directory, 'issuer'>
   readonly clients: Pick<Clients, 'registrations'>
   readonly limit: Limit
@@ -49,6 +51,7 @@ const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> 
  */
 export const readClientMetadata = async (
   request: Request,
+  config: Pick<Config, 'dpop'>,
 ): Promise<{ readonly metadata: ClientMetadata; readonly sent: Readonly<Record<string, unknown>> }> => {
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   const isForm = type === 'application/x-www-form-urlencoded'
@@ -63,7 +66,10 @@ export const readClientMetadata = async (
       fault.say,
       { say: fault.say },
     )
-  return { metadata, sent: sent as Readonly<Record<string, unknown>> }
+  const { dpop_bound_access_tokens: bound, ...rest } = metadata
+  // What would not be enforced is not registered, and the answer shows it (RFC 7591 §3.2.1).
+  const kept = bound && isDpopOn(config) ? metadata : rest
+  return { metadata: kept, sent: sent as Readonly<Record<string, unknown>> }
 }
 
 /**
@@ -121,12 +127,12 @@ const kindOf = ({ redirect_uris: [uri = ''] }: ClientMetadata): string => {
 }
 
 export const createRegister =
-  ({ directory, clients, limit, record, beginFlow }: RegisterDeps): Handler =>
+  ({ config, directory, clients, limit, record, beginFlow }: RegisterDeps): Handler =>
   async (request, context) => {
     onlyMethod(request, 'POST')
     const flow = beginFlow?.(request)
     await limit('register-address', { ip: context.ip })
-    const { metadata } = await readClientMetadata(request)
+    const { metadata } = await readClientMetadata(request, config)
     await takeSpace(limit, {
       of: 'register',
       record: metadata,
@@ -154,6 +160,7 @@ export const createRegister =
 // registration with the token it was given for that.
 
 export interface ClientConfigurationDeps {
+  readonly config: Pick<Config, 'dpop'>
   readonly runtime: Pick<Runtime, 'digest'>
   readonly directory: Pick<Directory, 'issuer'>
   readonly clients: Pick<Clients, 'registrations'>
@@ -202,12 +209,12 @@ const sameClient = (
 }
 
 const replace = async (
-  { runtime, clients, record }: ClientConfigurationDeps,
+  { config, runtime, clients, record }: ClientConfigurationDeps,
   read: ReadRegistration,
   request: Request,
   context: RequestContext,
 ): Promise<{ readonly registration: Registration; readonly secret?: string }> => {
-  const { metadata, sent } = await readClientMetadata(request)
+  const { metadata, sent } = await readClientMetadata(request, config)
   sameClient(read, sent, runtime.digest)
   const replaced = await clients.registrations.replace(read, metadata)
   if (!replaced) throw new Refusal('registration.unknown', 'registration changed or deleted concurrently')

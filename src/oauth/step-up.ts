@@ -58,7 +58,10 @@ const challengeOf = ({ address, principal, origin, need, what }: BeyondConsent, 
   ]
   return new Refusal('consent.level', `needs ${need}`, {
     say,
-    headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` },
+    // RFC 9449 §7.1: in the scheme that the token has to come by.
+    headers: {
+      'www-authenticate': `${principal.jkt === undefined ? 'Bearer' : 'DPoP'} ${parts.join(', ')}`,
+    },
     // On a WebSocket, and for clients of HTTP+SSE, there is no header to say it in.
     rpcData: { need, scope, resource_metadata: metadata },
     about: { service: address.service.id, client: principal.clientId, person: principal.personKey },

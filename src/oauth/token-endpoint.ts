@@ -19,18 +19,21 @@ import {
 } from './client.ts'
 import type { Clients } from './clients.ts'
 import { type DeviceGrantDeps, createDeviceGrant } from './device-grant.ts'
+import { type Dpop, withProof } from './dpop.ts'
 import { createRefreshTokenGrant } from './grant-refresh-token.ts'
 import type { Grant } from './grant.ts'
 import {
   type GrantDeps,
   type GrantHandler,
   type TokenRequest,
+  checkKey,
   confirmPerson,
   factsOf,
   one,
   onlyMethod,
   paceKey,
   readForm,
+  refreshKeyOf,
   sameResource,
   tokenResponse,
 } from './parameters.ts'
@@ -96,6 +99,7 @@ const check = async (
   if (!proven) throw new Refusal('pkce.verifier', 'code_verifier does not match code_challenge')
   if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
   if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
+  checkKey(grant, request, 'code.key')
   if (isOver(grant, deps.runtime.now())) throw new Refusal('code.expired', 'code expired')
   // Here and not at the refresh: whoever blocks ends what is live then, and a code comes to life only here.
   const [out] = await Promise.all([
@@ -128,16 +132,17 @@ const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
       throw new Refusal('code.unknown', 'code unknown')
     const { grant } = read
     await check(deps, grant, { request, redirectUri, challenge })
+    const jkt = request.bind(grant.resource)
     // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
     const [access, refresh] = await Promise.all([
-      tokens.access(grant, grant.scopes),
+      tokens.access(grant, grant.scopes, jkt),
       grant.refreshable ? tokens.refresh(grant, 0) : undefined,
     ])
     await request.client.spend()
-    if (!(await grants.redeem(read, request.context.ip)))
+    if (!(await grants.redeem(read, request.context.ip, refreshKeyOf(request, jkt))))
       throw new Refusal('code.spent', 'code redeemed concurrently')
     record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
-    return tokenResponse(tokens, access, grant.scopes, refresh)
+    return tokenResponse(tokens, { access, scopes: grant.scopes, refresh, jkt })
   }
 }
 
@@ -152,6 +157,8 @@ export interface TokenDeps extends GrantHandlerDeps {
   readonly directory: ClientCredentialsDeps['directory'] & Pick<Directory, 'resolve'>
   /** `find`, for grants whose tokens may be for the operator's API. */
   readonly findResource: FindAddress
+  /** Absent where tokens are bound to nothing. */
+  readonly dpop?: Dpop | undefined
 }
 
 const createGrantHandler: Readonly<Record<GrantType, (deps: GrantHandlerDeps) => GrantHandler>> = {
@@ -184,7 +191,7 @@ const countedBy = (digest: Runtime['digest'], ip: string, form: URLSearchParams)
   return device === null ? paceKey(digest, ip, form) : { ip, and: `device ${digest(device).slice(0, 2)}` }
 }
 
-export const createToken = ({ clients, limit, findResource, ...deps }: TokenDeps): Handler => {
+export const createToken = ({ clients, limit, dpop, findResource, ...deps }: TokenDeps): Handler => {
   const { runtime, grants, tokens, directory } = deps
   const offered = grantTypesOf(deps.config)
   const handlers = new Map(
@@ -207,6 +214,8 @@ export const createToken = ({ clients, limit, findResource, ...deps }: TokenDeps
     const form = await readForm(request)
     await limit('token', countedBy(runtime.digest, context.ip, form))
     const type = readType(form)
+    // Before anything that is good once is looked at: whoever is told of a nonce sends the same again.
+    const proof = await dpop?.atTokenEndpoint(request)
     // The client and its grant are two records, perhaps far away: both are read at once, and the client is
     // authenticated first.
     const claimed =
@@ -225,13 +234,17 @@ export const createToken = ({ clients, limit, findResource, ...deps }: TokenDeps
         flow: grant.flow,
       })
     try {
-      return await handle({
-        client,
+      const response = await handle({
+        client: proof ? withProof(client, proof) : client,
         form,
         context,
         about,
+        key: proof?.jkt,
+        bind: (resource) => dpop?.bind(client, resource, proof),
         first: (id) => (grant && id === claimed.grantId ? grant : grants.read(id)),
       })
+      if (proof?.nonce !== undefined) response.headers.set('dpop-nonce', proof.nonce)
+      return response
     } catch (error) {
       throw error instanceof Refusal ? aboutRequest(error, facts) : error
     }

@@ -207,12 +207,13 @@ export const createTokenExchange = (deps: TokenExchangeDeps): GrantHandler => {
     const excluded = await excludedOf(deps, subject.grant, address)
     const parts = [directory.issuer, client.id, subjectOf(allowed), address.resource, subject.grant.id]
     const identity = { client, kind: 'exchange' as const, parts: [...parts, ...actors] }
+    const jkt = request.bind(address.resource)
     const lifetime = lifetimeOf(runtime.now(), tokens.expiresIn, [subject, actor])
     const { grant, access } = await issueSilently(deps, request, allowed.person, {
       id: silentGrantId(runtime, identity),
       make: (before) =>
         exchanged(silentGrant(deps, identity, allowed, before), subject.grant, { actors, excluded }),
-      sign: (grant) => tokens.access(grant, scopes, lifetime),
+      sign: (grant) => tokens.access(grant, scopes, jkt, lifetime),
     })
     record({
       event: 'exchange.issued',
@@ -226,7 +227,7 @@ export const createTokenExchange = (deps: TokenExchangeDeps): GrantHandler => {
     return jsonResponse({
       access_token: access,
       issued_token_type: accessTokenUrn,
-      token_type: 'Bearer',
+      token_type: jkt === undefined ? 'Bearer' : 'DPoP',
       expires_in: lifetime,
       scope: scopes.join(' '),
     })

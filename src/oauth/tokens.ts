@@ -39,6 +39,8 @@ export interface AccessClaims {
   readonly jti: string
   /** Which instance of the grant, where it has several (`Grant.instance`). */
   readonly gin?: string
+  /** Thumbprint of the key that it is bound to (RFC 9449 §6.1). */
+  readonly jkt?: string
   /** Epoch seconds. */
   readonly iat: number
   readonly exp: number
@@ -47,9 +49,9 @@ export interface AccessClaims {
 export interface Tokens {
   /**
    * A signed access token for the grant's resource (JWT, RFC 9068); nothing personal in it but the person's
-   * key.
+   * key. `jkt`: thumbprint of the key that it is bound to; undefined: a bearer token.
    */
-  access(grant: Grant, scopes: readonly string[], lifetime?: number): Promise<string>
+  access(grant: Grant, scopes: readonly string[], jkt: string | undefined, lifetime?: number): Promise<string>
   /** Access token lifetime, seconds, where no other is named. */
   readonly expiresIn: number
   /**
@@ -74,11 +76,20 @@ export const isTokenOf = (grant: Grant, claims: AccessClaims): boolean =>
   grant.instance === claims.gin &&
   subjectOf(grant) === claims.sub
 
+/** RFC 7800 §3.1. Undefined for a token that is bound to something else than a key by its thumbprint. */
+const boundTo = (cnf: unknown): Pick<AccessClaims, 'jkt'> | undefined => {
+  if (cnf === undefined) return {}
+  const { jkt } = (cnf ?? {}) as { readonly jkt?: unknown }
+  return typeof jkt === 'string' ? { jkt } : undefined
+}
+
 /** The claims of an access token, where they are all there and of their types. */
 export const accessClaimsOf = (payload: JWTPayload | undefined): AccessClaims | undefined => {
   if (!payload) return undefined
-  const { sub, aud, jti, iat, exp, client_id, scope, gid, gin } = payload
-  return typeof sub === 'string' &&
+  const { sub, aud, jti, iat, exp, client_id, scope, gid, gin, cnf } = payload
+  const bound = boundTo(cnf)
+  return bound &&
+    typeof sub === 'string' &&
     typeof aud === 'string' &&
     typeof jti === 'string' &&
     typeof iat === 'number' &&
@@ -86,7 +97,11 @@ export const accessClaimsOf = (payload: JWTPayload | undefined): AccessClaims | 
     typeof client_id === 'string' &&
     typeof scope === 'string' &&
     typeof gid === 'string'
-    ? { sub, aud, jti, iat, exp, client_id, scope, gid, ...(typeof gin === 'string' && { gin }) }
+    ? {
+        ...{ sub, aud, jti, iat, exp, client_id, scope, gid },
+        ...(typeof gin === 'string' && { gin }),
+        ...bound,
+      }
     : undefined
 }
 
@@ -158,7 +173,7 @@ export const createTokens = ({
 }): Tokens => ({
   ...createRefreshTokens(runtime),
   expiresIn: config.access_token_lifetime,
-  access: (grant, scopes, lifetime = config.access_token_lifetime) =>
+  access: (grant, scopes, jkt, lifetime = config.access_token_lifetime) =>
     signer.sign(
       {
         sub: subjectOf(grant),
@@ -168,6 +183,7 @@ export const createTokens = ({
         gid: grant.id,
         ...(grant.instance !== undefined && { gin: grant.instance }),
         ...(grant.actor && { act: actClaim(grant.actor) }),
+        ...(jkt !== undefined && { cnf: { jkt } }),
       },
       { typ: accessTokenType, lifetimeMs: lifetime * 1000 },
     ),

@@ -23,6 +23,11 @@ export interface Head {
    * gateway asks for itself is `uncounted`: neither takes a permit, because the connection has one.
    */
   readonly within?: true | 'told' | 'uncounted'
+  /**
+   * The proof of possession that its token needs is judged once for all that comes of it, and not here: where the
+   * message came in, or in the object of its session.
+   */
+  readonly proven?: true
 }
 
 /**

@@ -1,6 +1,7 @@
 // The functions that modules need of one another. The composition root (gateway.ts) passes them; no module
 // imports another.
 import type { JSONWebKeySet, JWTPayload } from 'jose'
+import type { Head } from './call.ts'
 import type { ClientView, AccountStatus } from './pages.ts'
 import type { Refusal } from '../kit/refusal.ts'
 import type {
@@ -135,17 +136,26 @@ export type DescribeFlow = (
   | undefined
 >
 
+/** What a proof of possession is for (RFC 9449 §4.3), and what the caller is told besides. */
+export interface ProvenRequest {
+  readonly head: Pick<Head, 'method' | 'target' | 'proven'>
+  readonly inbound: { readonly proof: string | undefined }
+  /** Set where the next proof of the caller should contain another nonce: the `DPoP-Nonce` of the answer. */
+  nonce: string | undefined
+}
+
 /**
  * Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream.
  * `authorization`: every Authorization header of the request. `origin`: the origin the caller used, one of
  * `directory.origins` (default: the issuer); the challenge names the metadata there, because clients compare
  * its `resource` with the URL they were given. A token that was good a moment ago is answered for at once;
- * otherwise rejects.
+ * otherwise rejects. `request`: which brought the proof that a token bound to a key needs.
  */
 export type AuthenticateBearer = (
   authorization: readonly string[],
   address: Address,
   origin?: string,
+  request?: ProvenRequest,
 ) => Principal | Promise<Principal>
 
 /** A call that the access rules allow and the person's consent does not. */

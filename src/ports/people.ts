@@ -56,6 +56,8 @@ export interface Principal {
   readonly consented?: Consented
   /** The highest level that any token of this grant can have; absent where a person can be asked for more. */
   readonly most?: Permission
+  /** Thumbprint of the key that the token is bound to (RFC 9449); absent: a bearer token. */
+  readonly jkt?: string
   /** Canonical resource URL the token is bound to (RFC 8707). */
   readonly resource: string
   /** Epoch ms. */

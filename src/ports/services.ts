@@ -93,6 +93,8 @@ export interface Service {
   readonly auditRequired?: true
   /** What of its tool calls is kept beside the audit trail. */
   readonly auditBodies?: BodyPlan | undefined
+  /** Whether its tokens are bound to a key (RFC 9449); absent: as the gateway's. */
+  readonly dpop?: 'off' | 'optional' | 'required'
   /** Scopes a token must hold to use the service; never empty. */
   readonly scopes: readonly string[]
   /** Milliseconds until the first byte of the upstream's answer. */

@@ -214,13 +214,14 @@ const isWatched = ({ head, address }: AdmittedCall): boolean =>
 
 /** What the gateway says on every answer. */
 const added = (
-  { head, inbound, address }: AdmittedCall,
+  { head, inbound, address, nonce }: AdmittedCall,
   cors: Cors,
   always: readonly string[],
 ): readonly string[] => {
   const { origin } = inbound
   const fields = origin === undefined ? [] : cors.answer(origin, !address.service.authRequired)
-  return ['X-Request-Id', head.requestId, ...always, ...fields]
+  const proofs = nonce === undefined ? [] : ['DPoP-Nonce', nonce]
+  return ['X-Request-Id', head.requestId, ...always, ...proofs, ...fields]
 }
 
 /** The head for the caller, made of the server's. */

@@ -94,7 +94,7 @@ const checkRevision: Step<AdmitDeps, ResolvedRequest, VersionedCall> = {
       // Only clients of 2026-07-28 and later send it.
       const perRequest = inbound.method !== undefined
       const idOf = async () => {
-        if (address.service.authRequired) await authenticate(inbound.authorization, address, origin)
+        if (address.service.authRequired) await authenticate(inbound.authorization, address, origin, call)
         return readRpcId(call, budget)
       }
       const rpcId = head.method === 'POST' ? await idOf().catch(() => null) : undefined
@@ -129,7 +129,7 @@ export const checkToken: Step<AdmitDeps, ResolvedRequest, AuthenticatedCall> = {
     (call) => {
       const { address, inbound, origin } = call
       if (!address.service.authRequired) return undefined
-      const found = authenticate(inbound.authorization, address, origin)
+      const found = authenticate(inbound.authorization, address, origin, call)
       if (found instanceof Promise) return after(found, (principal) => (call.principal = principal))
       call.principal = found
       return undefined
@@ -385,6 +385,7 @@ export const createCall = (head: Head, readBody: ReadBody, startedAt: number): C
     declined: false,
     rules: undefined,
     denied: undefined,
+    nonce: undefined,
     askServer: undefined,
     identity: undefined,
     credential: undefined,

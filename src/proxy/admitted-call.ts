@@ -45,6 +45,8 @@ export interface ReceivedCall {
   rules: readonly (string | undefined)[] | undefined
   /** What the denied messages of a batch are answered; undefined where the server hears the whole of it. */
   denied: readonly string[] | undefined
+  /** The `DPoP-Nonce` of its answer, where its caller needs another one. */
+  nonce: string | undefined
 }
 
 /** Addressed to one of the gateway's hosts. */

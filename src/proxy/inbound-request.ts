@@ -72,6 +72,8 @@ export interface RequestHeaders {
    */
   forward: string[]
   readonly authorization: string[]
+  /** The DPoP field (RFC 9449); several are joined, and then no proof. */
+  proof: string | undefined
   origin: string | undefined
   /** `Sec-Fetch-Site`. */
   site: string | undefined
@@ -102,6 +104,7 @@ const drop: Action = () => undefined
 
 const captured = new Map<string, Action>([
   ['authorization', (into, _, value) => void into.authorization.push(value)],
+  ['dpop', (into, _, value) => void (into.proof = joined(into.proof, value))],
   ['origin', (into, _, value) => void (into.origin = joined(into.origin, value))],
   ['sec-fetch-site', (into, _, value) => void (into.site = value)],
   [
@@ -169,6 +172,7 @@ const classify = (name: string, { reserved, passed, personal }: HeaderNames): Ac
 export const noRequestHeaders = (): RequestHeaders => ({
   forward: [],
   authorization: [],
+  proof: undefined,
   origin: undefined,
   site: undefined,
   versions: [],

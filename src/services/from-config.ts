@@ -102,6 +102,7 @@ const serviceOf = (
   authRequired: service.auth_required,
   ...auditOf(service),
   scopes: service.scopes,
+  ...(service.dpop === undefined ? {} : { dpop: service.dpop }),
   timeoutMs: timeoutOf(service),
   maxBodyBytes: service.max_body ?? (service.command === undefined ? 4_194_304 : 10_485_760),
   passHeaders: service.pass_headers,

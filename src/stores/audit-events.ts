@@ -95,6 +95,8 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'device.reported': denied('resource', 'scopes', 'from'),
   'device.redeemed': done('resource', 'scopes'),
   'device.replayed': denied('resource', 'sent_by'),
+  'proof.refused': denied('jkt'),
+  'proof.replayed': denied('jkt'),
   'refresh.reuse': denied('resource', 'reason', 'generation', 'latest'),
   'refresh.repeated': done('resource', 'reason', 'generation', 'latest'),
   'token.revoked': done(),

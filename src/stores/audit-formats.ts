@@ -66,6 +66,7 @@ const grave: ReadonlySet<string> = new Set([
   'code.replayed',
   'device.replayed',
   'device.reported',
+  'proof.replayed',
   'session.foreign',
   'audit.lost',
 ])

@@ -39,6 +39,8 @@ const bearers: ReadonlySet<unknown> = new Set([
   'token.expired',
   'token.audience',
   'token.revoked',
+  'token.bound',
+  'token.unbound',
 ])
 
 /** OAuth endpoints by the end of their path. */

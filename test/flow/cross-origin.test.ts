@@ -38,8 +38,8 @@ const addresses: readonly (readonly [path: string, methods: string])[] = [
 ]
 
 const sent =
-  'Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Last-Event-ID'
-const read = 'WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id'
+  'Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name, Last-Event-ID, DPoP'
+const read = 'WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, X-Request-Id, DPoP-Nonce'
 
 /** Every field of CORS in the answer, and whether it varies. */
 const crossOrigin = ({ headers }: Response): Record<string, string> =>

@@ -109,7 +109,7 @@ describe('what is written wrongly', () => {
       'xyzzy: 1\n',
       [
         'config.yaml:1:1 xyzzy',
-        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, metrics, rate_limits, local_users, clients, service_accounts, personal_tokens, token_exchange, device, copy_redirect_url, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
+        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, metrics, rate_limits, local_users, clients, service_accounts, personal_tokens, token_exchange, device, dpop, copy_redirect_url, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
       ],
     ],
     [
@@ -1099,4 +1099,43 @@ describe('where audit events are sent', () => {
     ],
   ]
   for (const [title, text, ...wanted] of rows) it(title, () => told(text, wanted))
+})
+
+describe('tokens that are bound to a key', () => {
+  const off = 'needs DPoP to be on: add `dpop: { mode: optional }` at the top level'
+  const rows: readonly Row[] = [
+    [
+      'required at a service, and off',
+      service('    dpop: required\n'),
+      ['config.yaml:4:11 mcp_services.a.dpop', off],
+    ],
+    [
+      'optional for a client, and switched off',
+      'dpop: { mode: off }\nclients:\n  c: { name: C, redirect_uris: ["https://c.example/cb"], dpop: optional }\n',
+      ['config.yaml:3:64 clients.c.dpop', off],
+    ],
+    [
+      'required where nobody has a token',
+      `dpop: {}\n${service('    auth_required: false\n    dpop: required\n')}`,
+      [
+        'config.yaml:6:11 mcp_services.a.dpop',
+        'has no effect, because `auth_required` is false: nobody has a token',
+      ],
+    ],
+    [
+      'remembered in memory without nonces',
+      'dpop: { nonce: off, replay: memory }\n',
+      [
+        'config.yaml:1:29 dpop.replay',
+        'needs `nonce: required`: without nonces, a restart forgets proofs that are still valid',
+      ],
+    ],
+  ]
+  for (const [title, text, ...wanted] of rows) it(title, () => told(text, wanted))
+
+  it('switched off for one service and one client alone is no fault', async () => {
+    const one = service('    dpop: off\n')
+    expect(await faultsOf(one)).toEqual([])
+    expect(await faultsOf(`dpop: { mode: required, replay: memory }\n${one}`)).toEqual([])
+  })
 })

@@ -13,6 +13,7 @@ import { createClientDocuments } from '../../src/oauth/client-id-document.ts'
 import { createClients } from '../../src/oauth/clients.ts'
 import { createConsent } from '../../src/oauth/consent.ts'
 import { createDeviceCodes } from '../../src/oauth/device-codes.ts'
+import { createDpop } from '../../src/oauth/dpop.ts'
 import { createGrants } from '../../src/oauth/grants.ts'
 import { createIssuedTokens } from '../../src/oauth/issued-tokens.ts'
 import { createPersonalTokenCheck } from '../../src/oauth/personal-token.ts'
@@ -206,6 +207,7 @@ export const createWorld = async ({
     documents: createClientDocuments({ runtime, directory }),
     directory,
   })
+  const dpop = createDpop({ runtime, config, directory, record })
   const grants = createGrants({ runtime, config, record, mayStillSignIn: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
   const pendingRequests = createPendingRequests({ runtime })
@@ -217,11 +219,7 @@ export const createWorld = async ({
   }
   const stepUps = createStepUps({ runtime, issuer: origin })
   const ruled = { of: () => (choices ? ({} as ServicePolicy) : undefined) }
-  const openPolicy = {
-    of: () => undefined,
-    services: { ruled: false },
-    fresh: () => undefined,
-  }
+  const openPolicy = { of: () => undefined, services: { ruled: false }, fresh: () => undefined }
   const devices = createDeviceCodes({ runtime, config })
   const consent = createConsent({
     devices,
@@ -242,10 +240,19 @@ export const createWorld = async ({
     blocks,
   })
   const handlers = {
-    ...createMetadata({ config, directory, signer, policy: ruled }),
-    register: createRegister({ directory, clients, limit, record }),
-    manage: createClientConfiguration({ runtime, directory, clients, grants, record }),
-    authorize: createAuthorize({ runtime, directory, find, clients, pendingRequests, sessions, limit }),
+    ...createMetadata({ config, directory, signer, policy: ruled, dpop }),
+    register: createRegister({ config, directory, clients, limit, record }),
+    manage: createClientConfiguration({ config, runtime, directory, clients, grants, record }),
+    authorize: createAuthorize({
+      config,
+      runtime,
+      directory,
+      find,
+      clients,
+      pendingRequests,
+      sessions,
+      limit,
+    }),
     consentPage: consent.page,
     decide: consent.decide,
     token: createToken({
@@ -265,6 +272,7 @@ export const createWorld = async ({
       mayStillSignIn: (person) => person,
       findResource: find,
       isAdmin: () => false,
+      dpop,
     }),
     ...createIssuedTokens({
       runtime,
@@ -278,7 +286,7 @@ export const createWorld = async ({
     }),
   }
   const personal = createPersonalTokenCheck({ runtime, grants, policy: openPolicy })
-  const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants, personal })
+  const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants, personal, dpop })
   const guard = async (...token: Parameters<typeof authenticate>) => authenticate(...token)
   return {
     config,
@@ -300,6 +308,7 @@ export const createWorld = async ({
     stepUps,
     handlers,
     guard,
+    dpop,
   }
 }
 

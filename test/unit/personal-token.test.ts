@@ -278,15 +278,17 @@ describe('a token for the API', () => {
       createdAt: world.clock.now,
     } as const
     await world.grants.keep(grant, 'absent')
-    const token = await world.tokens.access(grant, ['admin'])
+    const token = await world.tokens.access(grant, ['admin'], undefined)
     expect(await atApi(token)).toMatchObject({ person: ana, bearer: true })
     admin.is = false
     expect(await codeOf(atApi(token))).toBe('admin.required')
     admin.is = true
-    expect(await codeOf(atApi(await world.tokens.access(grant, ['mcp'])))).toBe('scope.insufficient')
-    expect(await codeOf(atApi(await world.tokens.access({ ...grant, clientId: 'other' }, ['admin'])))).toBe(
-      'token.revoked',
+    expect(await codeOf(atApi(await world.tokens.access(grant, ['mcp'], undefined)))).toBe(
+      'scope.insufficient',
     )
+    expect(
+      await codeOf(atApi(await world.tokens.access({ ...grant, clientId: 'other' }, ['admin'], undefined))),
+    ).toBe('token.revoked')
   })
 
   it('never lives longer than a day, nor does less or more', async () => {

@@ -35,6 +35,31 @@ const lifetimes: Rule = (draft, report) => {
   }
 }
 
+// Tokens that are bound to a key.
+
+const boundTokens: Rule = (draft, report) => {
+  const isOn = draft.has('dpop') && draft.text('dpop', 'mode') !== 'off'
+  const owners = ['clients', 'mcp_services'].flatMap((kind) =>
+    draft.keys(kind).map((id): readonly [string, string] => [kind, id]),
+  )
+  for (const owner of owners) {
+    const mode = draft.text(...owner, 'dpop')
+    if (mode === undefined || mode === 'off') continue
+    if (!isOn)
+      report.fault([...owner, 'dpop'], 'needs DPoP to be on: add `dpop: { mode: optional }` at the top level')
+    else if (draft.has(...owner, 'auth_required') && !draft.flag(...owner, 'auth_required'))
+      report.fault([...owner, 'dpop'], 'has no effect, because `auth_required` is false: nobody has a token')
+  }
+  if (draft.text('dpop', 'replay') !== 'memory' || !draft.has('dpop')) return
+  if (draft.workers)
+    report.fault(['dpop', 'replay'], 'is not available on Workers, where calls reach many processes')
+  else if (draft.text('dpop', 'nonce') === 'off')
+    report.fault(
+      ['dpop', 'replay'],
+      'needs `nonce: required`: without nonces, a restart forgets proofs that are still valid',
+    )
+}
+
 const revisions: Rule = (draft, report) => {
   const { revisions: known } = draft
   if (!known) return
@@ -72,7 +97,7 @@ const rates: Rule = (draft, report) => {
   }
 }
 
-export const limitRules: readonly Rule[] = [lifetimes, revisions, rates]
+export const limitRules: readonly Rule[] = [lifetimes, boundTokens, revisions, rates]
 
 // Keys that a gateway on Cloudflare Workers reads and does nothing with, because the platform decides what
 // they are about.

@@ -66,7 +66,7 @@ const provider = (draft: RawConfig, report: Report, id: string): void => {
 
 // Written by the gateway or the HTTP stack, or bearing a credential; mcp-* are the protocol's own.
 export const ownHeaders =
-  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-.*|accept|accept-.*|expect|authorization|cookie|set-cookie|origin|forwarded|x-forwarded-.*|via|mcp-.*|last-event-id|x-mcp-identity|x-request-id)$/i
+  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-.*|accept|accept-.*|expect|authorization|cookie|set-cookie|dpop|origin|forwarded|x-forwarded-.*|via|mcp-.*|last-event-id|x-mcp-identity|x-request-id)$/i
 
 /** Header names have no capitals, and servers in CGI's tradition read `_` for `-`. */
 export const sameHeader = (name: string): string => name.toLowerCase().replaceAll('_', '-')

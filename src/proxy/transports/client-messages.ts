@@ -94,7 +94,7 @@ export const createConnectionSteps = (deps: AdmitDeps): ConnectionSteps => {
       return call
     },
     messages(connection, askServer) {
-      const asking: Head = { ...connection.head, method: 'POST', within: true }
+      const asking: Head = { ...connection.head, method: 'POST', within: true, proven: true }
       const telling: Head = { ...asking, within: 'told' }
       return async (envelope, text) => {
         const [message] = envelope.messages
@@ -211,6 +211,7 @@ export const createInternalCalls = ({ makeCall, transports }: InternalCallsDeps)
       located: undefined,
       rawHeaders: fieldsOf(came.rawHeaders, call),
       within: call.method === 'POST' && !call.uncounted ? true : 'uncounted',
+      proven: true,
     }
     return makeCall({ head, readBody, fetchFor, signal: call.signal })
   }
