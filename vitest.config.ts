@@ -35,6 +35,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: filesIn('unit', 'contract', 'docs', 'structure'),
+          globalSetup: 'test/runtimes/postgres-server.ts',
           testTimeout: 30_000,
         },
       },
@@ -43,7 +44,7 @@ export default defineConfig({
         test: {
           name: 'flow',
           include: filesIn('flow', 'attack'),
-          globalSetup: 'test/runtimes/command-line.ts',
+          globalSetup: ['test/runtimes/command-line.ts', 'test/runtimes/postgres-server.ts'],
           testTimeout: 30_000,
         },
       },
@@ -53,7 +54,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: filesIn('e2e'),
-          globalSetup: 'test/runtimes/command-line.ts',
+          globalSetup: ['test/runtimes/command-line.ts', 'test/runtimes/postgres-server.ts'],
           testTimeout: 90_000,
           hookTimeout: 120_000,
         },

@@ -1,6 +1,6 @@
 // Programs that some suites need and npm cannot bring: where they are, what they are called in Debian, and
 // which suites wait for them.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -36,7 +36,23 @@ export const programs = [
     variable: 'POSTERN_REDIS_SERVER',
     suites: 'tests on Redis',
   },
+  {
+    name: 'postgres',
+    // Debian keeps each version in a folder of its own.
+    path: '/usr/lib/postgresql/*/bin/postgres',
+    package: 'postgresql',
+    variable: 'POSTERN_POSTGRES',
+    suites: 'tests on PostgreSQL',
+  },
 ]
+
+/** The paths that a row means: a star stands for the name of one folder, the highest first. */
+const placesOf = (path) => {
+  const [before, after] = path.split('*')
+  if (after === undefined) return [path]
+  const names = existsSync(before) ? readdirSync(before) : []
+  return names.toSorted((a, b) => Number(b) - Number(a)).map((name) => `${before}${name}${after}`)
+}
 
 /**
  * Absolute path of the program, or undefined when it is not on this machine. A variable that is set says
@@ -47,7 +63,9 @@ export const findProgram = (name, env = process.env) => {
   if (!program) throw new RangeError(`no such program in scripts/system-programs.mjs: ${name}`)
   const named = env[program.variable]
   const inPath = (env.PATH ?? '').split(delimiter).map((folder) => folder && join(folder, program.name))
-  return (named ? [named] : [program.path, ...inPath]).find((place) => place && existsSync(place))
+  return (named ? [named] : [...placesOf(program.path), ...inPath]).find(
+    (place) => place && existsSync(place),
+  )
 }
 
 const isThere = ({ name }, env) =>

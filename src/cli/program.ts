@@ -258,12 +258,17 @@ export const argumentsOf = (words: readonly string[]): readonly string[] => {
 
 const addStoreVerbs = (store: Command): void => {
   const type = (flags: string, about: string): Option =>
-    new Option(`${flags} <type>`, about).choices(['sqlite', 'redis']).makeOptionMandatory()
+    new Option(`${flags} <type>`, about).choices(['sqlite', 'redis', 'postgres']).makeOptionMandatory()
   verb(store, 'copy', 'Copy all records to another storage, and compare them. The gateway must be stopped.')
     .addOption(type('--from', 'Where the records are.'))
     .addOption(type('--to', 'Where they go: an empty storage, or one where this copy was interrupted.'))
     .action(async (options: CopyStoreOptions, command: Command) =>
       (await import('./store-copy.ts')).copyStore(await targetOf(command), options),
+    )
+  verb(store, 'migrate', 'Make or change the tables in PostgreSQL, as the start of the gateway does.')
+    .option('--dry-run', 'Print the SQL, and change nothing.')
+    .action(async ({ dryRun }: { readonly dryRun?: true }, command: Command) =>
+      (await import('./store-migrate.ts')).migrateStore(await targetOf(command), dryRun === true),
     )
 }
 

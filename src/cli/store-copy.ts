@@ -41,6 +41,11 @@ const requireUsable = ({ config, stateDir }: AdminTarget, { from, to }: CopyStor
       'store.unconfigured',
       'There is no Redis server in the configuration. Set storage.redis, or REDIS_URL.',
     )
+  if ([from, to].includes('postgres') && config.storage.postgres === undefined)
+    throw new StartError(
+      'store.unconfigured',
+      'There is no PostgreSQL server in the configuration. Set storage.postgres.url.',
+    )
   const file = join(stateDir, 'postern.db')
   if (from === 'sqlite' && !existsSync(file))
     throw new StartError(

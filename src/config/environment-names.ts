@@ -170,7 +170,7 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'POSTERN_STATE', note: 'State directory, if `--state` is not given.' },
   {
     name: 'NODE_ENV',
-    note: 'With `production`, the gateway does not start with `storage.type: memory`, or with a Redis server that can lose records.',
+    note: 'With `production`, the gateway does not start with `storage.type: memory`, or with a Redis or PostgreSQL server that can lose records.',
   },
   { name: 'ENVIRONMENT', note: '`production` has the same effect as in NODE_ENV.' },
   {
@@ -208,6 +208,7 @@ export const ownNames: ReadonlySet<string> = new Set([
   'POSTERN_BWRAP',
   'POSTERN_NGINX',
   'POSTERN_REDIS_SERVER',
+  'POSTERN_POSTGRES',
 ])
 
 const providerSecrets: ReadonlySet<string> = new Set([

@@ -250,9 +250,10 @@ const storage = (context: OverlayContext, referenced: ReadonlySet<string>): void
   const production = ['NODE_ENV', 'ENVIRONMENT'].find(
     (name) => values.get(name)?.text.trim().toLowerCase() === 'production',
   )
-  const persistence = ['storage', 'redis', 'require_persistence']
-  if (production !== undefined && tree.get(['storage', 'type']) === 'redis' && !tree.written(persistence))
-    tree.set(persistence, true, { from: 'environment', name: production })
+  const server = ['redis', 'postgres'].find((type) => tree.get(['storage', 'type']) === type)
+  if (production === undefined || server === undefined) return
+  const persistence = ['storage', server, 'require_persistence']
+  if (!tree.written(persistence)) tree.set(persistence, true, { from: 'environment', name: production })
 }
 
 /**

@@ -34,7 +34,7 @@ const replaced = (list: readonly string[], what: string): OtherName => ({
 })
 
 const noStore =
-  'which is not supported: data is kept in an embedded database or in Redis. Remove this variable, or set storage.type to confirm'
+  'which is not supported: data is kept in an embedded database, in Redis or in PostgreSQL. Remove this variable, or set storage.type to confirm'
 const noTest = 'belongs to the test suite of another gateway and has no effect: remove it'
 
 const exact: readonly OtherName[] = [

@@ -66,16 +66,69 @@ export const redisKeys = z
   })
   .describe('The Redis server, for `type: redis`. Redis 7.0 or later, without Cluster.')
 
+const postgresUrlText =
+  'must be postgres://user:password@host:port/database; the only parameter is ?sslmode=disable, require, verify-ca or verify-full'
+
+export const postgresKeys = z
+  .strictObject({
+    url: z
+      .string()
+      .regex(
+        /^postgres(?:ql)?:\/\/[^\s/?#@]+@[^\s/?#@,]+\/[^\s/?#]+(?:\?sslmode=(?:disable|require|verify-ca|verify-full))?$/,
+        postgresUrlText,
+      )
+      .refine(isUrl, postgresUrlText)
+      .describe(
+        'The server and the database: `postgres://user:password@host:5432/database`. With `?sslmode=`: `verify-full` (the default, unless the server is on a loopback address) requires TLS and a valid certificate for the host; `verify-ca` does not compare the host; `require` checks no certificate; `disable` connects without TLS.',
+      )
+      .meta({ writeOnly: true }),
+    password: secret('Password of the user, in place of the one in `url`.').optional(),
+    ssl_ca_certs: text(
+      'File with the CA certificates that may sign the certificate of the server, in PEM format. Default: those of Node.',
+    ).optional(),
+    schema: z
+      .string()
+      .regex(/^[a-z_][a-z0-9_]{0,39}$/, 'use lower-case letters, digits and _ (at most 40 characters)')
+      .default('postern')
+      .describe(
+        'The schema with the tables. Gateways with different schemas share a database without sharing records.',
+      ),
+    max_connections: z
+      .number()
+      .int()
+      .min(2)
+      .max(1000)
+      .default(10)
+      .describe(
+        'The most connections that a process may open, and one more where open streams wait for revocations. All processes together must stay below `max_connections` of the server.',
+      ),
+    pooled: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Set to `true` if a connection pooler such as PgBouncer stands in front of the server. Statements are then not prepared, and open streams look for revocations every two seconds.',
+      ),
+    require_persistence: z
+      .boolean()
+      .optional()
+      .describe(
+        'Refuse to start if the server can lose records (`fsync`, `synchronous_commit` or `full_page_writes` is off). Otherwise this is a warning. Default: `true` with `NODE_ENV=production`.',
+      ),
+  })
+  .describe('The PostgreSQL server, for `type: postgres`. PostgreSQL 15 or later.')
+
 export const storageKeys = z
   .strictObject({
     type: z
-      .enum(['sqlite', 'memory', 'redis'])
+      .enum(['sqlite', 'memory', 'redis', 'postgres'])
       .default('sqlite')
       .describe(
-        '`sqlite`: a database file in the state directory. `redis`: a Redis server that several processes and machines share. `memory`: a single process only, and all data is lost on exit. See [Storage](../guide/storage.md).',
+        '`sqlite`: a database file in the state directory. `redis` and `postgres`: a Redis or PostgreSQL server that several processes and machines share. `memory`: a single process only, and all data is lost on exit. See [Storage](../guide/storage.md).',
       ),
     redis: redisKeys.optional(),
+    postgres: postgresKeys.optional(),
   })
   .describe('Storage for authorization codes, grants, sessions and client registrations.')
 
 export type RedisSettings = z.output<typeof redisKeys>
+export type PostgresSettings = z.output<typeof postgresKeys>

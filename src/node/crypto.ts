@@ -221,10 +221,18 @@ export class SealedState extends Error {
   readonly code = 'ERR_STATE_SEALED'
 }
 
-/** Where the store is, in messages. `shared`: a server, whose other users keep secrets of their own. */
+/** Where the store is, in messages. */
 interface Location {
   readonly location: string
-  readonly shared: boolean
+  /** Of a server, whose other users keep secrets of their own: what to do for an empty store there. */
+  readonly shared: string | undefined
+}
+
+const emptyStores: Readonly<Record<Config['storage']['type'], string | undefined>> = {
+  memory: undefined,
+  sqlite: undefined,
+  redis: 'set another storage.redis.prefix',
+  postgres: 'set another storage.postgres.schema',
 }
 
 const damagedText = ({ location, shared }: Location, key: string): string =>
@@ -250,7 +258,7 @@ const missingText = (
       : shared
         ? 'Set session_secret to the one that the other processes have, or copy their root.key.'
         : `Restore the root.key from the same backup as the database.`
-  const anew = shared ? 'set another storage.redis.prefix' : 'move the database away'
+  const anew = shared ?? 'move the database away'
   return `${what}, ${is}. ${back} To start with an empty gateway, ${anew}. Nothing was changed.`
 }
 
@@ -274,7 +282,7 @@ export const openKeys = async (
   { store, location }: { readonly store: Store; readonly location: string },
   random: ReturnType<typeof createRandomBytes>,
 ): Promise<KeyRing> => {
-  const where = { location, shared: config.storage.type === 'redis' }
+  const where = { location, shared: emptyStores[config.storage.type] }
   const sealing = config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)
   const sealed = await firstSealed(store)
   const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, sealed === undefined)

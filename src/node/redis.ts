@@ -13,9 +13,10 @@ import {
   createRedisStore,
   redisScripts,
 } from '../stores/redis.ts'
-import { type StoreMeta, createMeta } from '../stores/meta.ts'
+import { createMeta } from '../stores/meta.ts'
 import { type RedisClient, type RedisConnection, createConnection, failureOf } from './redis-connection.ts'
 import { createOperations, listMs, unavailable, within } from './remote-store.ts'
+import { type Look, createChecks } from './store-checks.ts'
 
 // Scripts are called by their digest.
 
@@ -37,13 +38,6 @@ const infoOf = (text: string): Info =>
       .filter((line) => line.includes(':'))
       .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
   )
-
-interface Findings {
-  /** The gateway cannot work with such a server. */
-  readonly faults: readonly string[]
-  /** Records can be lost. */
-  readonly unsafe: readonly string[]
-}
 
 const faultsOf = (info: Info): readonly string[] => {
   const { redis_version: version = 'of an unknown version', redis_mode: mode, role = 'master' } = info
@@ -78,64 +72,19 @@ const unsafeOf = (info: Info): readonly string[] => {
 }
 
 /** What is wrong with the server, and the line that mends it. */
-export const findingsOf = (info: Info): Findings => ({ faults: faultsOf(info), unsafe: unsafeOf(info) })
+export const findingsOf = (info: Info): Omit<Look, 'offsetMs'> => ({
+  faults: faultsOf(info),
+  unsafe: unsafeOf(info),
+})
 
-/** Beyond it records live noticeably longer or shorter than the gateway says, ms. */
-const mostOffsetMs = 5000
-const checkMs = 60_000
-
-interface CheckDeps {
-  readonly meta: StoreMeta
-  readonly operate: <T>(operation: (client: RedisClient) => Promise<T>, ms?: number) => Promise<T>
-  readonly location: string
-  readonly requirePersistence: boolean
-  readonly now: () => number
-  readonly log: Log
-}
-
-const createChecks = ({ operate, meta, location, requirePersistence, now, log }: CheckDeps) => {
-  const look = () =>
-    operate(async (client) => {
-      const [info, time] = await Promise.all([
-        client.sendCommand<string>(['INFO']),
-        client.sendCommand<readonly [seconds: string, micros: string]>(['TIME']),
-      ])
-      const [seconds, micros] = time
-      const offsetMs = Number(seconds) * 1000 + Number(micros) / 1000 - now()
-      return { ...findingsOf(infoOf(info)), offsetMs }
-    })
-  /** Said already: it is looked again and again, and said when it becomes so. */
-  let told: { readonly unsafe: readonly string[]; readonly clock: boolean } = { unsafe: [], clock: false }
-  const warn = ({ unsafe, offsetMs }: Awaited<ReturnType<typeof look>>): void => {
-    const clock = Math.abs(offsetMs) > mostOffsetMs
-    const before = told
-    told = { unsafe, clock }
-    for (const message of unsafe)
-      if (!before.unsafe.includes(message)) log('warn', 'storage.unsafe', { location, message })
-    if (clock && !before.clock)
-      log('warn', 'storage.clock', {
-        location,
-        message: `the clock of Redis differs by ${Math.round(offsetMs / 1000)} s from the clock of this computer`,
-      })
-  }
-  return {
-    async start(): Promise<void> {
-      const found = await look()
-      const [fault] = [...found.faults, ...(requirePersistence ? found.unsafe : [])]
-      if (fault !== undefined) throw unavailable(fault)
-      warn(found)
-      await meta.check()
-    },
-    async again(): Promise<void> {
-      const found = await look()
-      warn({ ...found, unsafe: [...found.faults, ...found.unsafe] })
-      if ((await meta.check()) === 'made')
-        log('error', 'storage.emptied', {
-          location,
-          message: 'all records are gone: users have to sign in again',
-        })
-    },
-  }
+const look = async (client: RedisClient, now: () => number): Promise<Look> => {
+  const [info, time] = await Promise.all([
+    client.sendCommand<string>(['INFO']),
+    client.sendCommand<readonly [seconds: string, micros: string]>(['TIME']),
+  ])
+  const [seconds, micros] = time
+  const offsetMs = Number(seconds) * 1000 + Number(micros) / 1000 - now()
+  return { ...findingsOf(infoOf(info)), offsetMs }
 }
 
 // The store.
@@ -161,7 +110,9 @@ interface OpenedRedisStore {
   readonly close: () => void
 }
 
-const driverOf = (operate: CheckDeps['operate']): RedisDriver => ({
+type Operate = <T>(operation: (client: RedisClient) => Promise<T>, ms?: number) => Promise<T>
+
+const driverOf = (operate: Operate): RedisDriver => ({
   get: (key) => operate((client) => client.sendCommand<string | null>(['GET', key])),
   run: ({ name, text }, keys, args) =>
     operate(
@@ -226,7 +177,10 @@ export const openRedisStore = async (options: RedisStoreOptions): Promise<Opened
   const store = createRedisStore(driver, { ...layout, random })
   const meta = createMeta(store, { shards: layout.shards, product, now })
   const requirePersistence = settings.require_persistence ?? false
-  const checks = createChecks({ operate, meta, location, requirePersistence, now, log })
+  const checks = createChecks({
+    look: () => operate((client) => look(client, now)),
+    ...{ server: 'Redis', meta, location, requirePersistence, log },
+  })
   try {
     await start.opened(connection)
     await checks.start()
@@ -234,7 +188,7 @@ export const openRedisStore = async (options: RedisStoreOptions): Promise<Opened
     connection.close()
     throw error instanceof Refusal ? unavailable(`${location}: ${error.why}`) : error
   }
-  const checking = setInterval(() => void checks.again().catch(() => undefined), checkMs).unref()
+  const stopChecking = checks.every()
   return {
     location,
     store,
@@ -242,7 +196,7 @@ export const openRedisStore = async (options: RedisStoreOptions): Promise<Opened
     counters: createRedisCounters(driver, layout, { steps: createSharedCounters, now: clock }),
     check: checks.again,
     close() {
-      clearInterval(checking)
+      stopChecking()
       connection.close()
     },
   }

@@ -9,7 +9,7 @@ import { redisKeys } from '../config/storage-keys.ts'
 import { createSharedCounters } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
-import type { Counters, Store, StoredRecords, SweptStore } from '../ports/store.ts'
+import type { Counters, Store, StoredRecords, Subscribe, SweptStore } from '../ports/store.ts'
 import { createMemoryStore } from '../stores/memory.ts'
 import { copyKey } from '../stores/meta.ts'
 import {
@@ -285,6 +285,8 @@ export interface OpenedStore {
   readonly store: Store
   /** Absent in memory, which no other process shares; the two belong together. */
   readonly counters?: Counters
+  /** Absent where the storage tells nobody of changes. */
+  readonly subscribe?: Subscribe
   readonly close: () => void
 }
 
@@ -296,12 +298,17 @@ interface Storage extends OpenedStore {
 
 /** As `openStore`, for whoever copies it. The driver of a server is loaded only where it is configured. */
 export const openStorage = async ({ config, stateDir, now, ...deps }: StoreDeps): Promise<Storage> => {
-  const { type, redis } = config.storage
+  const { type, redis, postgres } = config.storage
   if (type === 'memory')
     return { location: 'memory', store: createMemoryStore({ now }), close: () => undefined }
   if (type === 'sqlite') {
     const location = join(stateDir, 'postern.db')
     return { ...openSqliteStore(location, { now }), location }
+  }
+  if (type === 'postgres') {
+    if (!postgres) throw new RangeError('storage.postgres is not set')
+    const { openPostgresStore } = await import('./postgres.ts')
+    return openPostgresStore({ ...deps, now, settings: postgres })
   }
   const { openRedisStore } = await import('./redis.ts')
   return openRedisStore({ ...deps, now, settings: redis ?? redisKeys.parse({}) })
@@ -312,7 +319,7 @@ export const openStorage = async ({ config, stateDir, now, ...deps }: StoreDeps)
  * be used. There is no fallback store.
  */
 export const openStore = async (deps: StoreDeps): Promise<OpenedStore> => {
-  const { location, store, counters, close } = await openStorage(deps)
+  const { location, store, counters, subscribe, close } = await openStorage(deps)
   if (await store.get(copyKey)) {
     close()
     throw new Refusal(
@@ -325,6 +332,7 @@ export const openStore = async (deps: StoreDeps): Promise<OpenedStore> => {
     location,
     store,
     ...(counters && { counters }),
+    ...(subscribe && { subscribe }),
     close() {
       stopSweeping()
       close()

@@ -17,6 +17,8 @@ export interface CountChange {
   readonly after: number | undefined
   /** How long that counts, ms; at least 1. */
   readonly forMs: number
+  /** The same as a time, in epoch ms of the store's clock. */
+  readonly until: number
 }
 
 export interface ComparedCounts {
@@ -86,7 +88,8 @@ export const createComparedCounters = (
     if (tried.written.size === 0) return tried.wait
     const changes = [...known].map(([name, before]) => {
       const after = tried.written.get(name)
-      return { name, before, after: after?.used, forMs: Math.max(1, (after?.until ?? now) - now) }
+      const until = Math.max(now + 1, after?.until ?? now)
+      return { name, before, after: after?.used, until, forMs: until - now }
     })
     return (await counts.write(changes)) ? tried.wait : undefined
   }

@@ -9,11 +9,16 @@ const examples = pages().flatMap(({ path, text }) =>
     .filter(({ yaml }) => /^(mcp_services|oauth_providers|issuer):/m.test(yaml)),
 )
 
+const urls: Readonly<Record<string, string>> = {
+  REDIS_URL: 'rediss://redis.example.com',
+  POSTGRES_URL: 'postgres://postern:password@db.example.com/postern',
+}
+
 it.each(examples)('$path, example $i', async ({ yaml }) => {
   const env = Object.fromEntries(
     [...yaml.matchAll(/\$\{([A-Z][A-Z0-9_]*)\}/g)].map(([, name = ''], i) => [
       name,
-      name === 'REDIS_URL' ? 'rediss://redis.example.com' : `value-${i}-of-a-variable-that-is-long-enough`,
+      urls[name] ?? `value-${i}-of-a-variable-that-is-long-enough`,
     ]),
   )
   // Somebody can sign in: examples leave out what they are not about.

@@ -48,6 +48,7 @@ const onlyForSome = [
   'undici',
   'ws',
   '@redis/client',
+  'pg',
   'yaml',
   'demo',
   '@modelcontextprotocol/server',

@@ -53,6 +53,7 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
         POSTERN_BWRAP: nowhere,
         POSTERN_NGINX: nowhere,
         POSTERN_REDIS_SERVER: nowhere,
+        POSTERN_POSTGRES: nowhere,
         npm_config_update_notifier: 'false',
       }
       // Nothing is run, so Node may strip the types, which takes less time.
@@ -93,7 +94,7 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
       expect(output).toContain('Not on this machine: chromium. Skipped without it: tests in a browser.\n')
       expect(output).toContain('Not on this machine: bwrap. Skipped without it: tests of isolated servers.\n')
       expect(output).toMatch(
-        /this installs what is missing: (sudo )?apt-get install .* chromium bubblewrap nginx-light redis-server\n/,
+        /this installs what is missing: (sudo )?apt-get install .* chromium bubblewrap nginx-light redis-server postgresql\n/,
       )
     },
   )

@@ -100,8 +100,8 @@ describe('a configuration as the document prints it', () => {
   it('is told which storage types exist instead of vault', async () => {
     const env = { VAULT_URL: 'http://localhost:8200', VAULT_TOKEN: 'x' }
     expect(await faultsOf(printed.vaultStorage, { env })).toEqual([
-      'config.yaml:2:9 storage.type – must be one of: sqlite, memory, redis; found "vault"',
-      'config.yaml:3:3 storage.vault – is not a known setting; set `storage.type` to sqlite, redis or memory',
+      'config.yaml:2:9 storage.type – must be one of: sqlite, memory, redis, postgres; found "vault"',
+      'config.yaml:3:3 storage.vault – is not a known setting; set `storage.type` to sqlite, redis, postgres or memory',
     ])
   })
 })

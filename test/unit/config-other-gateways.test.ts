@@ -172,7 +172,7 @@ const works: readonly (readonly [
 const github =
   'is not a known setting: for sign-in with GitHub set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, and remove this variable'
 const instead =
-  'which is not supported: data is kept in an embedded database or in Redis. Remove this variable, or set storage.type to confirm'
+  'which is not supported: data is kept in an embedded database, in Redis or in PostgreSQL. Remove this variable, or set storage.type to confirm'
 const servers =
   'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable'
 const byName =
@@ -309,7 +309,7 @@ describe('a variable of another gateway', () => {
     for (const name of ['ENVIRONMENT', 'NODE_ENV'])
       expect(await faultsOf('storage: { type: memory }\n', { env: { [name]: 'production' } })).toEqual([
         expect.stringContaining(
-          'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite or redis',
+          'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite, redis or postgres',
         ),
       ])
     expect(await faultsOf('storage: { type: memory }\n', { env: { ENVIRONMENT: 'development' } })).toEqual([])
@@ -488,7 +488,7 @@ describe('a key of another gateway’s file', () => {
   it.each([
     [
       'storage: { type: vault, vault: { url: "https://v.example" } }',
-      'storage.type – must be one of: sqlite, memory, redis; found "vault"',
+      'storage.type – must be one of: sqlite, memory, redis, postgres; found "vault"',
     ],
     [
       'storage: { redis: { host: localhost } }',

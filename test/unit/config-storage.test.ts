@@ -1,7 +1,8 @@
 // Where records are kept: what the settings of a server say together, and what is never done in silence.
 import { describe, expect, it } from 'vitest'
 import { serverOf } from '../../src/node/redis-connection.ts'
-import { redisKeys } from '../../src/config/storage-keys.ts'
+import { serverOf as postgresServerOf } from '../../src/node/postgres-connection.ts'
+import { type PostgresSettings, redisKeys } from '../../src/config/storage-keys.ts'
 import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
 
 const url = 'redis://127.0.0.1:6379'
@@ -107,4 +108,73 @@ it('in production a server must keep what it is told, unless the file says other
 it('links that Kubernetes makes of a service called redis name no server', async () => {
   const env = { REDIS_PORT: 'tcp://10.0.0.7:6379', REDIS_SERVICE_HOST: '10.0.0.7' }
   expect(await load('', { env })).toMatchObject({ ok: true, config: { storage: { type: 'sqlite' } } })
+})
+
+describe('PostgreSQL', () => {
+  const postgres = (keys: string): string => `storage: { type: postgres, postgres: { ${keys} } }\n`
+
+  it('is reached as its URL says, with TLS and a valid certificate unless it is on this computer', async () => {
+    const reached = async (keys: string) => {
+      const { storage } = await configOf(postgres(keys))
+      return postgresServerOf(storage.postgres as PostgresSettings)
+    }
+    const base = { user: 'u', password: 'p', port: 5432, database: 'd' }
+    expect([
+      await reached('url: "postgres://u:p@127.0.0.1/d"'),
+      await reached('url: "postgresql://u@db.example.com/d", password: p'),
+      await reached('url: "postgres://a%40b:p%3A%2Fq@[::1]:5433/d%2Fe?sslmode=verify-ca"'),
+    ]).toEqual([
+      { ...base, host: '127.0.0.1', sslMode: 'disable' },
+      { ...base, host: 'db.example.com', sslMode: 'verify-full' },
+      { user: 'a@b', password: 'p:/q', host: '::1', port: 5433, database: 'd/e', sslMode: 'verify-ca' },
+    ])
+  })
+
+  it.each([
+    'db.example.com/d',
+    'mysql://u@h/d',
+    'postgres://h/d',
+    'postgres://u@h',
+    'postgres://u@h,g/d',
+    'postgres://u@h/d?sslmode=prefer',
+    'postgres://u@h/d?sslmode=require&options=-c',
+    'postgres://u:%zz@h/d',
+  ])('never repeats a URL that nothing can be connected to: %s', async (text) => {
+    const [fault = '', ...others] = await faultsOf(postgres(`url: "${text}"`))
+    expect(fault).toContain('storage.postgres.url – must be postgres://user:password@host:port/database')
+    expect([fault.includes(text), others]).toEqual([false, []])
+  })
+
+  it('needs a URL, in a schema whose name needs no quotes', async () => {
+    expect(await faultsOf('storage: { type: postgres }\n')).toEqual([
+      expect.stringContaining(
+        'storage.type – asks for storage in PostgreSQL: set storage.postgres.url to the server',
+      ),
+    ])
+    expect(await faultsOf(postgres('url: "postgres://u@localhost/d", schema: "a; DROP"'))).toEqual([
+      expect.stringContaining('storage.postgres.schema – use lower-case letters, digits and _'),
+    ])
+    expect(await faultsOf(postgres('url: "postgres://u:one@localhost/d", password: two'))).toEqual([
+      expect.stringContaining(
+        'storage.postgres.password – differs from the password in storage.postgres.url',
+      ),
+    ])
+  })
+
+  it('says what a network can read, and who can pose as the server', async () => {
+    const warnings = (mode: string) =>
+      warningsOf(postgres(`url: "postgres://u:p@db.example.com/d?sslmode=${mode}"`))
+    expect([await warnings('disable'), await warnings('require'), await warnings('verify-full')]).toEqual([
+      [expect.stringContaining('connects without TLS: the password and all records can be read')],
+      [expect.stringContaining('checks no certificate: whoever is on the network can pose as the server')],
+      [],
+    ])
+  })
+
+  it('must keep what it is told in production', async () => {
+    const { storage } = await configOf(postgres('url: "postgres://u@localhost/d"'), {
+      env: { NODE_ENV: 'production' },
+    })
+    expect(storage.postgres?.require_persistence).toBe(true)
+  })
 })

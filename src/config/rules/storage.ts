@@ -6,11 +6,11 @@ const survives: Rule = (draft, report) => {
   if (draft.production && draft.text('storage', 'type') === 'memory')
     report.fault(
       ['storage', 'type'],
-      'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite or redis',
+      'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite, redis or postgres',
     )
 }
 
-const servers = ['redis'] as const
+const servers = ['redis', 'postgres'] as const
 
 /** A section of another type than the one that is used. */
 const unused: Rule = (draft, report) => {
@@ -84,4 +84,34 @@ const redis: Rule = (draft, report) => {
     )
 }
 
-export const storageRules: readonly Rule[] = [survives, unused, redis]
+const postgres: Rule = (draft, report) => {
+  if (draft.workers || draft.text('storage', 'type') !== 'postgres') return
+  const at = (key: string): Path => ['storage', 'postgres', key]
+  const url = urlOf(draft, at('url'))
+  if (!draft.has(...at('url')) && !draft.lost(...at('url')))
+    report.fault(
+      ['storage', 'type'],
+      'asks for storage in PostgreSQL: set storage.postgres.url to the server',
+    )
+  if (!url) return
+  if (
+    url.password &&
+    draft.has(...at('password')) &&
+    decodeURIComponent(url.password) !== draft.text(...at('password'))
+  )
+    report.fault(at('password'), 'differs from the password in storage.postgres.url: keep one of the two')
+  if (isLoopbackHost(url.hostname.replaceAll(/[[\]]/g, ''))) return
+  const mode = url.searchParams.get('sslmode')
+  if (mode === 'disable')
+    report.warn(
+      at('url'),
+      'connects without TLS: the password and all records can be read on the network. Use sslmode=verify-full',
+    )
+  if (mode === 'require')
+    report.warn(
+      at('url'),
+      'checks no certificate: whoever is on the network can pose as the server. Use sslmode=verify-full, and ssl_ca_certs for a CA of your own',
+    )
+}
+
+export const storageRules: readonly Rule[] = [survives, unused, redis, postgres]
