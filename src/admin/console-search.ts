@@ -1,4 +1,5 @@
 // The search of the console: one box for what has a page there. Names are compared by their parts, without a language.
+import { Refusal } from '../kit/refusal.ts'
 import type { ConsoleFrame, ConsolePages, SearchHit } from '../ports/console.ts'
 import type { FlowAdmin } from '../ports/flow-record.ts'
 import type { ListedGrant } from '../ports/people.ts'
@@ -55,7 +56,11 @@ const holdersIn = (
 }
 
 const flowsOf = async (flowAdmin: FlowAdmin | undefined, word: string): Promise<readonly SearchHit[]> => {
-  const flow = /^[\w-]{8,80}$/.test(word) ? await flowAdmin?.show(word) : undefined
+  if (!flowAdmin || !/^[\w-]{8,80}$/.test(word)) return []
+  const flow = await flowAdmin.show(word).catch((error: unknown) => {
+    if (error instanceof Refusal && error.code === 'flow.unknown') return undefined
+    throw error
+  })
   return flow
     ? [
         {

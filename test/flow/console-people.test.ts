@@ -105,6 +105,7 @@ it('finds what has a page, for administrators alone', async () => {
   expect(textOf(await page('/console/search?q=audit'))).toMatch(/ Pages Activity /)
   expect(await page('/console/search?q=echo')).toContain('href="/console/services/echo"')
   expect(textOf(await page('/console/search?q=%3Cb%3E'))).toContain('Nothing matches &lt;b&gt;')
+  expect(textOf(await page('/console/search?q=no-such-flow'))).toContain('Nothing matches no-such-flow')
   expect(textOf(await page('/console/search'))).toContain('Find anything')
   const { browser } = await signInAs(world.house, yamada)
   const refused = await browser.go('/console/search?q=taro')
