@@ -96,7 +96,7 @@ interface ClientFile {
   readonly entry: (url: string) => object
 }
 
-const claudeFolder = (home: string): string =>
+export const claudeFolder = (home: string): string =>
   process.platform === 'darwin'
     ? join(home, 'Library/Application Support/Claude')
     : process.platform === 'win32'
@@ -137,7 +137,7 @@ export const withServer = (text: string, path: string, name: string, entry: obje
 }
 
 /** Replaces the file in one step, with the mode that it had; a link stays a link. */
-const writeWhole = (path: string, text: string): void => {
+export const writeWhole = (path: string, text: string): void => {
   const target = existsSync(path) ? realpathSync(path) : path
   mkdirSync(dirname(target), { recursive: true })
   const mode = statSync(target, { throwIfNoEntry: false })?.mode ?? 0o600
@@ -167,7 +167,7 @@ const changeFor = (recipe: ClientRecipe, service: ServiceUrl): Change => {
   )
 }
 
-const agreed = async (ask: string, { yes }: ConnectOptions): Promise<boolean> => {
+export const agreed = async (ask: string, { yes }: Pick<ConnectOptions, 'yes'>): Promise<boolean> => {
   if (yes) return true
   if (!process.stdin.isTTY) throw new UsageError(`${ask}? Confirm with --yes.`)
   const lines = createInterface({ input: process.stdin, output: process.stderr })

@@ -10,6 +10,7 @@ import { ConfigError, commandFor, exitCodes, packageVersion, print, programName 
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
+import { addSetupVerbs } from './setup-verbs.ts'
 import { addSessionVerbs } from './sessions.ts'
 import type { CopyStoreOptions } from './store-copy.ts'
 import { addLogin, addTokenVerbs } from './token-verbs.ts'
@@ -282,6 +283,7 @@ export const createProgram = (): Command => {
     serve(command.optsWithGlobals<Given>()),
   )
   addWrap(program)
+  addSetupVerbs(program)
   addValidate(program)
   addDoctor(program)
   addStatus(program)

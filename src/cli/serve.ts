@@ -189,6 +189,8 @@ export interface StartOptions {
   /** The words before a command, and a command as it can be pasted. */
   readonly program: string
   readonly command: (verb: string) => string
+  /** Once requests are answered and the first lines are printed. */
+  readonly ready?: (gateway: Gateway) => Promise<void>
 }
 
 /**
@@ -315,6 +317,7 @@ export const start = async (options: StartOptions): Promise<void> => {
     command: options.command,
     readyMs: Math.round(performance.now()),
   })
+  await options.ready?.(gateway)
   nodeLog.release()
   for (const message of options.warnings) log('warn', 'config.warning', { message })
   const signal = await asked

@@ -55,6 +55,14 @@ export const otherFlags: readonly { readonly option: string; readonly note: stri
   },
 ]
 
+/** Ways to sign in that `postern init` writes: the one-time link, local users, and types of providers. */
+export const signIns = ['link', 'local', 'google', 'github', 'entra', 'openid'] as const
+export type FirstSignIn = (typeof signIns)[number]
+
+/** What `postern export` prints. */
+export const exportForms = ['mcp-servers', 'vscode', 'server-json'] as const
+export type ExportForm = (typeof exportForms)[number]
+
 /** `--public-url <url>` → `--public-url`. */
 export const flagName = (option: string): string =>
   option.split(' ').find((word) => word.startsWith('--')) ?? option

@@ -1,8 +1,13 @@
 // `postern wrap -- …` as a process: the same first line as ever, and a server behind it that people can call.
+import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createInterface } from 'node:readline'
 import { afterAll, describe, expect, it } from 'vitest'
 import { obtainToken } from '../../scripts/harness/authorize.ts'
 import { person, startPostern } from '../../scripts/harness/postern.ts'
-import { commandLine } from '../runtimes/process.ts'
+import { commandLine, compileCache } from '../runtimes/process.ts'
 import { serverScript } from '../stdio/world.ts'
 import { createPlace, postern, posternOnTerminal } from './cli-process.ts'
 
@@ -68,5 +73,62 @@ describe('postern wrap', () => {
   it('says where the command begins when its options are taken for its own', async () => {
     const { code, err } = await postern(place, ['wrap', 'npx', '-y', 'some-server'])
     expect([code, err]).toEqual([2, expect.stringContaining('postern wrap -- ')])
+  })
+})
+
+describe('postern dev', () => {
+  const place = createPlace()
+  afterAll(() => place.remove())
+
+  it('puts a server behind users with a token each, who reach it as themselves', async () => {
+    const upstream = createServer((request, response) => {
+      const { 'x-user-email': email, 'x-user-groups': groups, 'x-mcp-identity': assertion } = request.headers
+      response.writeHead(200, { 'content-type': 'application/json' }).end(
+        JSON.stringify({
+          jsonrpc: '2.0',
+          id: 1,
+          result: { email, groups, signed: assertion !== undefined },
+        }),
+      )
+    })
+    await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', () => resolve()))
+    const server = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}/mcp`
+    const users = ['--as', 'ana@example.com:staff,admins', '--as', 'ben']
+    const child = spawn(process.execPath, [commandLine, 'dev', '--port', '0', ...users, server], {
+      cwd: place.path,
+      env: { PATH: process.env['PATH'], HOME: place.home, TMPDIR: place.home, ...compileCache },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const ended = new Promise((resolve) => child.on('close', resolve))
+    try {
+      const found: { readonly url: string; readonly user: string; readonly token: string }[] = []
+      for await (const line of createInterface({ input: child.stdout })) {
+        if (line.includes('"token"') && found.push(JSON.parse(line) as (typeof found)[number]) === 2) break
+      }
+      const asked = (token: string): Promise<Response> =>
+        fetch(found[0]?.url ?? '', {
+          method: 'POST',
+          headers: {
+            authorization: `Bearer ${token}`,
+            'content-type': 'application/json',
+            accept: 'application/json, text/event-stream',
+          },
+          body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' }),
+        })
+      const results = await Promise.all(
+        found.map(async ({ token }) => ((await (await asked(token)).json()) as { result: object }).result),
+      )
+      expect(results).toEqual([
+        { email: 'ana@example.com', groups: 'staff,admins', signed: true },
+        { signed: true },
+      ])
+      expect((await asked('ppat_guess')).status).toBe(401)
+    } finally {
+      child.kill('SIGTERM')
+      child.stdout.resume()
+      await ended
+      upstream.close()
+    }
+    expect(readdirSync(place.home).filter((name) => name.startsWith('postern-dev-'))).toEqual([])
   })
 })
