@@ -23,8 +23,8 @@ export default defineConfig({
     // A worker imports the sources once for all of its files. No file changes what another could see, and each
     // ends what it starts.
     isolate: false,
-    // Twice the cores: about half of the time of a test is spent waiting.
-    maxWorkers: 4,
+    // More than twice the cores: about half of the time of a test is spent waiting.
+    maxWorkers: 5,
     // Real timers and real sockets: a run on a loaded machine may be slow, never wrong.
     hookTimeout: 30_000,
     expect: { poll: { timeout: 20_000 } },
