@@ -26,13 +26,13 @@ const refusalsPage = (): string =>
       'The log has one line for every error, with the reason (`why`). See [Logs](../guide/production.md#logs).',
     ].join('\n'),
     table(
-      ['code', 'HTTP status', 'OAuth error', 'JSON-RPC code', 'message'],
+      ['code', 'message', 'HTTP status', 'OAuth error', 'JSON-RPC code'],
       Object.entries(refusals).map(([code, { status, oauth, rpc, say }]) => [
-        `\`${code}\``,
+        `<a id="${code}"></a>\`${code}\``,
+        say,
         String(status),
         `\`${oauth}\``,
         String(rpc),
-        say,
       ]),
     ),
   )
@@ -146,11 +146,18 @@ Keys and the database are in the state directory: \`--state DIR\`, otherwise \`P
 `
 }
 
+/** Words in angle brackets are words, not HTML; the elements that these pages are made with stay. */
+const withoutElements = (page: string): string =>
+  page
+    .split(/(```[\s\S]*?```|`[^`\n]*`)/)
+    .map((part, i) => (i % 2 === 1 ? part : part.replaceAll(/<(?!br>|!--|\/?a\b)/g, '&lt;')))
+    .join('')
+
 /** Path from the root of the repository → what must stand there. */
 export const referencePages = (): Readonly<Record<string, string>> => ({
-  'docs/reference/refusals.md': refusalsPage(),
-  'docs/reference/endpoints.md': endpointsPage(),
-  'docs/reference/config.md': configReference(),
-  'docs/reference/cli.md': cliPage(),
+  'docs/reference/refusals.md': withoutElements(refusalsPage()),
+  'docs/reference/endpoints.md': withoutElements(endpointsPage()),
+  'docs/reference/config.md': withoutElements(configReference()),
+  'docs/reference/cli.md': withoutElements(cliPage()),
   'postern.schema.json': `${JSON.stringify(configJsonSchema(), null, 2)}\n`,
 })

@@ -19,15 +19,17 @@ export const pages = (): readonly Source[] => [
 /** Without code blocks, in which nothing is a link or a heading. */
 export const proseOf = (text: string): string => text.replaceAll(/^(```|~~~)[\s\S]*?^\1/gm, '')
 
-/** As GitHub makes them. */
-export const anchorsOf = (text: string): readonly string[] =>
-  [...proseOf(text).matchAll(/^#{1,6} (.+)$/gm)].map(([, heading = '']) =>
+/** Of headings, as GitHub makes them, and those that stand in the text. */
+export const anchorsOf = (text: string): readonly string[] => [
+  ...[...proseOf(text).matchAll(/^#{1,6} (.+)$/gm)].map(([, heading = '']) =>
     heading
       .trim()
       .toLowerCase()
       .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
       .replaceAll(/\s/g, '-'),
-  )
+  ),
+  ...[...text.matchAll(/<a id="([^"]+)">/g)].map(([, id = '']) => id),
+]
 
 /** Targets of links and images, without those that leave the repository. */
 export const linksOf = (text: string): readonly string[] =>
