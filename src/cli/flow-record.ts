@@ -14,6 +14,7 @@ import type {
 } from '../ports/flow-record.ts'
 import { readTime } from '../stores/audit.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
+import { flowSummary } from './flow-summary.ts'
 import { print, printJson, printTable, StartError, UsageError } from './output.ts'
 import { issuerOf } from './state.ts'
 
@@ -292,6 +293,16 @@ const newsObject = ({ flow: { steps: _, ...flow }, step }: NewsItem): object => 
 })
 
 /** Until it is ended, or so many lines are printed. */
+/** A period in Markdown. */
+export const reportFlows = (target: AdminTarget, options: FlowListOptions): Promise<void> => {
+  const { user, client, service } = options
+  const [limit, since] = [limitOf(options.limit), sinceOf(options.since)]
+  return withFlows(target, async (flows) => {
+    const found = await flows.list({ user, client, service, since }, limit)
+    print(flowSummary(found.flows, options.since, found.truncated).trimEnd())
+  })
+}
+
 export const tailFlows = (target: AdminTarget, options: FlowTailOptions): Promise<void> => {
   const { user, client, service, lines } = options
   let left = lines === undefined ? Infinity : limitOf(lines, '--lines')

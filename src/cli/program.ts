@@ -292,7 +292,9 @@ export const createProgram = (): Command => {
   addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))
   addPolicyVerbs(group(program, 'policy', 'Check the access rules: explain, test, replay.'))
   addAuditVerbs(group(program, 'audit', 'Read the audit trail: query, export, verify.'))
-  addFlowVerbs(group(program, 'flows', 'See how apps got access, and where they stopped: ls, show, tail.'))
+  addFlowVerbs(
+    group(program, 'flows', 'See how apps got access, and where they stopped: ls, show, report, tail.'),
+  )
   addLogin(program)
   addHashPassword(program)
   const admin = group(program, 'admin', 'Manage a gateway on this computer: link.')

@@ -21,6 +21,12 @@ export const addFlowVerbs = (flows: Command): void => {
         ]),
       )
       .option('--since <time>', 'How far back: 30m, 24h, 7d, or a date.', '7d')
+  addFilter(verb(flows, 'report', 'Print a report of the logins of a period, in Markdown.'))
+    .option('--since <time>', 'How far back: 30m, 24h, 7d, or a date.', '7d')
+    .option('--limit <n>', 'Maximum number of flows.', '10000')
+    .action(async (options: FlowListOptions, command: Command) =>
+      (await load()).reportFlows(await targetOf(command), options),
+    )
   filtered(verb(flows, 'ls', 'List recorded flows, newest first, with what each came to.'))
     .option('--limit <n>', 'Maximum number of flows.', '50')
     .action(async (options: FlowListOptions, command: Command) =>

@@ -8,8 +8,10 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
+import { flowSummary } from '../../src/cli/flow-summary.ts'
 import { createProgram } from '../../src/cli/program.ts'
 import { createYamlPrinter } from '../../src/cli/yaml-output.ts'
+import { cancelled, completed, stalled } from '../pages/console-frame.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'postern-shape-'))
 let probed = 200
@@ -152,4 +154,29 @@ it('says that the gateway is locked', async () => {
   await run('lock', '-c', join(dir, 'postern.json'), '--state', dir)
   const { out, exit } = await status({ port })
   expect([out, exit]).toEqual([expect.stringContaining('Locked'), 1])
+})
+
+// The report of flows.
+
+it('reports the logins of a period, with what stopped and who must act, and no markup of strangers', () => {
+  const hostile = { ...stalled, client_name: 'A | <b>`x`\u001b[31m', service: 'wiki' }
+  const report = flowSummary([completed, stalled, hostile, cancelled], '7d', true)
+  expect(report.match(/^#.*/gm)).toEqual([
+    '# Logins since 7d',
+    '## Summary',
+    '## Outcomes',
+    '## Where they stopped, and who must act',
+    '## Apps',
+    '## Services',
+  ])
+  expect(report).toContain(
+    '4 logins began, 1 came to a first call, 3 stopped. There were more: these are the newest.',
+  )
+  expect(report).toContain('| stalled: the app did not go on | 2 |')
+  expect(report).toMatch(
+    /\| flow\.token-unused \| 2 \| Claude has a token .* \| the app \| If the app .* \| 01JZ8QX3V6 \|/,
+  )
+  expect(report).toContain(String.raw`| A \| &lt;b>'x'?[31m | 1 | 0 | 1 |`)
+  expect(report).toContain('| jira | 3 | 1 | 2 |')
+  expect(flowSummary([], '1h', false)).toContain('Nothing stopped.')
 })
