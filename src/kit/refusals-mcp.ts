@@ -59,6 +59,7 @@ export const mcpRefusals = {
   'policy.resource': row(200, 'access_denied', 1403, 'Access denied: you may not read this resource.'),
   'policy.permission': row(200, 'access_denied', 1403, 'Access denied: this needs a higher permission.'),
   'policy.unlisted': row(200, 'invalid_request', -32602, 'Unknown tool.'),
+  'task.unknown': row(200, 'invalid_request', -32602, 'Unknown task.'),
   'policy.method': row(200, 'invalid_request', -32601, 'Method not found.'),
   'policy.notification': row(202, 'invalid_request', 1403, 'The notification is not passed on.'),
   'policy.pinned': row(200, 'access_denied', 1403, 'Access denied: you may not use this tool.'),

@@ -24,7 +24,21 @@ const nameSources = new Map([
 const otherNames = new Map([
   ['resources/subscribe', 'uri'],
   ['resources/unsubscribe', 'uri'],
+  ['tasks/result', 'taskId'],
 ])
+
+const tasksExtension = 'io.modelcontextprotocol/tasks'
+
+/**
+ * Whether the answer may be a task: the request asks for one (2025-11-25), or its client takes one from any call (the
+ * extension).
+ */
+const maySpawnTask = (params: Rpc | undefined, meta: unknown): boolean => {
+  if (params?.['task'] !== undefined) return true
+  const capabilities = isRecord(meta) ? meta[metaKeys.capabilities] : undefined
+  const extensions = isRecord(capabilities) ? capabilities['extensions'] : undefined
+  return isRecord(extensions) && Object.hasOwn(extensions, tasksExtension)
+}
 
 export interface Message {
   readonly kind: 'request' | 'notification' | 'response'
@@ -38,6 +52,8 @@ export interface Message {
   readonly meta: Readonly<Record<string, unknown>> | undefined
   /** `params.requestState` (2026-07-28, multi-round-trip requests). */
   readonly state: string | undefined
+  /** Whether the answer may be a task. */
+  readonly spawnsTask: boolean
 }
 
 export interface Envelope {
@@ -63,6 +79,7 @@ const readMessage = (value: unknown): Message => {
       id,
       meta: undefined,
       state: undefined,
+      spawnsTask: false,
     }
   const params = isRecord(value['params']) ? value['params'] : undefined
   const source = nameSources.get(method)
@@ -77,6 +94,7 @@ const readMessage = (value: unknown): Message => {
     id,
     meta: isRecord(meta) ? meta : undefined,
     state: typeof state === 'string' ? state : undefined,
+    spawnsTask: maySpawnTask(params, meta),
   }
 }
 

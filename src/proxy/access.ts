@@ -21,6 +21,7 @@ import type { Service } from '../ports/services.ts'
 import type { CallMessage, PermittedCall, ReadCall, Step, StepResult } from './admitted-call.ts'
 import { type AskServer, readList, readPins } from './own-lists.ts'
 import { type PartialCallDeps, keepAllowed, limitCall } from './partial-call.ts'
+import type { Tasks } from './tasks.ts'
 import type { EndForConsentDeps } from './upstream-credential.ts'
 
 // The tools that servers have said they have: what is on no list is not called, so that no spelling of a name
@@ -148,6 +149,7 @@ export interface AccessDeps extends EndForConsentDeps, PartialCallDeps {
   /** Absent: no rules. */
   readonly policy?: Policy | undefined
   readonly catalog: ToolCatalog
+  readonly tasks: Pick<Tasks, 'check'>
   readonly askForMore: AskForMore
 }
 
@@ -379,5 +381,11 @@ const createCheck = (deps: AccessDeps) => {
 /** Throws `policy.*`, `pin.refresh`, and `storage.unavailable` where definitions are pinned. */
 export const checkAccess: Step<AccessDeps, ReadCall, ReadCall> = {
   name: 'policy',
-  make: createCheck,
+  make(deps) {
+    const check = createCheck(deps)
+    return (call) =>
+      call.envelope?.batch || call.envelope?.messages[0]?.method?.startsWith('tasks/')
+        ? deps.tasks.check(call).then(() => check(call))
+        : check(call)
+  },
 }

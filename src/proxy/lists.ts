@@ -10,6 +10,7 @@ import type { AdmittedCall } from './admitted-call.ts'
 import type { ToolCatalog } from './access.ts'
 import type { WatchLists } from './list-notices.ts'
 import { type ReplyToServer, createMessageFilter } from './server-messages.ts'
+import type { Tasks } from './tasks.ts'
 
 /** What a caller is to see of the lists of a service; undefined: all of it. */
 export type TrimFor = (call: {
@@ -157,6 +158,7 @@ export interface ListAccess {
   readonly trim: TrimFor | undefined
   readonly rulesOf: (service: Service) => ServicePolicy | undefined
   readonly watchLists: WatchLists
+  readonly tasks: Tasks
   /** Answers the server of this call in place of its client. */
   readonly replyOf: (call: AdmittedCall) => ReplyToServer
 }
@@ -191,7 +193,26 @@ const messageOf = (
   )
 }
 
-export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf, watchLists }: ListAccess): Lists => {
+/**
+ * The same, for a call that may be answered by a task: whose it is has to be known before its caller can ask for it.
+ */
+const heardOf = (
+  rules: ServicePolicy | undefined,
+  call: AdmittedCall,
+  listens: boolean,
+  access: Pick<ListAccess, 'catalog' | 'rulesOf' | 'replyOf' | 'tasks'>,
+): ListAnswers['message'] => {
+  const message = messageOf(rules, call, listens, access)
+  const { envelope, principal, address } = call
+  if (!principal || !(message || envelope?.messages.some(({ spawnsTask }) => spawnsTask))) return message
+  return (said) => {
+    access.tasks.hear(said, address.service, principal)
+    return message ? message(said) : said
+  }
+}
+
+export const createLists = (access: ListAccess): Lists => {
+  const { trim: trimFor, catalog, rulesOf, watchLists } = access
   const tools = createRepeatableTools()
   /** For a stream of which nothing is trimmed: one for all streams of a service, because they may be many. */
   const heard = new WeakMap<Service, ListAnswers>()
@@ -216,7 +237,7 @@ export const createLists = ({ trim: trimFor, catalog, rulesOf, replyOf, watchLis
     { listens, lasts }: { readonly listens: boolean; readonly lasts: boolean },
   ): ListAnswers | undefined => {
     const trim = trimOf(call, lasts, trimFor)
-    const message = messageOf(rules, call, listens, { catalog, rulesOf, replyOf })
+    const message = heardOf(rules, call, listens, access)
     if (!trim && !message) return undefined
     const { address, principal, body: subscription } = call
     const notices: ListAnswers['notices'] =

@@ -13,6 +13,7 @@ import type { Directory, Service } from '../ports/services.ts'
 import { createAdmission } from './admission.ts'
 import { type AdmitDeps, type SelectUpstream, createAdmit } from './admit.ts'
 import { ownerOf, createBodyBudget, createConcurrencyLimit, createMcpSessions } from './callers.ts'
+import { createTasks } from './tasks.ts'
 import { type MakeCall, createFetchProxy, createMakeCall, headOf } from './fetch.ts'
 import { type ListAccess, type TrimFor, createPolicyTrim, policyOf, trimByBoth } from './lists.ts'
 import { createKeepBodies } from './kept-bodies.ts'
@@ -176,6 +177,7 @@ const createListAccess = (
     rulesOf: policyOf(policy),
     replyOf: createReplyOf(runtime, ask),
     watchLists: policy ? createWatchLists(policy, runtime.timer) : () => () => undefined,
+    tasks: createTasks(runtime),
   }
 }
 

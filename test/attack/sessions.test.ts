@@ -3,8 +3,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { runtimes } from '../runtimes/runtimes.ts'
 import { itWhere } from '../runtimes/it-where.ts'
-import { type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
-import { openProxied, type Proxied, until } from '../runtimes/proxied.ts'
+import { type Caller, ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { modernCall, modernHeaders, openProxied, type Proxied, until } from '../runtimes/proxied.ts'
 import { eventsOf, openWorld } from '../stdio/world.ts'
 
 const initialize = {
@@ -50,6 +50,61 @@ describe.each(runtimes)('%s', (where, open) => {
     expect((await second).status).toBe(409)
     held[0]?.end(event(3))
     expect((await stream.rest()).map(({ id }) => id)).toEqual(['3'])
+  })
+
+  it('never lets anybody else ask for a task, although they know its id [B7]', async () => {
+    const { caller, other, held, house, upstream } = proxied
+    const message = (method: string, params: object) => ({ jsonrpc: '2.0', id: 9, method, params })
+    /** A call that the server answers by a task, with the words of the one revision or of the other. */
+    const spawn = async (who: Caller, params: object, headers: Record<string, string>, result: object) => {
+      const answering = who.post(message('tools/call', { name: 'hold', arguments: {}, ...params }), {
+        ...headers,
+      })
+      await until(() => held.length > 0, 'the call')
+      const text = JSON.stringify({ jsonrpc: '2.0', id: 9, result })
+      held.shift()?.writeHead(200, { 'content-type': 'application/json' }).end(text)
+      expect(await (await answering).json()).toMatchObject({ result })
+    }
+    const ask = async (who: Caller, method: string, taskId: string, meta = {}, headers = {}) => {
+      const response = await who.post(message(method, { taskId, ...meta }), headers)
+      return [response.status, await response.json()] as const
+    }
+    const foreign = { error: { code: -32_602, message: 'Unknown task.', data: { code: 'task.unknown' } } }
+    await spawn(
+      caller,
+      { task: { ttl: 60_000 } },
+      {},
+      { task: { taskId: 't-1', status: 'working', ttl: 60_000 } },
+    )
+    const metaOf = (extensions: object) => ({
+      _meta: { ...modernCall().params._meta, 'io.modelcontextprotocol/clientCapabilities': { extensions } },
+    })
+    const extended = metaOf({ 'io.modelcontextprotocol/tasks': {} })
+    await spawn(caller, extended, modernHeaders('hold'), {
+      resultType: 'task',
+      taskId: 't-2',
+      status: 'working',
+    })
+    const again = callerOf(house, caller.url, await tokenOf(house, ana, caller.url))
+    upstream.heard.length = 0
+    for (const stranger of [other, again])
+      for (const id of ['t-1', 't-2'])
+        for (const method of ['tasks/get', 'tasks/cancel', 'tasks/result', 'tasks/update'])
+          expect(await ask(stranger, method, id)).toMatchObject([200, foreign])
+    expect(
+      await ask(other, 'tasks/get', 't-2', extended, { ...modernHeaders('t-2'), 'mcp-method': 'tasks/get' }),
+    ).toMatchObject([200, foreign])
+    const batch = await other.post([message('tasks/get', { taskId: 't-1' })], {
+      'mcp-protocol-version': '2025-03-26',
+    })
+    expect(await batch.json()).toMatchObject(foreign)
+    expect(upstream.heard).toEqual([])
+    for (const id of ['t-1', 't-2'])
+      expect(await ask(caller, 'tasks/get', id)).toMatchObject([200, { result: {} }])
+    // By the same id the server has made another task since.
+    await spawn(other, { task: {} }, {}, { task: { taskId: 't-1', status: 'working' } })
+    expect(await ask(caller, 'tasks/get', 't-1')).toMatchObject([200, foreign])
+    expect(await ask(other, 'tasks/get', 't-1')).toMatchObject([200, { result: {} }])
   })
 
   it('never asks a server for events that no session of the caller can have had [H-M4]', async () => {

@@ -61,6 +61,25 @@ describe.each([
     expect(server.said.slice(before).map((text) => (JSON.parse(text) as { id: unknown }).id)).toEqual([4])
   })
 
+  it('are refused where they name the task of another app or user [B7]', async () => {
+    const own = await dial('/sock/mcp')
+    const stranger = await dial('/sock/mcp', {
+      authorization: `Bearer ${await tokenOf(house, ana, `${house.origin}/sock/mcp`)}`,
+    })
+    own.socket.send(JSON.stringify({ ...whoami, params: { name: 'spawn', arguments: {}, task: {} } }))
+    await until(() => own.said.length === 1, 'the task')
+    const before = server.said.length
+    const question = { jsonrpc: '2.0', id: 8, method: 'tasks/get', params: { taskId: 'task-1' } }
+    stranger.socket.send(JSON.stringify(question))
+    await until(() => stranger.said.length === 1, 'the refusal')
+    expect(stranger.said[0]?.error).toMatchObject({ code: -32_602, data: { code: 'task.unknown' } })
+    expect(server.said.length).toBe(before)
+    own.socket.send(JSON.stringify(question))
+    await until(() => own.said.length === 2, 'the answer')
+    expect(own.said[1]?.result).toBeDefined()
+    for (const { socket } of [own, stranger]) socket.close()
+  })
+
   it('end with the access: the next one is told so, and the server never hears it [C21] [H-O4]', async () => {
     const { client, tokens } = await logIn(house, `${house.origin}/sock/mcp`)
     const { socket, said, closing } = await dial('/sock/mcp', {

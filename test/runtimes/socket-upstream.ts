@@ -66,7 +66,9 @@ export const openSocketUpstream = async ({
                   inputSchema: { type: 'object' },
                 })),
               }
-            : { content: [{ type: 'text', text: JSON.stringify(headers) }] }
+            : params?.name === 'spawn'
+              ? { task: { taskId: 'task-1', status: 'working' } }
+              : { content: [{ type: 'text', text: JSON.stringify(headers) }] }
       socket.send(JSON.stringify({ jsonrpc: '2.0', id, result }))
     })
   })

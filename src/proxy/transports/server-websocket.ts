@@ -3,7 +3,7 @@
 // client's WebSocket.
 import { Refusal } from '../../kit/refusal.ts'
 import type { Connect } from '../../mcp/json-rpc-peer.ts'
-import { messagesOf } from '../../mcp/json-rpc.ts'
+import { messagesOf, messagesToWrite } from '../../mcp/json-rpc.ts'
 import type { ListAnswers } from '../../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../../ports/modules.ts'
 import type { Timer, ConnectSocket, RuntimeTransports, TextSocket } from '../../ports/runtime.ts'
@@ -205,6 +205,7 @@ export interface UpstreamSocketDeps {
   readonly rulesOf: ListAccess['rulesOf']
   readonly catalog: ListAccess['catalog']
   readonly watchLists: ListAccess['watchLists']
+  readonly tasks: ListAccess['tasks']
   /** The server says that its lists have changed. */
   readonly changed: (service: Service) => void
 }
@@ -260,6 +261,14 @@ const answersOn = (
   return trim || message ? { trim, message, changed: () => changed(service) } : undefined
 }
 
+const hearTask = (
+  { tasks }: UpstreamSocketDeps,
+  { address, principal }: OpenedCall,
+  message: string,
+): void => {
+  if (principal) for (const said of messagesToWrite(message)) tasks.hear(said, address.service, principal)
+}
+
 const noticesOn = (
   { rulesOf, watchLists }: UpstreamSocketDeps,
   { address: { service }, principal }: OpenedCall,
@@ -294,6 +303,7 @@ const overSocket = async (
   )
   const text = (message: string): void => {
     if (beat.hear(message)) return
+    if (message.includes('"taskId"')) hearTask(deps, call, message)
     const answers = answersNow()
     const shown = answers ? rewritten(message, answers) : message
     if (shown !== undefined) {
