@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { allowInPage, describeInBrowser, launchChromium } from '../runtimes/chromium.ts'
 import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'
 import { authorizeUrl } from '../runtimes/login.ts'
+import { createProver } from '../runtimes/proofs.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 interface Asked {
@@ -97,7 +98,7 @@ describeInBrowser('a page of another origin', () => {
     beforeAll(async () => {
       house = await open({
         upstream: upstream.url,
-        config: named ? { cors: { allow_origins: [origin], allow_credentials: true } } : {},
+        config: { dpop: {}, ...(named && { cors: { allow_origins: [origin], allow_credentials: true } }) },
       })
       page = await (await browser.newContext()).newPage()
       page.setDefaultTimeout(60_000)
@@ -117,6 +118,32 @@ describeInBrowser('a page of another origin', () => {
           body: await answer.text(),
         }
       }, asked)
+
+    test('sends proofs, and reads the nonce that it is told (case 73)', async () => {
+      await page.goto(origin)
+      const key = await createProver()
+      const url = `${house.origin}/oauth/token`
+      const ofForm = { 'content-type': 'application/x-www-form-urlencoded' }
+      const asked = await ask({
+        method: 'POST',
+        url,
+        headers: { ...ofForm, dpop: await key.proof({ url }) },
+        body: 'grant_type=refresh_token',
+      })
+      expect([asked.status, JSON.parse(asked.body)]).toMatchObject([400, { error: 'use_dpop_nonce' }])
+      expect(asked.headers['dpop-nonce']).toMatch(/^[\w-]{24}$/)
+      const resource = `${house.origin}/echo/mcp`
+      const challenge = await ask({
+        method: 'POST',
+        url: resource,
+        headers: { ...mcp, authorization: 'DPoP x', dpop: await key.proof({ url: resource }) },
+        body: message('initialize'),
+      })
+      expect([challenge.status, challenge.headers['dpop-nonce']]).toEqual([
+        401,
+        expect.stringMatching(/^[\w-]{24}$/),
+      ])
+    })
 
     test('registers, reads metadata, redeems a code, calls, streams and manages its registration [A12, C22]', async () => {
       await page.goto(origin)
