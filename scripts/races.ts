@@ -1,4 +1,4 @@
-// `npm run prove races`: one code and one refresh token, spent by fifty at once, two hundred times, against
+// `npm run prove races`: one code, one refresh token and one DPoP proof, spent by fifty at once, two hundred times, against
 // one process and against two on one SQLite file, and against two on one Redis server; and upstream tokens that fifty calls at once find refused
 // (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
 import { createBrowser } from '../test/runtimes/browser.ts'
@@ -6,6 +6,7 @@ import {
   allow,
   authorizeUrl,
   type Client,
+  form,
   person,
   redeem,
   refresh,
@@ -14,6 +15,7 @@ import {
 } from '../test/runtimes/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
 import { type RedisServer, startRedis } from '../test/runtimes/redis-server.ts'
+import { createProver } from '../test/runtimes/proofs.ts'
 import { openUpstream } from '../test/runtimes/upstream.ts'
 import { freePort } from './harness/free-port.ts'
 import { createVerdicts } from './harness/verdict.ts'
@@ -104,10 +106,57 @@ const refreshRounds = async (doors: readonly Door[], client: Client, tokens: Tok
   return wrong
 }
 
+/** One proof of possession, sent by all with the token that it belongs to: one call gets through (RFC 9449 §11.1). */
+const proofRounds = async (doors: readonly Door[], client: Client): Promise<string[]> => {
+  const first = through(doors, 0)
+  const key = await createProver()
+  const [tokenUrl, url] = [`${first.origin}/oauth/token`, `${first.origin}/echo/mcp`]
+  const nonceNow = async (): Promise<string | undefined> => {
+    const asked = await first.fetch(tokenUrl, {
+      ...form({ grant_type: 'refresh_token' }),
+      headers: {
+        'content-type': 'application/x-www-form-urlencoded',
+        'dpop': await key.proof({ url: tokenUrl }),
+      },
+    })
+    return asked.headers.get('dpop-nonce') ?? undefined
+  }
+  const asking = authorizeUrl(first, client)
+  const browser = createBrowser(first.fetch, first.origin)
+  const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
+  const proof = await key.proof({ url: tokenUrl, nonce: await nonceNow() })
+  const bound = {
+    ...first,
+    fetch: (to: string, init?: RequestInit) =>
+      first.fetch(to, { ...init, headers: { ...(init?.headers as object), dpop: proof } }),
+  }
+  const { access_token: token } = (await (
+    await redeem(bound, client, code, asking.verifier)
+  ).json()) as Tokens
+  const wrong: string[] = []
+  for (let round = 0; round < rounds; round++) {
+    const headers = {
+      'content-type': 'application/json',
+      'accept': 'application/json, text/event-stream',
+      'authorization': `DPoP ${token}`,
+      'dpop': await key.proof({ url, token, nonce: await nonceNow() }),
+    }
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' })
+    const { statuses } = await volley(doors, (house) => house.fetch(url, { method: 'POST', headers, body }))
+    if (
+      statuses.filter((status) => status === 200).length !== 1 ||
+      statuses.some((status) => status !== 200 && status !== 401)
+    )
+      wrong.push(`round ${round}: ${tally(statuses)}`)
+  }
+  return wrong
+}
+
 const race = async (processes: number, upstream: string, redis?: RedisServer): Promise<void> => {
   const state = temporaryState()
   const config = {
     local_users: [person],
+    dpop: {},
     mcp_services: { echo: { url: upstream } },
     ...(redis && { storage: { type: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } } }),
   }
@@ -128,6 +177,7 @@ const race = async (processes: number, upstream: string, redis?: RedisServer): P
     const client = await register(first)
     const codes = await codeRounds(doors, client)
     const refreshes = await refreshRounds(doors, client, codes.last)
+    const proofs = await proofRounds(doors, client)
     const where = `${processes} process${processes === 1 ? '' : 'es'} on one ${redis ? 'Redis server' : 'SQLite file'}`
     const seen = (wrong: readonly string[], right: string): string =>
       wrong.length === 0
@@ -142,6 +192,11 @@ const race = async (processes: number, upstream: string, redis?: RedisServer): P
       refreshes.length === 0,
       `${where}, one refresh token, ${parallel} parallel refreshes`,
       seen(refreshes, `${parallel} × 200 and one successor`),
+    )
+    verdicts.claim(
+      proofs.length === 0,
+      `${where}, one DPoP proof, ${parallel} parallel calls`,
+      seen(proofs, `one 200 and ${parallel - 1} × 401`),
     )
   } finally {
     await Promise.all(doors.map(({ gateway }) => gateway.end()))
