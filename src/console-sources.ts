@@ -2,6 +2,7 @@
 import { explainSubject, hasAccessRules } from './access-examples.ts'
 import { planChanges, readCells } from './access-matrix.ts'
 import type { AccessEditor } from './admin/console-access.ts'
+import type { ReplayCalls } from './admin/replay-api.ts'
 import type { Config } from './config/schema.ts'
 import { type ServiceOutlook, createServiceOutlook } from './consent-choices.ts'
 import { personKey } from './kit/records.ts'
@@ -35,6 +36,7 @@ export interface ConsoleSources {
   readonly outlook: ServiceOutlook
   readonly settings: Settings
   readonly accessEditor: AccessEditor
+  readonly replayCalls: ReplayCalls
   /** Whether a method to sign in with is configured. */
   readonly signsIn: boolean
   /** Whether clients on the internet can reach the gateway. */
@@ -82,31 +84,50 @@ const days = 7
 /** Calls that are alike are looked at once; in this thread, which serves calls, for no longer than this, ms. */
 const longestMs = 150
 
-const createConsequence =
-  ({ runtime, registry, stored }: ConsoleSourcesDeps): AccessEditor['consequence'] =>
-  async (service, after, names) => {
-    const found = await runtime.trail?.reader?.combinations?.([`service:${service}`, `since:${days}d`])
-    if (!found) return undefined
-    const until = runtime.now() + longestMs
-    let cut = found.partial
-    const inTime = function* (): Iterable<AuditCombination> {
-      for (const call of found.calls) {
-        if (runtime.now() > until) {
-          cut = true
-          return
-        }
-        yield call
+/** All calls that match, by both configurations; undefined where there is no trail that can be read again. */
+const replayed = async (
+  { runtime }: ConsoleSourcesDeps,
+  terms: readonly string[],
+  rules: { readonly before: Config; readonly after: Config; readonly groups: 'then' | 'now' },
+) => {
+  const found = await runtime.trail?.reader?.combinations?.(terms)
+  if (!found) return undefined
+  const until = runtime.now() + longestMs
+  let partial = found.partial
+  const inTime = function* (): Iterable<AuditCombination> {
+    for (const call of found.calls) {
+      if (runtime.now() > until) {
+        partial = true
+        return
       }
+      yield call
     }
-    const config = registry.config()
-    const { calls, refused, granted, unsaid, people } = replay({
-      before: withStored(config, stored.now()),
+  }
+  const result = replay({ ...rules, calls: inTime(), subject: (hash) => found.subjects[hash] })
+  return { ...result, partial }
+}
+
+const createConsequence =
+  (deps: ConsoleSourcesDeps): AccessEditor['consequence'] =>
+  async (service, after, names) => {
+    const config = deps.registry.config()
+    const found = await replayed(deps, [`service:${service}`, `since:${days}d`], {
+      before: withStored(config, deps.stored.now()),
       after: withStored(config, after),
-      calls: inTime(),
-      subject: (hash) => found.subjects[hash],
       groups: 'then',
     })
-    return { days, calls, refused, granted, unsaid, partial: cut, ...(names && { people }) }
+    if (!found) return undefined
+    const { calls, refused, granted, unsaid, people, partial } = found
+    return { days, calls, refused, granted, unsaid, partial, ...(names && { people }) }
+  }
+
+/** The stored rules count in both. */
+const createReplayCalls =
+  (deps: ConsoleSourcesDeps): ReplayCalls =>
+  (after, { since, groups }) => {
+    const stored = deps.stored.now()
+    const before = withStored(deps.registry.config(), stored)
+    return replayed(deps, [`since:${since}`], { before, after: withStored(after, stored), groups })
   }
 
 /** `access.deny[0]` and `services.jira.access.deny[0]` stand where their lists begin. */
@@ -136,6 +157,7 @@ export const createConsoleSources = (
       why: createWhy(sectionOf),
       placeOf: createPlaceOf(deps),
     },
+    replayCalls: createReplayCalls(deps),
     signsIn: deps.builtInUser === undefined,
     reachable: isPublic(deps.issuer),
   }

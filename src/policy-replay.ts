@@ -14,7 +14,15 @@ import {
 import { aboutResources, general, generalNotifications } from './policy/asked.ts'
 import { type AccessRule, type PolicyCaller, type ServiceRules, isAbout, rulesOf } from './policy/rules.ts'
 import { withStored } from './policy/stored-rules.ts'
-import type { Denied, StoredRule, Subject, ToolHint, Verdict } from './ports/policy.ts'
+import type {
+  Denied,
+  ReplayExample,
+  Replayed,
+  StoredRule,
+  Subject,
+  ToolHint,
+  Verdict,
+} from './ports/policy.ts'
 import type { AuditCombination, AuditSubject } from './ports/store.ts'
 
 // One call by one set of rules.
@@ -160,35 +168,6 @@ const compare = (before: RulesPair | 'open', after: RulesPair | 'open', call: Re
 }
 
 // All of them.
-
-export interface ReplayExample {
-  readonly request: string | undefined
-  readonly person: string
-  readonly service: string
-  readonly what: string
-  readonly code: string
-}
-
-export interface Replayed {
-  readonly calls: number
-  /** Calls that were allowed and would be refused. */
-  readonly refused: number
-  readonly granted: number
-  /** Calls of which it cannot be said. */
-  readonly unsaid: number
-  /** Calls of which today's rules or groups already say something else than happened. */
-  readonly drifted: number
-  /** Refused before the rules were asked, or by none of them. */
-  readonly skipped: number
-  readonly people: readonly string[]
-  readonly tools: readonly string[]
-  readonly byRule: Readonly<Record<string, number>>
-  readonly byPerson: Readonly<Record<string, number>>
-  readonly byTool: Readonly<Record<string, number>>
-  readonly examples: readonly ReplayExample[]
-  /** People who would be left without any call. */
-  readonly shutOut: readonly string[]
-}
 
 export interface ReplayInput {
   readonly before: Config

@@ -143,15 +143,16 @@ const createBlocking = (
   }
   return {
     blocks: () => blocks.list(),
-    async block(party, by, { force = false, ...options } = {}) {
+    async block(party, by, { force = false, grant, ...options } = {}) {
       const { user, client, domain } = party
       const isWhole = user !== undefined && client === undefined && domain === undefined
       if (isWhole && !force) await keepAdministrator(party)
       const why = { reason: 'blocked', by }
       if (options.dryRun) return endAccess.all({ user, client, domain }, why, options)
       // Written before anything ends: a code that is issued meanwhile meets the block when it is exchanged.
-      await blocks.add({ ...party, by, at: now() })
-      record({ event: 'access.blocked', ...factsOf(party), by })
+      await blocks.add({ ...party, ...(grant !== undefined && { grant }), by, at: now() })
+      if (grant === undefined) record({ event: 'access.blocked', ...factsOf(party), by })
+      else record({ event: 'grant.blocked', ...factsOf(party), grant, by })
       if (isWhole) await endSessions(user, by)
       return endAccess.all({ user, client, domain }, why, options)
     },

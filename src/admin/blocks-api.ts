@@ -6,13 +6,19 @@ import type { BlockedParty, Impact, Person } from '../ports/people.ts'
 import { type EndOptions, answerWithin } from './end-access.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
 
+interface BlockOptions {
+  readonly force?: boolean
+  /** The grant that is meant (`Block.grant`). */
+  readonly grant?: string
+}
+
 export interface BlocksAdmin {
   readonly blocks: () => ReturnType<Blocks['list']>
   /**
    * From now on, and what is open ends: grants, and the browser sessions of a user. Throws `admin.last` for the last
    * administrator, unless `force`.
    */
-  block(party: BlockedParty, by: string, options?: EndOptions & { readonly force?: boolean }): Promise<Impact>
+  block(party: BlockedParty, by: string, options?: EndOptions & BlockOptions): Promise<Impact>
   /** Throws `block.unknown`. */
   unblock(party: BlockedParty, by: string): Promise<void>
 }

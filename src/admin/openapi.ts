@@ -1,6 +1,8 @@
 // The OpenAPI document of the API for administrators, made of the route table: what is not routed is not in it, and what
 // is in it is routed.
+import * as z from 'zod'
 import type { Route } from '../ports/modules.ts'
+import { type ApiOperation, apiOperations } from './api-schemas.ts'
 import { json } from './services-api.ts'
 
 const prefix = '/api/'
@@ -26,10 +28,24 @@ const parameter = (name: string, at: Parameter['in']): Parameter => ({
   schema: { type: 'string' },
 })
 
-const anyJson = { content: { 'application/json': { schema: { type: 'object' } } } }
+const schemaOf = (type: z.ZodType, io: 'input' | 'output'): object => {
+  const { $schema: _, ...schema } = z.toJSONSchema(type, { io })
+  return schema
+}
+
+const content = (type: z.ZodType, io: 'input' | 'output', media = 'application/json') => ({
+  content: { [media]: { schema: schemaOf(type, io) } },
+})
+
+/** What is not described is not in the document, and a test looks for that. */
+const answersOf = ({ answers, type: media }: ApiOperation) =>
+  Object.entries(answers).map(([status, type]) => [
+    status,
+    { description: 'Done.', ...(type && content(type, 'output', media)) },
+  ])
 
 /** `:id` of the table is `{id}` here; `?user=` in a description is a query parameter. */
-const operationOf = (path: string, method: string, description: string): Operation => ({
+const operationOf = (path: string, description: string, operation: ApiOperation | undefined): Operation => ({
   summary: description,
   parameters: [
     ...[...path.matchAll(/:(\w+)/g)].map(([, name = '']) => parameter(name, 'path')),
@@ -37,10 +53,10 @@ const operationOf = (path: string, method: string, description: string): Operati
       parameter(name, 'query'),
     ),
   ],
-  ...(method === 'POST' && { requestBody: anyJson }),
+  ...(operation?.body && { requestBody: { required: true, ...content(operation.body, 'input') } }),
   responses: {
-    '2XX': { description: 'Done.' },
-    'default': { $ref: '#/components/responses/Refused' },
+    ...(operation && Object.fromEntries(answersOf(operation))),
+    default: { $ref: '#/components/responses/Refused' },
   },
 })
 
@@ -59,6 +75,21 @@ const refusedAnswer = {
   },
 }
 
+const pathsOf = (routes: readonly Route[], operations: Readonly<Record<string, ApiOperation>>) =>
+  routes.flatMap(({ paths, methods, description }) =>
+    paths
+      .filter((path) => path.startsWith(prefix))
+      .map((path) => [
+        path.replaceAll(/:(\w+)/g, '{$1}'),
+        Object.fromEntries(
+          Object.keys(methods).map((method) => [
+            method.toLowerCase(),
+            operationOf(path, description, operations[`${method} ${path}`]),
+          ]),
+        ),
+      ]),
+  )
+
 export const openApiDocument = (routes: readonly Route[]) => ({
   openapi: '3.1.0',
   info: { title: 'Postern: API for administrators', version: '1' },
@@ -75,21 +106,7 @@ export const openApiDocument = (routes: readonly Route[]) => ({
     },
     responses: { Refused: refusedAnswer },
   },
-  paths: Object.fromEntries(
-    routes.flatMap(({ paths, methods, description }) =>
-      paths
-        .filter((path) => path.startsWith(prefix))
-        .map((path) => [
-          path.replaceAll(/:(\w+)/g, '{$1}'),
-          Object.fromEntries(
-            Object.keys(methods).map((method) => [
-              method.toLowerCase(),
-              operationOf(path, method, description),
-            ]),
-          ),
-        ]),
-    ),
-  ),
+  paths: Object.fromEntries(pathsOf(routes, apiOperations())),
 })
 
 /** The document about these routes; it names no secret and no service, so that anybody may read it. */

@@ -5,6 +5,8 @@ import { type AuditApi, type AuditApiDeps, createAuditApi } from './audit-api.ts
 import { type AccessPage, type AccessPageDeps, createAccessPage } from './access-page.ts'
 import { type Console, type ConsoleDeps, createConsole } from './console.ts'
 import { openApiRoute } from './openapi.ts'
+import { type ProgramsApi, createProgramsApi } from './programs-api.ts'
+import { type ReplayApiDeps, createReplayApi } from './replay-api.ts'
 import type { RulesAdmin } from './stored-rules.ts'
 import {
   type ServicesApi,
@@ -18,6 +20,8 @@ export interface AdminHandlers {
   readonly access: AccessApi
   readonly accessPage: AccessPage
   readonly audit: AuditApi
+  readonly programs: ProgramsApi
+  readonly replay: Handler
   readonly console: Console
 }
 
@@ -28,6 +32,7 @@ export interface FlowHandlers {
 
 export const createAdminHandlers = (
   deps: ServicesApiDeps &
+    ReplayApiDeps &
     AccessPageDeps &
     AuditApiDeps &
     ConsoleDeps & { readonly rules: RulesAdmin; readonly apiSessions: Sessions },
@@ -39,6 +44,8 @@ export const createAdminHandlers = (
     access: createAccessApi(deps.accessAdmin, deps.rules, createAuthorization(api)),
     accessPage: createAccessPage(deps),
     audit: createAuditApi(api),
+    programs: createProgramsApi(api, createAuthorization(api)),
+    ...createReplayApi(api, createAuthorization(api)),
     console: createConsole(deps),
   }
 }
@@ -89,13 +96,6 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
     methods: { GET: h.access.blocks, POST: h.access.block, DELETE: h.access.unblock },
   },
   {
-    paths: ['/api/access', '/api/access/:id'],
-    description: 'For administrators: list stored access rules, show one, add one, remove one',
-    surface: 'json',
-    cors: false,
-    methods: { GET: h.access.rules, POST: h.access.addRule, DELETE: h.access.removeRule },
-  },
-  {
     paths: ['/api/lock'],
     description:
       'For administrators: what is locked or disabled, lock the gateway (every MCP request gets 503), unlock it',
@@ -125,6 +125,79 @@ const accessRoutes = (h: AdminHandlers): readonly Route[] => [
     cors: false,
     methods: { GET: h.accessPage.page, POST: h.accessPage.act },
     issuerOnly: true,
+  },
+]
+
+/** Access rules beside those of the configuration, and others that might be. */
+const ruleRoutes = (h: AdminHandlers): readonly Route[] => [
+  {
+    paths: ['/api/access'],
+    description:
+      'For administrators: list stored access rules, add one, remove parts of a record (?userId=, ?servers=, ?permissions=, ?groups=)',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.access.rules, POST: h.access.addRule, DELETE: h.access.removeRule },
+  },
+  {
+    paths: ['/api/access/:id'],
+    description: 'For administrators: show a stored access rule, remove it',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.access.rules, DELETE: h.access.removeRule },
+  },
+  {
+    paths: ['/api/policy/replay'],
+    description:
+      'For administrators: what other access rules would have said of the calls in the audit trail',
+    surface: 'json',
+    cors: false,
+    methods: { POST: h.replay },
+  },
+]
+
+/** Programs: their accounts and tokens, and grants that come back by themselves. */
+const programRoutes = ({ programs }: AdminHandlers): readonly Route[] => [
+  {
+    paths: ['/api/grants/:id/end'],
+    description: 'For administrators: end a grant. One that needs no user comes back with its next request',
+    surface: 'json',
+    cors: false,
+    methods: { POST: programs.endGrant },
+  },
+  {
+    paths: ['/api/grants/:id/block'],
+    description: 'For administrators: end a grant and keep its client out for this user',
+    surface: 'json',
+    cors: false,
+    methods: { POST: programs.blockGrant },
+  },
+  {
+    paths: ['/api/grants/:id/unblock'],
+    description: 'For administrators: lift the block of a grant',
+    surface: 'json',
+    cors: false,
+    methods: { POST: programs.unblockGrant },
+  },
+  {
+    paths: ['/api/tokens'],
+    description: 'For administrators: list personal access tokens (?user=)',
+    surface: 'json',
+    cors: false,
+    methods: { GET: programs.tokens },
+  },
+  {
+    paths: ['/api/tokens/:id'],
+    description: 'For administrators: end a personal access token (?leaked=1: strangers know it)',
+    surface: 'json',
+    cors: false,
+    methods: { DELETE: programs.endToken },
+  },
+  {
+    paths: ['/api/service-accounts', '/api/service-accounts/:id'],
+    description: 'For administrators: list service accounts with their clients and last use, show one',
+    surface: 'json',
+    cors: false,
+    methods: { GET: programs.accounts },
   },
 ]
 
@@ -251,6 +324,14 @@ const consoleRoutes = ({ console }: AdminHandlers): readonly Route[] =>
   }))
 
 export const adminRoutes = (h: AdminHandlers & FlowHandlers): readonly Route[] => {
-  const api = [...serviceRoutes(h), ...accessRoutes(h), ...flowRoutes(h), ...toolRoutes(h), ...auditRoutes(h)]
+  const api = [
+    ...serviceRoutes(h),
+    ...accessRoutes(h),
+    ...ruleRoutes(h),
+    ...programRoutes(h),
+    ...flowRoutes(h),
+    ...toolRoutes(h),
+    ...auditRoutes(h),
+  ]
   return [...api, openApiRoute(api), ...consoleRoutes(h)]
 }

@@ -1,7 +1,7 @@
 // `postern policy replay`: what other access rules would have said of the calls in the audit trail.
 import { printable } from '../config/tree.ts'
-import { type Replayed, replay } from '../policy-replay.ts'
-import type { StoredRule } from '../ports/policy.ts'
+import { replay } from '../policy-replay.ts'
+import type { Replayed, StoredRule } from '../ports/policy.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
 import { searchOf, withReader } from './audit.ts'
 import { loadOrThrow } from './configuration.ts'

@@ -186,6 +186,9 @@ export const localUserKeys = z
 export const serviceAccountKeys = z
   .strictObject({
     name: text('Display name. Default: its ID.').optional(),
+    owner: text(
+      'Who looks after the account, for example `local:ana` or an email address. Administrators see it.',
+    ).optional(),
     groups: z
       .array(z.string())
       .default([])

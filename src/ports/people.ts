@@ -78,6 +78,8 @@ export interface BlockedParty {
 
 /** `by`: who blocked them; `at`: epoch ms. */
 export interface Block extends BlockedParty {
+  /** ID of the grant that somebody blocked, where it was one. */
+  readonly grant?: string
   readonly by: string
   readonly at: number
 }

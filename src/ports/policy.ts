@@ -300,3 +300,34 @@ export interface CallRates {
   /** Undefined: calls of this service are not counted. */
   of(service: Service): CountCalls | undefined
 }
+
+// What other rules would have said of calls (policy-replay.ts).
+
+export interface ReplayExample {
+  readonly request: string | undefined
+  readonly person: string
+  readonly service: string
+  readonly what: string
+  readonly code: string
+}
+
+export interface Replayed {
+  readonly calls: number
+  /** Calls that were allowed and would be refused. */
+  readonly refused: number
+  readonly granted: number
+  /** Calls of which it cannot be said. */
+  readonly unsaid: number
+  /** Calls of which today's rules or groups already say something else than happened. */
+  readonly drifted: number
+  /** Refused before the rules were asked, or by none of them. */
+  readonly skipped: number
+  readonly people: readonly string[]
+  readonly tools: readonly string[]
+  readonly byRule: Readonly<Record<string, number>>
+  readonly byPerson: Readonly<Record<string, number>>
+  readonly byTool: Readonly<Record<string, number>>
+  readonly examples: readonly ReplayExample[]
+  /** People who would be left without any call. */
+  readonly shutOut: readonly string[]
+}

@@ -76,6 +76,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'person.changed': done('provider', 'groups_added', 'groups_removed'),
   'person.removed': done('provider', 'reason'),
   'access.blocked': done('blocked_user', 'blocked_client', 'blocked_domain', 'by'),
+  'grant.blocked': done('blocked_user', 'blocked_client', 'by'),
   'access.unblocked': done('blocked_user', 'blocked_client', 'blocked_domain', 'by'),
   'gateway.locked': done('by'),
   'gateway.unlocked': done('by'),

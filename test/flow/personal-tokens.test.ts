@@ -3,7 +3,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { printJson } from '../../src/cli/output.ts'
 import { createToken, listTokens, mintToken, revokeToken } from '../../src/cli/tokens.ts'
 import { parseConfig } from '../../src/config/schema.ts'
-import { type Handlers, routeTable } from '../../src/routes.ts'
 import { ana, callerOf, yamada } from '../runtimes/people.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
 import { type RuntimeGateway, configOf, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
@@ -16,11 +15,6 @@ const tool = (name: string) => ({
   method: 'tools/call',
   params: { name, arguments: {} },
 })
-
-/** Routes are listed, and none of their handlers is called. */
-const anyHandlers: Handlers = new Proxy(() => undefined, {
-  get: (_target, name) => (name === 'then' ? undefined : anyHandlers),
-}) as unknown as Handlers
 
 const rules = {
   local_users: [ana, yamada],
@@ -251,48 +245,4 @@ it('where the administrator creates them, the page makes none and still ends the
   const page = await send(mine, gateway.origin, fields)
   expect([page.status, shown.test(page.body)]).toEqual([400, false])
   await gateway.close()
-})
-
-describe('the OpenAPI document of the API', () => {
-  type Operations = Readonly<
-    Record<string, { readonly parameters: readonly { readonly name: string; readonly in: string }[] }>
-  >
-  it('names every operation that is routed, and none that is not', async () => {
-    const gateway = await openInProcess({
-      upstream: 'http://127.0.0.1:9/mcp',
-      config: { local_users: [ana], admins: ['local:ana'], audit: {}, flows: {} },
-    })
-    const ask = (method: string, at: string) => gateway.fetch(`${gateway.origin}${at}`, { method })
-    const document = (await (await ask('GET', '/api/openapi.json')).json()) as {
-      readonly openapi: string
-      readonly paths: Readonly<Record<string, Operations>>
-    }
-    expect(document.openapi).toBe('3.1.0')
-    const routed = routeTable({ handlers: anyHandlers, registration: true })
-      .flatMap(({ paths, methods }) => paths.map((at) => [at, Object.keys(methods)] as const))
-      .filter(([at]) => at.startsWith('/api/') && at !== '/api/openapi.json')
-    const documented = Object.entries(document.paths).map(([at, operations]) => [
-      at,
-      Object.keys(operations).map((method) => method.toUpperCase()),
-    ])
-    expect(Object.fromEntries(documented)).toEqual(
-      Object.fromEntries(routed.map(([at, methods]) => [at.replaceAll(/:(\w+)/g, '{$1}'), methods])),
-    )
-    for (const [at, operations] of Object.entries(document.paths)) {
-      const url = at.replaceAll(/\{\w+\}/g, 'x')
-      for (const [method, { parameters }] of Object.entries(operations)) {
-        expect([at, method, (await ask(method.toUpperCase(), url)).status]).toEqual([at, method, 401])
-        expect(parameters.filter((one) => one.in === 'path').map(({ name }) => `{${name}}`)).toEqual(
-          at.match(/\{\w+\}/g) ?? [],
-        )
-      }
-      const other = await ask('PATCH', url)
-      expect([other.status, other.headers.get('allow')]).toEqual([
-        405,
-        Object.keys(operations).join(', ').toUpperCase(),
-      ])
-    }
-    expect(document.paths['/api/grants']?.['get']?.parameters.map(({ name }) => name)).toContain('user')
-    await gateway.close()
-  })
 })

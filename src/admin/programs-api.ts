@@ -1,0 +1,135 @@
+// The API about programs, for administrators: service accounts, personal access tokens, and the end of one grant, which
+// comes back by itself where no person is asked, and so can be blocked.
+import { personKey, serviceAccounts } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Config } from '../config/schema.ts'
+import type { Handler } from '../ports/modules.ts'
+import type { ListedGrant, ListedToken } from '../ports/people.ts'
+import type { AccessAdmin } from './access-api.ts'
+import { type AdminAuthorization, json, timeOf } from './services-api.ts'
+
+export interface ProgramsApi {
+  /** GET /api/tokens?user= */
+  readonly tokens: Handler
+  /** DELETE /api/tokens/:id?leaked=1 */
+  readonly endToken: Handler
+  /** GET /api/service-accounts, /api/service-accounts/:id */
+  readonly accounts: Handler
+  /** POST /api/grants/:id/end */
+  readonly endGrant: Handler
+  /** POST /api/grants/:id/block: what it is for stays away until it is unblocked */
+  readonly blockGrant: Handler
+  /** POST /api/grants/:id/unblock */
+  readonly unblockGrant: Handler
+}
+
+export interface ProgramsApiDeps {
+  readonly accessAdmin: Pick<AccessAdmin, 'list' | 'show' | 'revoke' | 'blocks' | 'block' | 'unblock'>
+  readonly registry: { config(): Config }
+  readonly personalTokens: {
+    all(): Promise<readonly ListedToken[]>
+    end(id: string, by: { readonly by: string }, how?: { readonly leaked?: boolean }): Promise<boolean>
+  }
+}
+
+/** `/api/name/:id/what` → `:id`; empty for `/api/name`. */
+const idIn = (request: Request): string => new URL(request.url).pathname.split('/')[3] ?? ''
+
+const named = (request: Request, name: string): string | undefined =>
+  new URL(request.url).searchParams.get(name) || undefined
+
+const listedToken = ({ createdAt, expiresAt, lastUsedAt, ...token }: ListedToken) => ({
+  ...token,
+  created_at: timeOf(createdAt),
+  expires_at: timeOf(expiresAt),
+  ...(lastUsedAt !== undefined && { last_used_at: timeOf(lastUsedAt) }),
+})
+
+const listedAccount = (id: string, config: Config, grants: readonly ListedGrant[]) => {
+  const { name = id, groups, services, permissions, owner } = config.service_accounts[id] as Account
+  const own = grants.filter(({ user }) => user === `${serviceAccounts}:${id}`)
+  const [lastUsed] = own
+    .flatMap((grant) => grant.last_used_at ?? [])
+    .toSorted()
+    .toReversed()
+  return {
+    id,
+    user: `${serviceAccounts}:${id}`,
+    name,
+    ...(owner !== undefined && { owner }),
+    groups,
+    services,
+    ...(permissions && { permissions }),
+    clients: Object.entries(config.clients).flatMap(([client, { service_account: account }]) =>
+      account === id ? [client] : [],
+    ),
+    grants: own.length,
+    ...(lastUsed !== undefined && { last_used_at: lastUsed }),
+  }
+}
+type Account = Config['service_accounts'][string]
+
+const createGrantActions = (
+  { accessAdmin }: Pick<ProgramsApiDeps, 'accessAdmin'>,
+  { requireCsrfToken }: AdminAuthorization,
+): Pick<ProgramsApi, 'endGrant' | 'blockGrant' | 'unblockGrant'> => ({
+  async endGrant(request) {
+    const by = personKey((await requireCsrfToken(request)).person)
+    await accessAdmin.revoke(idIn(request), by)
+    return new Response(null, { status: 204 })
+  },
+  async blockGrant(request) {
+    const by = personKey((await requireCsrfToken(request)).person)
+    const grant = await accessAdmin.show(idIn(request))
+    const party = { user: grant.user, client: grant.client }
+    return json({ ended: await accessAdmin.block(party, by, { grant: grant.id }) }, 201)
+  },
+  async unblockGrant(request) {
+    const by = personKey((await requireCsrfToken(request)).person)
+    const id = idIn(request)
+    const block = (await accessAdmin.blocks()).find(({ grant }) => grant === id)
+    if (!block) throw new Refusal('block.unknown', id.slice(0, 80))
+    const { user, client } = block
+    await accessAdmin.unblock(
+      { ...(user !== undefined && { user }), ...(client !== undefined && { client }) },
+      by,
+    )
+    return new Response(null, { status: 204 })
+  },
+})
+
+export const createProgramsApi = (deps: ProgramsApiDeps, authorization: AdminAuthorization): ProgramsApi => {
+  const { accessAdmin, registry, personalTokens } = deps
+  const { requireAdmin, requireCsrfToken } = authorization
+  return {
+    ...createGrantActions(deps, authorization),
+    async tokens(request) {
+      await requireAdmin(request)
+      const user = named(request, 'user')
+      const all = await personalTokens.all()
+      const tokens = all.filter((token) => user === undefined || token.user === user)
+      return json({ tokens: tokens.map(listedToken) })
+    },
+    async endToken(request) {
+      const by = personKey((await requireCsrfToken(request)).person)
+      const id = idIn(request)
+      const leaked = named(request, 'leaked') !== undefined
+      if (!(await personalTokens.end(id, { by }, { leaked })))
+        throw new Refusal('grant.unknown', id.slice(0, 80), {
+          say: 'There is no such personal access token.',
+        })
+      return new Response(null, { status: 204 })
+    },
+    async accounts(request) {
+      await requireAdmin(request)
+      const config = registry.config()
+      const id = idIn(request)
+      const ids = Object.keys(config.service_accounts)
+      if (id !== '' && !ids.includes(id))
+        throw new Refusal('person.unknown', id.slice(0, 80), { say: 'There is no such service account.' })
+      const { grants } = await accessAdmin.list({ ...(id !== '' && { user: `${serviceAccounts}:${id}` }) })
+      if (id !== '') return json(listedAccount(id, config, grants))
+      return json({ service_accounts: ids.map((one) => listedAccount(one, config, grants)) })
+    },
+  }
+}
