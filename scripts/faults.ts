@@ -1,6 +1,6 @@
 // `npm run prove faults`: what becomes of signed-in users while the storage of their gateway fails. Two processes on
-// one Redis server, reached through a proxy that refuses connections, swallows what is sent, or cuts connections; then
-// the server is killed under load, again and again, and starts from its append-only file.
+// one Redis or PostgreSQL server (STORE), reached through a proxy that refuses connections, swallows what is sent, or cuts
+// connections; then the server is killed under load, again and again, and starts from what it has on disk.
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,6 +18,7 @@ import {
   type Tokens,
 } from '../test/runtimes/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
+import { startPostgres } from '../test/runtimes/postgres-server.ts'
 import { startRedis } from '../test/runtimes/redis-server.ts'
 import { openUpstream } from '../test/runtimes/upstream.ts'
 import { freePort } from './harness/free-port.ts'
@@ -28,8 +29,11 @@ const awayMs = 1000 * Number(process.env['SECONDS'] ?? 60)
 const kills = Number(process.env['KILLS'] ?? 20)
 const users = Number(process.env['USERS'] ?? 100)
 
-if (findProgram('redis-server') === undefined) {
-  console.error('This needs redis-server: node scripts/bootstrap.mjs system installs it.')
+const type = process.env['STORE'] === 'postgres' ? 'postgres' : 'redis'
+const [name, program] = type === 'redis' ? ['Redis', 'redis-server'] : ['PostgreSQL', 'postgres']
+
+if (findProgram(program) === undefined) {
+  console.error(`This needs ${program}: node scripts/bootstrap.mjs system installs it.`)
   process.exit(2)
 }
 
@@ -56,11 +60,23 @@ interface User {
 // Two processes, behind one proxy.
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-faults-'))
-const redisPort = await freePort()
-const startServer = (fsync: 'everysec' | 'always') =>
-  startRedis({ port: redisPort, folder, args: ['--appendonly', 'yes', '--appendfsync', fsync] })
-let redis = await startServer('everysec')
-const proxy: CuttingProxy = await openCuttingProxy(redisPort)
+const serverPort = await freePort()
+const settings = ['fsync=on', 'synchronous_commit=on', 'full_page_writes=on']
+/** `close` kills it. */
+const startServer = async (fsync: 'everysec' | 'always'): Promise<{ close(): Promise<unknown> }> => {
+  if (type === 'redis')
+    return startRedis({ port: serverPort, folder, args: ['--appendonly', 'yes', '--appendfsync', fsync] })
+  const { pid, ended } = await startPostgres({ port: serverPort, folder, settings })
+  return {
+    close() {
+      // It ends its other processes at once, and starts with a recovery.
+      process.kill(pid, 'SIGQUIT')
+      return ended
+    },
+  }
+}
+let server = await startServer('everysec')
+const proxy: CuttingProxy = await openCuttingProxy(serverPort)
 const upstream = await openUpstream()
 const states = [temporaryState(), temporaryState()]
 const ports = [await freePort(), await freePort()]
@@ -72,7 +88,15 @@ const config = {
   local_users: [person],
   // What is measured is the storage, not the limits.
   access_token_lifetime: '1h',
-  storage: { type: 'redis', redis: { url: `redis://127.0.0.1:${proxy.port}` } },
+  storage: {
+    type,
+    [type]: {
+      url:
+        type === 'redis'
+          ? `redis://127.0.0.1:${proxy.port}`
+          : `postgres://postern@127.0.0.1:${proxy.port}/postgres`,
+    },
+  },
   mcp_services: { echo: { url: upstream.url } },
 }
 const gateways: PosternProcess[] = []
@@ -253,17 +277,17 @@ const lossy = async (): Promise<void> => {
 // The server is killed, and starts from its file.
 
 const killed = async (): Promise<void> => {
-  await redis.close()
-  redis = await startServer('always')
+  await server.close()
+  server = await startServer('always')
   for (const user of crowd) user.seen.length = 0
   let over = false
   const lives = crowd.map((user) => live(user, () => over))
   let longest = 0
   for (let kill = 0; kill < kills; kill++) {
     await pause(500 + Math.random() * 1000)
-    await redis.close()
+    await server.close()
     await pause(Math.random() * 500)
-    redis = await startServer('always')
+    server = await startServer('always')
     const back = performance.now()
     await Promise.all(
       crowd.slice(0, 2).map(async (user) => {
@@ -278,15 +302,15 @@ const killed = async (): Promise<void> => {
   const seen = crowd.flatMap((user) => user.seen)
   verdicts.claim(
     seen.every(({ status }) => status === 200 || status === 503),
-    `Redis killed ${kills} times under load, nobody is asked to sign in`,
+    `${name} killed ${kills} times under load, nobody is asked to sign in`,
     tally(seen),
   )
   verdicts.claim(longest <= 5000, 'after each, calls work within 5 s', `longest ${Math.round(longest)} ms`)
-  await allGoOn(`after ${kills} kills with an append-only file`)
+  await allGoOn(`after ${kills} kills`)
 }
 
-await away('refuse', 'Redis refuses connections')
-await away('silence', 'Redis says nothing')
+await away('refuse', `${name} refuses connections`)
+await away('silence', `${name} says nothing`)
 await lossy()
 await killed()
 const errors = gateways.flatMap(({ lines }) => lines).filter((line) => /"event":"fault"/.test(line))
@@ -297,7 +321,7 @@ verdicts.claim(
 )
 await Promise.all(gateways.map((gateway) => gateway.end()))
 await proxy.close()
-await redis.close()
+await server.close()
 await upstream.close()
 for (const state of states) state.remove()
 rmSync(folder, { recursive: true, force: true })

@@ -73,7 +73,8 @@ export const proofs: Readonly<Record<string, Proof>> = {
   'faults': {
     file: 'faults.ts',
     needs: 'test',
-    shows: 'Redis that is away, silent or killed signs nobody out, and requests are refused within a second.',
+    shows:
+      'Redis or PostgreSQL that is away, silent or killed signs nobody out, and requests are refused within a second.',
   },
   'fuzz': {
     file: 'fuzz.ts',
