@@ -347,11 +347,13 @@ const askHidden = async (questions: readonly string[]): Promise<readonly string[
   }
 }
 
-const readPassword = async (): Promise<string> => {
+/** From the terminal (`repeat`: twice), or the standard input. `name`: Password. */
+export const readHidden = async (name: string, repeat: boolean): Promise<string> => {
   if (!process.stdin.isTTY) return (await text(process.stdin)).replace(/\r?\n$/, '')
-  const [password = '', again] = await askHidden(['Password: ', 'Repeat password: '])
-  if (again !== password) throw new UsageError('The passwords do not match. Run the command again.')
-  return password
+  const second = repeat ? [`Repeat ${name.toLowerCase()}: `] : []
+  const [typed = '', again = typed] = await askHidden([`${name}: `, ...second])
+  if (again !== typed) throw new UsageError(`The ${name.toLowerCase()}s do not match. Run the command again.`)
+  return typed
 }
 
 /** Prints the hash. Throws `UsageError` for a password that local_users would refuse. */
@@ -362,7 +364,7 @@ export const hashPassword = async ({
   readonly json: Printer | undefined
   readonly scrypt: boolean
 }): Promise<void> => {
-  const password = await readPassword()
+  const password = await readHidden('Password', true)
   const wrong = passwordFault(password)
   if (wrong) throw new UsageError(`The password ${wrong}.`)
   // Composed (NFC), as sign-in compares it (identity/local-users.ts): keyboards differ in how they encode é.

@@ -12,6 +12,7 @@ import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
 import { addSetupVerbs } from './setup-verbs.ts'
 import { addSessionVerbs } from './sessions.ts'
+import type { BackupOptions, RestoreOptions } from './backup.ts'
 import type { CopyStoreOptions } from './store-copy.ts'
 import { addLogin, addTokenVerbs } from './token-verbs.ts'
 import { addAuditVerbs, addFlowVerbs } from './trail-verbs.ts'
@@ -273,6 +274,26 @@ const addStoreVerbs = (store: Command): void => {
     )
 }
 
+// `postern backup`, `postern restore`.
+
+const addBackup = (program: Command): void => {
+  verb(program, 'backup', 'Write all records of the gateway to a file. The gateway may be running.')
+    .argument('<file>', 'A new file.')
+    .option(
+      '--with-root-key',
+      'Include root.key, sealed with a passphrase from the terminal or standard input.',
+    )
+    .action(async (file: string, options: BackupOptions, command: Command) =>
+      (await import('./backup.ts')).backUp(await targetOf(command), file, options),
+    )
+  verb(program, 'restore', 'Restore a backup, and compare it. The gateway must be stopped.')
+    .argument('<file>', 'What `postern backup` wrote.')
+    .option('--replace', 'First remove all records that are there. Without it, the storage must be empty.')
+    .action(async (file: string, options: RestoreOptions, command: Command) =>
+      (await import('./backup.ts')).restore(await targetOf(command), file, options),
+    )
+}
+
 /**
  * The whole command tree. Flags can come before or after the command; those that a command does not use are
  * ignored.
@@ -318,7 +339,8 @@ export const createProgram = (): Command => {
     group(program, 'people', 'See which users have access: ls, show.'),
   )
   addToolVerbs(group(program, 'tools', 'See and approve changes of tools: ls, show, approve, block.'))
-  addStoreVerbs(group(program, 'store', 'Move the records of the gateway: copy.'))
+  addStoreVerbs(group(program, 'store', 'Move the records of the gateway, and its tables: copy, migrate.'))
+  addBackup(program)
   addTokenVerbs(group(program, 'token', 'Manage personal access tokens: create, ls, revoke, mint.'))
   addConnectionVerbs(group(program, 'connections', 'See and end accounts at MCP servers: ls, rm.'))
   addSessionVerbs(group(program, 'sessions', 'See and end browser sessions: ls, end.'))

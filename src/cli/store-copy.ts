@@ -20,7 +20,7 @@ export interface CopyStoreOptions {
 const tellMs = 500
 
 /** One line, written again and again; nothing where no person looks. */
-const createProgress = () => {
+export const createProgress = () => {
   const { stderr } = process
   let told = 0
   return {
@@ -32,6 +32,37 @@ const createProgress = () => {
     },
     end: (): void => void (told > 0 && stderr.write('\r\u{1B}[K')),
   }
+}
+
+export const requireStopped = (stateDir: string): void => {
+  const [url] = runningAt(stateDir)
+  if (url !== undefined)
+    throw new StartError(
+      'store.running',
+      `A gateway is running at ${url}. Stop it, and every other process that uses either storage, and run this command again.`,
+    )
+}
+
+/** The configured storage, or one of another type. Rejects with `Refusal('storage.unavailable')`. */
+const openOne = ({ config, stateDir }: AdminTarget, type: Config['storage']['type']) =>
+  openStorage({
+    config: { storage: { ...config.storage, type } },
+    stateDir,
+    now: Date.now,
+    timer,
+    random: createRandomBytes(),
+    log: () => undefined,
+    product: packageVersion(),
+  })
+
+/** Its records can be read. Rejects as `openStorage` does; throws `UsageError` where there is nothing to be read. */
+export const openConfigured = async (target: AdminTarget) => {
+  const { config, stateDir } = target
+  const { type } = config.storage
+  if (type === 'memory') throw new UsageError('Records in memory are known to the running gateway alone.')
+  const { records, ...storage } = await openOne(target, type)
+  if (!records) throw new UsageError(`Records in ${storage.location} (${stateDir}) cannot be read.`)
+  return { ...storage, records }
 }
 
 const requireUsable = ({ config, stateDir }: AdminTarget, { from, to }: CopyStoreOptions): void => {
@@ -52,33 +83,18 @@ const requireUsable = ({ config, stateDir }: AdminTarget, { from, to }: CopyStor
       'store.none',
       `There is no database in ${stateDir}. If it is elsewhere, name the state directory with --state.`,
     )
-  const [url] = runningAt(stateDir)
-  if (url !== undefined)
-    throw new StartError(
-      'store.running',
-      `A gateway is running at ${url}. Stop it, and every other process that uses either storage, and run this command again.`,
-    )
+  requireStopped(stateDir)
 }
 
 export const copyStore = async (target: AdminTarget, options: CopyStoreOptions): Promise<void> => {
   requireUsable(target, options)
-  const { config, stateDir, json } = target
-  const open = (type: CopyStoreOptions['from']) =>
-    openStorage({
-      config: { storage: { ...config.storage, type } },
-      stateDir,
-      now: Date.now,
-      timer,
-      random: createRandomBytes(),
-      log: () => undefined,
-      product: packageVersion(),
-    })
+  const { json } = target
   const progress = createProgress()
   const closing: (() => void)[] = []
   try {
-    const from = await open(options.from)
+    const from = await openOne(target, options.from)
     closing.push(from.close)
-    const to = await open(options.to)
+    const to = await openOne(target, options.to)
     closing.push(to.close)
     if (!from.records) throw new UsageError('Records in memory cannot be copied.')
     const records = await copyRecords({
