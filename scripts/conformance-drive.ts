@@ -16,6 +16,10 @@ interface Context {
   readonly client_id?: string
   readonly client_secret?: string
   readonly private_key_pem?: string
+  readonly idp_client_id?: string
+  readonly idp_id_token?: string
+  readonly idp_token_endpoint?: string
+  readonly valid_jwt?: string
   readonly toolCalls?: readonly { readonly name: string; readonly arguments: Record<string, unknown> }[]
 }
 
@@ -32,23 +36,50 @@ const anywhereHere = ['http://localhost:*']
 const json = async (url: string): Promise<Record<string, unknown>> =>
   (await (await fetch(url)).json()) as Record<string, unknown>
 
+/** Where the operator's platform puts the JWT of a scenario. */
+const assertionVariable = 'CONFORMANCE_ASSERTION'
+
+/** Whose token it is: an operator knows it, and this one reads it where the server publishes it. */
+const issuerOfServer = async (): Promise<string | undefined> => {
+  const { authorization_servers: servers } = await json(
+    `${new URL(server).origin}/.well-known/oauth-protected-resource/mcp`,
+  )
+  return (servers as string[])[0]
+}
+
 /** What an operator would have written about the server. */
 const upstreamAuth = async (): Promise<Record<string, unknown>> => {
   if (!scenario.startsWith('auth/')) return { type: 'none' }
   const { issuer, client_id, client_secret, private_key_pem: private_key } = context
   if (scenario.startsWith('auth/client-credentials')) {
-    // An operator with credentials knows whose they are; this one reads it where the server publishes it.
-    const { authorization_servers: servers } = await json(
-      `${new URL(server).origin}/.well-known/oauth-protected-resource/mcp`,
-    )
     return {
       type: 'client_credentials',
-      issuer: (servers as string[])[0],
+      issuer: await issuerOfServer(),
       client_id,
       ...(private_key ? { private_key, token_endpoint_auth_method: 'private_key_jwt' } : { client_secret }),
       allow_origins: anywhereHere,
     }
   }
+  const { idp_client_id, idp_token_endpoint, valid_jwt } = context
+  if (idp_token_endpoint !== undefined)
+    return {
+      type: 'id_jag',
+      issuer: await issuerOfServer(),
+      client_id,
+      client_secret,
+      subject: 'env',
+      assertion_env: assertionVariable,
+      idp: { client_id: idp_client_id, token_endpoint: idp_token_endpoint },
+      allow_origins: anywhereHere,
+    }
+  if (valid_jwt !== undefined)
+    return {
+      type: 'workload',
+      issuer: await issuerOfServer(),
+      client_id,
+      assertion_env: assertionVariable,
+      allow_origins: anywhereHere,
+    }
   if (issuer !== undefined)
     return { type: 'oauth', issuer, client_id, client_secret, allow_origins: anywhereHere }
   return {
@@ -205,6 +236,7 @@ const postern = await startPostern({
     },
     local_users: [person],
   },
+  env: { [assertionVariable]: context.valid_jwt ?? context.idp_id_token ?? '' },
 })
 try {
   await run(postern)

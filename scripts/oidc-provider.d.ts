@@ -15,6 +15,11 @@ declare module 'oidc-provider' {
   }
 
   export interface Context {
+    readonly path: string
+    readonly querystring: string
+    status: number
+    body: unknown
+    get(header: string): string
     readonly oidc: {
       readonly client: { readonly clientId: string }
       readonly session: { readonly accountId: string }
@@ -37,6 +42,12 @@ declare module 'oidc-provider' {
     readonly Grant: new (of: { readonly clientId: string; readonly accountId: string }) => Grant
     on(event: 'grant.success', listener: (context: Context) => void): void
     on(event: 'grant.error', listener: (context: Context, error: { readonly error: string }) => void): void
+    use(middleware: (context: Context, next: () => Promise<void>) => Promise<void>): void
+    registerGrantType(
+      name: string,
+      handler: (context: Context) => Promise<void>,
+      parameters: readonly string[],
+    ): void
     callback(): (request: IncomingMessage, response: ServerResponse) => void
     interactionDetails(request: IncomingMessage, response: ServerResponse): Promise<Interaction>
     interactionFinished(

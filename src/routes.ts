@@ -247,10 +247,12 @@ const signInRoutes = (h: Handlers): readonly Route[] => [
   },
   {
     paths: ['/login/:provider'],
-    description: 'Start sign-in with an identity provider',
+    description:
+      'Sign-in page of one identity provider, for a service that needs a new sign-in (max_age), and start of a sign-in with it',
     surface: 'page',
     cors: false,
-    methods: { POST: h.signIn.begin },
+    methods: { GET: h.signIn.page, POST: h.signIn.begin },
+    issuerOnly: true,
   },
   {
     paths: ['/oauth/backchannel-logout/:provider'],

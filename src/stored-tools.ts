@@ -1,6 +1,6 @@
 // What servers have said of their tools: in memory for calls, and in the store for the consent page, which a process
 // may show that has seen no list.
-import { createRecords } from './kit/records.ts'
+import { createRecords, isOfUser } from './kit/records.ts'
 import type { LearnedTool } from './ports/policy.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Service } from './ports/services.ts'
@@ -64,7 +64,7 @@ export const createToolMemory = (
     keep(service, person) {
       const tools = listedTools(known, service, person, true).slice(0, mostTools)
       const type = service.auth?.type ?? 'auto'
-      const isPersonal = type === 'oauth' || type === 'idp_token'
+      const isPersonal = isOfUser(service.auth)
       if (person !== '' && (isPersonal || type === 'auto')) write(keyOf(service, person), tools)
       if (!isPersonal) write(keyOf(service, everybody), tools)
     },

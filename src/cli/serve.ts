@@ -132,6 +132,7 @@ export const startGateway = async ({
     log,
     version,
     proxies,
+    env,
   }).catch((error: unknown) => {
     throw stateError(error, config)
   })

@@ -4,8 +4,9 @@ import * as z from 'zod'
 import { serviceAccessKeys } from './access-keys.ts'
 import { serviceAuditKeys } from './audit-keys.ts'
 import { dpopMode } from './dpop-keys.ts'
-import { httpUrl, scopeWord, secret, text, duration } from './key-types.ts'
+import { scopeWord, text, duration } from './key-types.ts'
 import { serviceRateLimitKeys } from './rate-limit-keys.ts'
+import { upstreamAuthKeys } from './upstream-auth-keys.ts'
 
 // A stdio server: what is started, for whom, in which sandbox, and for how long.
 
@@ -102,102 +103,6 @@ export const commandKeys = {
     'Close the event stream of a call after this time, so that clients of MCP 2025-11-25 reconnect and resume it. 0 keeps it open until the response.',
   ),
 }
-
-// The keys of a service's `upstream_auth`: how the gateway, or each person, signs in to the server behind it.
-
-export const upstreamAuthTypes = [
-  'auto',
-  'none',
-  'static',
-  'oauth',
-  'idp_token',
-  'client_credentials',
-] as const
-
-const upstreamAuthKeys = z
-  .strictObject({
-    type: z
-      .enum(upstreamAuthTypes)
-      .default('auto')
-      .describe(
-        'Credentials that the gateway sends to the server instead of the caller’s token, in addition to `identity`. `auto`: none, unless the server answers 401 and names an authorization server; then each user connects their own account. `oauth`: each user’s own account, connected at first sign-in. `static`: the same token or headers for all users. `idp_token`: the access token from the identity provider that the user signed in with. `client_credentials`: a token issued to the gateway itself. `none`: no credentials.',
-      ),
-    token: secret('For `static`: the token to send as `Authorization: Bearer`.').optional(),
-    headers: z
-      .record(
-        z.string().regex(/^[A-Za-z0-9-]+$/, 'header names use letters, digits and -'),
-        z.string().min(1).meta({ writeOnly: true }),
-      )
-      .default({})
-      .describe('For `static`: headers to send, for example `X-Api-Key`.'),
-    issuer: httpUrl()
-      .optional()
-      .describe(
-        'Issuer URL of the authorization server. Default: the one named in the server’s metadata (RFC 9728).',
-      ),
-    authorization_endpoint: httpUrl()
-      .optional()
-      .describe('Authorization endpoint. If set together with `token_endpoint`, discovery is skipped.'),
-    token_endpoint: httpUrl().optional().describe('Token endpoint. See `authorization_endpoint`.'),
-    revocation_endpoint: httpUrl()
-      .optional()
-      .describe('Endpoint for revoking tokens when a user disconnects their account (RFC 7009).'),
-    client_id: z
-      .string()
-      .min(1)
-      .optional()
-      .describe(
-        'Client ID of this gateway at the authorization server. Default: the gateway uses its client metadata document or registers dynamically.',
-      ),
-    client_secret: secret('Client secret for `client_id`.').optional(),
-    private_key: secret('For `private_key_jwt`: private key in PEM format (PKCS #8).').optional(),
-    token_endpoint_auth_method: z
-      .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
-      .optional()
-      .describe(
-        'How the gateway authenticates at the token endpoint. Default: a method listed in the authorization server’s metadata.',
-      ),
-    client_metadata_url: z
-      .url({ protocol: /^https$/, error: 'must be a full https:// URL' })
-      .optional()
-      .describe(
-        'URL of this gateway’s client metadata document, if not the one that the gateway serves itself.',
-      ),
-    scopes: z
-      .array(scopeWord)
-      .min(1)
-      .optional()
-      .describe('Scopes to request. Default: the scopes named in the server’s 401 challenge or metadata.'),
-    resource: z
-      .string()
-      .optional()
-      .describe(
-        'Value of the `resource` parameter (RFC 8707). Default: the resource identifier from the server’s metadata. Set to an empty string to omit it, for authorization servers that reject the parameter.',
-      ),
-    redirect_uri: httpUrl()
-      .optional()
-      .describe(
-        'Redirect URI registered for `client_id`, if it is an older one: `{issuer}/connect/callback` or `{issuer}/oauth/callback`. Default: the redirect URI that `postern validate` prints. Each redirect URI works for one authorization server only.',
-      ),
-    extra_params: z
-      .record(z.string(), z.string())
-      .default({})
-      .describe('Additional authorization request parameters, for example `audience`.'),
-    allow_origins: z
-      .array(z.string())
-      .default([])
-      .describe(
-        'Additional origins that discovery may use: private addresses, plain http, or endpoints on a different site than their issuer. `http://localhost:*` allows every port.',
-      ),
-    dpop: z
-      .enum(['auto', 'required', 'off'])
-      .default('auto')
-      .describe(
-        'Tokens that are bound to a key of their account and useless without it (DPoP, RFC 9449). `auto`: if the server asks for them and its authorization server issues them. `required`: no other token is used. `off`: never.',
-      ),
-  })
-  .describe('Upstream credentials: how the gateway, or each user, authenticates to this MCP server.')
-  .prefault({})
 
 // A service.
 

@@ -17,7 +17,7 @@ import {
 } from './accounts.ts'
 import type { ProofKey } from './dpop.ts'
 import { isOfProvider } from './provider-tokens.ts'
-import { errorOf, isPermanent } from './upstream.ts'
+import { errorOf, isPermanent, isVerdict } from './upstream.ts'
 
 export interface AccountTokens {
   readonly kind: 'token'
@@ -346,6 +346,8 @@ type RefreshUnderLease = (
   fence: number,
 ) => Promise<RefreshedAccount>
 
+const isGood = ({ expiresAt = 0 }: Account, now: number): boolean => expiresAt > now
+
 /** One token request under this process's lease. Its result is saved before anybody uses it. */
 const createRefreshUnderLease = (
   { runtime, accounts, requestTokens, discard }: RefreshesDeps,
@@ -364,6 +366,9 @@ const createRefreshUnderLease = (
       runtime.log('warn', 'upstream.account-ended', { connection: id, issuer: account.issuer, why: error })
       return rotation.end(id, account, error ?? '')
     }
+    // The next call hears which. What the token may still be used for is the company's decision alone.
+    if (isVerdict(thrown) && (thrown.code === 'connection.company-denied' || !isGood(account, runtime.now())))
+      return rotation.end(id, account, thrown.code)
     const why = error ?? messageOf(thrown)
     backoff.begin(`${id}\n${account.name}`, why)
     runtime.log('warn', 'upstream.refresh-failed', { connection: id, issuer: account.issuer, why })
@@ -388,6 +393,7 @@ const createRefreshUnderLease = (
       access,
       ...(refresh !== undefined && { refresh }),
       ...(idToken !== undefined && { idToken }),
+      ...(idToken !== undefined && before.subjectToken !== undefined && { subjectToken: idToken }),
       ...(bound && { bound }),
     }
     const kept = await rotation.persist(

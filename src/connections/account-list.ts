@@ -1,4 +1,5 @@
 // The accounts of all people, for administrators: whose they are, how they stand, and the end of one.
+import { exchangesSignIn } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit } from '../ports/modules.ts'
 import type { ConnectionAdmin, ListedConnection, Person } from '../ports/people.ts'
@@ -41,7 +42,7 @@ const standingOf = (
 ): Standing => {
   const { ended, expiresAt, refreshable, wanted = [] } = account
   if (!upstream) return { state: 'unused', why: 'the service is not there anymore' }
-  if (!ofGateway && !isPersonal(upstream))
+  if (!ofGateway && !isPersonal(upstream) && !exchangesSignIn(upstream.auth))
     return { state: 'unused', why: `upstream_auth.type is ${upstream.auth.type} now` }
   if (ended !== undefined) return { state: 'reconnect', why: ended }
   if (isElsewhere(account, upstream.origin))

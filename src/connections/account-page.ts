@@ -18,7 +18,7 @@ import {
   withoutAccount,
 } from './accounts.ts'
 import type { StartAuthorization } from './authorization.ts'
-import { ownerMark } from './credentials.ts'
+import { ownerMark } from './consent-required.ts'
 import type { SignInStep } from './sign-in-step.ts'
 import type { Revoke } from './token-endpoint.ts'
 import { type AuthorizedUpstream, connectPath, isPersonal, upstreamOf } from './upstream.ts'

@@ -34,6 +34,8 @@ export interface Secrets {
   readonly refresh?: string
   /** As it came with the newest tokens of an identity provider. */
   readonly idToken?: string
+  /** The newest ID token, where a service needs it to have it exchanged (RFC 8693). */
+  readonly subjectToken?: string
   /** Of the client that the tokens belong to. */
   readonly clientSecret?: string
   /** What requests for tokens are proven with (RFC 9449), and calls where the access token is `bound` to it. */
@@ -64,6 +66,8 @@ export interface Account {
   readonly clientId: string
   readonly method: ClientAuthMethod
   readonly resource?: string
+  /** The identity provider whose sign-in was exchanged for it; nobody connected it. */
+  readonly provider?: string
   /** Asked for, and granted. */
   readonly asked: readonly string[]
   readonly granted: readonly string[]
@@ -253,6 +257,7 @@ export interface AuthorizedAccount {
   readonly resource?: string
   readonly asked: readonly string[]
   readonly proofKey?: ProofKey
+  readonly subjectToken?: string
 }
 
 /**
@@ -276,12 +281,14 @@ export const secretsOf = (
   {
     clientSecret,
     proofKey,
-  }: { readonly clientSecret?: string | undefined; readonly proofKey?: ProofKey | undefined },
+    subjectToken,
+  }: { readonly [Name in 'clientSecret' | 'proofKey' | 'subjectToken']?: Secrets[Name] | undefined },
 ): Secrets => ({
   access,
   ...(refresh !== undefined && { refresh }),
   ...(clientSecret !== undefined && { clientSecret }),
   ...(proofKey && { proofKey }),
+  ...(subjectToken !== undefined && { subjectToken }),
   ...(bound && { bound }),
 })
 
@@ -314,10 +321,10 @@ export const createSaveTokens =
   ({ runtime, accounts, accessTokens }: SaveTokensDeps): SaveTokens =>
   async (authorization, person, { refresh, ...granted }) => {
     const id = accounts.idOf(person, authorization.service)
-    const { proofKey, registration } = authorization
+    const { proofKey, registration, subjectToken } = authorization
     const secrets = secretsOf(
       { ...granted, ...(refresh !== undefined && { refresh }) },
-      { clientSecret: registration.secret, proofKey },
+      { clientSecret: registration.secret, proofKey, subjectToken },
     )
     await accounts.change(id, async (current): Promise<Accounts> => {
       const account = fresh(

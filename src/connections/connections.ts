@@ -28,15 +28,17 @@ import { createClientMetadataDocument, createClientRegistrations } from './clien
 import { createCredentialContexts, createCredentials } from './credentials.ts'
 import { createAccountNeeds } from './discovery.ts'
 import { createProofs, provenTransports } from './dpop.ts'
+import { createDirectGrants } from './direct-grants.ts'
 import { createCountAccounts, createEndAccounts } from './end-accounts.ts'
 import {
   type ProviderSettings,
   createProviderTokens,
   createRenewProviderTokens,
+  createSignInStands,
   providerPartner,
 } from './provider-tokens.ts'
 import { createSignInStep } from './sign-in-step.ts'
-import { createClientCredentials, createRevoke, createTokenRequest } from './token-endpoint.ts'
+import { createRevoke, createTokenRequest } from './token-endpoint.ts'
 import { type AuthorizedUpstream, upstreamOf } from './upstream.ts'
 
 export interface ConnectionsDeps {
@@ -58,18 +60,20 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     return service && upstreamOf(service)
   }
   const partnerFor = (service: string) => upstreamFor(service) ?? providerPartner(config, service)
-  const clientRegistrations = createClientRegistrations({
-    runtime,
-    issuer,
-    services: () => directory.services,
-  })
+  const services = () => directory.services
+  const clientRegistrations = createClientRegistrations({ runtime, issuer, services })
   const revoke = createRevoke({ runtime })
   const discard: Discard = async (id, account, secrets) => {
     const partner = partnerFor(serviceOf(id))
     if (partner) await revoke(id, account, secrets, partner)
   }
   const proofs = createProofs(runtime)
-  const requestTokens = createTokenRequest({ runtime, clientRegistrations, proofs, partnerFor })
+  const directGrants = createDirectGrants({
+    ...{ runtime, config, issuer, accounts, clientRegistrations, proofs, upstreamFor },
+    refreshes: () => refreshes,
+  })
+  const { renew } = directGrants
+  const requestTokens = createTokenRequest({ runtime, clientRegistrations, proofs, partnerFor, renew })
   const refreshes = createRefreshes({ runtime, accounts, requestTokens, discard })
   const accessTokens = createAccessTokens({ runtime, accounts, refreshes })
   const saveTokens = createSaveTokens({ runtime, accounts, accessTokens })
@@ -88,16 +92,11 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     record,
     contextOf: createCredentialContexts(),
     needs: createAccountNeeds({ runtime, clientRegistrations }),
-    signInGateway: createClientCredentials({ runtime, accounts, clientRegistrations, proofs }),
+    directGrants,
+    signInStands: createSignInStands({ accounts }),
     authorization: createAuthorization({
-      runtime,
-      sessions,
-      accounts,
-      clientRegistrations,
-      saveTokens,
-      proofs,
-      upstreamFor,
-      record,
+      ...{ runtime, sessions, accounts, clientRegistrations },
+      ...{ saveTokens, proofs, upstreamFor, record },
     }),
   }
 }

@@ -1,19 +1,20 @@
 // The credential of each call, by the operator's setting for the service, instead of the caller's token; and
 // what follows when there is none or an upstream refuses it: another one, once, or a request to the person.
 import { type Challenge, readChallenge } from '../kit/discovery.ts'
-import { encodeBase64url } from '../kit/bytes.ts'
-import { personKey, serviceAccounts } from '../kit/records.ts'
+import { exchangesSignIn, serviceAccounts } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamAuthFailure, UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service, UpstreamAuth } from '../ports/services.ts'
 import type { AccessTokens, AccountTokens, TokenLookup } from './access-tokens.ts'
-import { type AccountStore, accountIn, isElsewhere, withAccount } from './accounts.ts'
+import { type AccountStore, type Owner, accountIn, isElsewhere, withAccount } from './accounts.ts'
+import { type ConsentRequired, createConsentRequired, noAccount, noProvider } from './consent-required.ts'
+import type { DirectGrants } from './direct-grants.ts'
 import { type AccountNeeds, credentialRefusal } from './discovery.ts'
 import type { Proofs } from './dpop.ts'
 import { providerService } from './provider-tokens.ts'
-import { type AuthorizedUpstream, connectPath, isPersonal, unreachable, upstreamOf } from './upstream.ts'
+import { type AuthorizedUpstream, isDirect, isPersonal, unreachable, upstreamOf } from './upstream.ts'
 
 /** A service with its upstream and what never changes about it. */
 export interface CredentialContext {
@@ -71,88 +72,10 @@ interface CredentialsDeps {
   readonly accessTokens: AccessTokens
   readonly proofs: Proofs
   readonly needs: AccountNeeds
-  /** Signs the gateway in at the upstream; rejects with `connection.*`. */
-  readonly signInGateway: (upstream: AuthorizedUpstream) => Promise<void>
-}
-
-// The error for a client when only the person can help: a sentence and the link to a page of this gateway.
-// Never a third party's link (MCP Elicitation, URL mode).
-
-/**
- * Identifies the person that a link is for. It is a MAC, so it says nothing to anybody else, and it grants
- * nothing, because the page requires a session.
- */
-export const ownerMark = async (
-  { keys }: Pick<Runtime, 'keys'>,
-  person: Person,
-  service: string,
-): Promise<string> => {
-  const mac = await keys.mac('connect-link', `${service}\n${personKey(person)}`)
-  return encodeBase64url(mac ?? new Uint8Array()).slice(0, 22)
-}
-
-/** No browser opens a link for a service account. */
-const noAccount = ({ id, name }: AuthorizedUpstream): Refusal =>
-  new Refusal('account.connection', `${id}: a service account has connected no account`, {
-    say: `${name} requires an account of each user. A service account cannot connect one.`,
-  })
-
-/** Each returns an `upstream.consent`, or `account.connection` for a service account. */
-interface ConsentRequired {
-  connect(upstream: AuthorizedUpstream, person: Person): Promise<Refusal>
-  connectAgain(upstream: AuthorizedUpstream, person: Person, why: string): Promise<Refusal>
-  permit(upstream: AuthorizedUpstream, person: Person, scopes: readonly string[]): Promise<Refusal>
-  signInAgain(upstream: AuthorizedUpstream, person: Person, why: string): Refusal
-}
-
-const createConsentRequired = ({
-  runtime,
-  issuer,
-}: Pick<CredentialsDeps, 'runtime' | 'issuer'>): ConsentRequired => {
-  const refusal = (upstream: AuthorizedUpstream, url: string, say: string, why: string): Refusal =>
-    new Refusal('upstream.consent', `${upstream.id}: ${why}`, {
-      say: `${say} Open this link in your browser, then try again: ${url}`,
-      connect: { url, service: upstream.name },
-    })
-  const connecting = async (
-    upstream: AuthorizedUpstream,
-    person: Person,
-    say: string,
-    why: string,
-  ): Promise<Refusal> => {
-    if (person.provider === serviceAccounts) return noAccount(upstream)
-    return refusal(
-      upstream,
-      `${issuer}${connectPath(upstream.id)}?for=${await ownerMark(runtime, person, upstream.id)}`,
-      say,
-      why,
-    )
-  }
-  return {
-    connect: (upstream, person) =>
-      connecting(
-        upstream,
-        person,
-        `${upstream.name} requires an account, and none is connected.`,
-        'no account',
-      ),
-    connectAgain: (upstream, person, why) =>
-      connecting(upstream, person, `${upstream.name} no longer accepts your connected account.`, why),
-    permit: (upstream, person, scopes) =>
-      connecting(
-        upstream,
-        person,
-        `${upstream.name} requires another permission: ${scopes.join(' ')}.`,
-        `scope ${scopes.join(' ')}`,
-      ),
-    signInAgain: (upstream, person, why) =>
-      refusal(
-        upstream,
-        `${issuer}/login?prompt=login`,
-        `${upstream.name} requires you to sign in again.`,
-        `no token of ${person.provider}: ${why}`,
-      ),
-  }
+  /** Gets tokens without a browser; rejects with `connection.*`. */
+  readonly directGrants: Pick<DirectGrants, 'signIn'>
+  /** Whether the tokens of the person's sign-in are kept, and their provider still renews them. */
+  readonly signInStands: (person: Person) => Promise<boolean>
 }
 
 // The credential of a call.
@@ -172,16 +95,13 @@ const forCurrentServer = ({ id, origin, auth }: AuthorizedUpstream, found: Token
   if (found.kind !== 'token') return found
   if (isElsewhere(found.account, origin))
     return { kind: 'ended', why: `${id} was at ${found.account.at} when the account was connected` }
+  // One that was connected is not used for one of the company's, nor the other way round.
+  if ((found.account.provider !== undefined) !== exchangesSignIn(auth))
+    return { kind: 'ended', why: `upstream_auth.type is ${auth.type}` }
   return auth.dpop === (found.proofKey ? 'off' : 'required')
     ? { kind: 'ended', why: `upstream_auth.dpop is ${auth.dpop}` }
     : found
 }
-
-/** Somebody who signed in with a password of this gateway has no token of an identity provider. */
-const noProvider = ({ id, name }: AuthorizedUpstream): Refusal =>
-  new Refusal('upstream.credential', `${id}: user signed in without an identity provider`, {
-    say: `${name} requires a token from an identity provider, and you signed in with a password. Sign in with the identity provider.`,
-  })
 
 type Found = UpstreamCredential | undefined
 
@@ -192,14 +112,21 @@ type FromTokens = (
   found: TokenLookup,
 ) => Promise<AccountCredential>
 
+/** Lookups of tokens that are got without a browser. */
+interface DirectLookups {
+  /** A token that is got anew. */
+  direct(upstream: AuthorizedUpstream, owner: Owner): Promise<AccountCredential>
+  ofGateway(upstream: AuthorizedUpstream): Promise<AccountCredential>
+  /** Of a token that the sign-in was exchanged for; with the sign-in it ends. */
+  exchanged(upstream: AuthorizedUpstream, person: Person): AccountCredential | Promise<AccountCredential>
+}
+
 interface Lookups {
   /**
    * Synchronous where nothing has to be awaited. Rejects with `upstream.consent`, `connection.unreachable`
    * and `connection.*` of the gateway's own sign-in.
    */
   lookup(context: CredentialContext): ReturnType<UpstreamCredentials['lookup']>
-  /** The token that the gateway gets as itself. */
-  ofGateway(upstream: AuthorizedUpstream): Promise<AccountCredential>
 }
 
 const createFromTokens =
@@ -216,18 +143,47 @@ const createFromTokens =
       : consentRequired.connect(upstream, person))
   }
 
-const createLookups = (
-  { runtime: { now }, accessTokens, proofs, signInGateway }: CredentialsDeps,
+const createDirectLookups = (
+  { accessTokens, proofs, directGrants, signInStands }: CredentialsDeps,
   fromTokens: FromTokens,
-): Lookups => {
-  const ofGateway: Lookups['ofGateway'] = async (upstream) => {
-    const before = forCurrentServer(upstream, await accessTokens.find('gateway', upstream.id))
-    if (before.kind === 'token' || before.kind === 'later') return fromTokens(upstream, undefined, before)
-    await signInGateway(upstream)
-    accessTokens.forget('gateway', upstream.id)
-    return fromTokens(upstream, undefined, await accessTokens.find('gateway', upstream.id))
+): DirectLookups => {
+  const direct: DirectLookups['direct'] = async (upstream, owner) => {
+    await directGrants.signIn(upstream, owner)
+    accessTokens.forget(owner, upstream.id)
+    return fromTokens(upstream, undefined, await accessTokens.find(owner, upstream.id))
   }
 
+  const ofGateway: DirectLookups['ofGateway'] = async (upstream) => {
+    const before = forCurrentServer(upstream, await accessTokens.find('gateway', upstream.id))
+    return before.kind === 'token' || before.kind === 'later'
+      ? fromTokens(upstream, undefined, before)
+      : direct(upstream, 'gateway')
+  }
+
+  const exchanged: DirectLookups['exchanged'] = (upstream, person) => {
+    if (person.provider === serviceAccounts) throw noAccount(upstream)
+    if (person.provider === 'local') throw noProvider(upstream)
+    const resolve = (lookup: TokenLookup): AccountCredential | Promise<AccountCredential> => {
+      const value = forCurrentServer(upstream, lookup)
+      if (value.kind === 'token') return credentialOf(value, proofs)
+      if (value.kind === 'later') throw unreachable(upstream, value.why)
+      return direct(upstream, person)
+    }
+    const found = accessTokens.find(person, upstream.id)
+    if (!(found instanceof Promise)) return resolve(found)
+    return Promise.all([found, signInStands(person)]).then(([lookup, stands]) =>
+      resolve(stands ? lookup : { kind: 'none' }),
+    )
+  }
+
+  return { direct, ofGateway, exchanged }
+}
+
+const createLookups = (
+  { runtime: { now }, accessTokens, proofs }: CredentialsDeps,
+  fromTokens: FromTokens,
+  { ofGateway, exchanged }: DirectLookups,
+): Lookups => {
   const personal = (
     context: CredentialContext,
     upstream: AuthorizedUpstream,
@@ -258,13 +214,14 @@ const createLookups = (
       if (fixed || !upstream) return () => fixed
       const { type } = upstream.auth
       if (type === 'none' || type === 'static') return () => undefined
-      if (type === 'client_credentials') return () => ofGateway(upstream)
+      if (exchangesSignIn(upstream.auth))
+        return (principal) => principal && exchanged(upstream, principal.person)
+      if (isDirect(upstream)) return () => ofGateway(upstream)
       return (principal) =>
         principal && (type !== 'auto' || context.accountsUntil > now())
           ? personal(context, upstream, principal.person)
           : undefined
     },
-    ofGateway,
   }
 }
 
@@ -369,7 +326,8 @@ export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials =>
   const { contextOf, accessTokens } = deps
   const consentRequired = createConsentRequired(deps)
   const fromTokens = createFromTokens(consentRequired, deps)
-  const { lookup, ofGateway } = createLookups(deps, fromTokens)
+  const directs = createDirectLookups(deps, fromTokens)
+  const { lookup } = createLookups(deps, fromTokens, directs)
   const { stepUp, giveUp } = createAfterAccount(deps, consentRequired)
   const { refuseForOperator, tryAccount } = createAfterNoAccount(deps, fromTokens)
   const refreshed = async (
@@ -378,8 +336,9 @@ export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials =>
     before: AccountCredential,
   ): Promise<UpstreamCredential> => {
     const next = await accessTokens.replace(before.tokens)
-    return upstream.auth.type === 'client_credentials' && next.kind === 'ended'
-      ? ofGateway(upstream)
+    // What is renewed without a browser says by itself why it is not.
+    return isDirect(upstream) && next.kind !== 'token'
+      ? directs.direct(upstream, exchangesSignIn(upstream.auth) && person ? person : 'gateway')
       : fromTokens(upstream, person, next)
   }
 

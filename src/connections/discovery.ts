@@ -15,6 +15,7 @@ import {
   type GuardedFetch,
   createGuardedFetch,
   errorFrom,
+  isDirect,
   isPersonal,
   signInRefusal,
   untrusted,
@@ -126,14 +127,14 @@ const fallback = async (
 }
 
 /** The operator configured both endpoints: no discovery is necessary. */
-const configured = ({ auth }: AuthorizedUpstream): oauth.AuthorizationServer | undefined => {
+const configured = (upstream: AuthorizedUpstream): oauth.AuthorizationServer | undefined => {
+  const { auth } = upstream
   const {
     authorization_endpoint: authorization,
     token_endpoint: token,
     revocation_endpoint: revocation,
   } = auth
-  if (token === undefined || (authorization === undefined && auth.type !== 'client_credentials'))
-    return undefined
+  if (token === undefined || (authorization === undefined && !isDirect(upstream))) return undefined
   return {
     issuer: auth.issuer ?? new URL(token).origin,
     token_endpoint: token,
@@ -249,7 +250,10 @@ const settingsOf = ({ id }: AuthorizedUpstream): string => `mcp_services.${id}.u
 const adviceFor = ({ auth: { type, token } }: AuthorizedUpstream): string => {
   if (type === 'static')
     return `it does not accept the ${token === undefined ? 'headers' : 'token'} written there`
-  if (type === 'client_credentials') return 'it does not accept the token that the gateway gets as itself'
+  if (type === 'client_credentials' || type === 'workload')
+    return 'it does not accept the token that the gateway gets as itself'
+  if (type === 'id_jag' || type === 'token_exchange')
+    return 'it does not accept a fresh token that the sign-in was exchanged for'
   if (type === 'idp_token')
     return "it does not accept the identity provider's token: it must trust that provider, or set another type"
   return 'set type: static with the token or headers that it expects from everybody'

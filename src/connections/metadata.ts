@@ -10,7 +10,14 @@ import {
 import type * as oauth from 'oauth4webapi'
 import { atOrigin } from '../kit/http.ts'
 import { sameIssuer, sameSite } from '../kit/urls.ts'
-import { type AuthorizedUpstream, type GuardedFetch, errorFrom, unreachable, untrusted } from './upstream.ts'
+import {
+  type AuthorizedUpstream,
+  type GuardedFetch,
+  errorFrom,
+  isDirect,
+  unreachable,
+  untrusted,
+} from './upstream.ts'
 
 export interface ResourceMetadata {
   /**
@@ -201,7 +208,7 @@ const judgeServer = async (
 ): Promise<oauth.AuthorizationServer> => {
   const named = checkIssuer(upstream, issuer, document['issuer'])
   const at = issuerUrl(upstream, named)
-  const people = upstream.auth.type !== 'client_credentials'
+  const people = !isDirect(upstream)
   // MCP Security Considerations, Authorization Code Protection: without the member there is no PKCE, and a
   // client must refuse.
   if (!texts(document['code_challenge_methods_supported'])?.includes('S256') && people)

@@ -1,9 +1,11 @@
 // The tokens that identity providers issue at sign-in. They are saved only for services that get them
-// (`upstream_auth.type: idp_token`).
+// (`upstream_auth.type: idp_token`), or for which they are exchanged (`id_jag`, `token_exchange`).
 import type { Config } from '../config/schema.ts'
 import { scopeWords } from '../kit/discovery.ts'
+import { exchangesSignIn, servesProvider } from '../kit/records.ts'
 import { lifetimeOf } from '../kit/token-response.ts'
 import type { RenewProviderTokens, RenewedProviderTokens, SaveProviderTokens } from '../ports/modules.ts'
+import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type Account, type AccountStore, type SaveTokens, accountIn, serviceOf } from './accounts.ts'
@@ -55,18 +57,20 @@ export const createProviderTokens =
     method,
     accessToken,
     refreshToken,
+    idToken,
     expiresIn,
     scope = '',
   }) => {
     const { profile_refresh: interval = 0 } = config.oauth_providers[provider] ?? {}
-    if (
-      interval === 0 &&
-      !directory.services.some(
-        ({ auth, provider: only, providers: some }) =>
-          auth?.type === 'idp_token' && (only ?? provider) === provider && (some?.includes(provider) ?? true),
-      )
-    )
-      return
+    const [shows, exchanges] = [
+      directory.services.some(
+        (service) => service.auth?.type === 'idp_token' && servesProvider(service, provider),
+      ),
+      directory.services.some(
+        ({ auth }) => exchangesSignIn(auth) && (auth?.provider ?? provider) === provider,
+      ),
+    ]
+    if (interval === 0 && !shows && !exchanges) return
     const seconds = lifetimeOf(expiresIn)
     await saveTokens(
       {
@@ -79,6 +83,7 @@ export const createProviderTokens =
         },
         registration: { clientId, method },
         asked: scopeWords(scope),
+        ...(exchanges && idToken !== undefined && { subjectToken: idToken }),
       },
       person,
       {
@@ -87,6 +92,15 @@ export const createProviderTokens =
         ...(seconds !== undefined && { lifetimeMs: seconds * 1000 }),
       },
     )
+  }
+
+/** Whether the tokens of the person's sign-in are kept, and their provider has not ended them. */
+export const createSignInStands =
+  ({ accounts }: { readonly accounts: AccountStore }) =>
+  async (person: Person): Promise<boolean> => {
+    const id = accounts.idOf(person, providerService(person.provider))
+    const account = accountIn((await accounts.read(id))?.accounts)
+    return account !== undefined && account.ended === undefined
   }
 
 interface RenewDeps {

@@ -4,35 +4,16 @@ import { scopeWords } from '../kit/discovery.ts'
 import { importPKCS8 } from 'jose'
 import * as oauth from 'oauth4webapi'
 import { Refusal } from '../kit/refusal.ts'
-import { createSingleFlight } from '../kit/single-flight.ts'
 import { sameIssuer } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { RequestTokens } from './access-tokens.ts'
-import {
-  type Account,
-  type AccountStore,
-  type Granted,
-  type Secrets,
-  accountIn,
-  refreshedAccount,
-  secretsOf,
-  serviceOf,
-  withAccount,
-} from './accounts.ts'
+import { type Account, type Granted, type Secrets, serviceOf } from './accounts.ts'
 import type { ClientRegistration, ClientRegistrations } from './client-registration.ts'
-import { discover } from './discovery.ts'
 import type { Proofs } from './dpop.ts'
-import {
-  type AuthorizedUpstream,
-  type FetchOptions,
-  type Partner,
-  createGuardedFetch,
-  errorOf,
-  signInRefusal,
-} from './upstream.ts'
+import { type FetchOptions, type Partner, createGuardedFetch, errorOf } from './upstream.ts'
 
 /** The party to the request: which server, as which client. */
-interface Party {
+export interface Party {
   readonly as: oauth.AuthorizationServer
   readonly registration: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
   readonly upstream: Partner
@@ -58,7 +39,8 @@ const keyOf = async (pem: string): Promise<CryptoKey> => {
 }
 
 const clientOf = ({ registration }: Party): oauth.Client => ({
-  client_id: registration.clientId,
+  // The library wants one. A platform's assertion may be all that the gateway is known by; then none is sent.
+  client_id: registration.clientId || 'none',
   [oauth.clockTolerance]: 60,
 })
 
@@ -85,11 +67,11 @@ const authentication = async ({ registration, upstream }: Party): Promise<oauth.
       return oauth.PrivateKeyJwt(await keyOf(pem))
     }
     case 'none':
-      return oauth.None()
+      return registration.clientId === '' ? () => undefined : oauth.None()
   }
 }
 
-const read = ({ upstream, proven }: Party, answer: oauth.TokenEndpointResponse): Granted => {
+export const readAnswer = ({ upstream, proven }: Party, answer: oauth.TokenEndpointResponse): Granted => {
   const bound = answer.token_type === 'dpop'
   // A token bound to a key that we do not have is none (RFC 9449 §5).
   if (bound ? !proven : answer.token_type !== 'bearer')
@@ -133,21 +115,26 @@ export const exchangeCode = async (
     verifier,
     { ...through, additionalParameters: resourceOf(party) },
   )
-  return read(party, await oauth.processAuthorizationCodeResponse(as, client, response))
+  return readAnswer(party, await oauth.processAuthorizationCodeResponse(as, client, response))
 }
 
-const exchangeRefresh = async (party: Party, refresh: string, through: FetchOptions): Promise<Granted> => {
+const exchangeRefresh = async (
+  party: Party,
+  refresh: string,
+  through: FetchOptions,
+  more: Readonly<Record<string, string>>,
+): Promise<Granted> => {
   const { as } = party
   const client = clientOf(party)
   const response = await oauth.refreshTokenGrantRequest(as, client, await authentication(party), refresh, {
     ...through,
-    additionalParameters: resourceOf(party),
+    additionalParameters: { ...resourceOf(party), ...more },
   })
-  return read(party, await oauth.processRefreshTokenResponse(as, client, response))
+  return readAnswer(party, await oauth.processRefreshTokenResponse(as, client, response))
 }
 
 /** RFC 6749 §4.4: the gateway as itself. */
-const exchangeCredentials = async (
+export const exchangeCredentials = async (
   party: Party,
   scopes: readonly string[] | undefined,
   through: FetchOptions,
@@ -162,11 +149,57 @@ const exchangeCredentials = async (
     parameters,
     through,
   )
-  const { refresh: _, ...granted } = read(
+  const { refresh: _, ...granted } = readAnswer(
     party,
     await oauth.processClientCredentialsResponse(as, client, response),
   )
   return granted
+}
+
+const requestAnswer = async (
+  party: Party,
+  grant: string,
+  parameters: Readonly<Record<string, string>>,
+  through: FetchOptions,
+): Promise<oauth.TokenEndpointResponse> => {
+  const client = clientOf(party)
+  const response = await oauth.genericTokenEndpointRequest(
+    party.as,
+    client,
+    await authentication(party),
+    `urn:ietf:params:oauth:grant-type:${grant}`,
+    parameters,
+    through,
+  )
+  return oauth.processGenericTokenEndpointResponse(party.as, client, response, {
+    // RFC 8693 §2.2.1: what was issued is no access token.
+    recognizedTokenTypes: { n_a: () => undefined },
+  })
+}
+
+/** RFC 7523 §2.1: a JWT of somebody else says who the gateway is, or whom it acts for. */
+export const exchangeAssertion = async (
+  party: Party,
+  assertion: string,
+  scopes: readonly string[] | undefined,
+  through: FetchOptions,
+): Promise<Granted> => {
+  const parameters = { assertion, ...resourceOf(party), ...(scopes && { scope: scopes.join(' ') }) }
+  const { refresh: _, ...granted } = readAnswer(
+    party,
+    await requestAnswer(party, 'jwt-bearer', parameters, through),
+  )
+  return granted
+}
+
+/** RFC 8693 §2.1. `issuedType`: as the answer says it. */
+export const exchangeToken = async (
+  party: Party,
+  parameters: Readonly<Record<string, string>>,
+  through: FetchOptions,
+): Promise<{ readonly answer: oauth.TokenEndpointResponse; readonly issuedType: unknown }> => {
+  const answer = await requestAnswer(party, 'token-exchange', parameters, through)
+  return { answer, issuedType: answer['issued_token_type'] }
 }
 
 /** RFC 7009. Rejects when the server does not confirm it. */
@@ -230,12 +263,18 @@ const partyOf = (account: Account, upstream: Partner, clientSecret: string | und
   }
 }
 
+/** A new ID token comes with the new tokens where `openid` is asked for again (OpenID Connect Core §12.1). */
+const idTokenScope = ({ asked }: Account, { subjectToken }: Secrets): Readonly<Record<string, string>> =>
+  subjectToken !== undefined && asked.includes('openid') ? { scope: asked.join(' ') } : {}
+
 interface AskDeps {
   readonly runtime: Pick<Runtime, 'now' | 'outbound'>
   readonly clientRegistrations: ClientRegistrations
   readonly proofs: Proofs
   /** The authorization server's settings for a record; undefined if they are no longer configured. */
   readonly partnerFor: (service: string) => Partner | undefined
+  /** The next tokens of an account without a browser; undefined for other accounts. */
+  readonly renew: RequestTokens
 }
 
 export const createTokenRequest = ({
@@ -243,6 +282,7 @@ export const createTokenRequest = ({
   clientRegistrations,
   proofs,
   partnerFor,
+  renew,
 }: AskDeps): RequestTokens => {
   const exchange = (account: Account, partner: Partner, secrets: Secrets): Promise<Granted> | undefined => {
     const { proofKey: key } = secrets
@@ -254,9 +294,13 @@ export const createTokenRequest = ({
     })
     if (partner.auth.type === 'client_credentials')
       return exchangeCredentials(party, account.asked.length > 0 ? account.asked : undefined, through)
-    return secrets.refresh === undefined ? undefined : exchangeRefresh(party, secrets.refresh, through)
+    return secrets.refresh === undefined
+      ? undefined
+      : exchangeRefresh(party, secrets.refresh, through, idTokenScope(account, secrets))
   }
   return (id, account, secrets) => {
+    const direct = renew(id, account, secrets)
+    if (direct) return direct
     const service = serviceOf(id)
     const partner = partnerFor(service)
     return (
@@ -297,88 +341,3 @@ export const createRevoke =
       return false
     }
   }
-
-// The gateway's own sign-in to an upstream (client_credentials, RFC 6749 §4.4; MCP extension
-// oauth-client-credentials).
-
-interface ClientCredentialsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'defer'>
-  readonly accounts: AccountStore
-  readonly clientRegistrations: ClientRegistrations
-  readonly proofs: Proofs
-}
-
-interface SignedIn {
-  readonly account: Account
-  readonly granted: Granted
-  readonly secrets: Secrets
-}
-
-const signIn = async (
-  upstream: AuthorizedUpstream,
-  id: string,
-  { runtime, accounts, clientRegistrations, proofs }: ClientCredentialsDeps,
-): Promise<SignedIn> => {
-  const guardedFetch = createGuardedFetch(runtime, upstream)
-  const { as, resource, scopes, dpop } = await discover(upstream, guardedFetch)
-  const registration = await clientRegistrations.at(as, upstream, scopes, guardedFetch)
-  const { clientId, method, secret } = registration
-  const key = dpop ? await proofs.createKey() : undefined
-  const { through } = key
-    ? createGuardedFetch(runtime, upstream, undefined, { proving: { proofs, key } })
-    : guardedFetch
-  const granted = await exchangeCredentials(
-    { as, registration, upstream, resource, proven: dpop },
-    scopes,
-    through,
-  ).catch((error: unknown) => {
-    throw signInRefusal(error, upstream, 'client_credentials')
-  })
-  const known = accountIn((await accounts.read(id))?.accounts, 'gateway')
-  const now = runtime.now()
-  const account: Account = {
-    name: 'gateway',
-    at: upstream.origin,
-    issuer: as.issuer,
-    tokenEndpoint: as.token_endpoint ?? '',
-    clientId,
-    method,
-    ...(resource !== undefined && { resource }),
-    asked: scopes ?? [],
-    granted: scopes ?? [],
-    connectedAt: now,
-    since: now,
-    generation: known?.generation ?? 0,
-    refreshable: true,
-    sealed: '',
-  }
-  return { account, granted, secrets: secretsOf(granted, { clientSecret: secret, proofKey: key }) }
-}
-
-/** After a failure no other sign-in is tried for this long. */
-const failureMs = 5_000
-
-/** Signs the gateway in and saves its account. */
-export const createClientCredentials = (
-  deps: ClientCredentialsDeps,
-): ((upstream: AuthorizedUpstream) => Promise<void>) => {
-  const { runtime, accounts } = deps
-  const singleFlight = createSingleFlight(runtime)
-  const failed = new Map<string, { readonly until: number; readonly error: unknown }>()
-
-  return (upstream) =>
-    singleFlight(upstream.id, async () => {
-      const before = failed.get(upstream.id)
-      if (before && before.until > runtime.now()) throw before.error
-      const id = accounts.idOf('gateway', upstream.id)
-      const { account, granted, secrets } = await signIn(upstream, id, deps).catch((error: unknown) => {
-        failed.set(upstream.id, { until: runtime.now() + failureMs, error })
-        throw error
-      })
-      failed.delete(upstream.id)
-      const sealed = await accounts.seal(id, account, secrets)
-      await accounts.change(id, (current) =>
-        withAccount(current, refreshedAccount(account, granted, sealed, runtime.now())),
-      )
-    })
-}

@@ -60,6 +60,15 @@ export const upstreamOf = (service: Service): AuthorizedUpstream | undefined => 
 /** The path of the accounts page. */
 export const connectPath = (service: string): string => `/connect/${service}`
 
+/** Types of `upstream_auth` whose tokens are got without a browser. */
+const directTypes: ReadonlySet<string> = new Set([
+  'id_jag',
+  'token_exchange',
+  'client_credentials',
+  'workload',
+])
+export const isDirect = ({ auth }: Pick<AuthorizedUpstream, 'auth'>): boolean => directTypes.has(auth.type)
+
 /** Whether people may have accounts there that calls are made with. */
 export const isPersonal = ({ auth }: AuthorizedUpstream): boolean =>
   auth.type === 'oauth' || auth.type === 'auto'
@@ -134,6 +143,7 @@ interface EndpointError extends Error {
   readonly status: number
   /** RFC 6749 §5.2, RFC 7591 §3.2.2; undefined where the answer has none. */
   readonly error: string | undefined
+  readonly maxAge: number | undefined
 }
 
 const errorName = 'EndpointError'
@@ -154,7 +164,13 @@ export const endpointError = (
   const error = new Error(
     `${withoutQuery(url)} answered ${status}${words.length > 0 ? `: ${words.join(' ')}` : ''}`,
   )
-  return Object.assign(error, { name: errorName, status, error: errorMember(text) })
+  const maxAge = Number(objectOf(text)?.['max_age'] ?? Number.NaN)
+  return Object.assign(error, {
+    name: errorName,
+    status,
+    error: errorMember(text),
+    maxAge: Number.isSafeInteger(maxAge) && maxAge >= 0 ? maxAge : undefined,
+  })
 }
 
 const isEndpointError = (thrown: unknown): thrown is EndpointError =>
@@ -174,6 +190,20 @@ export const errorOf = (thrown: unknown): string | undefined =>
 /** RFC 6749 §5.2: only these say that asking again with the same credentials is pointless. Everything else may pass. */
 export const isPermanent = (error: string | undefined): boolean =>
   error === 'invalid_grant' || error === 'invalid_client'
+
+/** Whether somebody has decided, so that asking again changes nothing. */
+export const isVerdict = (thrown: unknown): thrown is Refusal =>
+  thrown instanceof Refusal &&
+  (thrown.code === 'upstream.credential' ||
+    (thrown.code.startsWith('connection.') && thrown.code !== 'connection.unreachable'))
+
+/** RFC 6749 §5.2: the request itself was refused, credentials or assertion. */
+export const isRefused = (thrown: unknown): boolean =>
+  isEndpointError(thrown) && (thrown.status === 400 || thrown.status === 401)
+
+/** How old a sign-in may be at most for the server that refused one, seconds (RFC 9470 §3). */
+export const maxAgeOf = (thrown: unknown): number | undefined =>
+  isEndpointError(thrown) ? thrown.maxAge : undefined
 
 /** Whatever was thrown, to be thrown once more. */
 export const errorFrom = (thrown: unknown): Error =>
@@ -201,7 +231,7 @@ const turnedAway = (thrown: EndpointError, step: ConnectFailure): boolean => {
     : error === 'invalid_client' || error === 'unauthorized_client'
 }
 
-type ConnectFailure = 'registration' | 'code' | 'refresh' | 'client_credentials'
+type ConnectFailure = 'registration' | 'code' | 'refresh' | 'client_credentials' | 'assertion'
 
 /**
  * What the server says is somebody else's prose: in the log for the operator, cleaned and cut, and never on

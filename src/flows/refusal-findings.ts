@@ -62,6 +62,12 @@ const actors: readonly (readonly [prefix: string, acts: FlowActor, fix: string])
   ['connection.registration', 'operator', 'Register the gateway there and set client_id in upstream_auth.'],
   ['connection.untrusted', 'operator', 'Compare the server’s metadata with upstream_auth.'],
   ['connection.unreachable', 'server', 'Wait until the server’s authorization server responds.'],
+  [
+    'connection.company-denied',
+    'operator',
+    'Allow the user, and this gateway’s client, to use the MCP server at the identity provider.',
+  ],
+  ['connection.sign-in-again', 'user', 'Sign in again with the identity provider, then repeat the call.'],
   ['connection.', 'user', 'Return to the app and connect again.'],
   ['upstream.consent', 'user', 'Connect the account on the home page.'],
   ['upstream.', 'server', 'Check that the MCP server is running and reachable: postern validate --connect.'],

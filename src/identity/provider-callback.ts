@@ -191,7 +191,12 @@ const createBegin =
     if (provider.direct) return admit(deps, provider, provider.direct(form), { target, request, context })
     await limit('kept-flows', { ip: context.ip })
     const state = roundTrips.newState()
-    const { url, secrets } = await provider.begin({ state, again: target.again, retry: loginPath(target) })
+    const { url, secrets } = await provider.begin({
+      state,
+      again: target.again,
+      maxAge: target.maxAge,
+      retry: loginPath(target),
+    })
     const browser = await csrf.bind(request)
     await roundTrips.keep(state, { provider: id, secrets, target, browser: browser.id })
     return seeOther(url, [browser.cookie])

@@ -22,6 +22,8 @@ export interface ReturnTarget {
    * account.
    */
   readonly again?: 'login' | 'switch'
+  /** How old a sign-in at the provider may be at most, seconds (OpenID Connect Core §3.1.2.1). */
+  readonly maxAge?: number
 }
 
 /**
@@ -42,19 +44,27 @@ export const returnTargetOf = (fields: { get(name: string): string | null | unde
   const returnTo = pageOf(fields.get('return_to') ?? '')
   const again =
     fields.get('switch') === '1' ? 'switch' : fields.get('prompt') === 'login' ? 'login' : undefined
+  const maxAge = fields.get('max_age') ?? ''
   return {
     ...(flow && /^[A-Za-z0-9_-]{1,128}$/.test(flow) ? { flow } : {}),
     ...(returnTo ? { returnTo } : {}),
     ...(again ? { again } : {}),
+    ...(/^\d{1,9}$/.test(maxAge) ? { maxAge: Number(maxAge) } : {}),
   }
 }
 
 /** The return target as form fields or query parameters. */
-export const returnTargetFields = ({ flow, returnTo, again }: ReturnTarget): Record<string, string> => ({
+export const returnTargetFields = ({
+  flow,
+  returnTo,
+  again,
+  maxAge,
+}: ReturnTarget): Record<string, string> => ({
   ...(flow ? { flow } : {}),
   ...(returnTo ? { return_to: returnTo } : {}),
   ...(again === 'switch' ? { switch: '1' } : {}),
   ...(again === 'login' ? { prompt: 'login' } : {}),
+  ...(maxAge === undefined ? {} : { max_age: String(maxAge) }),
 })
 
 /** The sign-in page with this return target. */

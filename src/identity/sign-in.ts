@@ -117,11 +117,26 @@ const drawPage = async (
   return page
 }
 
+/** Where a service needs another sign-in with that very provider, whoever is signed in. */
+const signInAgainPage = (
+  parts: SignInParts,
+  { target, options, request }: PageContent,
+  id: string,
+): Promise<Response> => {
+  const providers = options.providers.filter((provider) => provider.id === id)
+  if (providers.length === 0) throw new Refusal('provider.unknown', id.slice(0, 100))
+  const only = { ...options, providers, password: false, link: false }
+  return drawPage(parts, { target: { ...target, again: 'login' }, options: only, request })
+}
+
 const signInPage =
   (parts: SignInParts): Handler =>
   async (request) => {
-    const target = returnTargetOf(new URL(request.url).searchParams)
+    const url = new URL(request.url)
+    const target = returnTargetOf(url.searchParams)
     const options = await parts.optionsFor(target, request)
+    const [, provider] = /^\/login\/([^/]+)$/.exec(url.pathname) ?? []
+    if (provider !== undefined) return signInAgainPage(parts, { target, options, request }, provider)
     const session = await parts.sessions.of(request)
     const suits = session !== undefined && options.allowed(session.person.provider)
     if (suits && !target.again) return seeOther(destination(target))

@@ -252,6 +252,22 @@ export const personKey = (person: { readonly provider: string; readonly subject:
  */
 export const serviceAccounts = 'service'
 
+/**
+ * Whether each user has a token of their own at an upstream with this `upstream_auth`: one that they connected, or that
+ * their sign-in was exchanged for.
+ */
+export const isOfUser = (auth?: { readonly type: string; readonly subject?: string | undefined }): boolean =>
+  auth?.type === 'oauth' || auth?.type === 'idp_token' || exchangesSignIn(auth)
+
+/** The latter alone. */
+export const exchangesSignIn = (auth?: {
+  readonly type: string
+  readonly subject?: string | undefined
+}): boolean =>
+  (auth?.type === 'id_jag' || auth?.type === 'token_exchange') &&
+  auth.subject !== 'file' &&
+  auth.subject !== 'env'
+
 /** What the client_id of a personal access token begins with (oauth/personal-token.ts); no client has it. */
 export const personalClients = 'personal:'
 

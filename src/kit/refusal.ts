@@ -1,6 +1,7 @@
 // Every way the gateway says no. Modules throw `new Refusal(code, why)`; app.ts and the proxy draw it for the
 // surface that asked.
 import { mcpRefusals, type RefusalRow } from './refusals-mcp.ts'
+import { connectionRefusals } from './refusals-connections.ts'
 import { grantRefusals } from './refusals-grants.ts'
 import { oauthRefusals } from './refusals-oauth.ts'
 import { proofRefusals } from './refusals-proofs.ts'
@@ -11,6 +12,7 @@ export const refusals = {
   ...grantRefusals,
   ...proofRefusals,
   ...mcpRefusals,
+  ...connectionRefusals,
 } as const satisfies Record<string, RefusalRow>
 
 export type RefusalCode = keyof typeof refusals

@@ -1,4 +1,5 @@
 // The Runtime on Node: clock, randomness, storage, guarded outbound connections, passwords, processes, log.
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { getHeapStatistics } from 'node:v8'
@@ -56,6 +57,21 @@ interface NodeRuntimeOptions {
   readonly lookup?: Lookup | undefined
   /** Forward proxies; default: none. */
   readonly proxies?: ForwardProxies | undefined
+  /** Environment variables; default: those of the process. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+}
+
+/** Longer than any JWT. */
+const mostAssertion = 65_536
+
+const readAssertionFile = async (path: string): Promise<string> => {
+  const file = await open(path)
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(mostAssertion), 0, mostAssertion, 0)
+    return buffer.toString('utf8', 0, bytesRead)
+  } finally {
+    await file.close()
+  }
 }
 
 /** The file of the audit trail in a state directory. */
@@ -135,6 +151,7 @@ export const createNodeRuntime = async ({
   now = Date.now,
   lookup,
   proxies,
+  env = process.env,
 }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const exposed = closeToOthers(secretFiles(stateDir))
   const random = createRandomBytes()
@@ -168,6 +185,8 @@ export const createNodeRuntime = async ({
     es256,
     digest,
     passwords: createPasswords(),
+    readAssertion: async ({ file, env: name = '' }) =>
+      file === undefined ? env[name] : readAssertionFile(file),
     spawn: processes.spawn,
     isolation: processes.isolation,
     bodyBytes: getHeapStatistics().heap_size_limit / 4,

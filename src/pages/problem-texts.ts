@@ -343,6 +343,12 @@ export const problems = {
     ],
     { hops: upstream },
   ),
+  'connection.company-denied': admin(
+    'Access denied by your company',
+    ['Ask the administrator of your company’s identity provider for access to the MCP server.'],
+    { hops: provider },
+  ),
+  'connection.sign-in-again': you('Sign in again', [fromTheApp], { hops: provider, onward: signIn }),
   'connection.state': startAgain('Connection attempt expired'),
   'connection.other-browser': you('Started in another browser', [
     'Start again in the browser where you are signed in to this gateway.',

@@ -1,6 +1,7 @@
 // Pinned definitions: what a server says of its tools and prompts is compared with what was approved, in each list
 // that passes and before each call.
 import { ladder } from '../kit/levels.ts'
+import { isOfUser } from '../kit/records.ts'
 import type { ServiceConfig } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { SingleFlight } from '../kit/single-flight.ts'
@@ -89,7 +90,7 @@ const createKnown = (variant: string): Known => ({
 
 /** Where each user has an account of their own, each may be shown other tools. */
 const variantOf = ({ auth }: ServiceFacts, principal: Principal | undefined): string =>
-  principal && (auth?.type === 'oauth' || auth?.type === 'idp_token') ? principal.personKey : forAll
+  principal && isOfUser(auth) ? principal.personKey : forAll
 
 const isBegun = ({ own }: Known, kind: PinKind): boolean => own?.record.first[kind] !== undefined
 

@@ -299,7 +299,7 @@ export interface ConnectStep {
   }): Promise<Response>
 }
 
-/** What an identity provider gave when somebody signed in, for services that are shown its access token. */
+/** What an identity provider gave when somebody signed in, for services that are shown its access token or have it exchanged. */
 export interface ProviderTokens {
   readonly provider: string
   readonly person: Person
@@ -310,6 +310,8 @@ export interface ProviderTokens {
   readonly method: ClientAuthMethod
   readonly accessToken: string
   readonly refreshToken?: string | undefined
+  /** Validated at the sign-in. */
+  readonly idToken?: string | undefined
   /** Seconds, as the provider said. */
   readonly expiresIn?: number | undefined
   readonly scope?: string | undefined

@@ -347,6 +347,12 @@ export interface Trail {
   keepBody?(body: AuditBody): void
 }
 
+/** A file, or an environment variable (on Workers: a secret), by its name. */
+export interface AssertionPlace {
+  readonly file?: string | undefined
+  readonly env?: string | undefined
+}
+
 // The runtime as a whole.
 
 /**
@@ -390,6 +396,11 @@ export interface Runtime {
    */
   readonly digest: (text: string) => string
   readonly passwords: Passwords
+  /**
+   * Reads a JWT that the platform keeps for this deployment, anew each time. Resolves to undefined, or rejects with any
+   * error, where there is none. Absent: there never is.
+   */
+  readonly readAssertion?: (at: AssertionPlace) => Promise<string | undefined>
   /** Starts servers that are commands; absent where there are no processes. */
   readonly spawn?: SpawnServer
   /**

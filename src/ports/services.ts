@@ -7,9 +7,23 @@ import type { Principal } from './people.ts'
 
 export type ClientAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
 
+export type UpstreamAuthType =
+  | 'auto'
+  | 'none'
+  | 'static'
+  | 'oauth'
+  | 'idp_token'
+  | 'id_jag'
+  | 'token_exchange'
+  | 'client_credentials'
+  | 'workload'
+
+/** What an identity provider is asked with for a token of an upstream; absent: `person`. */
+export type ExchangeSubject = 'person' | 'access_token' | 'refresh_token' | 'file' | 'env'
+
 /** `mcp_services.<id>.upstream_auth`; what each member says stands in the schema. */
 export interface UpstreamAuth {
-  readonly type: 'auto' | 'none' | 'static' | 'oauth' | 'idp_token' | 'client_credentials'
+  readonly type: UpstreamAuthType
   readonly token?: string | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly issuer?: string | undefined
@@ -28,6 +42,18 @@ export interface UpstreamAuth {
   readonly allow_origins: readonly string[]
   /** Absent: `auto`. */
   readonly dpop?: 'auto' | 'required' | 'off' | undefined
+  readonly provider?: string | undefined
+  readonly subject?: ExchangeSubject | undefined
+  readonly audience?: string | undefined
+  readonly idp?:
+    | {
+        readonly client_id?: string | undefined
+        readonly client_secret?: string | undefined
+        readonly token_endpoint?: string | undefined
+      }
+    | undefined
+  readonly assertion_file?: string | undefined
+  readonly assertion_env?: string | undefined
 }
 
 /** The set of identity headers a service receives; see docs/reference/headers.md. */

@@ -173,7 +173,10 @@ const answerRequest = async (
     mode: 'url',
     elicitationId: encodeBase64url(runtime.random(16)),
     url,
-    message: `Connect your account at ${service}`,
+    message:
+      refusal.code === 'connection.sign-in-again'
+        ? `Sign in again for ${service}`
+        : `Connect your account at ${service}`,
   }
   const revision = revisionOf(message, raw, call)
   const error = (code: number, more: Json): Json => {
@@ -199,8 +202,7 @@ export const createAskToConnect = (deps: AskToConnectDeps): AskToConnect => {
     const requests = envelope.messages
       .map((message, i) => ({ message, i }))
       .filter(({ message }) => message.kind === 'request')
-    if (refusal.code !== 'upstream.consent' || refusal.detail.connect === undefined || requests.length === 0)
-      return undefined
+    if (refusal.detail.connect === undefined || requests.length === 0) return undefined
     const parsed: unknown = JSON.parse(new TextDecoder().decode(body))
     const raws = Array.isArray(parsed) ? parsed : [parsed]
     const answers = await Promise.all(

@@ -344,6 +344,15 @@ const faultsOf = async (
 const noCommand =
   'Commands cannot be added here. Use `postern services add` or the configuration file on the gateway’s computer, or set `admin_commands: true`.'
 
+const noAssertion =
+  'Assertions of the gateway’s computer cannot be added here. Use `postern services add` or the configuration file on the gateway’s computer, or set `admin_commands: true`.'
+
+/** Whoever may not start programs may not have a file or a variable sent to a server of their choice either. */
+const readsAssertion = (service: Addition['service']): boolean => {
+  const { upstream_auth: auth } = service as { readonly upstream_auth?: unknown }
+  return typeof auth === 'object' && auth !== null && ('assertion_file' in auth || 'assertion_env' in auth)
+}
+
 const noPrograms = 'This gateway cannot start programs. Add the URL of an MCP server instead of a command.'
 
 const checkAllowed = (
@@ -357,6 +366,10 @@ const checkAllowed = (
   if ('command' in service && !commands && !config.admin_commands)
     throw new Refusal('service.invalid', `${id}: command given, but admin_commands is false`, {
       say: noCommand,
+    })
+  if (readsAssertion(service) && !commands && !config.admin_commands)
+    throw new Refusal('service.invalid', `${id}: an assertion of the gateway’s computer`, {
+      say: noAssertion,
     })
   if (directory.service(id)) throw new Refusal('service.taken', `service ID ${id} already exists`)
 }

@@ -200,6 +200,8 @@ export const createWorkerRuntime = async ({
     counters: { ...store.counters, act: behindRateLimit(env.SIGN_IN_RATE, store.counters.act) },
     digest,
     passwords: createPasswords({ now }),
+    readAssertion: ({ env: name = '' }) =>
+      Promise.resolve(typeof env[name] === 'string' ? env[name] : undefined),
     // An isolate has 128 MiB for everything, the code included.
     bodyBytes: 32 * 1024 * 1024,
     about: { version: packageJson.version, runtime: 'workers', storage: 'durable-object' },

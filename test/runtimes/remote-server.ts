@@ -144,7 +144,7 @@ export const openFarServer = async (): Promise<FarServer> => {
   }
   const token = (form: URLSearchParams): Reply => {
     const grant = form.get('grant_type')
-    if (grant === 'client_credentials')
+    if (grant === 'client_credentials' || grant === 'urn:ietf:params:oauth:grant-type:jwt-bearer')
       return issue({
         scope: form.get('scope') ?? '',
         challenge: '',

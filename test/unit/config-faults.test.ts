@@ -895,6 +895,68 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
+      'an ID-JAG for nobody’s server, from no provider, and without a client',
+      'mcp_services:\n  a: { url: "https://a.example/mcp", upstream_auth: { type: id_jag, subject: access_token, provider: okta } }\n',
+      [
+        'config.yaml:2:55 mcp_services.a.upstream_auth.type',
+        'id_jag needs client_id, and client_secret or private_key',
+      ],
+      [
+        'config.yaml:2:55 mcp_services.a.upstream_auth.type',
+        'id_jag needs `issuer`: the ID-JAG is issued for that authorization server',
+      ],
+      [
+        'config.yaml:2:61 mcp_services.a.upstream_auth.type',
+        'id_jag needs oauth_providers: the token comes from the identity provider that users sign in with',
+      ],
+      ['config.yaml:2:69 mcp_services.a.upstream_auth.subject', 'access_token is for type: token_exchange'],
+      ['config.yaml:2:92 mcp_services.a.upstream_auth.provider', 'is not in oauth_providers: okta'],
+    ],
+    [
+      'subject tokens of the platform without the place they are in, or who is asked',
+      'mcp_services:\n  a: { url: "https://a.example/mcp", upstream_auth: { type: token_exchange, subject: file, assertion_env: X, idp: { client_id: y } } }\n',
+      [
+        'config.yaml:2:77 mcp_services.a.upstream_auth.subject',
+        'subject: file and assertion_file need each other',
+      ],
+      [
+        'config.yaml:2:77 mcp_services.a.upstream_auth.subject',
+        'subject: env and assertion_env need each other',
+      ],
+      [
+        'config.yaml:2:77 mcp_services.a.upstream_auth.subject',
+        'file needs idp.token_endpoint and idp.client_id',
+      ],
+    ],
+    [
+      'an assertion of the platform for whichever server is named, and none',
+      'mcp_services:\n  a: { url: "https://a.example/mcp", upstream_auth: { type: workload } }\n  b: { url: "https://b.example/mcp", upstream_auth: { type: oauth, assertion_file: /x, dpop: sometimes } }\n',
+      [
+        'config.yaml:2:55 mcp_services.a.upstream_auth.type',
+        'workload needs assertion_file or assertion_env',
+      ],
+      [
+        'config.yaml:2:55 mcp_services.a.upstream_auth.type',
+        'workload needs `issuer` or `token_endpoint`, so that the assertion goes only to the authorization server it is for',
+      ],
+      [
+        'config.yaml:3:68 mcp_services.b.upstream_auth.assertion_file',
+        'cannot be used with type: oauth; it is for id_jag, token_exchange, workload',
+      ],
+      [
+        'config.yaml:3:94 mcp_services.b.upstream_auth.dpop',
+        'must be one of: auto, required, off; found "sometimes"',
+      ],
+    ],
+    [
+      'an ID token of a provider that issues none',
+      'oauth_providers: { github: { client_id: x, client_secret: y, allowed_logins: [z] } }\nmcp_services:\n  a: { url: "https://a.example/mcp", upstream_auth: { type: token_exchange, provider: github } }\n',
+      [
+        'config.yaml:3:77 mcp_services.a.upstream_auth.provider',
+        'issues no ID tokens: set `subject: access_token`, or another provider',
+      ],
+    ],
+    [
       'a token of an identity provider where there is none',
       'mcp_services:\n  a: { url: "https://a.example/mcp", upstream_auth: { type: idp_token } }\n',
       [

@@ -20,14 +20,21 @@ const signIn = [
   'allow_origins',
   'dpop',
 ]
+const exchanged = ['provider', 'subject', 'idp', 'assertion_file', 'assertion_env']
 const readBy: Readonly<Record<string, readonly string[]>> = {
   auto: [...signIn, 'client_metadata_url', 'redirect_uri', 'extra_params'],
   none: [],
   static: ['token', 'headers'],
   oauth: [...signIn, 'client_metadata_url', 'redirect_uri', 'extra_params'],
   idp_token: [],
+  id_jag: [...signIn, 'private_key', ...exchanged],
+  token_exchange: ['scopes', 'resource', 'allow_origins', 'dpop', 'audience', ...exchanged],
   client_credentials: [...signIn, 'private_key'],
+  workload: [...signIn, 'private_key', 'assertion_file', 'assertion_env'],
 }
+
+/** Types whose tokens are got without a browser. */
+const unattended = new Set(['id_jag', 'token_exchange', 'client_credentials', 'workload'])
 
 const belongs = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
   for (const key of draft.keys(...path)) {
@@ -72,19 +79,21 @@ const statics = (draft: RawConfig, report: Report, path: readonly string[]): voi
 
 const urls = (draft: RawConfig, report: Report, path: readonly string[]): void => {
   for (const key of [
-    'issuer',
-    'authorization_endpoint',
-    'token_endpoint',
-    'revocation_endpoint',
-    'redirect_uri',
+    ['issuer'],
+    ['authorization_endpoint'],
+    ['token_endpoint'],
+    ['revocation_endpoint'],
+    ['redirect_uri'],
+    ['idp', 'token_endpoint'],
   ]) {
-    const url = URL.parse(draft.text(...path, key) ?? '')
+    const at = [...path, ...key]
+    const url = URL.parse(draft.text(...at) ?? '')
     if (!url) continue
-    if (url.username || url.password) report.fault([...path, key], 'must not contain a username or password')
-    if (url.hash) report.fault([...path, key], 'must not have a fragment (#…)')
+    if (url.username || url.password) report.fault(at, 'must not contain a username or password')
+    if (url.hash) report.fault(at, 'must not have a fragment (#…)')
     // Codes and secrets travel there.
     if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback)
-      report.fault([...path, key], 'must use https')
+      report.fault(at, 'must use https')
   }
   const back = URL.parse(draft.text(...path, 'redirect_uri') ?? '')
   if (back && !/^\/(connect\/callback(\/[\w-]+)?|(oauth\/)?callback)$/.test(back.pathname))
@@ -117,9 +126,9 @@ const endpoints = (draft: RawConfig, report: Report, path: readonly string[], ty
   const there = (name: string): boolean => draft.has(...path, name)
   if (there('authorization_endpoint') && !there('token_endpoint'))
     report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
-  if (type !== 'client_credentials' && there('token_endpoint') && !there('authorization_endpoint'))
+  if (!unattended.has(type) && there('token_endpoint') && !there('authorization_endpoint'))
     report.key([...path, 'token_endpoint'], 'needs authorization_endpoint')
-  if (type !== 'client_credentials' && there('token_endpoint') && !there('client_id'))
+  if (!unattended.has(type) && there('token_endpoint') && !there('client_id'))
     report.key(
       [...path, 'token_endpoint'],
       'needs client_id: the gateway cannot register itself without discovery',
@@ -133,15 +142,79 @@ const clientCredential = (draft: RawConfig, report: Report, path: readonly strin
   if (method === 'private_key_jwt' && !there('private_key'))
     report.key(
       [...path, 'token_endpoint_auth_method'],
-      'private_key_jwt needs private_key, with type: client_credentials',
+      'private_key_jwt needs private_key, with type: client_credentials, id_jag or workload',
     )
   if ((method === 'client_secret_basic' || method === 'client_secret_post') && !there('client_secret'))
     report.key([...path, 'token_endpoint_auth_method'], `${method} needs client_secret`)
   if (
-    type === 'client_credentials' &&
+    (type === 'client_credentials' || type === 'id_jag') &&
     (!there('client_id') || (!there('client_secret') && !there('private_key')))
   )
-    report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
+    report.key([...path, 'type'], `${type} needs client_id, and client_secret or private_key`)
+}
+
+/** The JWT that is read anew for each request, and that goes to a server that the operator named. */
+const assertion = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
+  const there = (name: string): boolean => draft.has(...path, name)
+  const subject = draft.text(...path, 'subject')
+  if (there('assertion_file') && there('assertion_env'))
+    report.key([...path, 'assertion_env'], 'cannot be used together with assertion_file')
+  if (there('assertion_file') && draft.workers)
+    report.key([...path, 'assertion_file'], 'Workers have no files: use assertion_env')
+  if (type === 'workload') {
+    if (!there('assertion_file') && !there('assertion_env'))
+      report.key([...path, 'type'], 'workload needs assertion_file or assertion_env')
+    if (!there('issuer') && !there('token_endpoint'))
+      report.key(
+        [...path, 'type'],
+        'workload needs `issuer` or `token_endpoint`, so that the assertion goes only to the authorization server it is for',
+      )
+  }
+  if (type !== 'id_jag' && type !== 'token_exchange') return
+  for (const name of ['file', 'env'])
+    if (there(`assertion_${name}`) !== (subject === name))
+      report.key([...path, 'subject'], `subject: ${name} and assertion_${name} need each other`)
+}
+
+const issuesIdTokens = (draft: RawConfig, provider: string): boolean =>
+  !['github', 'oauth2', 'mock'].includes(draft.text('oauth_providers', provider, 'type') ?? provider)
+
+/** The provider that is named, and what it is asked with. */
+const provider = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
+  const named = draft.text(...path, 'provider')
+  if (named === undefined) return
+  if (!draft.keys('oauth_providers').includes(named))
+    report.key([...path, 'provider'], `is not in oauth_providers: ${printable(named)}`)
+  if ((draft.text(...path, 'subject') ?? 'person') === 'person' && !issuesIdTokens(draft, named))
+    report.key(
+      [...path, 'provider'],
+      `issues no ID tokens: set ${type === 'id_jag' ? '' : '`subject: access_token`, or '}another provider`,
+    )
+}
+
+/** Who is asked for the token, and with what. */
+const exchange = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
+  const subject = draft.text(...path, 'subject') ?? 'person'
+  if (type === 'id_jag' && !draft.has(...path, 'issuer'))
+    report.key([...path, 'type'], 'id_jag needs `issuer`: the ID-JAG is issued for that authorization server')
+  if (type === 'id_jag' && subject === 'access_token')
+    report.key([...path, 'subject'], 'access_token is for type: token_exchange')
+  provider(draft, report, path, type)
+  if (subject === 'file' || subject === 'env') {
+    if (!draft.has(...path, 'idp', 'token_endpoint') || !draft.has(...path, 'idp', 'client_id'))
+      report.key([...path, 'subject'], `${subject} needs idp.token_endpoint and idp.client_id`)
+  } else if (draft.keys('oauth_providers').length === 0 && !draft.misspelt('oauth_providers'))
+    report.fault(
+      [...path, 'type'],
+      `${type} needs oauth_providers: the token comes from the identity provider that users sign in with`,
+    )
+}
+
+/** Whether each user has a token of their own. */
+const isOfUser = (draft: RawConfig, path: readonly string[], type: string): boolean => {
+  if (type === 'oauth' || type === 'idp_token') return true
+  const subject = draft.text(...path, 'subject')
+  return (type === 'id_jag' || type === 'token_exchange') && subject !== 'file' && subject !== 'env'
 }
 
 interface Registered {
@@ -181,7 +254,7 @@ const redirects = async (draft: RawConfig, report: Report): Promise<void> => {
   const before: Registered[] = []
   for (const id of draft.keys('mcp_services')) {
     const path = ['mcp_services', id, 'upstream_auth']
-    if (draft.text(...path, 'type') === 'client_credentials') continue
+    if (unattended.has(draft.text(...path, 'type') ?? '')) continue
     const server = serverOf(draft, path)
     const redirectUri = draft.text(...path, 'redirect_uri')
     if (redirectUri === undefined) {
@@ -218,6 +291,8 @@ const upstreams: Rule = async (draft, report) => {
     clientId(draft, report, path)
     endpoints(draft, report, path, type)
     clientCredential(draft, report, path, type)
+    assertion(draft, report, path, type)
+    if (type === 'id_jag' || type === 'token_exchange') exchange(draft, report, path, type)
     const open =
       draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
     if (
@@ -229,7 +304,7 @@ const upstreams: Rule = async (draft, report) => {
         [...path, 'type'],
         'idp_token needs oauth_providers: the token comes from the identity provider that users sign in with',
       )
-    if (open && (type === 'oauth' || type === 'idp_token'))
+    if (open && isOfUser(draft, path, type))
       report.fault(
         [...path, 'type'],
         `${type} needs \`auth_required: true\`: without sign-in there is no user to connect an account for`,

@@ -128,6 +128,7 @@ const tokensOf = (
 ): Omit<ProviderTokens, 'person'> => ({
   accessToken: response.access_token,
   refreshToken: response.refresh_token,
+  idToken: response.id_token,
   expiresIn: response.expires_in,
   scope: response.scope,
   provider: id,
@@ -143,15 +144,17 @@ interface AuthorizationQuery {
   readonly secrets: RoundTripSecrets
   readonly challenge: string
   readonly prompt: string | undefined
+  readonly maxAge: number | undefined
 }
 
 /** The authorization request. The operator's own parameters come first: they may add, never replace. */
 const authorizationQuery = (
   { settings, redirectUri }: ProviderDeps,
-  { state, secrets, challenge, prompt }: AuthorizationQuery,
+  { state, secrets, challenge, prompt, maxAge }: AuthorizationQuery,
 ): Record<string, string> => ({
   ...settings.extra_params,
   ...(prompt === undefined ? {} : { prompt }),
+  ...(maxAge === undefined ? {} : { max_age: String(maxAge) }),
   response_type: 'code',
   client_id: settings.client_id,
   redirect_uri: redirectUri,
@@ -167,7 +170,7 @@ type Finish = IdentityProvider['finish']
 
 const createBegin =
   (deps: ProviderDeps, metadata: ProviderMetadata, guard: () => ProviderRequestOptions): Begin =>
-  async ({ state, again, retry }) => {
+  async ({ state, again, maxAge, retry }) => {
     const { runtime, id, settings } = deps
     const secret = (): string => encodeBase64url(runtime.random(32))
     try {
@@ -179,6 +182,7 @@ const createBegin =
         secrets,
         challenge: runtime.digest(secrets.verifier),
         prompt: again && promptFor(again, as, settings),
+        maxAge,
       })
       for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
       return { url: url.href, secrets }

@@ -69,6 +69,7 @@ export interface IdentityProvider {
   begin(options: {
     readonly state: string
     readonly again?: 'login' | 'switch' | undefined
+    readonly maxAge?: number | undefined
     readonly retry: string
   }): Promise<{ readonly url: string; readonly secrets: RoundTripSecrets }>
   /**

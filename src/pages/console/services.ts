@@ -20,7 +20,10 @@ const credentials: Readonly<Record<string, string>> = {
   static: 'Static token',
   oauth: 'Each user’s own',
   idp_token: 'Token of the sign-in',
+  id_jag: 'Granted by the company',
+  token_exchange: 'Exchanged sign-in',
   client_credentials: 'The gateway’s own',
+  workload: 'Its platform’s identity',
 }
 export const credentialsOf = (service: ServiceSummary): string =>
   credentials[service.credentials] ?? service.credentials
