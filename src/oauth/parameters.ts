@@ -205,12 +205,13 @@ export const checkKey = (
 export type GrantHandler = (request: TokenRequest) => Promise<Response>
 
 /** What the audit trail keeps of a grant. */
-export const factsOf = (grant: Grant, { context }: TokenRequest) => ({
+export const factsOf = (grant: Grant, { context, key }: TokenRequest) => ({
   grant: grant.id,
   client: grant.clientId,
   person: subjectOf(grant),
   resource: grant.resource,
   flow: grant.flow,
+  jkt: key,
   ip: context.ip,
   request_id: context.requestId,
 })

@@ -214,6 +214,16 @@ describe.each(runtimes)('%s', (_, open) => {
       ['62 url', 'proof.url', callBound(access, key, { url: at('strict') })],
       ['62 method', 'proof.method', callBound(access, key, { method: 'GET' })],
       ['62 service', 'token.audience', callBound(access, key, {}, at('strict'))],
+      [
+        '63',
+        'proof.url',
+        call({
+          'authorization': `DPoP ${access}`,
+          'dpop': await key.proof({ url: 'https://evil.example/echo/mcp', token: access, nonce }),
+          'x-forwarded-host': 'evil.example',
+          'x-forwarded-proto': 'https',
+        }),
+      ],
       ['64', 'proof.token', callBound(access, key, { token: `${access}x` })],
       ['66', 'proof.time', callBound(access, key, { claims: { iat: Math.floor(Date.now() / 1000) - 360 } })],
       ['66', 'proof.time', callBound(access, key, { claims: { iat: Math.floor(Date.now() / 1000) + 360 } })],
@@ -309,6 +319,9 @@ describe.each(runtimes)('%s', (_, open) => {
     const access = String(renewed.body['access_token'])
     expect((await callBound(access, other)).status).toBe(200)
     expect((await callBound(access)).body).toMatchObject({ code: 'proof.key' })
+    await expect
+      .poll(() => gateway.log.findLast(({ event }) => event === 'grant.refreshed')?.fields['jkt'])
+      .toBe(other.jkt)
     const told = await gateway.fetch(
       `${gateway.origin}/oauth/introspect`,
       form({ token: access, client_id: 'web', client_secret: secret }),

@@ -4,6 +4,7 @@ import type { ConfigInput } from '../../src/config/schema.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { apiTarget, createApiSessions } from '../../src/oauth/api-tokens.ts'
 import type { ProvenRequest } from '../../src/ports/modules.ts'
+import type { Principal } from '../../src/ports/people.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { createProver, type ProofOf } from '../runtimes/proofs.ts'
 import { createPersonalTokenCheck } from '../../src/oauth/personal-token.ts'
@@ -147,6 +148,23 @@ describe('a bound token', () => {
     expect((await call(await proofWith())).code).toBe('none')
     expect(await codeOf(world.guard([`DPoP ${token}`], address))).toBe('proof.missing')
     expect(await codeOf(world.guard([`Bearer ${token}`], address))).toBe('token.bound')
+  })
+
+  it('is asked for in its own scheme where it must become more', async () => {
+    const { world, address } = await worldWith({})
+    const principal = {
+      personKey: 'local:ana',
+      clientId: 'app',
+      scopes: ['mcp'],
+      grantId: 'g',
+    } as never as Principal
+    const schemeFor = async (by: Principal) => {
+      const call = { address, principal: by, origin, need: 'write', what: 'create' } as const
+      const { detail } = await world.stepUps.askForMore(call)
+      return detail.headers?.['www-authenticate']?.split(' ')[0]
+    }
+    expect(await schemeFor(principal)).toBe('Bearer')
+    expect(await schemeFor({ ...principal, jkt: key.jkt })).toBe('DPoP')
   })
 
   it('is required of one client alone, and of all but one service', async () => {
