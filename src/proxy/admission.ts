@@ -220,8 +220,9 @@ const added = (
 ): readonly string[] => {
   const { origin } = inbound
   const fields = origin === undefined ? [] : cors.answer(origin, !address.service.authRequired)
-  const proofs = nonce === undefined ? [] : ['DPoP-Nonce', nonce]
-  return ['X-Request-Id', head.requestId, ...always, ...proofs, ...fields]
+  return nonce === undefined
+    ? ['X-Request-Id', head.requestId, ...always, ...fields]
+    : ['X-Request-Id', head.requestId, 'DPoP-Nonce', nonce, ...always, ...fields]
 }
 
 /** The head for the caller, made of the server's. */

@@ -353,28 +353,4 @@ describe.each(runtimes)('%s', (_, open) => {
     }
     expect(JSON.stringify(gateway.log)).not.toContain(proof)
   })
-
-  it('metadata and challenges say what is on, bearer tokens first where both are taken', async () => {
-    const json = async (path: string) => (await (await gateway.fetch(gateway.origin + path)).json()) as Json
-    const algorithms = ['ES256', 'ES384', 'EdDSA', 'RS256', 'PS256']
-    expect(await json('/.well-known/oauth-authorization-server')).toMatchObject({
-      dpop_signing_alg_values_supported: algorithms,
-    })
-    const [echo, strict] = [
-      await json('/.well-known/oauth-protected-resource/echo/mcp'),
-      await json('/.well-known/oauth-protected-resource/strict/mcp'),
-    ]
-    expect(echo['dpop_signing_alg_values_supported']).toEqual(algorithms)
-    expect(echo).not.toHaveProperty('dpop_bound_access_tokens_required')
-    expect(strict['dpop_bound_access_tokens_required']).toBe(true)
-    const scopes = 'scope="mcp"'
-    const metadata = (id: string) =>
-      `resource_metadata="${gateway.origin}/.well-known/oauth-protected-resource/${id}/mcp"`
-    expect((await call({})).challenge).toBe(
-      `Bearer ${metadata('echo')}, ${scopes}, DPoP algs="${algorithms.join(' ')}"`,
-    )
-    expect((await call({}, { url: at('strict') })).challenge).toBe(
-      `DPoP ${metadata('strict')}, ${scopes}, algs="${algorithms.join(' ')}"`,
-    )
-  })
 })

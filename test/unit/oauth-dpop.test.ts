@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest'
 import type { ConfigInput } from '../../src/config/schema.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { apiTarget, createApiSessions } from '../../src/oauth/api-tokens.ts'
-import type { ProvenRequest } from '../../src/ports/modules.ts'
+import type { Handler, ProvenRequest } from '../../src/ports/modules.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { createProver, type ProofOf } from '../runtimes/proofs.ts'
 import { createPersonalTokenCheck } from '../../src/oauth/personal-token.ts'
-import { type World, ana, createWorld, origin, resource } from './oauth-world.ts'
+import { type World, ana, createWorld, get, origin, resource, run } from './oauth-world.ts'
 
 const key = await createProver()
 
@@ -222,4 +222,32 @@ it('at the operator’s own API a bound token needs its proof too, once for each
   expect(await codeOf(api.of(ask('DPoP', proof)))).toBe('proof.replayed')
   expect(await codeOf(api.of(ask('DPoP')))).toBe('proof.missing')
   expect(await codeOf(api.of(ask('Bearer', proof)))).toBe('token.bound')
+})
+
+it('metadata and challenges say what is on, bearer tokens first where both are taken', async () => {
+  const services = { echo: {}, strict: { dpop: 'required' as const }, open: { dpop: 'off' as const } }
+  const world = await createWorld({ config: { dpop: {} }, services })
+  const { handlers, directory, guard } = world
+  const algorithms = ['ES256', 'ES384', 'EdDSA', 'RS256', 'PS256']
+  const told = async (handler: Handler, path: string) => {
+    const { body } = await run(handler, get(`/.well-known/${path}`))
+    return [body['dpop_signing_alg_values_supported'], body['dpop_bound_access_tokens_required']]
+  }
+  const server = 'oauth-authorization-server'
+  expect(await told(handlers.authorizationServer, server)).toEqual([algorithms, undefined])
+  const off = await createWorld({ services: { echo: {}, other: {} } })
+  expect(await told(off.handlers.authorizationServer, server)).toEqual([undefined, undefined])
+  const params = (id: string) =>
+    `resource_metadata="${origin}/.well-known/oauth-protected-resource/${id}/mcp", scope="mcp"`
+  const algs = `algs="${algorithms.join(' ')}"`
+  for (const [id, members, challenge] of [
+    ['echo', [algorithms, undefined], `Bearer ${params('echo')}, DPoP ${algs}`],
+    ['strict', [algorithms, true], `DPoP ${params('strict')}, ${algs}`],
+    ['open', [undefined, undefined], `Bearer ${params('open')}`],
+  ] as const) {
+    expect(await told(handlers.protectedResource, `oauth-protected-resource/${id}/mcp`), id).toEqual(members)
+    const address = directory.addresses.find(({ path }) => path === `/${id}/mcp`) as never
+    const thrown = await guard([], address).catch((error: unknown) => error as Refusal)
+    expect((thrown as Refusal).detail.headers?.['www-authenticate']).toBe(challenge)
+  }
 })
