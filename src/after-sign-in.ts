@@ -4,6 +4,7 @@ import type { Config } from './config/schema.ts'
 import type { Connections } from './connections/connections.ts'
 import { type EndPerson, createBackChannelLogout } from './identity/back-channel-logout.ts'
 import { type ProfileRefresh, createProfileRefresh } from './identity/profile-refresh.ts'
+import { createKnownPeople } from './identity/known-people.ts'
 import type { SignedIn } from './identity/provider-callback.ts'
 import type { IdentityProvider } from './identity/providers/provider.ts'
 import { type EndPeople, type Scim, createScim } from './identity/scim.ts'
@@ -32,7 +33,7 @@ import type {
   Sessions,
   Signer,
 } from './ports/modules.ts'
-import type { Person } from './ports/people.ts'
+import type { FindKnownPerson, Person } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Directory, FindAddress } from './ports/services.ts'
@@ -70,6 +71,7 @@ export interface AfterSignIn {
   /** Those of browsers, and of tokens at the operator's API. */
   readonly apiSessions: Sessions
   readonly signedIn: SignedIn
+  readonly knownPerson: FindKnownPerson
   /** Only where a provider is asked again. */
   readonly confirm?: ConfirmPerson
   readonly backChannelLogout: Handler
@@ -164,6 +166,7 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const grantAdmin = createGrantAdmin(access)
   const personal = createPersonalTokenCheck({ ...deps, grants })
   const people = createScimPeople(deps.runtime, deps.config.oauth_providers)
+  const known = createKnownPeople({ ...deps, ofPerson: access.ofPerson })
   const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
   return {
     grants,
@@ -174,9 +177,10 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
     apiSessions: createApiSessions({ ...deps, grants, personal }),
     personalTokens: createPersonalTokens({ ...deps, grants, access, grantAdmin }),
     async signedIn(person, session) {
-      await Promise.all([profiles?.signedIn(person), people.note(person)])
+      await Promise.all([profiles?.signedIn(person), people.note(person), known.note(person)])
       return session === undefined ? undefined : remember(person, session)
     },
+    knownPerson: known.find,
     ...(profiles && { confirm: profiles.confirm }),
     backChannelLogout: logout,
     scim: createScim({ ...deps, endPeople: createEndPeople(deps, access, people) }),

@@ -18,6 +18,7 @@ export const contents: readonly Section[] = [
       'guide/device-login',
       'guide/personal-tokens',
       'guide/service-accounts',
+      'guide/assertions',
       'guide/token-exchange',
       'guide/dpop',
       'guide/refresh-tokens',

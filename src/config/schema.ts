@@ -4,6 +4,7 @@
 // among it.
 import * as z from 'zod'
 import { accessKeys } from './access-keys.ts'
+import { assertionIssuerKeys } from './assertion-keys.ts'
 import { auditKeys } from './audit-keys.ts'
 import { exchangeKeys } from './exchange-keys.ts'
 import { deviceKeys, withDeviceClient } from './device-keys.ts'
@@ -237,6 +238,12 @@ export const configSchema = z
       .record(serviceId, serviceAccountKeys)
       .default({})
       .describe('Accounts for programs, by ID. See [Service accounts](../guide/service-accounts.md).'),
+    assertion_issuers: z
+      .record(serviceId, assertionIssuerKeys)
+      .default({})
+      .describe(
+        'Issuers of assertions for which the token endpoint gives tokens without a browser, by ID. See [Assertions](../guide/assertions.md).',
+      ),
     personal_tokens: personalTokenKeys.prefault({}),
     token_exchange: exchangeKeys,
     device: deviceKeys.optional(),

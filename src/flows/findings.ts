@@ -169,6 +169,14 @@ export const codeRules: readonly FindingRule[] = [
   },
 ]
 
+/** How a token was had that no browser was needed for. */
+const tokenWays: Readonly<Record<string, string>> = {
+  client_credentials: ' of its own (client credentials)',
+  device: ' that a device asked for',
+  id_jag: ' by an assertion of the user’s company (ID-JAG)',
+  workload: ' by an assertion of its platform',
+}
+
 export const tokenRules: readonly FindingRule[] = [
   {
     code: 'flow.authorization-stripped',
@@ -196,7 +204,8 @@ export const tokenRules: readonly FindingRule[] = [
     code: 'flow.token-unused',
     acts: 'app',
     fix: 'If the app shows an error, something between app and gateway may block the app or remove the Authorization header. Otherwise restart the app.',
-    find: (flow) => `${appOf(flow)} has a token and has not used it.`,
+    find: (flow) =>
+      `${appOf(flow)} has a token${tokenWays[String(lastOf(flow)?.answer['kind'])] ?? ''} and has not used it.`,
   },
 ]
 

@@ -52,6 +52,12 @@ const actors: readonly (readonly [prefix: string, acts: FlowActor, fix: string])
   ],
   ['device.denied', 'user', 'Connect again in the app and allow access.'],
   ['device.', 'user', 'Start the sign-in on the device again.'],
+  [
+    'assertion.',
+    'operator',
+    'Compare what the issuer sends with assertion_issuers, and the user with the allow lists.',
+  ],
+  ['account.', 'operator', 'Compare the request with the services and permissions of the account.'],
   ['access.blocked', 'operator', 'Unblock the user or the app: postern blocks ls.'],
   ['sign-in.', 'user', 'Check the username and the password.'],
   ['login.', 'user', 'Return to the app and connect again.'],

@@ -177,7 +177,10 @@ const consented = (watched: Watched, response: Response): readonly Came[] => {
 
 const tokened = (watched: Watched): readonly Came[] => {
   const issued = eventOf(watched, 'grant.issued')
-  if (issued) return [{ step: 'token', result: 'done', answer: grantedFacts(issued) }]
+  if (issued) {
+    const kind = text(issued['kind'])
+    return [{ step: 'token', result: 'done', answer: { ...grantedFacts(issued), ...defined({ kind }) } }]
+  }
   const refreshed = eventOf(watched, 'grant.refreshed')
   return refreshed ? [{ step: 'refresh', result: 'done', answer: grantedFacts(refreshed) }] : []
 }

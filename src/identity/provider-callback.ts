@@ -171,8 +171,7 @@ const admit = async (
     const refusal = await withReturn(deps, notAllowed(person, denied, target), target.flow, request)
     throw aboutRequest(refusal, { provider: id, flow: target.flow, person: personKey(person) })
   }
-  if (!tokens) return deps.completeSignIn({ person, ...way })
-  await deps.keepTokens({ ...tokens, person })
+  if (tokens) await deps.keepTokens({ ...tokens, person })
   const providerSession = await deps.signedIn(person, session)
   return deps.completeSignIn({ person, providerSession, ...way })
 }

@@ -86,6 +86,7 @@ const grave = new Set([
   'device.replayed',
   'device.reported',
   'proof.replayed',
+  'assertion.replayed',
   'session.foreign',
   'callback.other-browser',
   'sign-in.failed',

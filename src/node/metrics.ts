@@ -19,7 +19,14 @@ const methods: ReadonlySet<unknown> = new Set(
   sampling/createMessage server/discover subscriptions/listen tasks/cancel tasks/get tasks/list tasks/result
   tasks/update tools/call tools/list`.split(/\s+/),
 )
-const grantKinds: ReadonlySet<unknown> = new Set(['client_credentials', 'device_code', 'personal', 'test'])
+const grantKinds: ReadonlySet<unknown> = new Set([
+  'client_credentials',
+  'device',
+  'id_jag',
+  'personal',
+  'test',
+  'workload',
+])
 const mostServices = 1_000
 /** Seconds: from an answer out of memory to a tool that works for half a minute. */
 const buckets = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]

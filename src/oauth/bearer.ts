@@ -197,7 +197,8 @@ const principalOf = (grant: Grant, claims: AccessClaims, attempt: TokenAttempt):
     ...(grant.flow !== undefined && { flow: grant.flow }),
     scopes,
     ...(grant.consented && { consented: consentedBy(grant.consented, scopes, own) }),
-    ...(grant.kind && grant.consented && { most: grant.consented.level }),
+    ...(grant.kind &&
+      grant.consented && { most: lowerOf(claims.most ?? grant.consented.level, grant.consented.level) }),
     resource: grant.resource,
     expiresAt: claims.exp * 1000,
     ...(claims.jkt !== undefined && { jkt: claims.jkt }),

@@ -9,7 +9,6 @@ import type { Person } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Address, Directory } from '../ports/services.ts'
 import { apiAddress, apiTarget } from './api-tokens.ts'
-import type { Client } from './client.ts'
 import { type GrantHandler, factsOf, one, tokenResponse } from './parameters.ts'
 import {
   type Permitted,
@@ -43,12 +42,12 @@ const impliedAddress = (
 }
 
 /** Throws `resource.unknown`, or `account.service` where it is none of the account's. */
-const addressOf = async (
+export const addressOf = async (
   deps: ClientCredentialsDeps,
-  form: URLSearchParams,
+  resources: readonly string[],
   services: readonly string[],
 ): Promise<Address> => {
-  const address = (await namedAddress(deps, form.getAll('resource'))) ?? impliedAddress(deps, services)
+  const address = (await namedAddress(deps, resources)) ?? impliedAddress(deps, services)
   if (!address) throw new Refusal('account.service', 'no resource, and no only service')
   const { id } = address.service
   // `*` is for services; the API of the operator is named.
@@ -57,17 +56,17 @@ const addressOf = async (
   return address
 }
 
-const permitted = async (
+/** What the service account may have at the service that these resources name. */
+export const permittedAccount = async (
   deps: ClientCredentialsDeps,
-  client: Client,
-  form: URLSearchParams,
+  { id, clientId }: { readonly id: string; readonly clientId: string },
+  resources: readonly string[],
 ): Promise<Permitted> => {
-  const id = client.serviceAccount ?? ''
   const account = Object.hasOwn(deps.config.service_accounts, id)
     ? deps.config.service_accounts[id]
     : undefined
-  if (!account) throw new Refusal('client.grant', `${client.id} acts as no service account`)
-  const address = await addressOf(deps, form, account.services)
+  if (!account) throw new Refusal('client.grant', `${clientId} acts as no service account`)
+  const address = await addressOf(deps, resources, account.services)
   const person = deps.mayStillSignIn({ provider: serviceAccounts, subject: id, groups: [] }, address.resource)
   if (!person) throw new Refusal('account.service', `${id} at ${address.service.id}`)
   if (address.service.id === apiTarget) {
@@ -75,7 +74,7 @@ const permitted = async (
     throw new Refusal('account.service', `${id} is not listed in admins`)
   }
   const most = account.permissions?.reduce(higherOf)
-  const by = { person, clientId: client.id, most }
+  const by = { person, clientId, most }
   const level = await levelAt(deps, address.service, by, 'account.service')
   return { person, address, level }
 }
@@ -84,7 +83,8 @@ export const createClientCredentialsGrant = (deps: ClientCredentialsDeps): Grant
   const { tokens, record, directory } = deps
   return async (request) => {
     const { client, form } = request
-    const allowed = await permitted(deps, client, form)
+    const account = { id: client.serviceAccount ?? '', clientId: client.id }
+    const allowed = await permittedAccount(deps, account, form.getAll('resource'))
     const { person, address } = allowed
     const scopes = narrowedScopes(one(form, 'scope'), allowed, 'account.scope')
     const parts = [directory.issuer, client.id, subjectOf({ person }), address.resource]

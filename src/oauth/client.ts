@@ -21,20 +21,24 @@ export const grantTypes = ['authorization_code', 'refresh_token'] as const
 export const deviceGrantType = 'urn:ietf:params:oauth:grant-type:device_code'
 /** RFC 8693 §2.1. */
 export const exchangeGrantType = 'urn:ietf:params:oauth:grant-type:token-exchange'
+/** RFC 7523 §2.1. */
+export const assertionGrantType = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 export type GrantType =
   | (typeof grantTypes)[number]
   | 'client_credentials'
   | typeof deviceGrantType
   | typeof exchangeGrantType
+  | typeof assertionGrantType
 
 /** What of the configuration says which grants there are. */
-export type GrantSettings = Pick<Config, 'clients' | 'device' | 'token_exchange'>
+export type GrantSettings = Pick<Config, 'clients' | 'device' | 'token_exchange' | 'assertion_issuers'>
 
 /** What the token endpoint answers, and metadata says: a grant that no client has is not offered. */
 export const grantTypesOf = ({
   clients,
   device,
   token_exchange: exchanges,
+  assertion_issuers: issuers,
 }: GrantSettings): readonly GrantType[] => [
   ...grantTypes,
   ...(Object.values(clients).some(({ grant_types: own }) => own.includes('client_credentials'))
@@ -42,6 +46,7 @@ export const grantTypesOf = ({
     : []),
   ...(device?.enabled ? ([deviceGrantType] as const) : []),
   ...(exchanges.length > 0 ? ([exchangeGrantType] as const) : []),
+  ...(Object.keys(issuers).length > 0 ? ([assertionGrantType] as const) : []),
 ]
 
 /** Whether tokens can be bound to keys of clients (RFC 9449). */
@@ -77,6 +82,8 @@ export interface Client {
 
 /** A client that has proven who it is. */
 export interface AuthenticatedClient extends Client {
+  /** By a secret or a key: anybody may say the ID of one that has neither. */
+  readonly proven: boolean
   /**
    * Uses up what it proved that with, where that is good once. Called when nothing else can fail any more but the use of
    * what it presents: a request that is refused may come again as it was. Throws `client.auth` for the second use.

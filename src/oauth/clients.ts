@@ -425,7 +425,7 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     const spend = assertion === undefined ? undefined : await prove(client, assertion)
     if (!spend && client.authMethod !== 'none') await checkSecret(client, credentials, withBasic)
     if (registered) await registrations.renew(registered)
-    return { ...client, spend: spend ?? nothing }
+    return { ...client, proven: spend !== undefined || client.authMethod !== 'none', spend: spend ?? nothing }
   }
 
   return { find, authenticate, registrations, approvals: createApprovals({ runtime }) }

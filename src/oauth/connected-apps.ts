@@ -52,7 +52,9 @@ const idShape = /^[\w-]{32}$/
 const clientViewOf = ({ clientId, clientName }: Grant, { clients }: AppAccessDeps['config']): ClientView => {
   const about = { id: clientId, name: clientName }
   if (clientId.startsWith(personalClients)) return { ...about, kind: 'personal' }
-  if (Object.hasOwn(clients, clientId)) return { ...about, kind: 'registered' }
+  // Named for an issuer that the operator has listed (workload.ts).
+  if (Object.hasOwn(clients, clientId) || clientId.startsWith('workload:'))
+    return { ...about, kind: 'registered' }
   const host = /^https?:/i.test(clientId) ? URL.parse(clientId)?.host : undefined
   return host === undefined ? { ...about, kind: 'dynamic' } : { ...about, kind: 'document', host }
 }

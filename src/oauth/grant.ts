@@ -4,9 +4,17 @@ import type { Consented, Person } from '../ports/people.ts'
 /**
  * `client_credentials`: of a client that acts as a service account; no person is in front of it. `personal`: of a
  * personal access token. `test`: of one that was made for tests. `device`: of a device authorization (RFC 8628). `exchange`: of a
- * token that was exchanged (RFC 8693).
+ * token that was exchanged (RFC 8693). `id_jag`: by the word of the person's company. `workload`: by the word of the platform
+ * that runs a program.
  */
-export type GrantKind = 'client_credentials' | 'device' | 'exchange' | 'personal' | 'test'
+export type GrantKind =
+  | 'client_credentials'
+  | 'device'
+  | 'exchange'
+  | 'id_jag'
+  | 'personal'
+  | 'test'
+  | 'workload'
 
 /** What a grant remembers of its refresh tokens. Members that 0.1.0 did not write may be absent. */
 export interface Rotation {
@@ -82,6 +90,8 @@ export interface Grant extends Rotation {
   readonly parent?: { readonly id: string; readonly instance?: string }
   /** Of an exchange: who acts for the person, and for whom each of them acted before, nearest first. */
   readonly actor?: readonly string[]
+  /** Of assertions: the entry of `assertion_issuers` by whose word it is. */
+  readonly issuer?: string
   /** ID of the flow that it came of (ports/flow-record.ts). */
   readonly flow?: string
   readonly redeemedAt?: number

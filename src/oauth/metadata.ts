@@ -130,6 +130,10 @@ export const authorizationServerMetadata = ({
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
     grant_types_supported: grantTypesOf(config),
+    // Clients of a company look for it before they ask its identity provider. Whose word counts is nobody's business.
+    ...(Object.values(config.assertion_issuers).some(({ type }) => type === 'id_jag') && {
+      authorization_grant_profiles_supported: ['urn:ietf:params:oauth:grant-profile:id-jag'],
+    }),
     token_endpoint_auth_methods_supported: authMethods,
     token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     revocation_endpoint_auth_methods_supported: authMethods,

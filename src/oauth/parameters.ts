@@ -170,6 +170,8 @@ export interface TokenRequest {
    */
   readonly first: (id: string) => Promise<ReadGrant | undefined>
   readonly context: RequestContext
+  /** The ID of the flow that begins with this request, where flows are recorded. */
+  readonly begin: () => string | undefined
   /** Whose grant it is about, as soon as that is known. */
   readonly about: (grant: Grant) => void
   /** Thumbprint of the key whose proof came with the request (RFC 9449); undefined: none came. */

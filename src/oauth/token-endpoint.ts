@@ -4,7 +4,8 @@ import { sameText } from '../kit/bytes.ts'
 import { aboutRequest } from '../kit/log.ts'
 import { type RequestFacts, Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
-import type { Counted, Handler, Limit } from '../ports/modules.ts'
+import type { BeginFlow } from '../ports/flow-record.ts'
+import type { Counted, Handler } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory, FindAddress } from '../ports/services.ts'
 import { type ClientCredentialsDeps, createClientCredentialsGrant } from './client-credentials.ts'
@@ -12,6 +13,7 @@ import {
   type Client,
   type GrantSettings,
   type GrantType,
+  assertionGrantType,
   deviceGrantType,
   exchangeGrantType,
   grantTypesOf,
@@ -22,6 +24,7 @@ import { type DeviceGrantDeps, createDeviceGrant } from './device-grant.ts'
 import { type Dpop, withProof } from './dpop.ts'
 import { createRefreshTokenGrant } from './grant-refresh-token.ts'
 import type { Grant } from './grant.ts'
+import { type JwtBearerDeps, assertingClient, createJwtBearerGrant } from './jwt-bearer.ts'
 import {
   type GrantDeps,
   type GrantHandler,
@@ -148,13 +151,13 @@ const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
 
 // The endpoint.
 
-type GrantHandlerDeps = ClientCredentialsDeps & DeviceGrantDeps & TokenExchangeDeps
+type GrantHandlerDeps = ClientCredentialsDeps & DeviceGrantDeps & TokenExchangeDeps & JwtBearerDeps
 
 export interface TokenDeps extends GrantHandlerDeps {
-  readonly config: ClientCredentialsDeps['config'] & GrantSettings
+  readonly config: JwtBearerDeps['config'] & GrantSettings
   readonly clients: Clients
-  readonly limit: Limit
-  readonly directory: ClientCredentialsDeps['directory'] & Pick<Directory, 'resolve'>
+  readonly beginFlow?: BeginFlow | undefined
+  readonly directory: JwtBearerDeps['directory'] & Pick<Directory, 'resolve'>
   /** `find`, for grants whose tokens may be for the operator's API. */
   readonly findResource: FindAddress
   /** Absent where tokens are bound to nothing. */
@@ -167,6 +170,7 @@ const createGrantHandler: Readonly<Record<GrantType, (deps: GrantHandlerDeps) =>
   client_credentials: createClientCredentialsGrant,
   [deviceGrantType]: createDeviceGrant,
   [exchangeGrantType]: createTokenExchange,
+  [assertionGrantType]: createJwtBearerGrant,
 }
 
 /** Of a person who was asked, or of an account that the operator named; no other grant reaches the operator's API. */
@@ -182,6 +186,8 @@ const mayUse = (client: Client, type: GrantType, config: GrantSettings): boolean
   const people = client.grantTypes.includes('authorization_code')
   if (type === deviceGrantType) return mayUseDevice(config, client)
   if (type === exchangeGrantType) return config.token_exchange.some(({ client: id }) => id === client.id)
+  // The issuer of the assertion says for which clients it is.
+  if (type === assertionGrantType) return true
   return type === 'refresh_token' ? people : client.grantTypes.includes(type)
 }
 
@@ -191,8 +197,25 @@ const countedBy = (digest: Runtime['digest'], ip: string, form: URLSearchParams)
   return device === null ? paceKey(digest, ip, form) : { ip, and: `device ${digest(device).slice(0, 2)}` }
 }
 
-export const createToken = ({ clients, limit, dpop, findResource, ...deps }: TokenDeps): Handler => {
-  const { runtime, grants, tokens, directory } = deps
+/** A program that presents an assertion of its platform is no client. */
+const authenticateFor = (type: GrantType, clients: Clients): Clients['authenticate'] =>
+  type === assertionGrantType
+    ? (request, form) => assertingClient(clients, request, form)
+    : clients.authenticate
+
+/** Throws `grant.type`. */
+const readType = (form: URLSearchParams, offered: readonly GrantType[]): GrantType => {
+  const named = one(form, 'grant_type')
+  if (named === undefined)
+    throw new Refusal('request.malformed', 'grant_type missing', { say: 'grant_type is required.' })
+  const type = offered.find((known) => known === named)
+  if (type) return type
+  const say = `grant_type must be one of ${offered.join(', ')}.`
+  throw new Refusal('grant.type', `grant_type ${named.slice(0, 100)}`, { say })
+}
+
+export const createToken = ({ clients, beginFlow, dpop, findResource, ...deps }: TokenDeps): Handler => {
+  const { runtime, grants, tokens, directory, limit } = deps
   const offered = grantTypesOf(deps.config)
   const handlers = new Map(
     offered.map((type) => [
@@ -200,20 +223,11 @@ export const createToken = ({ clients, limit, dpop, findResource, ...deps }: Tok
       createGrantHandler[type](reachesApi.has(type) ? { ...deps, find: findResource } : deps),
     ]),
   )
-  const readType = (form: URLSearchParams): GrantType => {
-    const named = one(form, 'grant_type')
-    if (named === undefined)
-      throw new Refusal('request.malformed', 'grant_type missing', { say: 'grant_type is required.' })
-    const type = offered.find((known) => known === named)
-    if (type) return type
-    const say = `grant_type must be one of ${offered.join(', ')}.`
-    throw new Refusal('grant.type', `grant_type ${named.slice(0, 100)}`, { say })
-  }
   return async (request, context) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
     await limit('token', countedBy(runtime.digest, context.ip, form))
-    const type = readType(form)
+    const type = readType(form, offered)
     // Before anything that is good once is looked at: whoever is told of a nonce sends the same again.
     const proof = await dpop?.atTokenEndpoint(request)
     // The client and its grant are two records, perhaps far away: both are read at once, and the client is
@@ -222,7 +236,7 @@ export const createToken = ({ clients, limit, dpop, findResource, ...deps }: Tok
       tokens.readCode(form.get('code') ?? '') ?? tokens.readRefresh(form.get('refresh_token') ?? '')
     const grant = claimed && grants.read(claimed.grantId)
     grant?.catch(() => undefined)
-    const client = await clients.authenticate(request, form)
+    const client = await authenticateFor(type, clients)(request, form)
     const handle = handlers.get(type)
     if (!handle || !mayUse(client, type, deps.config))
       throw new Refusal('client.grant', `${client.id} with ${type}`)
@@ -241,6 +255,7 @@ export const createToken = ({ clients, limit, dpop, findResource, ...deps }: Tok
         about,
         key: proof?.jkt,
         bind: (resource) => dpop?.bind(client, resource, proof),
+        begin: () => beginFlow?.(request),
         first: (id) => (grant && id === claimed.grantId ? grant : grants.read(id)),
       })
       if (proof?.nonce !== undefined) response.headers.set('dpop-nonce', proof.nonce)

@@ -213,7 +213,7 @@ export const createTokenExchange = (deps: TokenExchangeDeps): GrantHandler => {
       id: silentGrantId(runtime, identity),
       make: (before) =>
         exchanged(silentGrant(deps, identity, allowed, before), subject.grant, { actors, excluded }),
-      sign: (grant) => tokens.access(grant, scopes, jkt, lifetime),
+      sign: (grant) => tokens.access(grant, scopes, jkt, { lifetime }),
     })
     record({
       event: 'exchange.issued',

@@ -4,6 +4,7 @@ import type { JWTPayload } from 'jose'
 import type { Config } from '../config/schema.ts'
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { fitOf, markerKey, sealedRefusal } from '../kit/keyring.ts'
+import { type Permission, ladder } from '../kit/levels.ts'
 import { actClaim, personKey } from '../kit/records.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -41,9 +42,18 @@ export interface AccessClaims {
   readonly gin?: string
   /** Thumbprint of the key that it is bound to (RFC 9449 §6.1). */
   readonly jkt?: string
+  /** The highest level that its holder can ask for. */
+  readonly most?: Permission
   /** Epoch seconds. */
   readonly iat: number
   readonly exp: number
+}
+
+export interface AccessTokenOptions {
+  /** Seconds; absent: `access_token_lifetime`. */
+  readonly lifetime?: number | undefined
+  /** The highest level that its holder can ask for, where that is lower than the grant's. */
+  readonly most?: Permission | undefined
 }
 
 export interface Tokens {
@@ -51,7 +61,12 @@ export interface Tokens {
    * A signed access token for the grant's resource (JWT, RFC 9068); nothing personal in it but the person's
    * key. `jkt`: thumbprint of the key that it is bound to; undefined: a bearer token.
    */
-  access(grant: Grant, scopes: readonly string[], jkt: string | undefined, lifetime?: number): Promise<string>
+  access(
+    grant: Grant,
+    scopes: readonly string[],
+    jkt: string | undefined,
+    options?: AccessTokenOptions,
+  ): Promise<string>
   /** Access token lifetime, seconds, where no other is named. */
   readonly expiresIn: number
   /**
@@ -82,11 +97,12 @@ const boundTo = (cnf: unknown): Pick<AccessClaims, 'jkt'> | undefined => {
   const { jkt } = (cnf ?? {}) as { readonly jkt?: unknown }
   return typeof jkt === 'string' ? { jkt } : undefined
 }
+const isPermission = (value: unknown): value is Permission => (ladder as readonly unknown[]).includes(value)
 
 /** The claims of an access token, where they are all there and of their types. */
 export const accessClaimsOf = (payload: JWTPayload | undefined): AccessClaims | undefined => {
   if (!payload) return undefined
-  const { sub, aud, jti, iat, exp, client_id, scope, gid, gin, cnf } = payload
+  const { sub, aud, jti, iat, exp, client_id, scope, gid, gin, cnf, most } = payload
   const bound = boundTo(cnf)
   return bound &&
     typeof sub === 'string' &&
@@ -101,6 +117,7 @@ export const accessClaimsOf = (payload: JWTPayload | undefined): AccessClaims | 
         ...{ sub, aud, jti, iat, exp, client_id, scope, gid },
         ...(typeof gin === 'string' && { gin }),
         ...bound,
+        ...(isPermission(most) && { most }),
       }
     : undefined
 }
@@ -173,7 +190,7 @@ export const createTokens = ({
 }): Tokens => ({
   ...createRefreshTokens(runtime),
   expiresIn: config.access_token_lifetime,
-  access: (grant, scopes, jkt, lifetime = config.access_token_lifetime) =>
+  access: (grant, scopes, jkt, { lifetime = config.access_token_lifetime, most } = {}) =>
     signer.sign(
       {
         sub: subjectOf(grant),
@@ -184,6 +201,7 @@ export const createTokens = ({
         ...(grant.instance !== undefined && { gin: grant.instance }),
         ...(grant.actor && { act: actClaim(grant.actor) }),
         ...(jkt !== undefined && { cnf: { jkt } }),
+        ...(most !== undefined && { most }),
       },
       { typ: accessTokenType, lifetimeMs: lifetime * 1000 },
     ),

@@ -128,29 +128,35 @@ const clientCell = (
         ? 'acts as a service account'
         : kind === 'exchange'
           ? 'acts for its user, by token exchange'
-          : kind === 'test'
-            ? 'for tests'
-            : kind === 'device'
-              ? 'on a device'
-              : 'acts as its user'
+          : kind === 'id_jag'
+            ? 'connected by the user’s company'
+            : kind === 'workload'
+              ? 'a program, by the word of its platform'
+              : kind === 'test'
+                ? 'for tests'
+                : kind === 'device'
+                  ? 'on a device'
+                  : 'acts as its user'
   const name = readName(client_name, 'Unnamed app').text
   const host = client_kind === 'document' ? URL.parse(client)?.host : undefined
   return html`<a href="${linkTo({ ...filter, client })}">${named(name)}</a>
 <span class="muted">${kinds[client_kind]}${host !== undefined && html` ${named(readAddress(host))}`}, ${origin}</span>`
 }
 
+/** They come back by themselves: nobody is asked. */
+const silentKinds: ReadonlySet<string> = new Set(['client_credentials', 'exchange', 'id_jag', 'workload'])
+
 /** What comes back by itself is kept away first of all, and ended for now second. */
 const endOf = (view: AccessView, grant: Grant, user: string): Markup => {
   const { id, client, kind } = grant
   const app = named(clientName({ id: client, name: grant.client_name, kind: 'dynamic' }).text)
   const says = html`${app} loses access as ${named(user)} at once.`
-  if (kind !== 'client_credentials' && kind !== 'exchange')
+  if (!silentKinds.has(kind))
     return confirm(
       'End',
       html`${says} The user can allow it again.`,
       act(view, { action: 'end', grant: id }, 'End access'),
     )
-  // A service account connects no accounts that could be removed as well.
   const button = (fields: Readonly<Record<string, string>>, label: string): Markup =>
     post(
       linkTo(view.filter),

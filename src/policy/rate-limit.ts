@@ -131,6 +131,8 @@ export const paces = {
   'user-code': { points: 5, seconds: 900, always: true },
   'user-code-address': { points: 20, seconds: 900, always: true },
   'user-codes': { points: 1000, seconds: 60, always: true, shared: true },
+  'assertions': { points: 600, seconds: 60 },
+  'refused-assertions': { points: 60, seconds: 60 },
 } as const satisfies Record<PaceKind, Pace>
 
 /** Counts in fixed windows. */

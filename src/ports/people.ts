@@ -29,6 +29,12 @@ export interface Person {
   readonly groupsUnknown?: true
 }
 
+/**
+ * The person as they are known here: as they signed in last, or as the provider has pushed them; undefined for whom
+ * nobody has seen.
+ */
+export type FindKnownPerson = (provider: string, subject: string) => Promise<Person | undefined>
+
 /** What a person let an app do. */
 export interface Consented {
   readonly level: Permission

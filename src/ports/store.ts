@@ -120,6 +120,8 @@ export type PaceKind =
   | 'user-code'
   | 'user-code-address'
   | 'user-codes'
+  | 'assertions'
+  | 'refused-assertions'
 
 /**
  * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen

@@ -67,6 +67,7 @@ const grave: ReadonlySet<string> = new Set([
   'device.replayed',
   'device.reported',
   'proof.replayed',
+  'assertion.replayed',
   'session.foreign',
   'audit.lost',
 ])

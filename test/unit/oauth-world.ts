@@ -257,6 +257,7 @@ export const createWorld = async ({
     decide: consent.decide,
     token: createToken({
       devices,
+      knownPerson: () => Promise.resolve(undefined),
       stepUps,
       runtime,
       config,

@@ -3,6 +3,7 @@ import { durationText } from '../key-types.ts'
 import { didYouMean } from '../shape.ts'
 import { type Path, printable } from '../tree.ts'
 import { accessRules, isOpenEscape, openEscape } from './access.ts'
+import { assertionRules } from './assertions.ts'
 import type { RawConfig, Rule } from './draft.ts'
 import { addressRules, hostRules } from './network.ts'
 import { clientRules, peopleRules, secretRules } from './people.ts'
@@ -169,6 +170,7 @@ export const rules: readonly Rule[] = [
   ...hostRules,
   ...clientRules,
   ...serviceAccountRules,
+  ...assertionRules,
   ...accessRules,
   ...limitRules,
   ...storageRules,

@@ -23,6 +23,12 @@ const devicesOf = (draft: RawConfig): readonly string[] =>
 const isOnDevices = (draft: RawConfig, id: string): boolean =>
   devicesOf(draft).some((listed) => listed === id || listed === '*')
 
+/** Whether assertions are all that it comes with. */
+const isAsserted = (draft: RawConfig, id: string): boolean =>
+  draft
+    .keys('assertion_issuers')
+    .some((issuer) => draft.texts('assertion_issuers', issuer, 'clients').some(({ value }) => value === id))
+
 /** Whether a client has redirect URIs exactly where its people come back to it. */
 const redirects = (draft: RawConfig, report: Report, path: Path, grants: readonly string[]): void => {
   if (draft.lost(...path, 'redirect_uris') || draft.lost(...path, 'grant_types')) return
@@ -32,6 +38,7 @@ const redirects = (draft: RawConfig, report: Report, path: Path, grants: readonl
     uses &&
     count === 0 &&
     !isOnDevices(draft, String(path.at(-1))) &&
+    !isAsserted(draft, String(path.at(-1))) &&
     !draft.misspelt(...path, 'redirect_uris')
   )
     report.key(path, 'needs redirect_uris, because grant_types has authorization_code')

@@ -168,7 +168,7 @@ const refusedAt: Readonly<Record<FlowStepKind, string>> = {
   'upstream-connect': 'The account at the server could not be connected.',
   'code': 'No code was issued.',
   'redirect': 'The browser was not sent back.',
-  'token': 'The code was refused.',
+  'token': 'The code, or what came in its place, was refused.',
   'first-call': 'The first call was refused.',
   'refresh': 'The refresh token was refused.',
   'revoke': 'Access could not be ended.',
