@@ -136,9 +136,17 @@ export type CompleteSignIn = (signedIn: SignedInPerson) => Promise<Response>
 export const createCompleteSignIn =
   ({ sessions, blocks, record }: CompleteSignInDeps): CompleteSignIn =>
   async ({ person, target, request, context, cookies = [], providerSession }) => {
-    const out = await blocks.covers(person)
-    if (out) throw new Refusal(`person.${out}`, personKey(person))
+    const refuseBlocked = async (): Promise<void> => {
+      const out = await blocks.covers(person)
+      if (out) throw new Refusal(`person.${out}`, personKey(person))
+    }
+    await refuseBlocked()
     const session = await sessions.start(person, request, providerSession)
+    // Whoever has kept them out meanwhile ended the sessions that there were, of which this one may be none.
+    await refuseBlocked().catch(async (error: unknown) => {
+      await sessions.endOf((other) => personKey(other) === personKey(person))
+      throw error
+    })
     record({
       event: 'sign-in',
       person: personKey(person),

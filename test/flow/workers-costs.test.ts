@@ -41,7 +41,7 @@ afterAll(async () => {
 const calls = async (): Promise<string[]> => JSON.parse(String(await house.tell('__calls'))) as string[]
 
 describe('calls to objects', () => {
-  it('of a first login, step by step: thirty, and three of a refresh', async () => {
+  it('of a first login, step by step: thirty-one, and three of a refresh', async () => {
     // Signing keys are there, and it is known that no service was ever added.
     await logIn(house)
     await calls()
@@ -83,6 +83,7 @@ describe('calls to objects', () => {
           'count sign-in',
           'read authorization-request',
           'read authorization-request',
+          'read blocks',
           'read blocks',
           'read blocks',
           'read consent',

@@ -1,8 +1,9 @@
 // A browser's session: what it is made of, when it ends.
 import { expect, test } from 'vitest'
 import { createSessions, sessionCookieOf } from '../../src/identity/session.ts'
+import { createCompleteSignIn } from '../../src/identity/sign-in-request.ts'
 import type { Person } from '../../src/ports/people.ts'
-import { createJar, createWorld, origin } from './identity-world.ts'
+import { codeOf, context, createJar, createWorld, origin } from './identity-world.ts'
 
 const ana: Person = {
   provider: 'local',
@@ -172,3 +173,21 @@ test('signing out ends the session and removes the cookie', async () => {
   expect(await sessions.of(before)).toBeUndefined()
   expect(await store.list('session:')).toEqual([])
 })
+
+test.each(['blocked', 'deactivated'] as const)(
+  'somebody who is %s while a session begins has none afterwards, in any browser',
+  async (out) => {
+    const { sessions, store, jar } = await signedIn()
+    const answers = [undefined, out]
+    const recorded: unknown[] = []
+    const complete = createCompleteSignIn({
+      sessions,
+      blocks: { covers: () => Promise.resolve(answers.shift()) },
+      record: (event) => void recorded.push(event),
+    })
+    expect(await sessions.of(jar.request('/'))).toBeDefined()
+    const signIn = complete({ person: ana, target: {}, request: createJar().request('/login'), context })
+    expect(await codeOf(signIn)).toBe(`person.${out}`)
+    expect([await store.list('session:'), recorded, answers]).toEqual([[], [], []])
+  },
+)
