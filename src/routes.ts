@@ -251,6 +251,7 @@ const signInRoutes = (h: Handlers): readonly Route[] => [
       'Sign-in page of one identity provider, for a service that needs a new sign-in (max_age), and start of a sign-in with it',
     surface: 'page',
     cors: false,
+    changesState: true,
     methods: { GET: h.signIn.page, POST: h.signIn.begin },
     issuerOnly: true,
   },

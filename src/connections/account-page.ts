@@ -1,6 +1,6 @@
 // The page where people see, connect, choose and disconnect their accounts at one upstream.
 import { readOwnForm, seeOther } from '../kit/http.ts'
-import { personKey } from '../kit/records.ts'
+import { exchangesSignIn, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Audit, Handler, Limit, BrowserSession, Sessions } from '../ports/modules.ts'
@@ -49,6 +49,10 @@ export const upstreamAt = (directory: Directory, url: URL): AuthorizedUpstream =
   const id = url.pathname.slice('/connect/'.length)
   const service = directory.service(id)
   const upstream = service && upstreamOf(service)
+  if (exchangesSignIn(service?.auth))
+    throw new Refusal('connection.unknown', `${id}: upstream_auth.type is ${service?.auth?.type}`, {
+      say: 'There is no account to connect: your company grants access to this service with your sign-in.',
+    })
   if (!upstream || !isPersonal(upstream) || !service.authRequired)
     throw new Refusal('connection.unknown', id.slice(0, 100))
   return upstream

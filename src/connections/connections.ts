@@ -69,7 +69,7 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
   }
   const proofs = createProofs(runtime)
   const directGrants = createDirectGrants({
-    ...{ runtime, config, issuer, accounts, clientRegistrations, proofs, upstreamFor },
+    ...{ runtime, config, issuer, accounts, clientRegistrations, proofs, upstreamFor, record },
     refreshes: () => refreshes,
   })
   const { renew } = directGrants

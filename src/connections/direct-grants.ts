@@ -5,6 +5,7 @@ import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { Refusal } from '../kit/refusal.ts'
 import { personKey } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
+import type { Audit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { RequestTokens } from './access-tokens.ts'
 import {
@@ -61,6 +62,7 @@ interface DirectDeps {
   readonly findSubject: FindSubject
   readonly readAssertion: ReadAssertion
   readonly upstreamFor: (service: string) => AuthorizedUpstream | undefined
+  readonly record: Audit
 }
 
 type DirectGrantsDeps = Omit<DirectDeps, 'findSubject' | 'readAssertion'> &
@@ -281,7 +283,7 @@ const accountOf = (
 })
 
 const createSave =
-  ({ runtime, accounts }: DirectDeps) =>
+  ({ runtime, accounts, record }: DirectDeps) =>
   async (wanted: Wanted, owner: Owner, obtained: Obtained): Promise<void> => {
     const { id } = wanted
     const known = accountIn((await accounts.read(id))?.accounts)
@@ -298,6 +300,16 @@ const createSave =
       chosen: account.name,
       owner: owner === 'gateway' ? owner : personKey(owner),
     }))
+    if (owner !== 'gateway')
+      record({
+        event: 'connection.made',
+        service: wanted.upstream.id,
+        account: account.name,
+        issuer: account.issuer,
+        scopes: granted.scopes ?? account.asked,
+        refreshable: false,
+        person: personKey(owner),
+      })
   }
 
 /** After a failure no other request is made for this long. */

@@ -1,6 +1,7 @@
 // The step of a login in which a person connects the account that a service requires; whether it requires one
 // is found out by requests of the gateway's own.
 import { seeOther } from '../kit/http.ts'
+import { exchangesSignIn } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { ConnectStep } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -147,6 +148,7 @@ export const createSignInStep = (deps: StepDeps): SignInStep => {
       }
     },
     async standing(service, person) {
+      if (exchangesSignIn(service.auth)) return 'granted'
       const context = contextOf(service)
       const { upstream } = context
       if (!upstream || !isPersonal(upstream) || !service.authRequired) return undefined

@@ -64,6 +64,7 @@ const accountWords = {
 /** Where the person stands with a server that has a login of its own, and the way to their accounts. */
 const accountLine = ({ id, account }: HomeView['services'][number]): Drawable => {
   if (account === undefined) return undefined
+  if (account === 'granted') return html`<p class="muted">Your company grants access with your sign-in.</p>`
   const [say, label] = accountWords[account]
   const link = html`<a href="/connect/${id}">${label}</a>`
   if (account === 'live') return html`<p class="muted">${say} ${link}</p>`

@@ -112,7 +112,7 @@ export interface LoginView {
  * How a person stands with a server that asks each person for an account: none connected, one that calls are
  * made with, or one that needs them.
  */
-export type AccountStatus = 'missing' | 'live' | 'ended'
+export type AccountStatus = 'missing' | 'live' | 'ended' | 'granted'
 
 export interface HomeView {
   readonly person: Person

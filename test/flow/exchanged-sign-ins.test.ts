@@ -231,6 +231,19 @@ describe.each(runtimes.filter(([name]) => name !== 'on a node socket'))('%s', (_
     company.script.over = false
   })
 
+  it('there is nothing to connect, and the pages say why', async () => {
+    const home = await browser.go(`${house.origin}/`)
+    expect(home.body).toContain('Your company grants access with your sign-in.')
+    const page = await browser.go(`${house.origin}/connect/granted`)
+    expect([page.status, page.body]).toEqual([404, expect.stringContaining('There is no account to connect')])
+    const made = house.log.filter(({ event }) => event === 'connection.made')
+    expect(made.find(({ fields }) => fields['service'] === 'granted')?.fields).toMatchObject({
+      account: 'company',
+      issuer: far.origin,
+      person: 'sso:olga',
+    })
+  })
+
   it('somebody who signed in with a password here has nothing to exchange', async () => {
     const resource = `${house.origin}/granted/mcp`
     const answer = await callerOf(house, resource, await tokenOf(house, ana, resource)).post(call())

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { signInAs } from '../runtimes/administrator.ts'
 import { type Caller, ana, callerOf, tokenOf } from '../runtimes/people.ts'
 import { call } from '../runtimes/proxied.ts'
 import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
@@ -23,6 +24,7 @@ describe('an assertion of the platform', () => {
     house = await openInProcess({
       upstream: far.url,
       config: {
+        admins: ['local:ana'],
         local_users: [ana],
         mcp_services: {
           file: {
@@ -107,6 +109,20 @@ describe('an assertion of the platform', () => {
     expect(sent()).toEqual([jwt(1), jwt(4), jwt(4)])
     expect(new Set(requests().map(({ fields }) => fields['grant_type'])).size).toBe(1)
   })
+
+  it.each(['assertion_file', 'assertion_env'])(
+    'is not for an administrator at a browser to send to a server of their choice (%s)',
+    async (name) => {
+      const auth = { type: 'workload', issuer: far.origin, [name]: file }
+      const admin = await signInAs(house, ana)
+      const service = { url: far.url, upstream_auth: auth }
+      const answer = await admin.ask('POST', '/api/services', { id: 'mine', service })
+      expect([answer.status, answer.body]).toEqual([
+        400,
+        expect.stringContaining("Assertions of the gateway's computer cannot be added here."),
+      ])
+    },
+  )
 
   it('is no text of another kind', async () => {
     writeFileSync(file, 'password of the machine')
