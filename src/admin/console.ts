@@ -14,6 +14,7 @@ import { type ConsoleServicesDeps, drawService, drawServices } from './console-s
 import { type ConsolePeopleDeps, drawClient, drawHolders, drawPerson } from './console-people.ts'
 import { type ConsoleSettingsDeps, createConsoleSettings } from './console-settings.ts'
 import { type ConsoleAccessDeps, createConsoleAccess } from './console-access.ts'
+import { type ConsoleAddDeps, createConsoleAdd } from './console-add.ts'
 import { createSearch } from './console-search.ts'
 import { type ConsoleSessionsDeps, createConsoleSessions } from './console-sessions.ts'
 import { createAccessActions } from './access-page.ts'
@@ -34,10 +35,11 @@ export interface ConsoleDeps
     ConsolePeopleDeps,
     ConsoleSettingsDeps,
     ConsoleAccessDeps,
+    ConsoleAddDeps,
     ConsoleSessionsDeps {
-  readonly runtime: ActivityDeps['runtime'] & ConsoleSettingsDeps['runtime']
+  readonly runtime: ActivityDeps['runtime'] & ConsoleSettingsDeps['runtime'] & ConsoleAddDeps['runtime']
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service' | 'addresses'>
-  readonly registry: ConsoleServicesDeps['registry']
+  readonly registry: ConsoleServicesDeps['registry'] & ConsoleAddDeps['registry']
   readonly policy: { readonly pins: PinAdmin }
   readonly accessAdmin: AccessAdmin
   readonly sessions: Sessions
@@ -64,6 +66,7 @@ interface Parts {
   readonly settings: ReturnType<typeof createConsoleSettings>
   readonly access: ReturnType<typeof createConsoleAccess>
   readonly signedIn: ReturnType<typeof createConsoleSessions>
+  readonly adding: ReturnType<typeof createConsoleAdd>
 }
 
 const recentFlows = 6
@@ -141,16 +144,18 @@ const createParts = (deps: ConsoleDeps): Parts => ({
   settings: createConsoleSettings(deps),
   access: createConsoleAccess(deps),
   signedIn: createConsoleSessions(deps),
+  adding: createConsoleAdd(deps),
   callsOfADay: createCallsOfADay(deps),
 })
 
 const createPages = (
   deps: ConsoleDeps,
-  { settings, access, signedIn, callsOfADay }: Parts,
+  { settings, access, signedIn, adding, callsOfADay }: Parts,
 ): Readonly<Record<string, Draw>> => ({
   '/console': createOverview(deps, callsOfADay),
   '/console/services': async (frame, asked) => drawServices(deps, frame, asked, await callsOfADay(frame.now)),
   '/console/services/': async (frame, asked) => drawService(deps, frame, asked, await callsOfADay(frame.now)),
+  '/console/add': adding.draw,
   '/console/access': access.draw,
   '/console/people'(frame, asked) {
     const user = named(asked, 'user')
@@ -174,15 +179,22 @@ const createPages = (
 
 type Form = ReadonlyMap<string, string>
 
-/** What a form asks for, on which page; a text is where the browser goes on. */
-type Act = (form: Form, about: { readonly session: BrowserSession; readonly asked: URL }) => Promise<unknown>
+/** What a form asks for, on which page; a text is where the browser goes on, a response what it is shown. */
+type Act = (
+  form: Form,
+  about: {
+    readonly session: BrowserSession
+    readonly asked: URL
+    readonly frame: () => Promise<ConsoleFrame>
+  },
+) => Promise<unknown>
 
 const serviceIn = ({ pathname }: URL): string => /^\/console\/services\/([^/]+)$/.exec(pathname)?.[1] ?? ''
 
 /** By the path of the page, and the name of the action. */
 const createActions = (
   { accessAdmin }: ConsoleDeps,
-  { settings, access: editing, signedIn }: Parts,
+  { settings, access: editing, signedIn, adding }: Parts,
 ): Readonly<Record<string, Readonly<Record<string, Act>>>> => {
   const tool = (form: Form) => ({
     service: form.get('service') ?? '',
@@ -206,7 +218,9 @@ const createActions = (
     '/console/services/': {
       disable: (_, { session, asked }) => accessAdmin.close(serviceIn(asked), by(session)),
       enable: (_, { session, asked }) => accessAdmin.open(serviceIn(asked), by(session)),
+      remove: (_, { session, asked }) => adding.remove(serviceIn(asked), by(session)),
     },
+    '/console/add': { add: async (form, { session, frame }) => adding.add(await frame(), form, by(session)) },
     '/console/access': {
       approve: (form, { session }) =>
         accessAdmin.tools.approve(tool(form), form.get('digest') ?? '', by(session)),
@@ -255,6 +269,10 @@ export const createConsole = (deps: ConsoleDeps): Console => {
   const requireAdmin = ({ person }: BrowserSession): void => {
     if (!isAdmin(person)) throw new Refusal('admin.required', `${personKey(person)} is not listed in admins`)
   }
+  const frameOf = ({ person, csrf, id }: BrowserSession, { attention }: Overview): ConsoleFrame => {
+    const services = directory.services.map(nameOf)
+    return { person, csrf, session: id, now: runtime.now(), attention, services }
+  }
   return {
     async page(request) {
       const asked = new URL(request.url)
@@ -264,14 +282,7 @@ export const createConsole = (deps: ConsoleDeps): Console => {
       const draw = draws[pageOf(asked)]
       if (!draw) throw new Refusal('route.unknown', asked.pathname)
       const overview = await overviewNow()
-      const { person, csrf } = session
-      const { attention } = overview
-      const services = directory.services.map(nameOf)
-      return draw(
-        { person, csrf, session: session.id, now: runtime.now(), attention, services },
-        asked,
-        overview,
-      )
+      return draw(frameOf(session, overview), asked, overview)
     },
     async act(request) {
       const asked = new URL(request.url)
@@ -289,8 +300,10 @@ export const createConsole = (deps: ConsoleDeps): Console => {
       const known = actions[pageOf(asked)] ?? {}
       const action = Object.hasOwn(known, name) ? known[name] : undefined
       if (!action) throw new Refusal('request.malformed', 'action unknown')
-      const next = await action(form, { session, asked })
+      const frame = async (): Promise<ConsoleFrame> => frameOf(session, await overviewNow())
+      const next = await action(form, { session, asked, frame })
       last = undefined
+      if (next instanceof Response) return next
       return seeOther(typeof next === 'string' ? next : asked.pathname + asked.search)
     },
   }

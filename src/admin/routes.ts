@@ -261,8 +261,13 @@ const consolePages: readonly (readonly [paths: readonly string[], description: s
   [['/console'], 'Console for administrators: overview (csrf, action=unlock)', true],
   [['/console/services'], 'Console: list of services (?q=, ?only=, ?page=)', false],
   [
+    ['/console/add'],
+    'Console: add services (csrf, action=add with source: a URL, a command or an mcpServers block; id), with each step of their check as it happens',
+    true,
+  ],
+  [
     ['/console/services/:id'],
-    'Console: one service (?tab=), and its end (csrf, action=disable or enable)',
+    'Console: one service (?tab=), and its end (csrf, action=disable, enable, or remove for one that was added)',
     true,
   ],
   [

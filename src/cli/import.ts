@@ -5,10 +5,10 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { isMap, parseDocument, stringify } from 'yaml'
-import { servicesFromClientFiles, writtenTexts } from '../config/client-files.ts'
+import { asWritten, blockIn } from '../config/client-block.ts'
 import { readDocument } from '../config/document.ts'
 import { loadConfig } from '../config/load.ts'
-import { type Fault, faultText, isBranch } from '../config/tree.ts'
+import { type Fault, faultText } from '../config/tree.ts'
 import { knownRevisions } from '../known-revisions.ts'
 import type { ConfigurationRequest } from './configuration.ts'
 import { agreed, claudeFolder, writeWhole } from './connect.ts'
@@ -76,21 +76,14 @@ export interface Imported {
 
 /** Servers in the file of a client, whatever the client calls them. Throws `ConfigError` for a file that is none. */
 export const importedFrom = (path: string, text: string): Imported => {
-  // References to variables stay what they are.
-  const lookup = (name: string): string => `\${${name}}`
-  const { tree, faults } = readDocument({ path, text }, lookup)
+  const { tree, faults } = readDocument({ path, text }, asWritten)
   if (faults.length > 0) throw new ConfigError(faults)
-  const { faults: wrong, warnings, lost } = servicesFromClientFiles(tree, lookup)
-  writtenTexts(tree)
-  const left = new Set(lost.map(([, id]) => String(id)))
-  const found = tree.get(['mcp_services'])
+  const { services: found, notes } = blockIn(tree)
   const secrets: MovedSecrets = new Map()
   const services = Object.fromEntries(
-    Object.entries(isBranch(found) ? found : {})
-      .filter(([id, service]) => !left.has(id) && isBranch(service))
-      .map(([id, service]) => [id, withoutSecrets(id, { ...(service as ForeignService) }, secrets)]),
+    Object.entries(found).map(([id, service]) => [id, withoutSecrets<ForeignService>(id, service, secrets)]),
   )
-  return { services, secrets, notes: [...wrong, ...warnings] }
+  return { services, secrets, notes }
 }
 
 // Into the configuration.

@@ -2,6 +2,7 @@
 // escape it and bound its length.
 import type { ListedFlow } from './flow-record.ts'
 import type { MatrixView, WhoToday, WhyView } from './matrix.ts'
+import type { AddView, AddingEvent } from './services.ts'
 import type { SettingsView } from './settings.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
@@ -404,4 +405,11 @@ export interface ConsolePages {
   tokens(frame: ConsoleFrame, view: TokensView): Response
   connections(frame: ConsoleFrame, view: ConnectionsView): Response
   search(frame: ConsoleFrame, view: SearchView): Response
+  add(frame: ConsoleFrame, view: AddView): Response
+  /** Sent while `run` tells what happens. */
+  adding(
+    frame: ConsoleFrame,
+    view: AddView & { readonly count: number },
+    run: (push: (event: AddingEvent) => void) => Promise<void>,
+  ): Response
 }

@@ -308,3 +308,22 @@ export type Attend = <Reply>(call: AttendedCall, work: AttendedWork<Reply>) => P
 
 /** Rejects with `Refusal`. */
 export type DispatchStdio = (call: StdioCall) => Promise<PlainResponse>
+
+// Adding services in the console.
+
+/** What the form shows: what was typed, and what is wrong with it. */
+export interface AddView {
+  readonly source?: string
+  readonly id?: string
+  readonly problem?: string
+  /** Whether commands can be added there (`admin_commands`). */
+  readonly commands: boolean
+}
+
+/** What happens while servers are asked. After `service`: its steps, and `added` or `failed`. Texts are untrusted. */
+export type AddingEvent =
+  | { readonly kind: 'note'; readonly say: string }
+  | { readonly kind: 'service'; readonly id: string; readonly where: string }
+  | { readonly kind: 'step'; readonly result: 'yes' | 'no' | 'unknown'; readonly say: string }
+  | { readonly kind: 'added'; readonly id: string; readonly url: string }
+  | { readonly kind: 'failed'; readonly id: string; readonly say: string; readonly code: string }

@@ -14,7 +14,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const judged = stateNames.filter(
   (name) =>
     !name.startsWith('console-') ||
-    /-(?:locked|first|services|service|service-hostile|service-processes|clients|person|client-hostile|changes-access|changes-hostile|connections-hostile|search|activity-row|activity-hostile|flows|flow|flow-hostile|sessions|tokens-hostile|settings|settings-hostile)$/.test(
+    /-(?:locked|first|services|service|service-hostile|service-processes|clients|person|client-hostile|changes-access|changes-hostile|connections-hostile|search|adding|add-problem|activity-row|activity-hostile|flows|flow|flow-hostile|sessions|tokens-hostile|settings|settings-hostile)$/.test(
       name,
     ),
 )

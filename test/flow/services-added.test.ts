@@ -257,4 +257,76 @@ describe.each(runtimes)('%s', (where, open) => {
     for (const path of ['/execute', '/test-connection', '/api/servers'])
       expect((await house.fetch(`${house.origin}${path}`, { method: 'POST', body: '{}' })).status).toBe(404)
   })
+
+  itWhere(where !== 'in workerd')('is added on the console, and removed there', async () => {
+    const textOf = (body: string): string =>
+      body
+        .slice(body.indexOf('<main'))
+        .replaceAll(/<[^>]+>/g, ' ')
+        .replaceAll(/\s+/g, ' ')
+    const send = async (path: string, fields: Record<string, string>, csrf = admin.csrf) => {
+      const { status, body, url } = await admin.browser.go(`${house.origin}${path}`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          'origin': house.origin,
+          'sec-fetch-site': 'same-origin',
+        },
+        body: new URLSearchParams({ csrf, ...fields }).toString(),
+      })
+      return { status, url, body, text: textOf(body) }
+    }
+    const add = (source: string, id = '') => send('/console/add', { action: 'add', source, id })
+    const added = await add('https://far.example/mcp?key=secret')
+    expect(added.text).toMatch(
+      / far https:\/\/far\.example\/mcp Passed: Server is reachable\. Passed: Speaks MCP 2025-11-25: Far\? 3\. Not known: No upstream auth; .* Passed: 2 tools found, 1 destructive: read, wipe\. Passed: Added\. Clients reach it at .*\/far\/mcp Open far All services /,
+    )
+    expect(added.body).not.toContain('key=secret')
+    expect(house.log.filter(({ event }) => event === 'service.added').at(-1)?.fields).toMatchObject({
+      service: 'far',
+      person: 'local:ana',
+    })
+    // Taken, and no MCP server: what was typed is there to be changed.
+    expect((await add('https://far.example/mcp')).text).toMatch(
+      /Failed: Not added\. .*service\.taken Change it/,
+    )
+    const page = await add('https://far.example/page', 'other')
+    expect(page.text).toMatch(/Failed: Not added\. .* service\.unusable Change it and try again/)
+    expect(page.body).toContain('>https://far.example/page</textarea>')
+    for (const [source, say] of [
+      ['', 'Enter the URL of an MCP server'],
+      ['{"mcpServers"', 'not valid JSON'],
+      ['{"a":1}', 'There is no MCP server in this block'],
+      ['ws://plain.example/ws', 'Use a wss:// URL.'],
+      ['${SECRET}', 'Not added.'],
+    ])
+      expect((await add(source ?? '')).text).toContain(say)
+    const block = {
+      mcpServers: {
+        one: { url: 'https://one.example/mcp' },
+        off: { disabled: true, url: 'x' },
+        two: { url: 'https://far.example/page' },
+      },
+    }
+    const several = await add(JSON.stringify(block))
+    expect(several.text).toMatch(/ Checking 2 servers .* one .* Added\. .* two .* Not added\. /)
+    const another = await signInAs(house, yamada)
+    expect([
+      (
+        await send(
+          '/console/add',
+          { action: 'add', source: 'https://far.example/mcp', id: 'x' },
+          another.csrf,
+        )
+      ).status,
+      (await another.browser.go('/console/add')).status,
+      (await ask('GET', '/api/services/x')).status,
+    ]).toEqual([403, 403, 404])
+    for (const id of ['far', 'one']) {
+      expect((await admin.browser.go(`/console/services/${id}`)).body).toContain('value="remove"')
+      expect((await send(`/console/services/${id}`, { action: 'remove' })).url).toContain('/console/services')
+      expect((await ask('GET', `/api/services/${id}`)).status).toBe(404)
+    }
+    expect((await send('/console/services/echo', { action: 'remove' })).status).toBe(409)
+  })
 })

@@ -154,4 +154,22 @@ export const serviceStates = (pages: ConsolePages) => ({
         tools: [{ ...tool(hostileNames.unbroken, 'read', [true, false]), about: hostileNames.markup }],
       },
     }),
+  'console-add': () => pages.add(calm, { commands: true }),
+  'console-add-problem': () =>
+    pages.add(frame, {
+      source: hostileNames.unbroken,
+      id: hostileNames.markup,
+      problem: hostileNames.markup,
+      commands: false,
+    }),
+  'console-adding': () =>
+    pages.adding(frame, { source: '{"mcpServers":{}}', commands: true, count: 2 }, async (push) => {
+      push({ kind: 'note', say: 'settings of an MCP client are ignored: theme' })
+      push({ kind: 'service', id: 'jira', where: 'https://jira.example/mcp' })
+      push({ kind: 'step', result: 'yes', say: 'Server is reachable.' })
+      push({ kind: 'step', result: 'unknown', say: 'No upstream auth; protected only by this gateway.' })
+      push({ kind: 'added', id: 'jira', url: 'https://mcp.example.com/jira/mcp' })
+      push({ kind: 'service', id: 'wiki', where: `https://${hostileNames.unbroken}/mcp` })
+      push({ kind: 'failed', id: 'wiki', say: hostileNames.markup, code: 'service.unusable' })
+    }),
 })

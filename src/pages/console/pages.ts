@@ -2,6 +2,7 @@
 import type { ConsolePages } from '../../ports/console.ts'
 import type { PageContext } from '../layout.ts'
 import { activityPage } from './activity.ts'
+import { addPage, addingPage } from './add.ts'
 import { changesPage } from './changes.ts'
 import { connectionsPage } from './connections.ts'
 import { flowPage, flowsPage } from './flow-pages.ts'
@@ -30,4 +31,6 @@ export const createConsolePages = (gateway: PageContext): ConsolePages => ({
   tokens: (frame, view) => tokensPage(gateway, frame, view),
   connections: (frame, view) => connectionsPage(gateway, frame, view),
   search: (frame, view) => searchPage(gateway, frame, view),
+  add: (frame, view) => addPage(gateway, frame, view),
+  adding: (frame, view, run) => addingPage(gateway, frame, view, run),
 })

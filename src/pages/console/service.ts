@@ -134,6 +134,11 @@ const disableForm = (view: ServiceView, { csrf }: ConsoleFrame): Markup => {
   return html`<details class="menu"><summary class="btn">Disable</summary><div class="pop ask"><p>Every MCP request to ${named(readName(service.name, service.id).text)} is refused until you enable it again. ${counted(grants, 'grant')} ${grants === 1 ? 'stays' : 'stay'} as they are.</p>${post(pathOf(view), { csrf, action: 'disable' }, html`<button class="btn destroy">Disable service</button>`)}</div></details>`
 }
 
+/** Of one that was added while the gateway runs; those of the configuration are changed there. */
+const removeForm = (view: ServiceView, { csrf }: ConsoleFrame): Drawable =>
+  view.added &&
+  html`<details class="menu"><summary class="btn danger">Remove</summary><div class="pop ask"><p>Added by ${named(readText(view.added.by, 80))}. Clients no longer reach it, and open streams end within five seconds.</p>${post(pathOf(view), { csrf, action: 'remove' }, html`<button class="btn destroy">Remove service</button>`)}</div></details>`
+
 export const servicePage = (gateway: PageContext, frame: ConsoleFrame, view: ServiceView): Response => {
   const { service, description, disabled, tab } = view
   const name = readName(service.name, service.id).text
@@ -143,7 +148,7 @@ export const servicePage = (gateway: PageContext, frame: ConsoleFrame, view: Ser
     heading: html`<span class="row"><span class="tile service" aria-hidden="true">${initial(name)}</span>${named(name)}</span>`,
     above: html`<nav class="crumb" aria-label="Breadcrumb"><a href="/console/services">Services</a>${icons.chevron}<span>${service.id}</span></nav>`,
     lead: html`<p class="row">${statusOf(service)}<code class="url">${breakable(readAddress(service.url))}</code></p>${description && html`<p>${named(readText(description, 300))}</p>`}`,
-    actions: disableForm(view, frame),
+    actions: html`${disableForm(view, frame)}${removeForm(view, frame)}`,
     body: html`${tabs(view)}${
       disabled &&
       html`<p class="note">${icons.bad}<span><b>Disabled</b> by ${named(readText(disabled.by, 80))}, ${timeAgo(disabled.at, frame.now)}. Every MCP request to it is refused.</span></p>`

@@ -93,7 +93,7 @@ const list = (view: ServicesView, issuer: string): Markup => {
   if (view.counts.all === 0)
     return empty(
       'No services yet',
-      'Run this on the gateway’s host, with a name and the URL of an MCP server. It appears here without a restart.',
+      'Add one with its URL, or run this on the gateway’s host. It appears here without a restart.',
       'postern services add demo https://mcp.example.com/mcp',
     )
   if (view.found.length === 0)
@@ -108,6 +108,7 @@ export const servicesPage = (gateway: PageContext, frame: ConsoleFrame, view: Se
     page: 'services',
     title: 'Services',
     lead: html`<p>${finding(view)}</p>`,
+    actions: html`<a class="btn primary" href="/console/add">Add service</a>`,
     body: html`${view.counts.all > 0 && searchForm(view)}${list(view, gateway.issuer)}`,
     commands: ['postern services ls'],
   })

@@ -173,10 +173,9 @@ export interface ConsoleContent {
   readonly commands: readonly string[]
 }
 
-export const consolePage = (gateway: PageContext, frame: ConsoleFrame, content: ConsoleContent): Response => {
+export const consoleMarkup = (gateway: PageContext, frame: ConsoleFrame, content: ConsoleContent): Markup => {
   const { page, title, heading = title, above, lead, actions, body, commands } = content
-  return htmlResponse(
-    html`${documentHead(title, assetPaths.consoleStylesheet)}
+  return html`${documentHead(title, assetPaths.consoleStylesheet)}
 <body>
 <a class="skip" href="#main">Skip to content</a>
 <div class="console">
@@ -192,10 +191,11 @@ ${topBar(frame, content.asked)}
 </div>
 </body>
 </html>
-`,
-    { headers: isolated },
-  )
+`
 }
+
+export const consolePage = (gateway: PageContext, frame: ConsoleFrame, content: ConsoleContent): Response =>
+  htmlResponse(consoleMarkup(gateway, frame, content), { headers: isolated })
 
 // The small parts.
 

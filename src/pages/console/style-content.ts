@@ -50,6 +50,7 @@ ins { background: var(--ok-soft); color: var(--ok); text-decoration: underline; 
 .drawer-head { display: flex; align-items: flex-start; justify-content: space-between; gap: 12px; padding: 14px 16px 12px; border-bottom: 1px solid var(--line); }
 .drawer section { padding: 14px 16px; border-bottom: 1px solid var(--line); } .drawer section:last-child { border: 0; }
 .drawer section h2 { margin-bottom: 8px; color: var(--text-2); font-weight: var(--w-medium); font-size: var(--t-xs); line-height: 16px; }
+form.stack > [type="hidden"] + .field { margin-top: 0; } textarea.input { min-height: 96px; resize: vertical; } textarea.code { font-family: var(--mono); font-size: var(--t-xs); } .adding + .adding { margin-top: var(--s4); }
 .trace { display: grid; gap: 8px; font-size: var(--t-sm); } .trace li { display: grid; grid-template-columns: 16px minmax(0, 1fr); gap: 10px; } .trace .i { margin-top: 2px; }
 .query { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; flex: 1 1 320px; min-height: var(--control); padding: 3px 6px 3px 10px; border: 1px solid var(--edge); border-radius: var(--r-control); background: var(--surface); }
 .query:focus-within { outline: 2px solid var(--accent); outline-offset: 0; border-color: var(--accent); }
