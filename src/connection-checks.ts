@@ -5,6 +5,7 @@ import type { Config } from './config/schema.ts'
 import { reasonOf, createProviderMetadata, guardedFetch } from './identity/providers/openid-requests.ts'
 import { utf8Text } from './kit/bytes.ts'
 import { Refusal } from './kit/refusal.ts'
+import { createIssuerKeys } from './oauth/issuer-keys.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'
 import { callStdio } from './proxy/fetch.ts'
 import { commandUrl, createDryRun, withPath } from './services/from-config.ts'
@@ -230,6 +231,23 @@ const checkKeys = async ({ outboundTo }: CheckDeps, id: string, uri: string): Pr
   }
 }
 
+/** As the gateway itself finds the keys, so that what it is not allowed to reach is not reached here either. */
+const checkAssertionIssuer = async (
+  { runtime }: Pick<CheckDeps, 'runtime'>,
+  id: string,
+  entry: Config['assertion_issuers'][string],
+): Promise<Check> => {
+  const key = `assertion_issuers.${id}`
+  const named = entry.issuer ?? entry.jwks_uri ?? id
+  try {
+    const { keys } = await createIssuerKeys({ runtime }).of(id, entry)
+    if (keys.length === 0) throw new TypeError('it has no public key that can be used')
+    return { key, ok: true, say: `${named} has ${keys.length} key${keys.length === 1 ? '' : 's'}.` }
+  } catch (error) {
+    return { key, ok: false, say: sentence(`No assertion of ${named} can be verified: ${why(error)}`) }
+  }
+}
+
 /**
  * Checks in the order of the configuration and reports each result as it is known. Each command is started
  * once and ended.
@@ -257,5 +275,7 @@ export const checkConnections = async (
   }
   for (const [id, { jwks_uri: uri }] of Object.entries(config.clients))
     if (uri !== undefined) say(await checkKeys(deps, id, uri))
+  for (const [id, entry] of Object.entries(config.assertion_issuers))
+    say(await checkAssertionIssuer(deps, id, entry))
   return checks
 }

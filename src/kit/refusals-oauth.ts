@@ -149,7 +149,12 @@ export const oauthRefusals = {
     1403,
     'An administrator has blocked this app or account. Contact your administrator.',
   ),
-  'code.blocked': row(400, 'invalid_grant', 1400, 'An administrator has blocked this app or account.'),
+  'code.blocked': row(
+    400,
+    'invalid_grant',
+    1400,
+    'This app or account is blocked. An administrator can unblock it.',
+  ),
   'person.removed': row(400, 'invalid_grant', 1400, 'Your identity provider has ended this access.'),
   'account.form': row(
     403,

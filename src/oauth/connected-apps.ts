@@ -5,7 +5,16 @@ import { readOwnForm, seeOther } from '../kit/http.ts'
 import { isNamed, personKey, personalClients } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { isClientOfDomain, redirectHost } from '../kit/urls.ts'
-import type { Audit, EndAccounts, EndedBy, GrantAdmin, Handler, Limit, Sessions } from '../ports/modules.ts'
+import type {
+  Audit,
+  Blocks,
+  EndAccounts,
+  EndedBy,
+  GrantAdmin,
+  Handler,
+  Limit,
+  Sessions,
+} from '../ports/modules.ts'
 import type { GrantFilter, ListedGrant } from '../ports/people.ts'
 import type { ClientView, ConnectedAppsView, Pages } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
@@ -170,13 +179,15 @@ export const createGrantAdmin = (access: AppAccess): GrantAdmin => ({
 export interface ConnectedApps {
   /** GET /account/apps */
   readonly page: Handler
-  /** POST /account/apps with csrf and action=end (and client), end-all (revoke_upstream=1 for both) or sign-out */
+  /** POST /account/apps with csrf and action=end or block (and client), end-all (revoke_upstream=1 for both) or sign-out */
   readonly act: Handler
 }
 
 export interface ConnectedAppsDeps {
   readonly connections: { readonly endAccounts: EndAccounts }
   readonly access: AppAccess
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly blocks: Pick<Blocks, 'add'>
   readonly directory: Pick<Directory, 'origins' | 'service'>
   readonly sessions: Sessions & { endOfPerson(key: string): Promise<number> }
   readonly pages: Pages
@@ -193,6 +204,8 @@ const latest = (times: readonly (number | undefined)[]): number | undefined => {
 }
 
 type App = ConnectedAppsView['apps'][number]
+
+const isByCompany = ({ kind }: Grant): boolean => kind === 'id_jag'
 
 /** All grants of one client, newest first, as one app. */
 const appOf = (grants: readonly Grant[], { access, directory }: ConnectedAppsDeps): App => {
@@ -211,6 +224,7 @@ const appOf = (grants: readonly Grant[], { access, directory }: ConnectedAppsDep
     ],
     device: grants.find(({ device }) => device !== undefined)?.device,
     services: [...new Set(grants.map(nameOf))],
+    byCompany: grants.some(isByCompany),
     since: Math.min(...grants.map(({ createdAt }) => createdAt)),
     lastUsed,
     from: grants.find(({ lastUse }) => lastUse !== undefined && lastUse.at === lastUsed)?.lastUse?.from,
@@ -244,6 +258,16 @@ const createActions = (deps: ConnectedAppsDeps): Readonly<Record<string, Action>
     async end(key, form) {
       const client = form.get('client') ?? ''
       const own = (await access.ofPerson(key)).filter(({ clientId }) => clientId === client)
+      return end(own, form, key)
+    },
+    /** What comes back by itself is kept away by a block alone; an administrator lifts it. */
+    async block(key, form, { ip, requestId }) {
+      const client = form.get('client') ?? ''
+      const own = (await access.ofPerson(key)).filter(({ clientId }) => clientId === client)
+      if (!own.some(isByCompany)) throw new Refusal('request.malformed', 'no such app of a company')
+      await deps.blocks.add({ user: key, client, by: key, at: deps.runtime.now() })
+      const blocked = { blocked_user: key, blocked_client: client, by: key }
+      record({ event: 'access.blocked', ...blocked, ip, request_id: requestId })
       return end(own, form, key)
     },
     'end-all': async (key, form) => end(await access.ofPerson(key), form, key),

@@ -216,6 +216,8 @@ export interface ConnectedAppsView {
     readonly services: readonly string[]
     /** It was signed in to on a device: the networks that it asked from, and that the person answered from. */
     readonly device?: { readonly from: string; readonly approvedFrom: string } | undefined
+    /** Nobody was asked: the person’s company connected it, and it asks for its next token by itself. */
+    readonly byCompany?: boolean
     /** Epoch ms: first allowed, and last used, where that is known. */
     readonly since: number
     readonly lastUsed?: number | undefined

@@ -1,7 +1,13 @@
 // Assertions at the token endpoint: a company's word for its people (ID-JAG), and a platform's for its programs.
+import {
+  Client,
+  CrossAppAccessProvider,
+  StreamableHTTPClientTransport,
+  requestJwtAuthorizationGrant,
+} from '@modelcontextprotocol/client'
 import { describe, expect, it } from 'vitest'
 import { signWith } from '../providers/assertion-issuer.ts'
-import { type Json, assertionWorld, grantType, bea } from '../runtimes/assertion-world.ts'
+import { type Json, assertionWorld, grantType, bea, secrets } from '../runtimes/assertion-world.ts'
 import { runtimes } from '../runtimes/runtimes.ts'
 
 describe.each(runtimes)('%s', (_, open) => {
@@ -42,6 +48,35 @@ describe.each(runtimes)('%s', (_, open) => {
       scopes: ['mcp', 'mcp:read', 'mcp:write'],
     })
     expect(read(token(await redeem()))['gid']).toBe(read(token(answer))['gid'])
+  })
+
+  it('the SDK gets an ID-JAG of the company, and comes in with it', async () => {
+    const authProvider = new CrossAppAccessProvider({
+      clientId: 'sdk',
+      clientSecret: secrets.sdk,
+      expectedIssuer: world.gateway.origin,
+      fetchFn: world.gateway.fetch as typeof fetch,
+      async assertion({ authorizationServerUrl: audience, resourceUrl, scope }) {
+        const { jwtAuthGrant } = await requestJwtAuthorizationGrant({
+          tokenEndpoint: `${world.company.url}/token`,
+          audience,
+          resource: resourceUrl,
+          idToken: bea,
+          clientId: 'sdk',
+          ...(scope !== undefined && { scope }),
+        })
+        return jwtAuthGrant
+      },
+    })
+    const sdk = new Client({ name: 'desk', version: '1' })
+    const transport = new StreamableHTTPClientTransport(new URL(resource()), {
+      authProvider,
+      fetch: world.gateway.fetch as typeof fetch,
+    })
+    await sdk.connect(transport)
+    await sdk.callTool({ name: 'create', arguments: {} })
+    await sdk.close()
+    expect(world.upstream.heard.at(-1)?.headers['x-user-id']).toBe(`corp:${bea}`)
   })
 
   it('scopes are what request, assertion, entry and service have in common', async () => {
@@ -109,6 +144,22 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await call(after)).status).toBe(401)
     // 43
     expect((await redeem()).body).toMatchObject({ error: 'invalid_grant', code: 'code.blocked' })
+    await world.admin.ask('DELETE', `/api/blocks?user=corp:${bea}&client=desk`)
+    expect((await redeem()).status).toBe(200)
+  })
+
+  it('people block what their company connected, and only that, until an administrator lifts it', async () => {
+    const before = token(await redeem({ resource: resource('second') }))
+    const page = await world.browser.go('/account/apps')
+    expect(page.body).toMatch(/Connected by your company on/)
+    const answer = await world.browser.submit(page, '/account/apps', { action: 'block', client: 'desk' })
+    expect(answer.body).toContain('No app has access')
+    expect(lastEvent('access.blocked')).toMatchObject({ blocked_client: 'desk', by: `corp:${bea}` })
+    advance(1000)
+    expect((await call(before, 'search', 'second')).status).toBe(401)
+    expect((await redeem()).body).toMatchObject({ code: 'code.blocked' })
+    const again = await world.browser.submit(answer, '/account/apps', { action: 'block', client: 'other' })
+    expect(again.status).toBe(400)
     await world.admin.ask('DELETE', `/api/blocks?user=corp:${bea}&client=desk`)
     expect((await redeem()).status).toBe(200)
   })

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll } from 'vitest'
 import { type AssertionIssuer, openAssertionIssuer } from '../providers/assertion-issuer.ts'
 import { type Administrator, signInAs } from './administrator.ts'
-import { createBrowser } from './browser.ts'
+import { type Browser, createBrowser } from './browser.ts'
 import { form } from './login.ts'
 import { ana, callerOf } from './people.ts'
 import { type RuledUpstream, openRuledUpstream } from './ruled-upstream.ts'
@@ -17,6 +17,7 @@ export interface Answer {
 export const grantType = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 export const secrets = {
   desk: 'Kq7vX2mZ9tLw4sRb8nYc1fHd6gJp3aUe',
+  sdk: 'Wm3yP9kT6vC2nX8qL5rJ1hB4dS7gF0aZ',
   other: 'Zt5rM8kW1xQ7pLc4vNb9yHs2dFg6jUaE',
 }
 const scimToken = 'Ym5rT2vX8qLc3wKz7pHd4sGf9jNb6uAe'
@@ -68,6 +69,7 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
   clients: {
     desk: secret(secrets.desk),
     other: secret(secrets.other),
+    sdk: { ...secret(secrets.sdk), token_endpoint_auth_method: 'client_secret_basic' as const },
     open: { name: 'Open', redirect_uris: ['https://open.example/cb'] },
   },
   assertion_issuers: {
@@ -76,7 +78,7 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
       issuer: company,
       allow_origins: [company],
       provider: 'corp',
-      clients: ['desk'],
+      clients: ['desk', 'sdk'],
       permissions: ['write' as const],
       token_lifetime: '10m',
     },
@@ -131,6 +133,7 @@ export const assertionWorld = (open: (options: TestGatewayOptions) => Promise<Ru
   let upstream: RuledUpstream
   let gateway: RuntimeGateway
   let admin: Administrator
+  let browser: Browser
   let moved = 0
   beforeAll(async () => {
     ;[company, platform, mesh, upstream] = await Promise.all([
@@ -144,7 +147,7 @@ export const assertionWorld = (open: (options: TestGatewayOptions) => Promise<Ru
       config: configOf(company.url, platform.url, mesh.key.jwk, upstream.url),
     })
     admin = await signInAs(gateway, ana)
-    const browser = createBrowser(gateway.fetch, gateway.origin)
+    browser = createBrowser(gateway.fetch, gateway.origin)
     await browser.submit(await browser.go('/login'), '/login/corp', { email: bea, name: 'Bea' })
   }, 120_000)
   afterAll(async () => {
@@ -248,6 +251,9 @@ export const assertionWorld = (open: (options: TestGatewayOptions) => Promise<Ru
     },
     get gateway() {
       return gateway
+    },
+    get browser() {
+      return browser
     },
     get admin() {
       return admin

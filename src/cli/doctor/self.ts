@@ -38,9 +38,15 @@ const diskFindings = (stateDir: string): readonly Finding[] => {
 
 const clockLimitMs = 60_000
 
-/** By the Date header of the first identity provider (RFC 9110 §6.6.1), which counts in seconds. */
-const clockFindings = async ({ oauth_providers: providers }: Config, network: DoctorNetwork) => {
-  const [issuer] = Object.values(providers).flatMap(({ type, issuer: url }) => (type === 'mock' ? [] : [url]))
+/** Whose clock the gateway’s is compared with: the times in what they sign are. */
+const issuersOf = ({ oauth_providers: providers, assertion_issuers: issuers }: Config): readonly string[] => [
+  ...Object.values(providers).flatMap(({ type, issuer }) => (type === 'mock' ? [] : [issuer])),
+  ...Object.values(issuers).flatMap(({ issuer }) => issuer ?? []),
+]
+
+/** By the Date header of the first of them (RFC 9110 §6.6.1), which counts in seconds. */
+const clockFindings = async (config: Config, network: DoctorNetwork) => {
+  const [issuer] = issuersOf(config)
   if (issuer === undefined || !URL.canParse(issuer)) return []
   const answer = await createAsk(new URL(issuer), [], network)(issuer, { headOnly: true })
   const told = isAnswer(answer) ? Date.parse(answer.headers.get('date') ?? '') : NaN
