@@ -3,6 +3,7 @@
 import { type CryptoKey, type JWK, compactVerify, importJWK } from 'jose'
 import { decodeBase64url, utf8Text } from '../kit/bytes.ts'
 import type { RefusalCode } from '../kit/refusal.ts'
+import { withoutQuery } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
 /** Asymmetric only: with any other the public key in the header would be the secret (RFC 9449 §4.3). */
@@ -183,7 +184,7 @@ export const misuseOf = (
 ): ProofFault | undefined => {
   if (jkt !== undefined && proof.jkt !== jkt) return fault('proof.key', `of ${proof.jkt}, token of ${jkt}`)
   if (proof.htm !== method) return fault('proof.method', `${proof.htm.slice(0, 20)} for ${method}`)
-  if (canonicalUrl(proof.htu) !== url) return fault('proof.url', `${proof.htu.slice(0, 200)} for ${url}`)
+  if (canonicalUrl(proof.htu) !== url) return fault('proof.url', `${withoutQuery(proof.htu)} for ${url}`)
   if (Math.abs(proof.issuedAt - now) > windowMs)
     return fault('proof.time', `iat is off by ${Math.round((proof.issuedAt - now) / 1000)} s`)
   if (ath !== undefined && proof.ath !== ath) return fault('proof.token', 'ath')
