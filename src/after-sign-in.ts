@@ -29,11 +29,12 @@ import type {
   Handler,
   Limit,
   MayStillSignIn,
+  NewestPrincipal,
   ProvisionPerson,
   Sessions,
   Signer,
 } from './ports/modules.ts'
-import type { FindKnownPerson, Person } from './ports/people.ts'
+import type { FindKnownPerson, Person, Principal } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Directory, FindAddress } from './ports/services.ts'
@@ -63,6 +64,7 @@ interface AfterSignInDeps {
 
 export interface AfterSignIn {
   readonly grants: Grants
+  readonly newest: NewestPrincipal
   readonly devices: DeviceCodes
   readonly access: AppAccess
   readonly grantAdmin: GrantAdmin
@@ -76,6 +78,24 @@ export interface AfterSignIn {
   readonly confirm?: ConfirmPerson
   readonly backChannelLogout: Handler
   readonly scim: Scim
+}
+
+/**
+ * Whoever holds something open was let in with the groups of that time. The same principal for the same groups, because
+ * what is known of one is kept with it.
+ */
+const createNewest = ({ lately }: Pick<Grants, 'lately'>): NewestPrincipal => {
+  const renewed = new WeakMap<Principal, Principal>()
+  const groupsOf = ({ groups, groupsUnknown }: Person): string =>
+    JSON.stringify([groups, groupsUnknown ?? false])
+  return (principal) => {
+    const before = renewed.get(principal) ?? principal
+    const person = lately(principal.grantId, true)?.person
+    if (!person || person === before.person || groupsOf(person) === groupsOf(before.person)) return before
+    const next = { ...before, person }
+    renewed.set(principal, next)
+    return next
+  }
 }
 
 interface GrantsInUse {
@@ -170,6 +190,7 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
   return {
     grants,
+    newest: createNewest(grants),
     devices: createDeviceCodes(deps),
     access,
     grantAdmin,

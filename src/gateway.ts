@@ -279,6 +279,7 @@ const createCalls = (parts: Parts, { connections: { credentials, transports } }:
     cors,
     record,
     alive,
+    newest: parts.newest,
     serving: closures.over(registry.serving),
     closures,
     always,

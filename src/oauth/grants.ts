@@ -18,8 +18,8 @@ export interface Grants {
   read(id: string): Promise<ReadGrant | undefined>
   /** The grant if it is live; the result may be 500 ms old, and callers that ask at once share one read. */
   live(id: string): Promise<Grant | undefined>
-  /** The same from the cache alone; undefined when it is not there. */
-  lately(id: string): Grant | undefined
+  /** The same from the cache alone, `whenever` however old; undefined when it is not there. */
+  lately(id: string, whenever?: boolean): Grant | undefined
   /**
    * The code was exchanged, by `ip`: state `live`. `jkt`: what its refresh tokens are bound to. False when the record
    * changed since it was read.
@@ -232,7 +232,7 @@ const createGrantStatus = (
       const known = recent(id)
       return known ? known.grant : singleFlight(id, () => ask(id))
     },
-    lately: (id) => recent(id)?.grant,
+    lately: (id, whenever) => (whenever ? seen.get(id) : recent(id))?.grant,
     forget: (id) => void seen.delete(id),
   }
 }

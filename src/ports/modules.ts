@@ -76,6 +76,9 @@ export interface Sessions {
  */
 export type MayStillSignIn = (person: Person, resource?: string) => Person | undefined
 
+/** The principal with the groups of now, as far as this process knows them: for what is open for long. */
+export type NewestPrincipal = (principal: Principal) => Principal
+
 /** Who may not be given access, whatever everything else says, until somebody unblocks them. */
 export interface Blocks {
   list(): Promise<readonly Block[]>

@@ -2,6 +2,7 @@
 // they are shown: the server knows nothing of that.
 import { isRecord } from '../mcp/json-rpc.ts'
 import { listChanges, subscriptionKey } from '../mcp/translate.ts'
+import type { NewestPrincipal } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Timer } from '../ports/runtime.ts'
@@ -38,14 +39,15 @@ const messagesFor = (subscription: Uint8Array | undefined): readonly string[] =>
 }
 
 export const createWatchLists =
-  (policy: Policy, timer: Timer): WatchLists =>
+  (policy: Policy, timer: Timer, newest: NewestPrincipal): WatchLists =>
   ({ service, principal, subscription }, tell) => {
     const outlook = (): string => {
       // What is read now is seen at the next look. Without an answer nothing is known to have changed.
       policy.fresh()?.catch(() => undefined)
       const rules = policy.of(service)
-      rules?.pins?.load(principal)?.catch(() => undefined)
-      return rules?.outlook(principal) ?? ''
+      const caller = principal && newest(principal)
+      rules?.pins?.load(caller)?.catch(() => undefined)
+      return rules?.outlook(caller) ?? ''
     }
     let before = outlook()
     let stopped = false

@@ -2,7 +2,7 @@
 // resources/templates/list, prompts/list).
 import { type Rpc, isRecord } from '../mcp/json-rpc.ts'
 import type { Head, ListAnswers, Trim } from '../ports/call.ts'
-import type { Audit } from '../ports/modules.ts'
+import type { Audit, NewestPrincipal } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy, ServicePolicy } from '../ports/policy.ts'
 import type { Service } from '../ports/services.ts'
@@ -115,16 +115,16 @@ const lengthsOf = (result: Readonly<Record<string, unknown>>): number =>
  * somebody was shown is written down.
  */
 export const createPolicyTrim =
-  (policy: Policy, catalog: ToolCatalog, record: Audit): TrimFor =>
+  (policy: Policy, catalog: ToolCatalog, record: Audit, newest: NewestPrincipal): TrimFor =>
   ({ service, principal, head }) => {
     const trimNow = (): Trim | undefined =>
       policy.of(service)?.trim(
-        principal,
+        principal && newest(principal),
         (tools) => catalog.learn(service, principal, tools),
         (uri) => catalog.shownBy(service, principal, uri),
       )
     if (!trimNow()) return undefined
-    // What is listened to stays open while rules change: each list is trimmed by those of its time.
+    // What is listened to stays open while rules and groups change: each list is trimmed by those of its time.
     return (result) => {
       const trimmed = trimNow()?.(result) ?? result
       if (!head) return trimmed
@@ -159,6 +159,7 @@ export interface ListAccess {
   readonly rulesOf: (service: Service) => ServicePolicy | undefined
   readonly watchLists: WatchLists
   readonly tasks: Tasks
+  readonly newest: NewestPrincipal
   /** Answers the server of this call in place of its client. */
   readonly replyOf: (call: AdmittedCall) => ReplyToServer
 }
@@ -176,7 +177,7 @@ const messageOf = (
   rules: ServicePolicy | undefined,
   call: AdmittedCall,
   listens: boolean,
-  { catalog, rulesOf, replyOf }: Pick<ListAccess, 'catalog' | 'rulesOf' | 'replyOf'>,
+  { catalog, rulesOf, replyOf, newest }: Pick<ListAccess, 'catalog' | 'rulesOf' | 'replyOf' | 'newest'>,
 ): ListAnswers['message'] => {
   // What a client of HTTP+SSE hears has been read as the answer to a call of its own.
   if (!rules?.answers || call.address.transport === 'sse') return undefined
@@ -184,7 +185,8 @@ const messageOf = (
   // A client of a command can always listen; whether a server over HTTP lets it is not known.
   const announces = call.upstream.kind === 'bridge'
   const now = (): ServicePolicy => rulesOf(address.service) ?? rules
-  const isReadable = (uri: string): boolean => isReadableBy(now(), catalog, address.service, principal)(uri)
+  const isReadable = (uri: string): boolean =>
+    isReadableBy(now(), catalog, address.service, principal && newest(principal))(uri)
   const methods = envelope?.messages.map(({ method }) => method) ?? noMethods
   return createMessageFilter(
     () => now().answers,
@@ -200,7 +202,7 @@ const heardOf = (
   rules: ServicePolicy | undefined,
   call: AdmittedCall,
   listens: boolean,
-  access: Pick<ListAccess, 'catalog' | 'rulesOf' | 'replyOf' | 'tasks'>,
+  access: Pick<ListAccess, 'catalog' | 'rulesOf' | 'replyOf' | 'tasks' | 'newest'>,
 ): ListAnswers['message'] => {
   const message = messageOf(rules, call, listens, access)
   const { envelope, principal, address } = call

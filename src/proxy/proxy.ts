@@ -160,7 +160,8 @@ const createListAccess = (
     trim,
     record,
     toolMemory,
-  }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim' | 'record' | 'toolMemory'>,
+    newest,
+  }: Pick<ProxyDeps, 'runtime' | 'policy' | 'trim' | 'record' | 'toolMemory' | 'newest'>,
   ask: MakeInternalCall,
 ): ListAccess => {
   const catalog = createToolCatalog({
@@ -170,14 +171,15 @@ const createListAccess = (
     ...toolMemory,
     changed: (service) => policy?.of(service)?.pins?.changed(),
   })
-  const byRules = policy && createPolicyTrim(policy, catalog, record)
+  const byRules = policy && createPolicyTrim(policy, catalog, record, newest)
   return {
     catalog,
     trim: trim && byRules ? trimByBoth(trim, byRules) : (byRules ?? trim),
     rulesOf: policyOf(policy),
     replyOf: createReplyOf(runtime, ask),
-    watchLists: policy ? createWatchLists(policy, runtime.timer) : () => () => undefined,
+    watchLists: policy ? createWatchLists(policy, runtime.timer, newest) : () => () => undefined,
     tasks: createTasks(runtime),
+    newest,
   }
 }
 

@@ -1,6 +1,7 @@
 // Whether those who hold something open may still: no request comes by which it would show. What the storage
 // does not answer is never taken for a yes.
 import { closuresKey } from '../kit/records.ts'
+import type { NewestPrincipal } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Runtime, Timer } from '../ports/runtime.ts'
@@ -34,6 +35,7 @@ export interface RevalidationDeps {
   readonly runtime: Pick<Runtime, 'now' | 'subscribe' | 'timer'>
   /** Whether the grant of this principal lives. Rejects where the storage does not answer. */
   readonly alive: (principal: Principal) => Promise<boolean>
+  readonly newest: NewestPrincipal
   readonly serving: Serving
   /** Absent: no access rules. */
   readonly policy?: Policy | undefined
@@ -216,6 +218,7 @@ const follow = ({ here, ask, end, ...asked }: Asked, timer: Timer, subscribe: Su
 export const createRevalidation = ({
   runtime: { now, subscribe, timer },
   alive,
+  newest,
   serving,
   policy,
 }: RevalidationDeps): Revalidation => {
@@ -224,7 +227,7 @@ export const createRevalidation = ({
     if (!policy?.services.ruled) return false
     // What is read now counts when it is looked at next; without an answer calls are refused, and streams stay.
     policy.fresh()?.catch(() => undefined)
-    return policy.of(service)?.judgeConnection(principal).allowed === false
+    return policy.of(service)?.judgeConnection(principal && newest(principal)).allowed === false
   }
   const watch = (asked: Asked): (() => void) =>
     subscribe ? follow(asked, timer, subscribe) : poll(asked, timer)

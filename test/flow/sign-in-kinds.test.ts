@@ -7,14 +7,17 @@ import { type RunningProvider, runProvider } from '../providers/process.ts'
 import { type Browser, createBrowser } from '../runtimes/browser.ts'
 import { authorizeUrl, form, register } from '../runtimes/login.ts'
 import { runtimes, type TestGateway } from '../runtimes/runtimes.ts'
-import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
+import { echo, openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let provider: RunningProvider
 let upstream: Upstream
 beforeAll(async () => {
   ;[provider, upstream] = await Promise.all([
     runProvider('test/providers/openid-kinds.ts', {}),
-    openUpstream(),
+    openUpstream((request, response, body) => {
+      if (request.method !== 'GET') return echo(request, response, body)
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': listening\n\n')
+    }),
   ])
 })
 afterAll(async () => {

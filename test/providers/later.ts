@@ -310,6 +310,24 @@ export const laterTests = (scene: LaterScene): void => {
           advance(500)
           return called(grouped)
         },
+        async listens() {
+          const { access_token: token = '' } = grouped?.tokens ?? {}
+          const at = `${scene.house().origin}/ruled/mcp`
+          const { status, body } = await callerOf(scene.house(), at, token).get()
+          expect(status).toBe(200)
+          let over = false
+          const read = async (): Promise<void> => {
+            for await (const _ of body ?? []) continue
+          }
+          read()
+            .catch(() => undefined)
+            .finally(() => void (over = true))
+          return () =>
+            until(() => {
+              if (!over) advance(500)
+              return over
+            }, 'the end of the stream')
+        },
         async refresh() {
           if (!grouped) throw new Error('nobody signed in')
           return refreshed(grouped)

@@ -24,6 +24,8 @@ interface Provisioned {
     signIn(told: readonly string[]): Promise<void>
     /** `allowed`, `denied` by a rule, or the status. */
     calls(): Promise<unknown>
+    /** Listens at the service; resolves with what waits for the end of the stream. */
+    listens(): Promise<() => Promise<void>>
     refresh(): Promise<unknown>
     /** Whether the lists refuse the sign-in. */
     isKeptOut(): Promise<boolean>
@@ -188,8 +190,11 @@ export const scimTests = (house: () => TestGateway, person: Provisioned): void =
       const made = await asGrouped('POST', 'Groups', newGroup('staff', user.id))
       await groups.signIn(['dev'])
       expect([made.status, await groups.calls()]).toEqual([201, 'allowed'])
+      const ended = await groups.listens()
       await asGrouped('PUT', `Groups/${made.id}`, newGroup('staff', other.id))
       expect(await groups.calls()).toBe('denied')
+      // What was open with the group is closed without it.
+      await ended()
       expect(() => new SCIMMY.Schemas.Group(made.body, 'out')).not.toThrow()
       const member = [{ value: user.id, display: 'is-grouped@corp.test' }]
       const changes: readonly (readonly [object, unknown])[] = [

@@ -17,7 +17,7 @@ export interface Upstream {
   close(): Promise<void>
 }
 
-const echo = (request: IncomingMessage, response: ServerResponse, body: string): void => {
+export const echo = (request: IncomingMessage, response: ServerResponse, body: string): void => {
   const message = (() => {
     try {
       return JSON.parse(body) as { id?: unknown; method?: string }

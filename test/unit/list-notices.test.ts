@@ -1,5 +1,6 @@
 // What a client that listens is told when rules change: that its lists did, and nothing that the rules of now deny.
 import { expect, it } from 'vitest'
+import type { Principal } from '../../src/ports/people.ts'
 import type { Policy, ServicePolicy } from '../../src/ports/policy.ts'
 import type { Service } from '../../src/ports/services.ts'
 import { createWatchLists } from '../../src/proxy/list-notices.ts'
@@ -7,25 +8,33 @@ import { createMessageFilter } from '../../src/proxy/server-messages.ts'
 
 const service = { id: 'jira' } as Service
 
+const principal = { personKey: 'local:ana' } as Principal
+
 const open = (subscription?: object) => {
+  let newest = principal
   const due: (() => void)[] = []
   let rules: Partial<ServicePolicy> | undefined = { outlook: () => 'one' }
   const policy = { fresh: () => undefined, of: () => rules } as unknown as Policy
-  const watch = createWatchLists(policy, (_ms, run) => {
-    due.push(run)
-    return () => void due.splice(due.indexOf(run), 1)
-  })
+  const watch = createWatchLists(
+    policy,
+    (_ms, run) => {
+      due.push(run)
+      return () => void due.splice(due.indexOf(run), 1)
+    },
+    () => newest,
+  )
   const told: unknown[] = []
   const body = subscription && new TextEncoder().encode(JSON.stringify(subscription))
-  const stop = watch({ service, principal: undefined, subscription: body }, (message) =>
-    told.push(JSON.parse(message)),
-  )
+  const stop = watch({ service, principal, subscription: body }, (message) => told.push(JSON.parse(message)))
   return {
     told,
     stop,
     due,
     rule: (outlook: string | undefined) =>
       void (rules = outlook === undefined ? undefined : { outlook: () => outlook }),
+    /** Other groups were read of the person. */
+    regroup: () => void (newest = { ...principal }),
+    outlookOf: (of: ServicePolicy['outlook']) => void (rules = { outlook: of }),
     async look() {
       due.shift()?.()
       await Promise.resolve()
@@ -46,6 +55,16 @@ it('tells of each change once, of rules that come and of rules that go', async (
   rule(undefined)
   await look()
   expect(told.length).toBe(6)
+})
+
+it('tells of other groups of the user, which change what the same rules show', async () => {
+  const { told, outlookOf, regroup, look } = open()
+  outlookOf((who) => (who === principal ? 'one' : 'other'))
+  await look()
+  regroup()
+  await look()
+  await look()
+  expect(told).toEqual(['tools', 'prompts', 'resources'].map(notification))
 })
 
 it('tells a subscription what it asked for, under its id (2026-07-28)', async () => {

@@ -16,6 +16,8 @@ const holder = { address: { service } as Address, principal }
 const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms)
 
 /** A storage that answers what `state` says, and counts what it is asked. */
+const newest = (principal: Principal): Principal => principal
+
 const world = (told: boolean, record?: string) => {
   const state = {
     alive: true as boolean | 'silent',
@@ -40,6 +42,7 @@ const world = (told: boolean, record?: string) => {
   const watch = createRevalidation({
     runtime: { now: () => Date.now(), timer, ...(told && { subscribe }) },
     alive: () => say(state.alive),
+    newest,
     serving: {
       known: () => state.known,
       served: () => (state.served === true ? Promise.resolve(true) : say(state.served)),
@@ -87,6 +90,7 @@ describe('where the storage tells nothing', () => {
     const hanging = createRevalidation({
       runtime: { now: () => 0, timer },
       alive: () => new Promise(() => undefined),
+      newest,
       serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined },
     })
     watch.caller(holder, () => undefined)
@@ -184,6 +188,7 @@ describe('where the storage tells of changes', () => {
     const watch = createRevalidation({
       runtime: { now: () => 0, timer, subscribe: () => made.promise },
       alive: () => Promise.resolve(true),
+      newest,
       serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined },
     })
     const stop = watch.caller(holder, () => undefined)

@@ -188,7 +188,10 @@ export const createServerWebSocket =
 // The server's side of a client's WebSocket: another WebSocket, each message to which has passed the steps of a
 // call, or a session of Streamable HTTP.
 
-export interface UpstreamSocketDeps {
+export interface UpstreamSocketDeps extends Pick<
+  ListAccess,
+  'rulesOf' | 'catalog' | 'watchLists' | 'tasks' | 'newest'
+> {
   readonly transports: RuntimeTransports
   readonly log: ClientMessagesDeps['log']
   /** What a WebSocket server is shown of the caller's right to be there. */
@@ -202,10 +205,6 @@ export interface UpstreamSocketDeps {
   readonly budget: ClientMessagesDeps['budget']
   /** Absent: every list is passed on as it came. */
   readonly trim: TrimFor | undefined
-  readonly rulesOf: ListAccess['rulesOf']
-  readonly catalog: ListAccess['catalog']
-  readonly watchLists: ListAccess['watchLists']
-  readonly tasks: ListAccess['tasks']
   /** The server says that its lists have changed. */
   readonly changed: (service: Service) => void
 }
@@ -243,10 +242,11 @@ const rewritten = (message: string, answers: ListAnswers): string | undefined =>
 
 /** What is read of all that the server says; undefined: nothing. */
 const answersOn = (
-  { trim: trimFor, rulesOf, catalog, changed }: UpstreamSocketDeps,
-  { address: { service }, principal }: OpenedCall,
+  { trim: trimFor, rulesOf, catalog, changed, newest }: UpstreamSocketDeps,
+  { address: { service }, principal: admitted }: OpenedCall,
   reply: ReplyToServer,
 ): ListAnswers | undefined => {
+  const principal = admitted && newest(admitted)
   const trim = trimFor?.({ service, principal })
   const rules = rulesOf(service)
   // Any answer may come here, and a server tells what it is asked in the words of its client.
