@@ -9,6 +9,7 @@ import { serveDocuments } from './clients/documents.ts'
 import { inspector } from './clients/inspector.ts'
 import { mcpRemote } from './clients/mcp-remote.ts'
 import { sdkClients } from './clients/sdk.ts'
+import { tokenHeader } from './clients/token-header.ts'
 import type { ClientTrial, Upstream } from './clients/trial.ts'
 import { demo, startUpstreams } from './clients/upstreams.ts'
 import { type Chromium, openChromium } from './harness/chromium.ts'
@@ -27,9 +28,8 @@ const { values } = parseArgs({
   },
 })
 
-const clients = [...sdkClients, mcpRemote, inspector, claudeCode, ...codexClients].filter(({ name }) =>
-  name.toLowerCase().includes(values.client.toLowerCase()),
-)
+const trials = [...sdkClients, mcpRemote, inspector, claudeCode, tokenHeader, ...codexClients]
+const clients = trials.filter(({ name }) => name.toLowerCase().includes(values.client.toLowerCase()))
 
 /** Longest time for one client at one upstream. */
 const limitMs = 90_000
