@@ -101,12 +101,12 @@ const rememberInStore =
  * By the minute of their nonce, which is good for two minutes: what is older is forgotten at once. A process that
  * starts anew has other nonces, so nothing has to outlive it.
  */
-const createMemory = (): Remember => {
+export const createProofMemory = (most = mostRemembered): Remember => {
   const used = new Map<number, Set<string>>()
   return ({ id, minute = 0 }) => {
     const ids = used.get(minute) ?? new Set<string>()
     if (ids.has(id)) return false
-    if (ids.size >= mostRemembered)
+    if (ids.size >= most)
       throw new Refusal('storage.unavailable', `${ids.size} proofs in a minute`, {
         say: 'Too many requests with DPoP proofs. Try again in a moment.',
         headers: { 'retry-after': '5' },
@@ -277,7 +277,7 @@ const createCallProofs = (
   settings: Settings,
   { check, use }: Checks,
 ): Dpop['atResource'] => {
-  const remember = remembersHere(settings, runtime) ? createMemory() : rememberInStore(runtime)
+  const remember = remembersHere(settings, runtime) ? createProofMemory() : rememberInStore(runtime)
   return async (request, { jkt, ath, origin, facts }) => {
     const tell = (found: ProofFault): ProofFault => {
       const told = { code: found.code, ...facts, jkt }

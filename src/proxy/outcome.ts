@@ -276,13 +276,20 @@ const callEvent = (
   }
 }
 
+/** RFC 9449 §8.2: any answer may bring the nonce of the next proof. */
+const withNonce = (refusal: Refusal, nonce: string | undefined): Refusal => {
+  if (nonce === undefined) return refusal
+  const { code, why, detail } = refusal
+  return new Refusal(code, why, { ...detail, headers: { ...detail.headers, 'dpop-nonce': nonce } })
+}
+
 /** Writes down a call that was refused to a caller who is known: the refusal, with what is known of them. */
 export const refusedCall = (
   call: AuthenticatedCall & CallMessage,
   error: unknown,
   { now, record }: { readonly now: number; readonly record: Audit },
 ): Refusal => {
-  const refusal = aboutRequest(error, factsOf(call))
+  const refusal = withNonce(aboutRequest(error, factsOf(call)), call.nonce)
   const { code, why, status, detail } = refusal
   const ending: CallOutcome = {
     result: 'refused',

@@ -81,6 +81,36 @@ const openStream = async (token: string) => {
   return gateway.fetch(url, { headers })
 }
 
+it('the next nonce comes with any answer once the one in use is old', async () => {
+  const { token } = await tokenFor('echo')
+  const url = `${gateway.origin}/echo/mcp`
+  const advance = (ms: number): void => {
+    ahead += ms
+    gateway.advance(ms)
+  }
+  // Early in a minute, so that the next one is not over while this goes on.
+  advance(61_000 - ((Date.now() + ahead) % 60_000))
+  const old = await nonceNow()
+  const post = async (body: string, nonce = old) => {
+    const dpop = await key.proof({ url, token, nonce, now: Date.now() + ahead })
+    const headers = {
+      'content-type': 'application/json',
+      'accept': 'application/json, text/event-stream',
+      'authorization': `DPoP ${token}`,
+      dpop,
+    }
+    const answer = await gateway.fetch(url, { method: 'POST', headers, body })
+    return { status: answer.status, next: answer.headers.get('dpop-nonce') }
+  }
+  advance(60_000)
+  const listing = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' })
+  const [answered, refused] = [await post(listing), await post('{')]
+  expect([answered.status, refused.status]).toEqual([200, 400])
+  expect(answered.next).toMatch(/^[\w-]{24}$/)
+  expect(refused.next).toMatch(/^[\w-]{24}$/)
+  expect(await post(listing, answered.next ?? '')).toMatchObject({ status: 200 })
+})
+
 it('a WebSocket needs a proof for its handshake, and none for its messages', async () => {
   const { token } = await tokenFor('sock')
   const url = `${gateway.origin.replace('http', 'ws')}/sock/mcp`

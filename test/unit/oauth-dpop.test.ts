@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { ConfigInput } from '../../src/config/schema.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { apiTarget, createApiSessions } from '../../src/oauth/api-tokens.ts'
+import { createProofMemory } from '../../src/oauth/dpop.ts'
 import type { Handler, ProvenRequest } from '../../src/ports/modules.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
@@ -121,6 +122,21 @@ describe('a proof', () => {
     expect((await call(proof)).code).toBe('proof.method')
     expect((await call(proof, { method: 'GET' })).code).toBe('none')
     expect((await call('', { proven: true })).code).toBe('none')
+  })
+
+  it('is not accepted once a process remembers as many as it can, until a minute is over', () => {
+    const remember = createProofMemory(2)
+    const use = (id: string, minute: number) => {
+      try {
+        return remember({ id, minute, until: 0 })
+      } catch (error) {
+        return (error as Refusal).code
+      }
+    }
+    expect(['a', 'b', 'c', 'a'].map((id) => use(id, 7))).toEqual([true, true, 'storage.unavailable', false])
+    expect(['a', 'c'].map((id) => use(id, 8))).toEqual([true, true])
+    // Still known, though its minute is over.
+    expect(use('b', 7)).toBe(false)
   })
 
   it('is not accepted while the store does not answer', async () => {
