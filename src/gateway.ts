@@ -49,9 +49,7 @@ import { createStepUps } from './oauth/step-up.ts'
 import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
 import type { PersonalTokens } from './oauth/personal-tokens.ts'
-import { createAssets } from './pages/assets.ts'
-import { createConsolePages } from './pages/console/pages.ts'
-import { createPages } from './pages/views.ts'
+import { createSite } from './pages/views.ts'
 import { createCallRates } from './policy/call-rates.ts'
 import { createPolicy } from './policy/policy.ts'
 import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
@@ -151,8 +149,7 @@ const createPlatform = ({
     toolMemory: createToolMemory(runtime),
     limit: createLimit({ now: runtime.now, loopback: isLoopback(issuer), shared: runtime.counters, runtime }),
     cors: createCors({ cors: config.cors, origins, debug: config.debug }),
-    pages: createPages({ issuer, version: runtime.about.version }),
-    consolePages: createConsolePages({ issuer, version: runtime.about.version }),
+    ...createSite({ issuer, version: runtime.about.version, branding: config.branding }),
   }
 }
 type Platform = ReturnType<typeof createPlatform>
@@ -332,7 +329,7 @@ const createServiceHandlers = (
     ...createAdminHandlers({ ...parts, ...createConsoleSources(parts, { contextOf }) }),
     flows: createFlowsApi({ ...parts, sessions: parts.apiSessions }),
     encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
-    assets: createAssets(),
+    assets: parts.assets,
   }
 }
 

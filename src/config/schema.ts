@@ -7,6 +7,7 @@ import { accessKeys } from './access-keys.ts'
 import { assertionIssuerKeys } from './assertion-keys.ts'
 import { auditKeys } from './audit-keys.ts'
 import { exchangeKeys } from './exchange-keys.ts'
+import { brandingKeys } from './branding-keys.ts'
 import { deviceKeys, withDeviceClient } from './device-keys.ts'
 import { dpopKeys } from './dpop-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
@@ -244,6 +245,7 @@ export const configSchema = z
       .describe(
         'Issuers of assertions for which the token endpoint gives tokens without a browser, by ID. See [Assertions](../guide/assertions.md).',
       ),
+    branding: brandingKeys.optional(),
     personal_tokens: personalTokenKeys.prefault({}),
     token_exchange: exchangeKeys,
     device: deviceKeys.optional(),

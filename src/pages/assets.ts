@@ -146,7 +146,7 @@ svg { display: block; flex: none; }
 /* frame */
 .top { display: flex; align-items: center; justify-content: space-between; gap: 16px; padding: 12px 24px; min-height: 48px; }
 .brand { display: inline-flex; align-items: center; gap: 8px; font-weight: 600; font-size: 14px; color: var(--text); text-decoration: none; }
-.brand svg { width: 20px; height: 20px; color: var(--accent); }
+.brand svg { width: 20px; height: 20px; color: var(--accent); } .brand img { height: 24px; max-width: 160px; object-fit: contain; }
 .top .host { color: var(--text-2); font: 13px/1.5 var(--mono); overflow-wrap: anywhere; text-align: end; }
 main { width: 100%; margin: 8px auto 0; padding: 0 16px 16px; flex: 1 0 auto; }
 .narrow { max-width: 432px; } .middle { max-width: 648px; } .wide { max-width: 992px; }
@@ -322,7 +322,7 @@ time { white-space: nowrap; }
  * FNV-1a, 32 bits: names a content, proves nothing. It is synchronous, which the digests of WebCrypto are
  * not.
  */
-const fingerprint = (text: string): string => {
+export const fingerprint = (text: string): string => {
   let hash = 0x811c9dc5
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
   return (hash >>> 0).toString(16).padStart(8, '0')
@@ -345,11 +345,16 @@ export const assetPaths = {
   icon: faviconPath,
 } as const
 
-const assets = new Map([
-  [stylesheetPath, { type: 'text/css; charset=utf-8', text: stylesheet }],
-  [consoleStylesheetPath, { type: 'text/css; charset=utf-8', text: consoleStylesheet }],
-  [scriptPath, { type: 'text/javascript; charset=utf-8', text: script }],
-  [faviconPath, { type: 'image/svg+xml', text: faviconSvg }],
+export interface Asset {
+  readonly type: string
+  readonly body: string | Uint8Array<ArrayBuffer>
+}
+
+const assets: ReadonlyMap<string, Asset> = new Map([
+  [stylesheetPath, { type: 'text/css; charset=utf-8', body: stylesheet }],
+  [consoleStylesheetPath, { type: 'text/css; charset=utf-8', body: consoleStylesheet }],
+  [scriptPath, { type: 'text/javascript; charset=utf-8', body: script }],
+  [faviconPath, { type: 'image/svg+xml', body: faviconSvg }],
 ])
 
 const headers = {
@@ -360,17 +365,19 @@ const headers = {
 
 /**
  * Answers for a request path (no query): the asset, or undefined for an unknown one. `/favicon.ico`, which
- * browsers ask for unbidden, is the icon.
+ * browsers ask for unbidden, is the icon. `more`: what the operator adds, by path.
  */
-export const createAssets = (): ((path: string) => Response | undefined) => (path) => {
-  const unbidden = path === '/favicon.ico'
-  const asset = assets.get(unbidden ? faviconPath : path)
-  if (!asset) return undefined
-  return new Response(asset.text, {
-    headers: {
-      ...headers,
-      'Content-Type': asset.type,
-      'Cache-Control': unbidden ? 'public, max-age=86400' : 'public, max-age=31536000, immutable',
-    },
-  })
-}
+export const createAssets =
+  (more?: ReadonlyMap<string, Asset>): ((path: string) => Response | undefined) =>
+  (path) => {
+    const unbidden = path === '/favicon.ico'
+    const asset = assets.get(unbidden ? faviconPath : path) ?? more?.get(path)
+    if (!asset) return undefined
+    return new Response(asset.body, {
+      headers: {
+        ...headers,
+        'Content-Type': asset.type,
+        'Cache-Control': unbidden ? 'public, max-age=86400' : 'public, max-age=31536000, immutable',
+      },
+    })
+  }

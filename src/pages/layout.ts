@@ -4,7 +4,8 @@ import { type Drawable, type Markup, html, htmlResponse } from '../kit/html.ts'
 import { judgeRedirectUri, sameOriginPath } from '../kit/urls.ts'
 import type { ClientView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
-import { adminIcon, assetPaths, mark, verifiedIcon, warnIcon } from './assets.ts'
+import { adminIcon, assetPaths, verifiedIcon, warnIcon } from './assets.ts'
+import { type Brand, brandMark, brandName } from './brand.ts'
 
 // Text that strangers chose (client names, addresses, descriptions), made safe to show to a person who
 // decides by it. Escaping is the template's work; this is about what survives escaping: direction
@@ -133,6 +134,8 @@ export interface PageContext {
    */
   readonly issuer: string
   readonly version: string
+  /** Of the operator. */
+  readonly brand?: Brand
 }
 
 export interface Page {
@@ -148,6 +151,7 @@ export interface Page {
 
 /** A document up to its body. */
 export const documentHead = (
+  { brand }: PageContext,
   title: string,
   stylesheet: string,
   more?: Drawable,
@@ -158,9 +162,13 @@ export const documentHead = (
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex">
-<title>${title} · Postern</title>
+<title>${title} · ${brandName(brand)}</title>
 <link rel="icon" href="${assetPaths.icon}" type="image/svg+xml">
-<link rel="stylesheet" href="${stylesheet}">
+<link rel="stylesheet" href="${stylesheet}">${
+  brand?.stylesheet !== undefined &&
+  html`
+<link rel="stylesheet" href="${brand.stylesheet}">`
+}
 <script src="${assetPaths.script}" defer></script>${more}
 </head>`
 
@@ -169,9 +177,9 @@ export const page = (
   { title, width, body, status, headers, head, foot }: Page,
 ): Response =>
   htmlResponse(
-    html`${documentHead(title, assetPaths.stylesheet, head)}
+    html`${documentHead(gateway, title, assetPaths.stylesheet, head)}
 <body>
-<header class="top"><span class="brand">${mark}Postern</span><span class="host">${URL.parse(gateway.issuer)?.host}</span></header>
+<header class="top"><span class="brand">${brandMark(gateway.brand)}${named(brandName(gateway.brand))}</span><span class="host">${URL.parse(gateway.issuer)?.host}</span></header>
 <main class="${width}">${body}</main>
 ${foot !== undefined && html`<footer class="foot">${foot}</footer>`}
 </body>

@@ -7,7 +7,8 @@ import { accessPage } from './access.ts'
 import { accountTokensPage } from './account-tokens.ts'
 import { connectUpstreamPage } from './accounts.ts'
 import { connectedAppsPage } from './apps.ts'
-import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
+import { createAssets, failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
+import { type Branding, createBrand } from './brand.ts'
 import { consentPage, copyRedirectPage, deviceDonePage } from './consent.ts'
 import {
   type PageContext,
@@ -24,6 +25,7 @@ import {
   readName,
   readText,
 } from './layout.ts'
+import { createConsolePages } from './console/pages.ts'
 import { devicePage, loginPage } from './login.ts'
 import { problemPage } from './problem.ts'
 
@@ -221,3 +223,17 @@ export const createPages = (gateway: PageContext): Pages => ({
   copyRedirect: (view) => copyRedirectPage(gateway, view),
   problem: (view) => problemPage(gateway, view),
 })
+
+/** All pages, and the files that they load, with what the operator puts on them. */
+export const createSite = ({
+  branding,
+  ...gateway
+}: Omit<PageContext, 'brand'> & { readonly branding: Branding | undefined }) => {
+  const { brand, brandAssets } = createBrand(branding)
+  const about = { ...gateway, brand }
+  return {
+    pages: createPages(about),
+    consolePages: createConsolePages(about),
+    assets: createAssets(brandAssets),
+  }
+}

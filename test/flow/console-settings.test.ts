@@ -32,6 +32,7 @@ beforeAll(async () => {
     outbound,
     config: {
       audit: {},
+      branding: { name: 'Example Corp', color: '#0f7a6c' },
       local_users: [ana, yamada],
       admins: ['ana@example.com'],
       auditors: ['ana@example.com'],
@@ -177,4 +178,13 @@ local_users: [{ username: ana, password: word-2-word-2 }]
     sources: undefined,
   }).list()
   expect(unknown.every((one) => one.from === undefined)).toBe(true)
+})
+
+it('puts the name and the color of the operator on its pages', async () => {
+  const { body } = await admin.browser.go('/login?switch=1')
+  expect(body).toContain('<bdi>Example Corp</bdi>')
+  expect(body).toMatch(/<title>[^<]* · Example Corp<\/title>/)
+  const [, path = ''] = /href="(\/assets\/brand\.[0-9a-f]{8}\.css)"/.exec(body) ?? []
+  expect((await admin.browser.go(path)).body).toContain('--fill: #0f7a6c')
+  expect((await admin.browser.go('/console/settings')).body).toContain('Color of the main button')
 })

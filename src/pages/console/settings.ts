@@ -26,6 +26,9 @@ type SectionId = (typeof sections)[number][0]
 
 const labels: Readonly<Record<string, string>> = {
   issuer: 'Public URL',
+  'branding.name': 'Name on all pages',
+  'branding.color': 'Color of the main button',
+  'branding.logo': 'Logo',
   host: 'Listens on',
   port: 'Port',
   trusted_proxies: 'Trusted proxies',

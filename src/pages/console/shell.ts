@@ -2,7 +2,8 @@
 // parts that its pages share.
 import { type Drawable, type Markup, html, htmlResponse, isolated, trusted } from '../../kit/html.ts'
 import type { Attention, ConsoleFrame, ConsolePage } from '../../ports/console.ts'
-import { assetPaths, mark } from '../assets.ts'
+import { assetPaths } from '../assets.ts'
+import { brandMark, brandName } from '../brand.ts'
 import { type PageContext, account, day, documentHead, initial, named, post, readText } from '../layout.ts'
 
 // Icons, in the colour of the words beside them. Decoration only.
@@ -137,7 +138,7 @@ const navigation = (gateway: PageContext, { attention }: ConsoleFrame, current: 
   const link = ([page, label]: readonly [ConsolePage, string]): Markup =>
     html`<li><a href="${paths[page]}"${page === current && html` aria-current="page"`}>${icons[page]}${label}${flagOf(page, attention)}</a></li>`
   return html`<nav class="side" id="nav" popover aria-label="Console">
-<a class="org" href="/"><span class="logo">${mark}</span><span>Postern<small>${URL.parse(gateway.issuer)?.host}</small></span></a>
+<a class="org" href="/"><span class="logo">${brandMark(gateway.brand)}</span><span>${named(brandName(gateway.brand))}<small>${URL.parse(gateway.issuer)?.host}</small></span></a>
 <div class="nav">${sections.map(([heading, pages]) => html`${heading !== undefined && html`<h2>${heading}</h2>`}<ul>${pages.map(link)}</ul>`)}</div>
 <p class="side-foot">Postern ${gateway.version}</p>
 </nav>`
@@ -175,7 +176,7 @@ export interface ConsoleContent {
 
 export const consoleMarkup = (gateway: PageContext, frame: ConsoleFrame, content: ConsoleContent): Markup => {
   const { page, title, heading = title, above, lead, actions, body, commands } = content
-  return html`${documentHead(title, assetPaths.consoleStylesheet)}
+  return html`${documentHead(gateway, title, assetPaths.consoleStylesheet)}
 <body>
 <a class="skip" href="#main">Skip to content</a>
 <div class="console">
