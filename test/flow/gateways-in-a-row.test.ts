@@ -1,12 +1,13 @@
 // One gateway in front of another, which takes tokens bound to a key alone, or grants access to the people of a company
 // for identity assertions: both sides of DPoP and of Enterprise-Managed Authorization are the product's own.
+import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Company, openCompany } from '../providers/company.ts'
 import { signInAtProvider } from '../providers/openid-provider.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { logInThrough } from '../runtimes/connecting.ts'
 import { allow, authorizeUrl, redeem, register } from '../runtimes/login.ts'
-import { ana, callerOf } from '../runtimes/people.ts'
+import { ana, callerOf, tokenOf } from '../runtimes/people.ts'
 import { call } from '../runtimes/proxied.ts'
 import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
 import { type Upstream, openUpstream } from '../runtimes/upstream.ts'
@@ -18,6 +19,7 @@ describe('a gateway behind another', () => {
   let front: TestGateway
   beforeAll(async () => {
     ;[echo, company] = await Promise.all([openUpstream(), openCompany()])
+    const platform = await generateKeyPair('ES256', { extractable: true })
     const provider = {
       issuer: company.url,
       client_id: company.clientId,
@@ -35,8 +37,23 @@ describe('a gateway behind another', () => {
             token_endpoint_auth_method: 'client_secret_basic',
             client_secret: 'a secret of the gateway in front',
           },
+          'job': {
+            name: 'Job',
+            grant_types: ['client_credentials'],
+            service_account: 'nightly',
+            token_endpoint_auth_method: 'client_secret_post',
+            client_secret: 'a secret of the job',
+          },
         },
+        service_accounts: { nightly: { name: 'Nightly', services: ['bound'] } },
         assertion_issuers: {
+          platform: {
+            type: 'workload',
+            issuer: 'https://platform.example',
+            jwks: { keys: [{ ...(await exportJWK(platform.publicKey)), alg: 'ES256', kid: 'one' }] },
+            replay: 'until_expiry',
+            rules: [{ claims: { sub: 'system:gateway' }, service_account: 'nightly' }],
+          },
           company: {
             type: 'id_jag',
             issuer: company.url,
@@ -54,6 +71,13 @@ describe('a gateway behind another', () => {
         },
       },
     })
+    process.env['POSTERN_TEST_PLATFORM'] = await new SignJWT({ sub: 'system:gateway' })
+      .setProtectedHeader({ alg: 'ES256', kid: 'one' })
+      .setIssuer('https://platform.example')
+      .setAudience(behind.origin)
+      .setIssuedAt()
+      .setExpirationTime('1h')
+      .sign(platform.privateKey)
     const granted = {
       type: 'id_jag',
       issuer: behind.origin,
@@ -67,6 +91,25 @@ describe('a gateway behind another', () => {
         oauth_providers: { sso: provider },
         mcp_services: {
           bound: { url: `${behind.origin}/bound/mcp` },
+          itself: {
+            url: `${behind.origin}/bound/mcp`,
+            upstream_auth: {
+              type: 'client_credentials',
+              issuer: behind.origin,
+              client_id: 'job',
+              client_secret: 'a secret of the job',
+              token_endpoint_auth_method: 'client_secret_post',
+            },
+          },
+          workload: {
+            url: `${behind.origin}/bound/mcp`,
+            upstream_auth: {
+              type: 'workload',
+              issuer: behind.origin,
+              assertion_env: 'POSTERN_TEST_PLATFORM',
+              dpop: 'required',
+            },
+          },
           granted: { url: `${behind.origin}/granted/mcp`, upstream_auth: granted },
           both: { url: `${behind.origin}/both/mcp`, upstream_auth: granted },
         },
@@ -74,6 +117,7 @@ describe('a gateway behind another', () => {
     })
   })
   afterAll(async () => {
+    delete process.env['POSTERN_TEST_PLATFORM']
     await front.close()
     await behind.close()
     await Promise.all([echo.close(), company.close()])
@@ -90,6 +134,14 @@ describe('a gateway behind another', () => {
     expect(await heard(await caller.post(call()))).toMatchObject({ 'x-user-id': 'local:ana' })
     const answers = await Promise.all([1, 2, 3].map(() => caller.post(call())))
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200])
+  })
+
+  it.each(['itself', 'workload'])('knows the gateway in front as a program (%s)', async (service) => {
+    const resource = `${front.origin}/${service}/mcp`
+    const caller = callerOf(front, resource, await tokenOf(front, ana, resource))
+    const answers = [await caller.post(call()), await caller.post(call())]
+    for (const answer of answers)
+      expect(await heard(answer)).toMatchObject({ 'x-user-id': 'service:nightly' })
   })
 
   it.each(['granted', 'both'])(

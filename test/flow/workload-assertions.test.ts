@@ -40,6 +40,15 @@ describe('an assertion of the platform', () => {
               assertion_env: 'POSTERN_TEST_ASSERTION',
             },
           },
+          strict: {
+            url: far.url,
+            upstream_auth: {
+              type: 'workload',
+              issuer: far.origin,
+              assertion_env: 'POSTERN_TEST_ASSERTION',
+              dpop: 'required',
+            },
+          },
         },
       },
     })
@@ -108,6 +117,16 @@ describe('an assertion of the platform', () => {
     expect(await status(ofFile)).toBe(200)
     expect(sent()).toEqual([jwt(1), jwt(4), jwt(4)])
     expect(new Set(requests().map(({ fields }) => fields['grant_type'])).size).toBe(1)
+  })
+
+  it('brings no Bearer token where a bound one is required', async () => {
+    const resource = `${house.origin}/strict/mcp`
+    const before = far.calls.length
+    const caller = callerOf(house, resource, await tokenOf(house, ana, resource))
+    const text = await (await caller.post(call())).text()
+    expect([text, far.calls.length]).toEqual([expect.stringContaining('connection.untrusted'), before])
+    expect(requests().at(-1)?.headers['dpop']).toMatch(/^eyJ/)
+    expect(JSON.stringify(house.log)).toContain('the token is not bound to a key')
   })
 
   it.each(['assertion_file', 'assertion_env'])(
