@@ -23,6 +23,8 @@ export interface AppendedRows {
 export interface Appended {
   /** Less than 5 % of what an object can store is free. */
   readonly low: boolean
+  /** What the last verification found to be changed. */
+  readonly fault?: string | undefined
 }
 
 export interface TrailCalls {

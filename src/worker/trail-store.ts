@@ -24,6 +24,7 @@ import { createSigner, digest, keyMaker } from './audit-crypto.ts'
 import { type WorkerEnvironment, readConfiguration } from './configuration.ts'
 import type { Appended, AppendedRows } from './trail-calls.ts'
 import { mostBytes, objectDatabase } from './trail-database.ts'
+import { type SelfVerification, createSelfVerification } from './trail-verification.ts'
 
 const leastFree = mostBytes / 20
 const batchSchema =
@@ -79,7 +80,12 @@ export interface TrailStoreOptions {
 const chainIn = ({ prepare }: TrailDatabase): ChainHead | undefined =>
   prepare('SELECT chain, seq, hash FROM head WHERE ended = 0').get() as ChainHead | undefined
 
-const createAppend = (db: TrailDatabase, writer: AuditWriter, now: () => number) => {
+const createAppend = (
+  db: TrailDatabase,
+  writer: AuditWriter,
+  verification: Pick<SelfVerification, 'fault'>,
+  now: () => number,
+) => {
   const known = db.prepare('SELECT 1 FROM batch WHERE id = ?')
   const keep = db.prepare('INSERT INTO batch (id, at) VALUES (?, ?)')
   return ({ id, rows, subjects, bodies }: AppendedRows): Appended => {
@@ -89,7 +95,8 @@ const createAppend = (db: TrailDatabase, writer: AuditWriter, now: () => number)
       keep.run(id, now())
       writer.anchor(now())
     }
-    return { low: db.room().free < leastFree }
+    const fault = verification.fault()
+    return { low: db.room().free < leastFree, ...(fault !== undefined && { fault }) }
   }
 }
 
@@ -143,14 +150,15 @@ export const openTrailStore = async ({
     // Every row of an index is written, and paid for, once more.
     indexed: false,
   })
+  const verification = createSelfVerification(db, writer, now)
   return {
     ...createReads(db, storage, now),
-    append: createAppend(db, writer, now),
+    append: createAppend(db, writer, verification, now),
     tidy() {
       writer.anchor(now())
       db.prepare('DELETE FROM batch WHERE at < ?').run(now() - batchMs)
       if (makeRoom && db.room().free < leastFree && writer.removeOldest(now(), 'disk')) return true
-      return writer.tidy(now())
+      return verification.step() || writer.tidy(now())
     },
   }
 }

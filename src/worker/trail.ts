@@ -133,6 +133,7 @@ const createSend = (options: WorkerTrailOptions, waiting: ReturnType<typeof crea
   const { object, log, now } = options
   const makeRows = createMakeRows(options)
   let [failing, low] = [false, false]
+  let fault: string | undefined
   const append = async (one: Waiting): Promise<void> => {
     one.rows ??= await makeRows(one.batch)
     const appended = await object().append(one.rows)
@@ -140,6 +141,11 @@ const createSend = (options: WorkerTrailOptions, waiting: ReturnType<typeof crea
     failing = false
     if (appended.low && !low) log('warn', 'audit.disk-low', { message: nearlyFull })
     low = appended.low
+    if (appended.fault !== undefined && fault !== appended.fault)
+      log('error', 'audit.changed', {
+        message: `The audit trail is not as it was written: ${appended.fault}. Verify it (POST /api/audit/verify).`,
+      })
+    fault = appended.fault
   }
   const fail = (error: unknown): void => {
     if (!failing)
@@ -150,7 +156,7 @@ const createSend = (options: WorkerTrailOptions, waiting: ReturnType<typeof crea
   }
   return {
     isFailing: () => failing,
-    isLow: () => low,
+    condition: () => ({ diskLow: low, fault }),
     /** One after the other; false when one could not be sent. */
     async send(): Promise<boolean> {
       for (const one of waiting.batches()) {
@@ -211,7 +217,7 @@ export const createTrail = (options: WorkerTrailOptions): WorkerTrail => {
   const { object, log, now } = options
   const waiting = createWaiting(options)
   const losses = createLosses()
-  const { send, isFailing, isLow } = createSend(options, waiting)
+  const { send, isFailing, condition } = createSend(options, waiting)
   const flush = createFlush(send, () => logged.sweep(false), options)
   const record: Trail['record'] = (event, body, caller, json) => {
     const lost = waiting.hasRoom() ? losses.take() : undefined
@@ -231,7 +237,7 @@ export const createTrail = (options: WorkerTrailOptions): WorkerTrail => {
       if (waiting.hasRoom()) waiting.keep(body)
     },
     available: () => !isFailing() && waiting.hasRoom(),
-    condition: () => ({ diskLow: isLow(), fault: undefined }),
+    condition,
     keys: () => object().keys().catch(unavailable),
     reader: createTrailReader(options),
   }

@@ -284,7 +284,7 @@ describe('the audit trail in a Durable Object', () => {
     const last = await at()
     await append('three', [auditRow(last, { request: 'last' })])
     // Some of the work each time, and the next time a second later.
-    for (let i = 0; i < 4; i++) await call('due')
+    for (let i = 0; i < 9; i++) await call('due')
     const left = await found('since:100d')
     expect(left).not.toContain('old')
     expect(left.filter((name) => name === 'new' || name === 'last' || name === 'audit.cut')).toEqual([
@@ -293,5 +293,42 @@ describe('the audit trail in a Durable Object', () => {
     expect((await verified()).fault).toBeUndefined()
     // Nothing is left to do until something is too old again.
     expect(await call('alarmInMs')).toEqual(expect.closeTo(6 * 3_600_000, -5))
+  })
+
+  test('verifies itself once a day, in steps, and tells whoever writes what was changed', async () => {
+    const { call, append, ask } = trailOf()
+    const verifications = async () => {
+      const { rows } = await call<TrailPage>('page', {
+        terms: ['kind:audit.verified'],
+        order: 'oldest',
+        limit: 9,
+      })
+      return rows.map(({ detail }) => JSON.parse(detail ?? '') as object)
+    }
+    const dues = async () => {
+      for (let i = 0; i < 6; i++) await call('due')
+    }
+    const rowsAt = async (count: number) => {
+      const now = await at()
+      return Array.from({ length: count }, (_, n) => auditRow(now, { request: `v${n}` }))
+    }
+    await append('one', await rowsAt(4_500))
+    await dues()
+    // Not on the first day, and then once.
+    expect(await verifications()).toEqual([])
+    await ask('advance', 1.1 * dayMs)
+    await append('two', await rowsAt(1))
+    await dues()
+    expect(await verifications()).toEqual([{ rows: expect.any(Number) as number, chains: 1, open: 1 }])
+    expect(await append('three', await rowsAt(1))).toEqual({ low: false })
+    await call('edit', "UPDATE event_1 SET person = 'local:eve' WHERE seq = 4200")
+    await ask('advance', 1.1 * dayMs)
+    await dues()
+    const [, found] = await verifications()
+    expect(found).toMatchObject({
+      rows: 4199,
+      fault: expect.stringMatching(/^row 4200 of chain .* was changed$/),
+    })
+    expect(await append('four', await rowsAt(1))).toMatchObject({ fault: expect.stringContaining('4200') })
   })
 })

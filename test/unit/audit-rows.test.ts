@@ -14,7 +14,7 @@ const rowsOf = createRows(digest)
 const recorded = (): string[] => {
   const named = sourcesIn('src', '.ts')
     .filter(({ path }) =>
-      /^src\/(?:oauth|identity|connections|proxy|policy|admin|flows|cli\/serve|gateway|status|node\/audit|stores\/audit-(?:append|batches|upkeep)|worker\/audit)/.test(
+      /^src\/(?:oauth|identity|connections|proxy|policy|admin|flows|cli\/serve|gateway|status|node\/audit|stores\/audit-(?:append|batches|upkeep)|worker\/trail)/.test(
         path,
       ),
     )

@@ -1,7 +1,7 @@
 // The audit trail of an isolate of a Worker: events of the same moment go to the object together, and what the object
 // did not take is sent again as it was.
 import { describe, expect, it } from 'vitest'
-import type { AppendedRows, TrailCalls } from '../../src/worker/trail-calls.ts'
+import type { Appended, AppendedRows, TrailCalls } from '../../src/worker/trail-calls.ts'
 import { createTrail } from '../../src/worker/trail.ts'
 
 const createWorld = () => {
@@ -9,7 +9,7 @@ const createWorld = () => {
   const sent: AppendedRows[] = []
   const [works, slept]: [Promise<unknown>[], number[]] = [[], []]
   const log: string[] = []
-  let append: (rows: AppendedRows) => Promise<{ low: boolean }> = () => Promise.resolve({ low: false })
+  let append: (rows: AppendedRows) => Promise<Appended> = () => Promise.resolve({ low: false })
   const object = {
     append: (rows: AppendedRows) => {
       sent.push(rows)
@@ -118,6 +118,23 @@ describe('events of an isolate', () => {
     ])
     expect(log).toEqual(['error audit.unavailable', 'warn audit.disk-low', 'error audit.lost'])
     expect(trail.condition?.()).toEqual({ diskLow: true, fault: undefined })
+  })
+
+  it('tell what the object found to be changed, once in the log and for as long as it says so', async () => {
+    const { trail, record, settle, answer, log } = createWorld()
+    answer(() => Promise.resolve({ low: false, fault: 'row 7 was changed' }))
+    for (let i = 0; i < 2; i++) {
+      record(i)
+      await settle()
+    }
+    expect([trail.condition?.(), log]).toEqual([
+      { diskLow: false, fault: 'row 7 was changed' },
+      ['error audit.changed'],
+    ])
+    answer(() => Promise.resolve({ low: false }))
+    record(3)
+    await settle()
+    expect(trail.condition?.()).toEqual({ diskLow: false, fault: undefined })
   })
 
   it('of what is told in the log alone are kept too', async () => {
