@@ -1,4 +1,6 @@
 // A grant as it is kept: one person's, or one service account's, permission for one client at one resource.
+import { personKey } from '../kit/records.ts'
+import type { AuditEvent } from '../ports/modules.ts'
 import type { Consented, Person } from '../ports/people.ts'
 
 /**
@@ -98,8 +100,8 @@ export interface Grant extends Rotation {
   readonly lastUse?: LastUse
   readonly revokedReason?: string
   readonly revokedAt?: number
-  /** Of a personal access token: SHA-256 of its secret, and when it ends, epoch ms. */
-  readonly token?: { readonly digest: string; readonly expiresAt: number }
+  /** Of a personal access token: SHA-256 of its secret, when it ends, epoch ms, and how many days before that it was told of. */
+  readonly token?: { readonly digest: string; readonly expiresAt: number; readonly noticed?: number }
 }
 
 /** `at`: up to an hour old. `from`: the network that its tokens were last asked for from. */
@@ -135,3 +137,28 @@ export type NewGrant = Pick<
   | 'providerSession'
   | 'flow'
 >
+
+// Personal access tokens that are about to expire.
+
+const dayMs = 86_400_000
+
+/** 7 or 1, once so few days are left of a personal access token that was to live longer than that. */
+export const noticeOf = ({ token, createdAt }: Grant, now: number): 7 | 1 | undefined =>
+  token &&
+  ([1, 7] as const).find(
+    (days) =>
+      token.expiresAt - now <= days * dayMs &&
+      token.expiresAt - createdAt > days * dayMs &&
+      (token.noticed ?? Infinity) > days,
+  )
+
+export const expiringEvent = (grant: Grant, days: number): AuditEvent => ({
+  event: 'token.expiring',
+  grant: grant.id,
+  client: grant.clientId,
+  person: personKey(grant.person),
+  resource: grant.resource,
+  name: grant.clientName,
+  days,
+  expires_at: new Date(grant.token?.expiresAt ?? 0).toISOString(),
+})

@@ -3,16 +3,17 @@
 import type { Config } from '../config/schema.ts'
 import { networkOf } from '../kit/addresses.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
-import { type Records, createRecords, personKey, takeAll } from '../kit/records.ts'
+import { type Records, createRecords, personKey } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { FlowGrant } from '../ports/flow-record.ts'
-import type { Audit, AuditEvent, MayStillSignIn, ProvisionPerson } from '../ports/modules.ts'
+import type { Audit, MayStillSignIn, ProvisionPerson } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
-import type { Grant, NewGrant, ReadGrant } from './grant.ts'
+import { type GrantsEnd, createGrantsEnd } from './grant-end.ts'
+import { type Grant, type NewGrant, type ReadGrant, expiringEvent, noticeOf } from './grant.ts'
 
-export interface Grants {
+export interface Grants extends GrantsEnd {
   /** Keeps a new grant in state `code` and returns it with the code's secret. */
   create(grant: NewGrant): Promise<{ readonly grant: Grant; readonly secret: string }>
   read(id: string): Promise<ReadGrant | undefined>
@@ -35,28 +36,22 @@ export interface Grants {
    * when the record changed since it was read.
    */
   rotate(read: ReadGrant, rotated: Grant, ip: string): Promise<boolean>
-  /** Ends the grant, whatever it is at the moment. */
-  revoke(id: string, reason: string): Promise<void>
   /** Removes a grant whose code was never sent. */
   discard(id: string): Promise<void>
-  /** Ends all grants of a client and returns how many there were. */
-  revokeOfClient(clientId: string, reason: string): Promise<number>
   /**
    * What a person has allowed and nobody has ended, newest first, as kept. A grant of a version that kept no
    * such list is on it once it is used.
    */
   ofPerson(key: string): Promise<readonly Grant[]>
+  /** Whether `ofPerson` has read all of them. */
+  hasRoom(key: string): Promise<boolean>
   /**
    * Writes over the version read, without making the grant live longer. False when the record changed since it was
    * read.
    */
-  amend(read: ReadGrant, changed: Pick<Grant, 'person'> | Pick<Grant, 'lastUse'>): Promise<boolean>
-  /** All grants that are kept, or those of a client, so many at once. */
-  pages(clientId?: string): AsyncIterable<readonly Grant[]>
+  amend(read: ReadGrant, changed: Pick<Grant, 'person'> | Pick<Grant, 'lastUse' | 'token'>): Promise<boolean>
   /** Those of them that came of no other grant, or of one that is live. */
   withLiveParent(grants: readonly Grant[]): Promise<readonly Grant[]>
-  /** Ends these grants and returns how many had not ended before. */
-  end(grants: readonly Grant[], reason: string): Promise<number>
 }
 
 /** How long an expired code is remembered: a late request is refused as expired, not as unknown. */
@@ -256,7 +251,7 @@ const isNoted = ({ lastUse, token }: Grant, now: number): boolean =>
 const tokensSince = ({ createdAt, redeemedAt = 0, handed, usedAt }: Grant): number =>
   Math.max(createdAt, redeemedAt, handed?.at ?? 0, ...Object.values(usedAt))
 
-interface GrantList extends Pick<Grants, 'ofPerson' | 'amend'> {
+interface GrantList extends Pick<Grants, 'ofPerson' | 'hasRoom' | 'amend'> {
   add(grant: Grant): Promise<unknown>
   /** The same, if that is due. */
   renew(grant: Grant): Promise<unknown>
@@ -265,7 +260,7 @@ interface GrantList extends Pick<Grants, 'ofPerson' | 'amend'> {
 }
 
 const createGrantList = (
-  { runtime, config }: GrantsDeps,
+  { runtime, config, record }: GrantsDeps,
   records: Records<Grant>,
   { readKept, withLiveParent }: ReturnType<typeof createReads>,
 ): GrantList => {
@@ -287,8 +282,12 @@ const createGrantList = (
     const found = await readKept(id)
     const at = now()
     if (found?.grant.state !== 'live' || isNoted(found.grant, at)) return
-    await amend(found, { lastUse: { ...found.grant.lastUse, at } })
-    await add(found.grant)
+    const { grant } = found
+    const days = noticeOf(grant, at)
+    const token = grant.token && days !== undefined ? { token: { ...grant.token, noticed: days } } : {}
+    if ((await amend(found, { lastUse: { ...grant.lastUse, at }, ...token })) && days !== undefined)
+      record(expiringEvent(grant, days))
+    await add(grant)
   }
   return {
     add,
@@ -297,6 +296,8 @@ const createGrantList = (
       if (!isNoted(grant, now())) runtime.defer(write(grant.id))
     },
     amend,
+    hasRoom: async (key) =>
+      (await store.list(listPrefix(digest, key), { limit: mostListed })).length < mostListed,
     async ofPerson(key) {
       const prefix = listPrefix(digest, key)
       const listed = await store.list(prefix, { limit: mostListed })
@@ -313,90 +314,11 @@ const createGrantList = (
 /** Grants of one person that are read at once. */
 const mostListed = 500
 
-// The end of grants.
-
-/**
- * On Workers a page of grants is read with one call to each object and removed with another, and one
- * invocation may make 50 calls.
- */
-const grantsAtOnce = 1000
-
-const createPages = (runtime: GrantsDeps['runtime']): Grants['pages'] =>
-  async function* (clientId) {
-    const tag = clientId === undefined ? '' : tagOf(runtime, clientId)
-    for await (const found of createRecords<Grant>(runtime, `grant:${tag}`).pages(grantsAtOnce))
-      yield found.flatMap(({ value }) =>
-        clientId === undefined || value.clientId === clientId ? [value] : [],
-      )
-  }
-
-const revokedEvent = (grant: Grant, reason: string): AuditEvent => ({
-  event: 'grant.revoked',
-  grant: grant.id,
-  client: grant.clientId,
-  person: personKey(grant.person),
-  resource: grant.resource,
-  reason,
-  flow: grant.flow,
+const endOf = ({ runtime, config }: GrantsDeps) => ({
+  tagOf: (clientId: string) => tagOf(runtime, clientId),
+  listKey: (grant: Grant) => listKey(runtime.digest, grant),
+  ttlOf: (grant: Grant) => ttlOf(grant, config),
 })
-
-interface RevocationDeps {
-  readonly records: Records<Grant>
-  readonly readKept: Grants['read']
-  readonly forget: (id: string) => void
-}
-
-const createRevocation = (
-  { runtime, config, record }: GrantsDeps,
-  { records, readKept, forget }: RevocationDeps,
-): Pick<Grants, 'revoke' | 'revokeOfClient' | 'pages' | 'end'> => {
-  const pages = createPages(runtime)
-  const ended = (grant: Grant, reason: string): void => {
-    forget(grant.id)
-    if (grant.state !== 'revoked') record(revokedEvent(grant, reason))
-  }
-  const revoke: Grants['revoke'] = async (id, reason) => {
-    for (;;) {
-      const found = await readKept(id)
-      if (!found || found.grant.state === 'revoked') return
-      const revoked: Grant = {
-        ...found.grant,
-        state: 'revoked',
-        revokedReason: reason,
-        revokedAt: runtime.now(),
-      }
-      const ttlMs = ttlOf(revoked, config)
-      if (!(await records.put(id, revoked, { ttlMs, only: found.mark }))) continue
-      ended(found.grant, reason)
-      return
-    }
-  }
-  const end: Grants['end'] = async (grants, reason) => {
-    // An absent grant means the same as a revoked one, and is one step instead of two.
-    const gone = grants.filter(({ token }) => token === undefined)
-    await takeAll(runtime.store, [
-      ...gone.map(({ id }) => `grant:${id}`),
-      ...grants.map((grant) => listKey(runtime.digest, grant)),
-    ])
-    for (const grant of gone) ended(grant, reason)
-    // Who presents a token from a configuration file is told that it was ended, and when.
-    for (const { id, token } of grants) if (token) await revoke(id, reason)
-    return grants.filter(({ state }) => state !== 'revoked').length
-  }
-  return {
-    pages,
-    end,
-    revoke,
-    async revokeOfClient(clientId, reason) {
-      let count = 0
-      for await (const grants of pages(clientId)) {
-        await end(grants, reason)
-        count += grants.length
-      }
-      return count
-    },
-  }
-}
 
 export const createGrants = (deps: GrantsDeps): Grants => {
   const { runtime, config } = deps
@@ -451,7 +373,8 @@ export const createGrants = (deps: GrantsDeps): Grants => {
     },
     discard: async (id) => void (await records.take(id)),
     ofPerson: list.ofPerson,
+    hasRoom: list.hasRoom,
     amend: list.amend,
-    ...createRevocation(deps, { records, readKept, forget }),
+    ...createGrantsEnd({ ...deps, ...endOf(deps), records, readKept, forget }),
   }
 }

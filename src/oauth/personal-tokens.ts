@@ -14,6 +14,7 @@ import { apiTarget } from './api-tokens.ts'
 import type { AppAccess } from './connected-apps.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
+import { createTakePlace } from './personal-token-limit.ts'
 import {
   clientOfToken,
   isTokenId,
@@ -67,10 +68,10 @@ export interface Grantable {
 }
 
 export interface PersonalTokensDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'digest'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'digest' | 'store' | 'keys' | 'log'>
   readonly config: Pick<Config, 'personal_tokens'>
   readonly directory: Pick<Directory, 'issuer' | 'addresses' | 'service'>
-  readonly grants: Pick<Grants, 'keep' | 'read' | 'ofPerson' | 'pages' | 'end'>
+  readonly grants: Pick<Grants, 'keep' | 'read' | 'ofPerson' | 'hasRoom' | 'pages' | 'end'>
   readonly access: Pick<AppAccess, 'end' | 'serviceOf'>
   readonly grantAdmin: Pick<GrantAdmin, 'person'>
   readonly blocks: Pick<Blocks, 'covers'>
@@ -83,7 +84,7 @@ export interface PersonalTokensDeps {
   readonly record: Audit
 }
 
-const limits = { most: 50, adminMs: 86_400_000, testMs: 86_400_000 } as const
+const limits = { adminMs: 86_400_000, testMs: 86_400_000 } as const
 const longestName = 60
 const mostServices = 50
 
@@ -331,6 +332,7 @@ export const createPersonalTokens = (deps: PersonalTokensDeps): PersonalTokens =
     if (await blocks.covers(person, clientId)) throw new Refusal('code.blocked', personKey(person))
   }
   const ofPerson: PersonalTokens['ofPerson'] = async (key) => tokensOf(await grants.ofPerson(key), deps)
+  const takePlace = createTakePlace(deps, async (key) => (await ofPerson(key)).map(({ id }) => id))
   return {
     person: createPerson(deps),
     grantable,
@@ -348,8 +350,7 @@ export const createPersonalTokens = (deps: PersonalTokensDeps): PersonalTokens =
       const lifetimeMs = lifetimeOf(wanted, config)
       const scope = await scopeOf(person, wanted, clientOfToken(id), { targetOf, grantable })
       await refuseBlocked(person, clientOfToken(id))
-      if ((await ofPerson(personKey(person))).length >= limits.most)
-        throw new Refusal('personal-token.limit', personKey(person))
+      await takePlace(personKey(person), id)
       const { token, secret } = newPersonalToken(runtime, id)
       const made = grantsOf(deps, { id, name, kind }, { person, scope, secret, lifetimeMs })
       const kept: Grant[] = []

@@ -5,18 +5,38 @@ import { encodeBase64url } from '../kit/bytes.ts'
 import { type Permission, levelNamed, scopesUpTo } from '../kit/levels.ts'
 import { type RefusalCode, Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
+import type { Limit } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Service } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Grant, GrantKind, ReadGrant } from './grant.ts'
-import type { GrantDeps, TokenRequest } from './parameters.ts'
+import type { GrantDeps, GrantHandler, TokenRequest } from './parameters.ts'
 import { subjectOf } from './tokens.ts'
 
 export interface SilentGrantDeps extends GrantDeps {
   readonly runtime: Pick<Runtime, 'now' | 'keys' | 'digest' | 'random'>
+  readonly limit: Limit
 }
+
+/**
+ * Where nobody is asked, a fault in a loop asks without end: each client is counted, and of each address what was
+ * refused. Throws `rate.limited` in the place of a refusal.
+ */
+export const paced =
+  ({ limit }: { readonly limit: Limit }, handle: GrantHandler): GrantHandler =>
+  async (request) => {
+    const { client, context } = request
+    await limit('client-tokens', `client ${client.id}`)
+    try {
+      return await handle(request)
+    } catch (error) {
+      if (error instanceof Refusal && error.row.status < 500)
+        await limit('refused-clients', { ip: context.ip })
+      throw error
+    }
+  }
 
 /** Everything but administration, which an operator names. */
 export const ordinary: Permission = 'execute'

@@ -40,6 +40,7 @@ import {
   sameResource,
   tokenResponse,
 } from './parameters.ts'
+import { paced } from './silent-grant.ts'
 import { type TokenExchangeDeps, createTokenExchange } from './token-exchange.ts'
 import { subjectOf } from './tokens.ts'
 
@@ -167,9 +168,9 @@ export interface TokenDeps extends GrantHandlerDeps {
 const createGrantHandler: Readonly<Record<GrantType, (deps: GrantHandlerDeps) => GrantHandler>> = {
   authorization_code: createAuthorizationCodeGrant,
   refresh_token: createRefreshTokenGrant,
-  client_credentials: createClientCredentialsGrant,
+  client_credentials: (deps) => paced(deps, createClientCredentialsGrant(deps)),
   [deviceGrantType]: createDeviceGrant,
-  [exchangeGrantType]: createTokenExchange,
+  [exchangeGrantType]: (deps) => paced(deps, createTokenExchange(deps)),
   [assertionGrantType]: createJwtBearerGrant,
 }
 

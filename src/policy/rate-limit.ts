@@ -133,6 +133,8 @@ export const paces = {
   'user-codes': { points: 1000, seconds: 60, always: true, shared: true },
   'assertions': { points: 600, seconds: 60 },
   'refused-assertions': { points: 60, seconds: 60 },
+  'client-tokens': { points: 600, seconds: 60 },
+  'refused-clients': { points: 60, seconds: 60 },
 } as const satisfies Record<PaceKind, Pace>
 
 /** Counts in fixed windows. */

@@ -122,6 +122,8 @@ export type PaceKind =
   | 'user-codes'
   | 'assertions'
   | 'refused-assertions'
+  | 'client-tokens'
+  | 'refused-clients'
 
 /**
  * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen

@@ -106,6 +106,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'token.revoked': done(),
   'token.created': done('services', 'permission', 'kind', 'expires_at', 'by'),
   'token.ended': done('services', 'by'),
+  'token.expiring': done('resource', 'days', 'expires_at'),
   'token.leaked': done('services', 'by'),
   'connection.begun': done('issuer', 'how'),
   'connection.made': done('issuer', 'account', 'scopes', 'refreshable'),

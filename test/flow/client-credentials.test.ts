@@ -192,6 +192,7 @@ describe.each(runtimes)('%s', (_, open) => {
       'unauthorized_client',
       () => ask(inBody('people', config.clients.people.client_secret)),
     ],
+    ['a public client [H-W11]', 400, 'unauthorized_client', () => ask({ client_id: 'open' })],
     ['the wrong secret', 401, 'invalid_client', () => ask(inBody('post', secrets.basic))],
     ['no secret', 401, 'invalid_client', () => ask({ client_id: 'post' })],
     ['another method', 401, 'invalid_client', () => ask(inBody('basic', secrets.basic))],
@@ -213,12 +214,12 @@ describe.each(runtimes)('%s', (_, open) => {
       () => ask({ ...inBody('idle', config.clients.idle.client_secret), resource: resource() }),
     ],
     [
-      'a foreign resource',
+      'a foreign resource [H-W16]',
       400,
       'invalid_target',
       () => asReader({ resource: 'https://elsewhere.example/mcp' }),
     ],
-    ['iss that is not sub', 401, 'invalid_client', () => withAssertion({ iss: 'basic' })],
+    ['iss that is not sub [H-W13]', 401, 'invalid_client', () => withAssertion({ iss: 'basic' })],
     [
       'sub that is not the client',
       401,
@@ -226,7 +227,7 @@ describe.each(runtimes)('%s', (_, open) => {
       () => withAssertion({ sub: 'basic' }, { client_id: 'key' }),
     ],
     [
-      'two audiences',
+      'two audiences [H-W14]',
       401,
       'invalid_client',
       () => withAssertion({ aud: [gateway.origin, 'https://b.example'] }),
@@ -268,7 +269,7 @@ describe.each(runtimes)('%s', (_, open) => {
     })
   })
 
-  it('never registers a client for itself', async () => {
+  it('never registers a client for itself [H-W12]', async () => {
     const registered = async (grant_types: readonly string[]) => {
       const answer = await gateway.fetch(`${gateway.origin}/oauth/register`, {
         method: 'POST',

@@ -190,7 +190,7 @@ describe('two processes', () => {
     }
   })
 
-  it('never does one assertion of a client give two tokens', async () => {
+  it('never does one assertion of a client give two tokens [H-W15]', async () => {
     const { publicKey, privateKey } = await generateKeyPair('ES256')
     const shared = {
       session_secret: Buffer.alloc(32, 7).toString('base64url'),

@@ -111,7 +111,7 @@ describe.each(runtimes)('%s', (_, open) => {
     })
   })
 
-  it('a person allows a device by its code, and it gets a token for one service, once', async () => {
+  it('a person allows a device by its code, and it gets a token for one service, once [H-W17, H-W18]', async () => {
     const device = await ask({ scope: 'mcp:write' }, elsewhere)
     expect(device).toMatchObject({
       status: 200,
@@ -171,7 +171,7 @@ describe.each(runtimes)('%s', (_, open) => {
     }
   })
 
-  it('a device that polls too fast waits longer, and is let through once it waits long enough', async () => {
+  it('a device that polls too fast waits longer, and is let through once it waits long enough [H-W21]', async () => {
     const device = await ask()
     expect((await poll(device)).body['error']).toBe('authorization_pending')
     for (let i = 0; i < 3; i++) expect(errorOf(await poll(device))).toEqual([400, 'slow_down', 'device.slow'])
@@ -211,7 +211,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await poll(device, box)).status).toBe(200)
   })
 
-  it('is refused to a client that is not listed, for a service that is not there, and for another client’s code', async () => {
+  it('is refused to a client that is not listed, for a service that is not there, and for another client’s code [H-W17, H-W25b]', async () => {
     expect(errorOf(await ask({ client_id: 'web' }))).toEqual([400, 'unauthorized_client', 'client.grant'])
     expect((await ask({ client_id: 'nobody' })).status).toBe(401)
     expect(errorOf(await ask({ resource: `${gateway.origin}/none/mcp` }))).toEqual([
@@ -242,7 +242,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect((await poll(device, { resource: resource() })).status).toBe(200)
   })
 
-  it('asks at the redemption again whether the person may: blocked, ended and ruled out', async () => {
+  it('asks at the redemption again whether the person may: blocked, ended and ruled out [H-W22]', async () => {
     const blocked = await decided('allow', yamada)
     await block('local:yamada', 'POST')
     expect((await poll(blocked.device)).body['error']).toBe('invalid_grant')
@@ -253,7 +253,7 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(errorOf(await poll(ended.device))).toEqual([400, 'invalid_grant', 'device.unknown'])
   })
 
-  it('is asked for on the page of a person with access alone, in a form of this session', async () => {
+  it('is asked for on the page of a person with access alone, in a form of this session [H-W19]', async () => {
     const { body } = await ask({ resource: resource('second') })
     const browser = await browserOf(yamada)
     expect((await enter(browser, body['user_code'])).status).toBe(403)
@@ -271,7 +271,18 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(crossSite.status).toBe(403)
   })
 
-  it('codes are read in every spelling, and five wrong ones of a person are the last for a while', async () => {
+  it('never is a device allowed by another account than the page showed [H-W25]', async () => {
+    const device = await ask()
+    const browser = await browserOf(yamada)
+    const shown = await enter(browser, device.body['user_code'])
+    const login = await browser.go(`${gateway.origin}/login?switch=1`)
+    await browser.submit(login, '/login', { username: ana.username, password: ana.password })
+    const answer = await decide(browser, shown, 'allow')
+    expect([answer.status, answer.body.includes('Access granted')]).toEqual([403, false])
+    expect((await poll(device)).body['error']).toBe('authorization_pending')
+  })
+
+  it('codes are read in every spelling, and five wrong ones of a person are the last for a while [H-W20, H-W23, H-W24]', async () => {
     const [first, second] = [await ask(), await ask()]
     const browser = await browserOf(yamada)
     const plain = String(first.body['user_code']).replace('-', '').toLowerCase()

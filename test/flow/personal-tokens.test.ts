@@ -96,7 +96,7 @@ describe('at the terminal', () => {
     }
   }
 
-  it('a token is printed once and alone, acts as its user, and may do what it was made for and no more', async () => {
+  it('a token is printed once and alone, acts as its user, and may do what it was made for and no more [H-W7]', async () => {
     const printed = await output(() =>
       createToken(target(false), {
         user: 'ana@example.com',
@@ -154,7 +154,7 @@ describe('at the terminal', () => {
       await expect(create(options)).rejects.toThrow(/^--(?:expires|permissions) is /)
   })
 
-  it('a token may come in the header that the operator chose, in any spelling, and never goes on', async () => {
+  it('a token may come in the header that the operator chose, in any spelling, and never goes on [H-W4, H-W5]', async () => {
     const { token } = await create({ permissions: 'write' })
     for (const name of ['X-Api-Key', 'x-api-key', 'X_Api_Key']) {
       expect(await call('', 'search', 'ruled', { [name]: token })).toMatchObject({
@@ -177,11 +177,13 @@ describe('at the terminal', () => {
     })
   })
 
-  it('never is a token taken from the query, a cookie, or as a password', async () => {
+  it('never is a token taken from the query, the body, a cookie, or as a password [H-W3]', async () => {
     const { token } = await create()
     const url = `${gateway.origin}/ruled/mcp?access_token=${token}`
     expect((await callerOf(gateway, url, '').post(tool('search'))).status).toBe(401)
     expect(await call('', 'search', 'ruled', { cookie: `token=${token}` })).toMatchObject({ status: 401 })
+    const inBody = { ...tool('search'), access_token: token }
+    expect((await callerOf(gateway, `${gateway.origin}/ruled/mcp`, '').post(inBody)).status).toBe(401)
     const basic = Buffer.from(`ana:${token}`).toString('base64')
     expect(await call('', 'search', 'ruled', { authorization: `Basic ${basic}` })).toMatchObject({
       status: 401,

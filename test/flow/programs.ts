@@ -86,6 +86,7 @@ export const config = {
       token_endpoint_auth_method: 'client_secret_post' as const,
       client_secret: 'Qw2eR5tY8uI1oP4aS7dF0gH3jK6lZ9xC',
     },
+    'open': { name: 'Open', redirect_uris: ['https://open.example/cb'] },
     'people': {
       name: 'People',
       redirect_uris: ['https://people.example/cb'],

@@ -90,7 +90,7 @@ export const tokensOnThePage = (opened: () => RuntimeGateway): void => {
     expect(said).not.toContain(token.slice(18))
   })
 
-  it('ends at once on the page, with its streams, and nobody ends that of another', async () => {
+  it('ends at once on the page, with its streams, and nobody ends that of another [H-W9]', async () => {
     const { id, token } = await create({ 'service.streams': 'on', 'permission': 'read' })
     const stream = await callerOf(gateway, `${gateway.origin}/streams/mcp`, token).get()
     expect(stream.status).toBe(200)
@@ -104,7 +104,7 @@ export const tokensOnThePage = (opened: () => RuntimeGateway): void => {
     await endsWithin(5000, gateway, stream.text())
   })
 
-  it('may no more than its user at each call, and nothing once the user is blocked', async () => {
+  it('may no more than its user at each call, and nothing once the user is blocked [H-W6]', async () => {
     const { token } = await create()
     const admin = await signInAs(gateway, ana)
     expect(await status(token, 'create')).toEqual([200, undefined])
@@ -204,6 +204,16 @@ export const tokensOnThePage = (opened: () => RuntimeGateway): void => {
     expect((await send(mine, gateway.origin, { ...sent, id })).status).toBe(400)
   })
 
+  it('never has markup in its name become a part of a page [H-W10b]', async () => {
+    const { id } = await create({ name: '<img src=x onerror=alert(1)>' })
+    for (const at of [path, '/account/apps']) {
+      const { body } = await mine.browser.go(at)
+      expect(body).toContain('&lt;img src=x onerror=alert(1)')
+      expect(body).not.toContain('<img src=x')
+    }
+    await send(mine, gateway.origin, { action: 'end', token: id })
+  })
+
   it('says in the form what was wrong with it, and keeps what was typed', async () => {
     const { page } = await create({ 'service.streams': 'on', 'name': 'Mine' })
     expect([page.status, shown.test(page.body)]).toEqual([400, false])
@@ -213,7 +223,7 @@ export const tokensOnThePage = (opened: () => RuntimeGateway): void => {
       expect((await create(wrong)).page.status).toBe(400)
   })
 
-  it('never makes a token for another site, without the form token, or for a token', async () => {
+  it('never makes a token for another site, without the form token, or for a token [H-W8]', async () => {
     const fields = { 'action': 'create', 'name': 'x', 'service.ruled': 'on', 'lifetime': '86400' }
     const count = async () => (await mine.browser.go(path)).body.split('End token</button>').length
     const before = await count()

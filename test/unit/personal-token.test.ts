@@ -2,7 +2,6 @@
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { digest } from '../../src/node/crypto.ts'
-import { createAppAccess } from '../../src/oauth/connected-apps.ts'
 import {
   clientOfToken,
   newPersonalToken,
@@ -10,75 +9,11 @@ import {
   readPersonalToken,
   tokenGrantId,
 } from '../../src/oauth/personal-token.ts'
-import { createPersonalTokens } from '../../src/oauth/personal-tokens.ts'
-import type { Person, WantedToken } from '../../src/ports/people.ts'
-import type { ConsentChoices, Denied, Policy, ServicePolicy } from '../../src/ports/policy.ts'
-import { type World, ana, createWorld, origin, random } from './oauth-world.ts'
+import type { WantedToken } from '../../src/ports/people.ts'
+import type { Denied } from '../../src/ports/policy.ts'
+import { type World, ana, origin, random } from './oauth-world.ts'
+import { type Rules, codeOf, day, level, setUp } from './personal-token-world.ts'
 
-const day = 86_400_000
-
-const level = (own: ConsentChoices['own']): ConsentChoices => ({ own, tools: [] })
-
-interface Rules {
-  /** What a person may do at each service; none: the service has no rules. */
-  at: Record<string, ConsentChoices | Denied | undefined>
-}
-
-const setUp = async (rules: Rules = { at: { echo: level('write') } }, more = {}) => {
-  const blocked = { is: false }
-  const admin = { is: true }
-  const world = await createWorld({
-    services: { echo: {}, other: {}, open: { authRequired: false } },
-    ...more,
-  })
-  const policy = {
-    services: { ruled: true },
-    fresh: () => undefined,
-    of: ({ id }: { readonly id: string }) =>
-      rules.at[id] ? ({ choices: () => rules.at[id] } as unknown as ServicePolicy) : undefined,
-  } as unknown as Policy
-  const access = createAppAccess({ ...world, record: (event) => void world.events.push(event) })
-  const admitted: { person: Person | undefined } = { person: ana }
-  const tokens = createPersonalTokens({
-    ...world,
-    access,
-    policy,
-    record: (event) => void world.events.push(event),
-    grantAdmin: { person: () => Promise.resolve(undefined) },
-    blocks: { covers: () => Promise.resolve(blocked.is ? ('blocked' as const) : undefined) },
-    people: { all: () => [ana] },
-    builtInUser: undefined,
-    isAdmin: () => admin.is,
-    mayStillSignIn: () => admitted.person,
-  })
-  const { createPersonalTokenCheck } = await import('../../src/oauth/personal-token.ts')
-  const { createAuthenticateBearer } = await import('../../src/oauth/bearer.ts')
-  const authenticate = createAuthenticateBearer({
-    ...world,
-    personal: createPersonalTokenCheck({ ...world, policy }),
-  })
-  const at = (id = 'echo') => world.directory.addresses.find(({ service }) => service.id === id) as never
-  const make = (wanted: Partial<WantedToken> = {}) =>
-    tokens.create(ana, { name: 'CI', services: ['echo'], ...wanted }, { by: 'local:ana' })
-  const use = async (token: string, id = 'echo') => authenticate([`Bearer ${token}`], at(id))
-  const { createApiSessions } = await import('../../src/oauth/api-tokens.ts')
-  const api = createApiSessions({
-    ...world,
-    issuer: origin,
-    sessions: { of: () => Promise.resolve(undefined) },
-    personal: createPersonalTokenCheck({ ...world, policy }),
-    isAdmin: () => admin.is,
-  })
-  const atApi = (token: string) =>
-    api.of(new Request(`${origin}/api/grants`, { headers: { authorization: `Bearer ${token}` } }))
-  return { world, tokens, access, make, use, rules, blocked, admitted, admin, atApi }
-}
-
-const codeOf = (work: Promise<unknown>) =>
-  work.then(
-    () => 'none',
-    (thrown: unknown) => (thrown instanceof Refusal ? thrown.code : String(thrown)),
-  )
 const saidOf = (work: Promise<unknown>) =>
   work.then(
     () => 'none',
@@ -88,7 +23,7 @@ const stored = async ({ store }: World) =>
   (await store.list('grant:')).map(({ key, value }) => `${key} ${value}`).join('\n')
 
 describe('a token', () => {
-  it('is its user with the permissions it was made with, and its digest alone is kept', async () => {
+  it('is its user with the permissions it was made with, and its digest alone is kept [H-W10]', async () => {
     const { world, make, use, tokens } = await setUp()
     const { token, listed } = await make({ permission: 'read', lifetimeMs: 3 * day })
     const principal = await use(token)
@@ -125,7 +60,7 @@ describe('a token', () => {
     })
   })
 
-  it('of another form is refused before anything is read', async () => {
+  it('of another form is refused before anything is read [H-W1]', async () => {
     let reads = 0
     const { createMemoryStore } = await import('../../src/stores/memory.ts')
     const { make, use } = await setUp(undefined, {
@@ -141,7 +76,7 @@ describe('a token', () => {
     expect(reads).toBe(0)
   })
 
-  it('is refused with a wrong secret, at another service, and while nobody knows it', async () => {
+  it('is refused with a wrong secret, at another service, and while nobody knows it [H-W2]', async () => {
     const { make, use } = await setUp()
     const { token, listed } = await make()
     const forged = newPersonalToken({ random }, listed.id).token
@@ -223,6 +158,27 @@ describe('a token', () => {
     expect(await codeOf(use(token))).toBe('personal-token.ended')
   })
 
+  it('that is used in its last week, and on its last day, is told of', async () => {
+    const { world, make, use } = await setUp()
+    const work: Promise<unknown>[] = []
+    Object.assign(world.runtime, { defer: (one: Promise<unknown>) => void work.push(one) })
+    const { token } = await make({ lifetimeMs: 10 * day })
+    const short = await make({ lifetimeMs: day / 2 })
+    const told = async (after: number) => {
+      world.clock.now += after
+      await use(token)
+      await Promise.all(work)
+      return world.events.flatMap((event) => (event.event === 'token.expiring' ? event['days'] : []))
+    }
+    await use(short.token)
+    expect(await told(0)).toEqual([])
+    expect(await told(3 * day - 1)).toEqual([])
+    expect(await told(60_000)).toEqual([7])
+    expect(await told(day)).toEqual([7])
+    expect(await told(5 * day)).toEqual([7, 1])
+    expect(await told(60_000)).toEqual([7, 1])
+  })
+
   it('has its last use written down once a minute, and none before it is used', async () => {
     const { world, make, use, tokens } = await setUp()
     const work: Promise<unknown>[] = []
@@ -247,7 +203,7 @@ describe('a token', () => {
 
 describe('a token for the API', () => {
   const wanted = { services: ['/api'], permission: 'admin' } as const
-  it('is its administrator for as long as they are one', async () => {
+  it('is its administrator for as long as they are one [H-W10a]', async () => {
     const { world, make, atApi, admin } = await setUp()
     const { token, listed } = await make(wanted)
     expect(listed).toMatchObject({ permission: 'admin', services: [`${origin}/api`] })
@@ -359,6 +315,15 @@ describe('a token is created', () => {
     const { make } = await setUp()
     for (let i = 0; i < 50; i++) await make()
     expect(await codeOf(make())).toBe('personal-token.limit')
+  })
+
+  it('at most fifty times, however many are created at once', async () => {
+    const { make, tokens } = await setUp()
+    for (let i = 0; i < 45; i++) await make()
+    const codes = await Promise.all(Array.from({ length: 20 }, () => codeOf(make())))
+    expect(codes.filter((code) => code === 'none')).toHaveLength(5)
+    expect(codes.filter((code) => code === 'personal-token.limit')).toHaveLength(15)
+    expect(await tokens.ofPerson('local:ana')).toHaveLength(50)
   })
 
   it('once for a form that is sent twice', async () => {

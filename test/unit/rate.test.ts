@@ -1,6 +1,9 @@
 // The pace limits: what counts against whom, what each kind of caller may do, and when a refused one may try
 // again.
 import { describe, expect, it } from 'vitest'
+import { Refusal } from '../../src/kit/refusal.ts'
+import type { TokenRequest } from '../../src/oauth/parameters.ts'
+import { paced } from '../../src/oauth/silent-grant.ts'
 import { createCounterSteps, createLimit, paces } from '../../src/policy/rate-limit.ts'
 
 let time = 1_000_000
@@ -54,6 +57,30 @@ describe('a pace', () => {
     const limit = createLimit({ now, loopback: true })
     await limit('kept-flows', { ip: '192.0.2.1' }, paces['kept-flows'].points)
     expect(await refused(limit('kept-flows', { ip: '192.0.2.1' }))).toBe('rate.limited')
+  })
+
+  it('never lets a flood of pending devices grow: its newest are refused, and other addresses are not [H-W25a]', async () => {
+    const limit = createLimit({ now, loopback: true })
+    await limit('kept-devices', { ip: '192.0.2.1' }, paces['kept-devices'].points)
+    expect(await refused(limit('kept-devices', { ip: '192.0.2.1' }))).toBe('rate.limited')
+    expect(await refused(limit('kept-devices', { ip: '198.51.100.7' }))).toBe('counted')
+  })
+
+  it('of clients that ask for tokens by themselves is for each of them, and for what is refused of an address', async () => {
+    const limit = createLimit({ now, loopback: false })
+    const asking = (id: string, ip: string, handle: () => Promise<Response>) => {
+      const request = { client: { id }, context: { ip } } as unknown as TokenRequest
+      return refused(paced({ limit }, handle)(request).then(() => undefined))
+    }
+    const answers = () => Promise.resolve(new Response())
+    const refuses = () => Promise.reject(new Refusal('account.service'))
+    for (let i = 0; i < paces['client-tokens'].points; i++) await asking('job', '192.0.2.1', answers)
+    expect(await asking('job', '192.0.2.2', answers)).toBe('rate.limited')
+    expect(await asking('other', '192.0.2.1', answers)).toBe('counted')
+    for (let i = 0; i < paces['refused-clients'].points; i++)
+      expect(await asking(`job ${i}`, '192.0.2.9', refuses)).toBe('account.service')
+    expect(await asking('another', '192.0.2.9', refuses)).toBe('rate.limited')
+    expect(await asking('another', '192.0.2.9', answers)).toBe('counted')
   })
 
   it('begins anew when its minute is over, and says how much of it is left', async () => {
