@@ -67,7 +67,7 @@ describe.each([
       for (let i = 0; i < 3; i++) expect((await caller.post(call())).status).toBe(200)
     }
     user = await signInAs(house, yamada)
-  })
+  }, 120_000)
   afterAll(async () => {
     await world.close()
     await keeping.close()
