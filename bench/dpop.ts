@@ -1,11 +1,13 @@
 // What DPoP costs: bearer calls of a gateway with and without it, and calls whose proofs are remembered in the process,
-// in SQLite and, where it is installed, in Redis. Every call has a proof of its own, signed before the turn begins.
+// in SQLite and, where they are installed, in Redis and PostgreSQL. Every call has a proof of its own, signed before the turn begins.
 import { type KeyObject, createHash, generateKeyPairSync, randomUUID, sign } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { table } from '../scripts/harness/table.ts'
 import { findProgram } from '../scripts/system-programs.mjs'
+import { startPostgres } from '../test/runtimes/postgres-server.ts'
 import { startRedis } from '../test/runtimes/redis-server.ts'
 import { type Load, type Measured, body, drive, median, turnByTurn } from './calls.ts'
 import { type Candidate, startPostern, startUpstream } from './candidates.ts'
@@ -126,6 +128,9 @@ export const measureDpop = async ({ folder, rounds, seconds }: Options): Promise
   const redis = findProgram('redis-server') === undefined ? undefined : await startRedis()
   const begin = (name: string, more: object) =>
     startPostern(folder, upstream.origin, { ...thisCheckout, name }, { more: { ...account, ...more } })
+  // Its own user, where this one is root, must get there.
+  const data = mkdtempSync(join(tmpdir(), 'postern-postgres-'))
+  const postgres = findProgram('postgres') === undefined ? undefined : await startPostgres({ folder: data })
   const gateways = {
     off: await begin('off', {}),
     memory: await begin('memory', { dpop: { replay: 'memory' } }),
@@ -136,6 +141,12 @@ export const measureDpop = async ({ folder, rounds, seconds }: Options): Promise
         dpop: {},
         storage: { type: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } },
       })),
+    postgres:
+      postgres &&
+      (await begin('PostgreSQL', {
+        dpop: {},
+        storage: { type: 'postgres', postgres: { url: postgres.url } },
+      })),
   }
   const [ec, rsa] = [createSigner('ES256'), createSigner('RS256')]
   const rows: readonly Row[] = [
@@ -145,6 +156,9 @@ export const measureDpop = async ({ folder, rounds, seconds }: Options): Promise
     { name: 'ES256, remembered in SQLite', gateway: gateways.sqlite, signer: ec },
     ...(gateways.redis
       ? [{ name: 'ES256, remembered in Redis', gateway: gateways.redis, signer: ec } as const]
+      : []),
+    ...(gateways.postgres
+      ? [{ name: 'ES256, remembered in PostgreSQL', gateway: gateways.postgres, signer: ec } as const]
       : []),
     { name: 'RS256, remembered in the process', gateway: gateways.memory, signer: rsa },
   ]
@@ -166,5 +180,10 @@ export const measureDpop = async ({ folder, rounds, seconds }: Options): Promise
   )
   for (const gateway of Object.values(gateways)) await gateway?.stop()
   await redis?.close()
+  if (postgres) {
+    process.kill(postgres.pid, 'SIGQUIT')
+    await postgres.ended
+  }
+  rmSync(data, { recursive: true, force: true })
   await upstream.process.stop()
 }
