@@ -1,4 +1,4 @@
-// `npm run prove races`: one code, one refresh token and one DPoP proof, spent by fifty at once, two hundred times, against
+// `npm run prove races`: one code, one refresh token, one DPoP proof and one assertion (assertion-races.ts), spent by fifty at once,
 // one process and against two on one SQLite file, and against two on one Redis server; and upstream tokens that fifty calls at once find refused
 // (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
 import { createBrowser } from '../test/runtimes/browser.ts'
@@ -17,6 +17,7 @@ import { type PosternProcess, startProcess, temporaryState } from '../test/runti
 import { type RedisServer, startRedis } from '../test/runtimes/redis-server.ts'
 import { createProver } from '../test/runtimes/proofs.ts'
 import { openUpstream } from '../test/runtimes/upstream.ts'
+import { openAssertionRaces } from './assertion-races.ts'
 import { freePort } from './harness/free-port.ts'
 import { createVerdicts } from './harness/verdict.ts'
 import { raceLateRepeats } from './late-repeats.ts'
@@ -154,10 +155,12 @@ const proofRounds = async (doors: readonly Door[], client: Client): Promise<stri
 
 const race = async (processes: number, upstream: string, redis?: RedisServer): Promise<void> => {
   const state = temporaryState()
+  const assertions = await openAssertionRaces()
   const config = {
     local_users: [person],
     dpop: {},
     mcp_services: { echo: { url: upstream } },
+    ...assertions.config,
     ...(redis && { storage: { type: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } } }),
   }
   const first = await startProcess({ config, stateDir: state.dir })
@@ -178,6 +181,7 @@ const race = async (processes: number, upstream: string, redis?: RedisServer): P
     const codes = await codeRounds(doors, client)
     const refreshes = await refreshRounds(doors, client, codes.last)
     const proofs = await proofRounds(doors, client)
+    const asserted = await assertions.run(first.origin, rounds, (shoot) => volley(doors, shoot))
     const where = `${processes} process${processes === 1 ? '' : 'es'} on one ${redis ? 'Redis server' : 'SQLite file'}`
     const seen = (wrong: readonly string[], right: string): string =>
       wrong.length === 0
@@ -198,8 +202,14 @@ const race = async (processes: number, upstream: string, redis?: RedisServer): P
       `${where}, one DPoP proof, ${parallel} parallel calls`,
       seen(proofs, `one 200 and ${parallel - 1} × 401`),
     )
+    for (const [what, wrong] of Object.entries(asserted))
+      verdicts.claim(
+        wrong.length === 0,
+        `${where}, ${what}, ${parallel} parallel requests`,
+        wrong.length === 0 ? 'as it must be in each round' : wrong.slice(0, 5).join('; '),
+      )
   } finally {
-    await Promise.all(doors.map(({ gateway }) => gateway.end()))
+    await Promise.all([assertions.close(), ...doors.map(({ gateway }) => gateway.end())])
     state.remove()
   }
 }
