@@ -1,6 +1,7 @@
-// `npm run prove races`: one code, one refresh token, one DPoP proof and one assertion (assertion-races.ts), spent by fifty at once,
-// one process and against two on one SQLite file, and against two on one Redis server; and upstream tokens that fifty calls at once find refused
-// (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
+// `npm run prove races`: one code, one refresh token, one DPoP proof and one assertion (assertion-races.ts), spent by fifty
+// at once, two hundred times, against one process and against two on one SQLite file, and against two on one Redis server;
+// and upstream tokens that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated
+// hours (late-repeats.ts).
 import { createBrowser } from '../test/runtimes/browser.ts'
 import {
   allow,

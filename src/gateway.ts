@@ -31,6 +31,7 @@ import { createSignIn } from './identity/sign-in.ts'
 import { transportSecurity } from './kit/http.ts'
 import { createTokensPage } from './oauth/tokens-page.ts'
 import { choicesWithApi } from './oauth/api-tokens.ts'
+import { createAssertionIssuers } from './oauth/assertion-issuers.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
@@ -55,6 +56,7 @@ import { createPolicy } from './policy/policy.ts'
 import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
 import type { FlowAdmin } from './ports/flow-record.ts'
+import type { AssertionIssuers } from './ports/assertions.ts'
 import type { Audit } from './ports/modules.ts'
 import type { ConnectionAdmin, Principal } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
@@ -107,6 +109,7 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   /** Absent where no flows are recorded. */
   readonly flows: FlowAdmin | undefined
   readonly personalTokens: PersonalTokens
+  readonly assertions: AssertionIssuers
   /** Accounts of users at MCP servers. */
   readonly connections: ConnectionAdmin
   readonly refuse: Refuse
@@ -315,7 +318,7 @@ const createOAuthHandlers = (parts: Parts) => ({
 const createServiceHandlers = (
   parts: Parts,
   { connections }: Login,
-  { contextOf }: Pick<ReturnType<typeof createCalls>, 'contextOf'>,
+  contextOf: ReturnType<typeof createCalls>['contextOf'],
 ) => {
   const { directory, registry, sessions, cors, pages } = parts
   return {
@@ -339,11 +342,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const { hosts, fetchProxy, admitSocket, contextOf, ...calls } = createCalls(parts, login)
   const { config, runtime, issuer, record, cors, pages, directory, registry, bridges, links, signer } = parts
   const app = createApp({
-    handlers: {
-      ...login,
-      ...createOAuthHandlers(parts),
-      ...createServiceHandlers(parts, login, { contextOf }),
-    },
+    handlers: { ...login, ...createOAuthHandlers(parts), ...createServiceHandlers(parts, login, contextOf) },
     registration: config.dynamic_registration,
     directory,
     cors,
@@ -361,6 +360,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     rules: parts.rules,
     flows: parts.flowAdmin,
     personalTokens: parts.personalTokens,
+    assertions: createAssertionIssuers(parts),
     connections: parts.connections.admin,
     bridges,
     record,

@@ -10,6 +10,7 @@ import { ConfigError, commandFor, exitCodes, packageVersion, print, programName 
 import type { ExplainOptions } from './policy.ts'
 import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
+import { addIssuerVerbs } from './issuers.ts'
 import { addSetupVerbs } from './setup-verbs.ts'
 import { addSessionVerbs } from './sessions.ts'
 import type { BackupOptions, RestoreOptions } from './backup.ts'
@@ -342,6 +343,7 @@ export const createProgram = (): Command => {
   addStoreVerbs(group(program, 'store', 'Move the records of the gateway, and its tables: copy, migrate.'))
   addBackup(program)
   addTokenVerbs(group(program, 'token', 'Manage personal access tokens: create, ls, revoke, mint.'))
+  addIssuerVerbs(group(program, 'issuers', 'See issuers of assertions, and test an assertion: ls, test.'))
   addConnectionVerbs(group(program, 'connections', 'See and end accounts at MCP servers: ls, rm.'))
   addSessionVerbs(group(program, 'sessions', 'See and end browser sessions: ls, end.'))
   addAboutVerbs(program)

@@ -164,7 +164,7 @@ const personOf = async (
 export const acceptIdJag = async (
   deps: IdJagDeps,
   assertion: Assertion,
-  { client, form, key }: TokenRequest,
+  { client, form, key }: Pick<TokenRequest, 'client' | 'form' | 'key'>,
 ): Promise<Accepted> => {
   const { claims, issuer } = assertion
   checkParties(claims, client, issuer.entry)

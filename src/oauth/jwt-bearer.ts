@@ -48,7 +48,7 @@ const isIdJag = (text: string): boolean => {
 }
 
 /** A program that proves what it is by its assertion alone. */
-const nobody: AuthenticatedClient = {
+export const nobody: AuthenticatedClient = {
   id: '',
   name: '',
   kind: 'registered',
@@ -73,7 +73,9 @@ export const assertingClient = (
     : clients.authenticate(request, form)
 }
 
-const listed = ({ assertion_issuers: issuers }: Pick<Config, 'assertion_issuers'>): readonly ListedIssuer[] =>
+export const listedIssuers = ({
+  assertion_issuers: issuers,
+}: Pick<Config, 'assertion_issuers'>): readonly ListedIssuer[] =>
   Object.entries(issuers).map(([id, entry]) => ({ id, entry }))
 
 /** What an issuer must name as the one for whom its assertion is. */
@@ -89,7 +91,7 @@ const audienceOf = (
 }
 
 /** The assertion, verified as far as that is alike for all. Throws `assertion.*` or `client.grant`. */
-const verified = async (
+export const verified = async (
   { config, directory, runtime }: Pick<JwtBearerDeps, 'config' | 'directory' | 'runtime'>,
   keys: IssuerKeys,
   text: string,
@@ -97,7 +99,7 @@ const verified = async (
 ): Promise<Assertion> => {
   const read = readAssertion(text)
   if (typeOf(read) === idJagType) checkIdJagClient(client)
-  const issuer = issuerOf(read, listed(config), directory.origins)
+  const issuer = issuerOf(read, listedIssuers(config), directory.origins)
   return verifyAssertion(text, read, issuer, keys, {
     audience: audienceOf(directory, issuer.entry),
     required: issuer.entry.type === 'id_jag' ? idJagClaims : workloadClaims,
@@ -108,7 +110,7 @@ const verified = async (
 const usedMs = 120_000
 
 /** Its use, where it is good once: the look before everything else, and the record after it. */
-const createUse = ({ store, digest, now }: JwtBearerDeps['runtime'], assertion: Assertion) => {
+export const createUse = ({ store, digest, now }: JwtBearerDeps['runtime'], assertion: Assertion) => {
   const { claims, signed, expiresAt, issuer } = assertion
   const { type, replay } = issuer.entry
   const id = digest(JSON.stringify([issuer.id, claims['iss'], claims['jti'] ?? signed]))

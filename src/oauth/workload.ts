@@ -49,7 +49,7 @@ const ruleFor = ({ rules }: AssertionIssuer, claims: AssertionClaims): number =>
 export const acceptWorkload = async (
   deps: ClientCredentialsDeps,
   { claims, subject, issuer: { id, entry } }: Assertion,
-  { form, key }: TokenRequest,
+  { form, key }: Pick<TokenRequest, 'form' | 'key'>,
 ): Promise<Accepted> => {
   checkKey(claims, key)
   const rule = ruleFor(entry, claims)
