@@ -230,10 +230,6 @@ export const takeAll = async (
   else for (const key of keys) await store.take(key)
 }
 
-/**
- * The one key under which anything of a person is kept: provider and the provider's stable subject. E-mail is
- * never a key (two accounts may share one).
- */
 /** Who acts for a subject, as one claim (RFC 8693 §4.1): each names who acted before it. Nearest first. */
 export const actClaim = (actors: readonly string[]): ActClaim | undefined =>
   actors.reduceRight<ActClaim | undefined>((act, sub) => ({ sub, ...(act && { act }) }), undefined)
@@ -243,6 +239,10 @@ interface ActClaim {
   readonly act?: ActClaim
 }
 
+/**
+ * The one key under which anything of a person is kept: provider and the provider's stable subject. E-mail is
+ * never a key (two accounts may share one).
+ */
 export const personKey = (person: { readonly provider: string; readonly subject: string }): string =>
   `${person.provider}:${person.subject}`
 
