@@ -47,6 +47,11 @@ export const proofs: Readonly<Record<string, Proof>> = {
     needs: 'tools',
     shows: 'Five published stdio servers are downloaded, isolated and called.',
   },
+  'backends': {
+    file: 'backends.ts',
+    needs: 'tools',
+    shows: 'Servers in TypeScript, Python and Go read who is calling, and refuse who passes the gateway by.',
+  },
   'transports': {
     file: 'transports.ts',
     needs: 'test',

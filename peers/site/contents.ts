@@ -9,7 +9,7 @@ export const contents: readonly Section[] = [
   { title: 'Start', pages: ['start', 'guide/set-up'] },
   {
     title: 'Protect servers',
-    pages: ['guide/production', 'guide/stdio-servers', 'guide/upstream-auth', 'guide/routing'],
+    pages: ['guide/production', 'guide/stdio-servers', 'guide/who-is-calling', 'guide/upstream-auth', 'guide/routing'],
   },
   {
     title: 'Let people and programs in',

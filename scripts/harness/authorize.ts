@@ -14,11 +14,15 @@ const everything = { preset: 'execute' }
  * Opens an authorization URL, answers what is asked, and returns the URL of the client's own address with
  * code or error.
  */
-export const allow = async (browser: Browser, url: string): Promise<string> => {
+export const allow = async (
+  browser: Browser,
+  url: string,
+  who: { readonly username: string; readonly password: string } = person,
+): Promise<string> => {
   let page = await browser.open(url)
   for (let step = 0; step < 4 && page.location === undefined; step++) {
     if (shows(page, 'password'))
-      page = await browser.submit(page, { username: person.username, password: person.password })
+      page = await browser.submit(page, { username: who.username, password: who.password })
     else if (shows(page, 'decision'))
       page = await browser.submit(page, { decision: 'allow', ...(shows(page, 'preset') && everything) })
     else break
