@@ -259,6 +259,7 @@ export const hostile = {
   'H-W59': 'an exchange deeper than a rule allows',
   'H-W59a': 'an exchange by a client that no rule names',
   'H-W74': 'a token at the API beside the cookie of somebody else',
+  'H-W76': 'a refusal that nothing raises',
   'H-W75': 'a token for a service at the API',
 } as const satisfies Record<string, string>
 

@@ -2,6 +2,7 @@
 // operation and holds what it sends and gets against this.
 import * as z from 'zod'
 import { permissions } from '../config/access-keys.ts'
+import { issuerTypes } from '../config/assertion-keys.ts'
 
 /** Of one operation. `answers`: by status; undefined: without a body. */
 export interface ApiOperation {
@@ -151,7 +152,20 @@ const programs = (): Readonly<Record<string, ApiOperation>> => {
     grants: count,
     last_used_at: time.optional(),
   })
+  const issuer = z.strictObject({
+    id: text,
+    type: z.enum(issuerTypes),
+    issuer: text.optional(),
+    trust_domain: text.optional(),
+    provider: text.optional(),
+    keys: z.enum(['metadata', 'jwks_uri', 'jwks']),
+    clients: texts,
+    services: texts,
+    permissions: z.array(level).optional(),
+    service_accounts: texts,
+  })
   return {
+    'GET /api/assertion-issuers': ok(list('assertion_issuers', issuer)),
     'GET /api/tokens': ok(list('tokens', token)),
     'DELETE /api/tokens/:id': done,
     'GET /api/service-accounts': ok(list('service_accounts', account)),

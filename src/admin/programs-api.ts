@@ -15,6 +15,8 @@ export interface ProgramsApi {
   readonly endToken: Handler
   /** GET /api/service-accounts, /api/service-accounts/:id */
   readonly accounts: Handler
+  /** GET /api/assertion-issuers */
+  readonly issuers: Handler
   /** POST /api/grants/:id/end */
   readonly endGrant: Handler
   /** POST /api/grants/:id/block: what it is for stays away until it is unblocked */
@@ -69,6 +71,24 @@ const listedAccount = (id: string, config: Config, grants: readonly ListedGrant[
 }
 type Account = Config['service_accounts'][string]
 
+/** What is configured of an issuer, without its keys. */
+const listedIssuer = (id: string, entry: Config['assertion_issuers'][string]) => {
+  const { type, clients, issuer, trust_domain: domain, provider, services, permissions, rules } = entry
+  const found = entry.jwks ? 'jwks' : entry.jwks_uri === undefined ? 'metadata' : 'jwks_uri'
+  return {
+    id,
+    type,
+    ...(issuer !== undefined && { issuer }),
+    ...(domain !== undefined && { trust_domain: domain }),
+    ...(provider !== undefined && { provider }),
+    keys: found,
+    clients,
+    services,
+    ...(permissions && { permissions }),
+    service_accounts: [...new Set(rules.map(({ service_account: account }) => account))],
+  }
+}
+
 const createGrantActions = (
   { accessAdmin }: Pick<ProgramsApiDeps, 'accessAdmin'>,
   { requireCsrfToken }: AdminAuthorization,
@@ -119,6 +139,13 @@ export const createProgramsApi = (deps: ProgramsApiDeps, authorization: AdminAut
           say: 'There is no such personal access token.',
         })
       return new Response(null, { status: 204 })
+    },
+    async issuers(request) {
+      await requireAdmin(request)
+      const issuers = Object.entries(registry.config().assertion_issuers)
+      return json({
+        assertion_issuers: issuers.map(([id, entry]) => listedIssuer(id, entry)),
+      })
     },
     async accounts(request) {
       await requireAdmin(request)

@@ -193,6 +193,13 @@ const programRoutes = ({ programs }: AdminHandlers): readonly Route[] => [
     methods: { DELETE: programs.endToken },
   },
   {
+    paths: ['/api/assertion-issuers'],
+    description: 'For administrators: list whose assertions are accepted, and for what',
+    surface: 'json',
+    cors: false,
+    methods: { GET: programs.issuers },
+  },
+  {
     paths: ['/api/service-accounts', '/api/service-accounts/:id'],
     description: 'For administrators: list service accounts with their clients and last use, show one',
     surface: 'json',

@@ -48,6 +48,13 @@ describe('the OpenAPI document of the API', () => {
         audit: {},
         flows: {},
         access: { default: 'everyone' },
+        assertion_issuers: {
+          ci: {
+            type: 'workload',
+            issuer: 'https://ci.example',
+            rules: [{ claims: { repository_id: '7' }, service_account: 'operator' }],
+          },
+        },
         service_accounts: { operator: { services: ['/api'], owner: 'local:ana', groups: ['ops'] } },
         clients: {
           ops: {
@@ -232,6 +239,9 @@ describe('the OpenAPI document of the API', () => {
       clients: ['ops'],
       grants: 1,
     })
+    expect(all(await operate('GET /api/assertion-issuers'), 'assertion_issuers')).toMatchObject([
+      { id: 'ci', type: 'workload', keys: 'metadata', service_accounts: ['operator'] },
+    ])
     const mine = await signInAs(gateway, ana)
     const form = await mine.browser.go(path)
     await send(mine, gateway.origin, {

@@ -7,7 +7,7 @@ import { form } from '../runtimes/login.ts'
 import { fromNetwork } from '../runtimes/networks.ts'
 import { ana, callerOf, yamada } from '../runtimes/people.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
-import { type RuntimeGateway, runtimes } from '../runtimes/runtimes.ts'
+import { type RuntimeGateway, openInProcess, runtimes } from '../runtimes/runtimes.ts'
 
 type Json = Readonly<Record<string, unknown>>
 interface Answer {
@@ -258,7 +258,8 @@ describe.each(runtimes)('%s', (_, open) => {
     const browser = await browserOf(yamada)
     expect((await enter(browser, body['user_code'])).status).toBe(403)
     const page = await browser.go(`${gateway.origin}/device`)
-    expect((await browser.submit(page, '/device', { csrf: 'x', user_code: 'BBBB-BBBB' })).status).toBe(403)
+    const forged = await browser.submit(page, '/device', { csrf: 'x', user_code: 'BBBB-BBBB' })
+    expect([forged.status, forged.body.includes('device.form')]).toEqual([403, true])
     const crossSite = await browser.go(page.form('/device').action, {
       method: 'POST',
       body: new URLSearchParams(page.form('/device').fields).toString(),
@@ -313,4 +314,28 @@ describe.each(runtimes)('%s', (_, open) => {
       })
       .toEqual(['device done', 'consent asked', 'consent done', 'token done'])
   })
+})
+
+it('is refused from another network where the operator wants it so', async () => {
+  const gateway = await openInProcess({
+    upstream: 'http://127.0.0.1:9/mcp',
+    config: { ...config, access: undefined, device: { clients: ['tv'], other_network: 'refuse' } },
+  })
+  const at = (ip: string) => fromNetwork(gateway, ip).fetch
+  const answer = await at(elsewhere)(
+    `${gateway.origin}/oauth/device_authorization`,
+    form({ client_id: 'tv' }),
+  )
+  const { verification_uri_complete: url } = (await answer.json()) as { verification_uri_complete: string }
+  for (const [ip, status] of [
+    [office, 403],
+    [elsewhere, 200],
+  ] as const) {
+    const browser = createBrowser(at(ip), gateway.origin)
+    const { username, password } = ana
+    const page = await browser.submit(await browser.go(url), '/login', { username, password })
+    const shown = await browser.submit(page, '/device', {})
+    expect([shown.status, shown.body.includes('device.network')]).toEqual([status, status === 403])
+  }
+  await gateway.close()
 })

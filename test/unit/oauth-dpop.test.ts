@@ -61,6 +61,16 @@ const worldWith = async (dpop: ConfigInput['dpop'], more: Parameters<typeof crea
 
 const minute = 60_000
 
+describe('a proof', () => {
+  it('whose signature is of another key, or of nothing, is refused', async () => {
+    const { proofWith, call } = await worldWith({})
+    const [head, payload] = (await proofWith()).split('.')
+    const [, , other] = (await proofWith({ url: `${resource}/x` })).split('.')
+    for (const signature of [other, 'A'.repeat(86)])
+      expect((await call(`${head}.${payload}.${signature}`)).code).toBe('proof.signature')
+  })
+})
+
 describe('nonces', () => {
   it('are good for two minutes at most, and a newer one comes with the answer', async () => {
     const { world, nonceOf, proofWith, call } = await worldWith({})
