@@ -34,6 +34,10 @@ const soonMs = 7 * 86_400_000
 
 type Standing = Pick<ListedConnection, 'state' | 'why'>
 
+/** Nobody connects what a sign-in is exchanged for: the next call asks the company again. */
+const endedState = ({ auth }: AuthorizedUpstream): Standing['state'] =>
+  exchangesSignIn(auth) ? 'unused' : 'reconnect'
+
 /** How it stands, by what was noted when it was used last: nobody is asked now. */
 const standingOf = (
   account: Account,
@@ -44,7 +48,7 @@ const standingOf = (
   if (!upstream) return { state: 'unused', why: 'the service is not there anymore' }
   if (!ofGateway && !isPersonal(upstream) && !exchangesSignIn(upstream.auth))
     return { state: 'unused', why: `upstream_auth.type is ${upstream.auth.type} now` }
-  if (ended !== undefined) return { state: 'reconnect', why: ended }
+  if (ended !== undefined) return { state: endedState(upstream), why: ended }
   if (isElsewhere(account, upstream.origin))
     return { state: 'reconnect', why: `the service has moved to ${upstream.origin}` }
   if (!refreshable && expiresAt !== undefined && expiresAt <= now)

@@ -49,6 +49,20 @@ describe.each(runtimes.filter(([name]) => name !== 'on a node socket'))('%s', (_
           granted: { url: far.url, name: 'Tracker', upstream_auth: { ...granted, scopes: ['read'] } },
           other: { url: far.url, name: 'Other', upstream_auth: granted },
           third: { url: far.url, name: 'Third', upstream_auth: granted },
+          access: {
+            url: echo.url,
+            upstream_auth: { type: 'token_exchange', subject: 'access_token', resource: '' },
+          },
+          refresh: {
+            url: echo.url,
+            upstream_auth: {
+              type: 'token_exchange',
+              subject: 'refresh_token',
+              resource: '',
+              provider: 'sso',
+              idp: { client_id: 'exchanger', client_secret: 'secret of the exchanger' },
+            },
+          },
           exchanged: {
             url: echo.url,
             upstream_auth: { type: 'token_exchange', resource: 'https://echo.example/', audience: 'echo' },
@@ -207,6 +221,19 @@ describe.each(runtimes.filter(([name]) => name !== 'on a node socket'))('%s', (_
       audience: 'echo',
       resource: 'https://echo.example/',
     })
+  })
+
+  it('other tokens of the sign-in are exchanged where the operator says so, by a client of its own', async () => {
+    for (const [service, kind, client] of [
+      ['access', 'access_token', `${company.clientId}:${company.clientSecret}`],
+      ['refresh', 'refresh_token', 'exchanger:secret+of+the+exchanger'],
+    ] as const) {
+      expect(await heardBy(await callerAt(service))).toContain(`Bearer exchanged-${company.exchanges.length}`)
+      const last = company.exchanges.at(-1)
+      expect(last?.form['subject_token_type']).toBe(`urn:ietf:params:oauth:token-type:${kind}`)
+      expect([last?.form['resource'], last?.form['audience']]).toEqual([undefined, undefined])
+      expect(atob((last?.authorization ?? '').slice(6))).toBe(client)
+    }
   })
 
   it('an ID token that is nearly over is renewed first, with openid asked for', async () => {

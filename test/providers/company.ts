@@ -52,6 +52,13 @@ const configuration = (keys: readonly object[], provider: () => Provider) => ({
       grant_types: ['authorization_code', 'refresh_token', grant],
       response_types: ['code'],
     },
+    {
+      client_id: 'exchanger',
+      client_secret: 'secret of the exchanger',
+      redirect_uris: [],
+      response_types: [],
+      grant_types: [grant],
+    },
   ],
   jwks: { keys },
   cookies: { keys: [randomBytes(32).toString('hex')] },
