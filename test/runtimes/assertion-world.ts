@@ -47,6 +47,7 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
   dpop: { nonce: 'off' as const },
   oauth_providers: {
     corp: { type: 'mock' as const, allowed_domains: ['corp.test'] },
+    open: { type: 'mock' as const, allowed_domains: ['corp.test'] },
     staff: {
       issuer: 'https://staff.example',
       client_id: 'gateway',
@@ -59,7 +60,7 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
       { groups: ['service:ci'], services: ['ruled'], permissions: ['write' as const] },
       { people: ['local:ana'], permissions: ['admin' as const] },
       {
-        people: [`corp:${bea}`, 'corp:new', 'staff:cleo'],
+        people: [`corp:${bea}`, 'open:new', 'staff:cleo'],
         services: ['ruled', 'second'],
         permissions: ['write' as const],
       },
@@ -87,7 +88,7 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
       issuer: company,
       tenant: 'new',
       allow_origins: [company],
-      provider: 'corp',
+      provider: 'open',
       accounts: 'create' as const,
       actors: true,
       clients: ['desk', 'other'],

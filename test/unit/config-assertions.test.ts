@@ -40,6 +40,11 @@ describe('issuers of assertions', () => {
       /again – has the same issuer, type and tenant as assertion_issuers\.acme/,
     ],
     [
+      'two tenants with one provider',
+      acme + acme.replace('acme:', 'again:').replace('okta,', 'okta, tenant: b,'),
+      /again\.provider – is also that of assertion_issuers\.acme, which is another tenant/,
+    ],
+    [
       'a rule that pins nothing',
       actions('', '{ claims: { iss: "https://ci.example", sub: "*" }, service_account: nightly }'),
       /must pin a claim/,

@@ -146,6 +146,27 @@ const workload = (draft: RawConfig, report: Report, path: Path): void => {
     for (const at of draft.positions(...path, 'rules')) workloadRule(draft, report, [...path, 'rules', at])
 }
 
+/**
+ * Subjects are unique within one tenant: two tenants of an issuer that share a provider could name one person by the
+ * same subject.
+ */
+const tenants = (draft: RawConfig, report: Report): void => {
+  const seen = new Map<string, string>()
+  for (const id of draft.keys('assertion_issuers')) {
+    const [issuer, provider] = ['issuer', 'provider'].map((key) => draft.text('assertion_issuers', id, key))
+    if (issuer === undefined || provider === undefined) continue
+    const key = JSON.stringify([issuer, provider])
+    const before = seen.get(key)
+    const tenantOf = (entry: string) => draft.text('assertion_issuers', entry, 'tenant')
+    if (before !== undefined && tenantOf(before) !== tenantOf(id))
+      report.fault(
+        ['assertion_issuers', id, 'provider'],
+        `is also that of assertion_issuers.${before}, which is another tenant of this issuer: give each tenant an entry of oauth_providers of its own, or a user of one could be taken for a user of the other`,
+      )
+    seen.set(key, before ?? id)
+  }
+}
+
 /** One assertion must lead to one entry. */
 const unique = (draft: RawConfig, report: Report): void => {
   const seen = new Map<string, string>()
@@ -185,6 +206,7 @@ const issuers: Rule = (draft, report) => {
     else workload(draft, report, path)
   }
   unique(draft, report)
+  tenants(draft, report)
 }
 
 export const assertionRules: readonly Rule[] = [issuers]
