@@ -42,6 +42,11 @@ export const proofs: Readonly<Record<string, Proof>> = {
     shows:
       'Real clients get from login to a tool call: SDK 1 and 2, mcp-remote, Inspector, Claude Code, Codex.',
   },
+  'step-up': {
+    file: 'step-up.ts',
+    needs: 'tools',
+    shows: 'SDK 1 and 2 ask for more rights twice at most, and open no browser for a denial.',
+  },
   'servers': {
     file: 'servers.ts',
     needs: 'tools',
