@@ -2,6 +2,7 @@
 // at once, two hundred times, against one process and against two on one SQLite file, and against two on one Redis server;
 // and upstream tokens that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated
 // hours (late-repeats.ts).
+// Device codes and personal access tokens: program-races.ts.
 import { createBrowser } from '../test/runtimes/browser.ts'
 import {
   allow,
@@ -22,6 +23,7 @@ import { openAssertionRaces } from './assertion-races.ts'
 import { freePort } from './harness/free-port.ts'
 import { createVerdicts } from './harness/verdict.ts'
 import { raceLateRepeats } from './late-repeats.ts'
+import { programConfig, raceProgram } from './program-races.ts'
 import { findProgram } from './system-programs.mjs'
 import { raceUpstreams } from './upstream-races.ts'
 
@@ -162,6 +164,8 @@ const race = async (processes: number, upstream: string, redis?: RedisServer): P
     dpop: {},
     mcp_services: { echo: { url: upstream } },
     ...assertions.config,
+    device: programConfig.device,
+    clients: { ...(assertions.config['clients'] as object), ...programConfig.clients },
     ...(redis && { storage: { type: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } } }),
   }
   const first = await startProcess({ config, stateDir: state.dir })
@@ -203,7 +207,8 @@ const race = async (processes: number, upstream: string, redis?: RedisServer): P
       `${where}, one DPoP proof, ${parallel} parallel calls`,
       seen(proofs, `one 200 and ${parallel - 1} × 401`),
     )
-    for (const [what, wrong] of Object.entries(asserted))
+    const programs = await raceProgram(through(doors, 0), rounds, (shoot) => volley(doors, shoot))
+    for (const [what, wrong] of Object.entries({ ...asserted, ...programs }))
       verdicts.claim(
         wrong.length === 0,
         `${where}, ${what}, ${parallel} parallel requests`,
