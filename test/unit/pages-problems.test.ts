@@ -13,7 +13,7 @@ import { problemFor, problems } from '../../src/pages/problem-texts.ts'
  * always go back by redirect, what comes with a page of its own, and a Worker that has no pages yet.
  */
 const programsOnly =
-  /^(gateway|token|grant|code|refresh|scope|registration|mcp|rpc|upstream(?=\.(?!credential))|origin|session|service|encode|line|upgrade|process|block|rule|policy|pin|account(?=\.(?!form))|personal-token|device|exchange|proof|task)\.|^(admin\.form|person\.(?:removed|unknown)|flow\.unknown|calls\.(?:limited|bytes|rate)|audit\.(?:unavailable|none|body-unknown)|auditor\.required|request\.origin|request\.encoding|request\.accept|client\.auth|client\.grant|pkce\.verifier|resource\.mismatch|consent\.(?:denied|level|declined|tool))$/
+  /^(gateway|token|grant|code|refresh|scope|registration|mcp|rpc|upstream(?=\.(?!credential))|origin|session|service|encode|line|upgrade|process|block|rule|policy|pin|account(?=\.(?!form))|personal-token|device|exchange|proof|task|assertion)\.|^(admin\.form|person\.(?:removed|unknown)|flow\.unknown|calls\.(?:limited|bytes|rate)|audit\.(?:unavailable|none|body-unknown)|auditor\.required|request\.origin|request\.encoding|request\.accept|client\.auth|client\.grant|pkce\.verifier|resource\.mismatch|consent\.(?:denied|level|declined|tool))$/
 
 test('every refusal that can reach a person has a page: title, who must act, what to do', () => {
   const missing = Object.keys(refusals).filter((code) => !(code in problems) && !programsOnly.test(code))
