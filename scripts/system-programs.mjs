@@ -30,6 +30,13 @@ export const programs = [
     suites: 'tests behind nginx',
   },
   {
+    name: 'caddy',
+    path: '/usr/bin/caddy',
+    package: 'caddy',
+    variable: 'POSTERN_CADDY',
+    suites: 'tests behind Caddy',
+  },
+  {
     name: 'redis-server',
     path: '/usr/bin/redis-server',
     package: 'redis-server',

@@ -64,6 +64,7 @@ import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import type { CounterSteps, CountTable } from './ports/store.ts'
 import { callStdio, createFetchProxy } from './proxy/fetch.ts'
+import { createForwardAuth } from './proxy/forward-auth.ts'
 import { createRefuse } from './proxy/outcome.ts'
 import { callerContext } from './proxy/identity-headers.ts'
 import { type ProxyDeps, createProxy, createSessionGateway } from './proxy/proxy.ts'
@@ -288,14 +289,10 @@ const createCalls = (parts: Parts, { connections: { credentials, transports } }:
     toolMemory: parts.toolMemory,
     askForMore: parts.stepUps.askForMore,
   }
-  const { admit, respond, makeCall, admitSocket, moved } = createProxy(proxyDeps)
+  const { admit, respond, makeCall, verify, admitSocket, moved } = createProxy(proxyDeps)
   return {
-    hosts,
-    contextOf,
-    refuse,
-    admit,
-    respond,
-    admitSocket,
+    verify: createForwardAuth({ settings: config.forward_auth, verify, refuse }),
+    ...{ hosts, contextOf, refuse, admit, respond, admitSocket },
     fetchProxy: createFetchProxy({ makeCall, refuse, moved }),
     session: (id: string) => createSessionGateway({ ...proxyDeps, directory, refuse, refresh }, id),
   }
@@ -339,10 +336,13 @@ const createServiceHandlers = (
 export const createGateway = (options: GatewayOptions): Gateway => {
   const parts = withAuthorizationServer(withIdentity(withServices(createPlatform(options))))
   const login = createLogin(parts)
-  const { hosts, fetchProxy, admitSocket, contextOf, ...calls } = createCalls(parts, login)
+  const { hosts, fetchProxy, admitSocket, contextOf, verify, ...calls } = createCalls(parts, login)
   const { config, runtime, issuer, record, cors, pages, directory, registry, bridges, links, signer } = parts
   const app = createApp({
-    handlers: { ...login, ...createOAuthHandlers(parts), ...createServiceHandlers(parts, login, contextOf) },
+    handlers: {
+      ...{ ...login, ...createOAuthHandlers(parts), ...(verify && { verify }) },
+      ...createServiceHandlers(parts, login, contextOf),
+    },
     registration: config.dynamic_registration,
     directory,
     cors,

@@ -10,6 +10,7 @@ import { mostConsentBytes } from './oauth/consented.ts'
 import type { DeviceHandlers } from './oauth/device-page.ts'
 import type { MetadataHandlers } from './oauth/metadata.ts'
 import type { Handler, Route } from './ports/modules.ts'
+import { forwardAuthRoute } from './proxy/forward-auth.ts'
 import type { ServicesList, Status } from './status.ts'
 
 export interface Handlers extends AdminHandlers, FlowHandlers {
@@ -31,6 +32,8 @@ export interface Handlers extends AdminHandlers, FlowHandlers {
   readonly scim: Scim
   readonly status: Status
   readonly servicesList: ServicesList
+  /** Where forward auth is configured. */
+  readonly verify?: Handler
   readonly encode: Handler
   readonly assets: (path: string) => Response | undefined
 }
@@ -360,6 +363,7 @@ export const routeTable = ({
   ...ownAccessRoutes(handlers),
   ...signInRoutes(handlers),
   ...statusRoutes(handlers),
+  ...(handlers.verify ? [forwardAuthRoute(handlers.verify)] : []),
   ...scimRoutes(handlers.scim),
   ...adminRoutes(handlers),
 ]

@@ -29,6 +29,7 @@ export const contents: readonly Section[] = [
     pages: [
       'guide/access',
       'guide/rate-limits',
+      'guide/forward-auth',
       'guide/console',
       'guide/end-access',
       'guide/audit-trail',

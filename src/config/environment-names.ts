@@ -207,6 +207,7 @@ export const ownNames: ReadonlySet<string> = new Set([
   'POSTERN_CHROMIUM',
   'POSTERN_BWRAP',
   'POSTERN_NGINX',
+  'POSTERN_CADDY',
   'POSTERN_REDIS_SERVER',
   'POSTERN_POSTGRES',
 ])

@@ -9,6 +9,7 @@ import { auditKeys } from './audit-keys.ts'
 import { exchangeKeys } from './exchange-keys.ts'
 import { brandingKeys } from './branding-keys.ts'
 import { deviceKeys, withDeviceClient } from './device-keys.ts'
+import { forwardAuthKeys } from './forward-auth-keys.ts'
 import { dpopKeys } from './dpop-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import {
@@ -223,6 +224,7 @@ export const configSchema = z
     audit: auditKeys.optional(),
     flows: flowRecord.optional(),
     metrics: metricsKeys.optional(),
+    forward_auth: forwardAuthKeys.optional(),
     rate_limits: rateLimitKeys,
     local_users: z
       .array(localUserKeys)

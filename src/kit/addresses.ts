@@ -156,3 +156,15 @@ export const isLoopbackUrl = (text: string): boolean => isLoopbackHost(URL.parse
  */
 export const refusedHost = (host: string): boolean =>
   isAddress(host) ? !isGlobalAddress(host) : isLocalName(host)
+
+/** Whether an address is one of these, or in one of these CIDR ranges. IPv4-mapped IPv6 counts as IPv4. */
+export const createRanges = (entries: readonly string[]): ((address: string) => boolean) => {
+  const ranges = entries.map((entry) =>
+    ipaddr.parseCIDR(entry.includes('/') ? entry : `${entry}/${entry.includes(':') ? 128 : 32}`),
+  )
+  return (text) => {
+    if (!ipaddr.isValid(text)) return false
+    const address = ipaddr.process(text)
+    return ranges.some(([range, bits]) => range.kind() === address.kind() && address.match(range, bits))
+  }
+}

@@ -5,12 +5,14 @@ import { connectionRefusals } from './refusals-connections.ts'
 import { grantRefusals } from './refusals-grants.ts'
 import { oauthRefusals } from './refusals-oauth.ts'
 import { proofRefusals } from './refusals-proofs.ts'
+import { verifyRefusals } from './refusals-verify.ts'
 
 /** One table, in files by subject. */
 export const refusals = {
   ...oauthRefusals,
   ...grantRefusals,
   ...proofRefusals,
+  ...verifyRefusals,
   ...mcpRefusals,
   ...connectionRefusals,
 } as const satisfies Record<string, RefusalRow>

@@ -107,13 +107,14 @@ export const createRequestContexts = (
   const clientAddress = createClientAddress(trustedProxies)
   const nextId = createRequestIds()
   if (trustedProxies.length === 0)
-    return ({ socket }) => ({
-      requestId: nextId(),
-      ip: clientAddress.address(socket.remoteAddress, undefined),
-    })
+    return ({ socket }) => {
+      const ip = bare(socket.remoteAddress ?? '')
+      return { requestId: nextId(), ip, peer: ip }
+    }
   return (request) => ({
     requestId: nextId(),
     ip: clientAddress.address(request.socket.remoteAddress, listOf(request, 'x-forwarded-for')),
+    peer: bare(request.socket.remoteAddress ?? ''),
     ...(saysPlain(clientAddress, request) && { plainHttp: true }),
   })
 }

@@ -418,6 +418,8 @@ export interface RequestContext {
   readonly requestId: string
   /** The peer's address, or the first untrusted one behind configured proxies. */
   readonly ip: string
+  /** The address at the other end of the connection; absent where there is no connection to see. */
+  readonly peer?: string
   /**
    * The caller's own connection is known to be without encryption: the runtime ends TLS itself, or a trusted
    * proxy said so.

@@ -84,7 +84,7 @@ const answerPreflight: Step<AdmitDeps, ResolvedRequest, ResolvedRequest> = {
 }
 
 /** Throws `mcp.version`, with the id of the request where the caller may be listened to that far. */
-const checkRevision: Step<AdmitDeps, ResolvedRequest, VersionedCall> = {
+export const checkRevision: Step<AdmitDeps, ResolvedRequest, VersionedCall> = {
   name: 'revision',
   make({ supported, authenticate, budget }) {
     const modern = new Map(supported.map((version) => [version, isModern(version)]))
@@ -242,7 +242,11 @@ export const readMessage: Step<AdmitDeps, PermittedCall, PermittedCall & CallMes
 
 const nobody: readonly string[] = []
 
-const identify: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall & Pick<IdentifiedCall, 'identity'>> = {
+export const identify: Step<
+  AdmitDeps,
+  AuthenticatedCall,
+  AuthenticatedCall & Pick<IdentifiedCall, 'identity'>
+> = {
   name: 'identity',
   make: () => (call) => {
     const { principal, context } = call

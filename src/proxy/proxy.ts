@@ -20,6 +20,7 @@ import { createKeepBodies } from './kept-bodies.ts'
 import { createWatchLists } from './list-notices.ts'
 import { createFinish, askedOf } from './outcome.ts'
 import type { ResolveDeps } from './resolve.ts'
+import { type Verify, createVerify } from './forward-auth.ts'
 import { createRespond } from './response-sink.ts'
 import { type RevalidationDeps, createRevalidation } from './revalidate.ts'
 import { type RevisionBridgeDeps, createRevisionBridge } from './revisions/bridge.ts'
@@ -75,6 +76,8 @@ export interface Proxy extends ProxiedCalls {
   /** Decides about a call and carries it out with fetch. */
   readonly makeCall: MakeCall
   readonly admitSocket: AdmitSocket
+  /** Decides about a call that a proxy in front of its server carries. */
+  readonly verify: Verify
   /** Requests about sessions that live elsewhere; absent where all live here. */
   readonly moved: ReturnType<typeof createSessionLocation> | undefined
   /**
@@ -219,8 +222,7 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
   const connections = createConnectionSteps(steps)
   return {
     admit,
-    respond,
-    makeCall,
+    ...{ respond, makeCall, verify: createVerify(steps) },
     admitSocket: createAdmitSocket({
       ...shared,
       ...access,

@@ -1,20 +1,13 @@
 // The nginx block of the production guide, as it stands there, in front of a real gateway: TLS, a port that
 // is not 443, calls and streams.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { request } from 'node:https'
-import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../scripts/harness/free-port.ts'
 import { selfSigned } from '../../scripts/harness/certificate.ts'
-import { findProgram, inCI } from '../../scripts/system-programs.mjs'
+import { type FrontProxy, startNginx, without } from '../runtimes/front-proxies.ts'
 import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
-
-const nginx = findProgram('nginx')
 
 /** The block of the guide with this test's ports, and a certificate, in its place. */
 const blockOf = (port: number, gateway: string): string => {
@@ -29,10 +22,9 @@ const blockOf = (port: number, gateway: string): string => {
     .replace('http://127.0.0.1:8080', gateway)
 }
 
-describe.skipIf(nginx === undefined && !inCI())('behind nginx as the guide sets it up', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'postern-nginx-'))
+describe.skipIf(without('nginx'))('behind nginx as the guide sets it up', () => {
   const { key, cert } = selfSigned(['localhost'])
-  let proxy: ChildProcess
+  let proxy: FrontProxy | undefined
   let house: TestGateway
   let upstream: Upstream
   let port = 0
@@ -52,40 +44,12 @@ describe.skipIf(nginx === undefined && !inCI())('behind nginx as the guide sets 
         mcp_services: { open: { url: upstream.url, auth_required: false } },
       },
     })
-    writeFileSync(join(folder, 'key.pem'), key)
-    writeFileSync(join(folder, 'cert.pem'), cert)
-    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-      (name) => `${name}_temp_path ${folder}/${name};`,
-    )
-    writeFileSync(
-      join(folder, 'nginx.conf'),
-      `daemon off; master_process off; pid ${folder}/pid; error_log stderr;
-events {}
-http { access_log off; ${temporary.join(' ')}
-${blockOf(port, house.listens ?? '')}}`,
-    )
-    proxy = spawn(nginx ?? 'nginx', ['-e', 'stderr', '-p', folder, '-c', join(folder, 'nginx.conf')], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    })
-    for (let listening = false; !listening;) {
-      if (proxy.exitCode !== null) throw new Error('nginx ended before it listened')
-      const socket = connect(port, '127.0.0.1')
-      listening = await Promise.race([
-        once(socket, 'connect').then(() => true),
-        once(socket, 'error').then(() => false),
-      ]).catch(() => false)
-      socket.destroy()
-    }
+    proxy = await startNginx(port, blockOf(port, house.listens ?? ''), { key, cert })
   }, 60_000)
   afterAll(async () => {
-    if (proxy?.exitCode === null) {
-      const ended = once(proxy, 'exit')
-      proxy.kill('SIGTERM')
-      await ended
-    }
+    await proxy?.close()
     await house?.close()
     await upstream?.close()
-    rmSync(folder, { recursive: true, force: true })
   })
 
   const ask = (method: string, path: string, body = '', headers: Record<string, string> = {}) =>

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { healthUrl } from '../../src/cli/healthcheck.ts'
+import { presets } from '../../src/proxy/identity-headers.ts'
 import { root } from './tree.ts'
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
@@ -71,3 +72,46 @@ it.each([
   ['::', 'http://[::1]:8080/healthz'],
   ['192.0.2.1', 'http://192.0.2.1:8080/healthz'],
 ])('a gateway on %s is asked at %s', (host, url) => expect(healthUrl(host, 8080)).toBe(url))
+
+describe('the examples of forward auth', () => {
+  const names = [...presets.all.map(([name]) => name), 'X-MCP-Identity']
+  const files = {
+    'nginx.conf': /proxy_set_header (\S+) \$auth_/g,
+    'Caddyfile': /(?<=copy_headers .*)\b(X-\S+)/g,
+    'traefik.yaml': /^ +- (X-\S+)$/gm,
+  }
+
+  it('hand on every field that a server may be told, so that no client can send one of them', () => {
+    for (const [file, pattern] of Object.entries(files)) {
+      const text = read(`examples/forward-auth/${file}`)
+      expect([file, [...text.matchAll(pattern)].map(([, name]) => name)]).toEqual([file, names])
+    }
+    const nginx = read('examples/forward-auth/nginx.conf')
+    const told = [...nginx.matchAll(/auth_request_set (\$auth_\w+) \$upstream_http_(x_\w+);/g)]
+    expect(told.map(([, , name = '']) => name.replaceAll('_', '-'))).toEqual(
+      names.map((name) => name.toLowerCase()),
+    )
+    for (const [, variable = '', name = ''] of told)
+      expect(nginx.toLowerCase()).toContain(`proxy_set_header ${name.replaceAll('_', '-')} ${variable};`)
+  })
+
+  it('keep the token, cookies and the description of the request from the server', () => {
+    for (const name of ['Authorization', 'Cookie', 'X-Forwarded-Method', 'X-Forwarded-Uri']) {
+      expect(read('examples/forward-auth/nginx.conf')).toContain(`    proxy_set_header ${name} "";\n`)
+      expect(read('examples/forward-auth/Caddyfile')).toContain(`\t\t\t\theader_up -${name}\n`)
+      expect(read('examples/forward-auth/traefik.yaml')).toContain(`          ${name}: ""\n`)
+    }
+  })
+
+  it('let Traefik hand the message on with its method, and believe nobody in front of it', () => {
+    const { http } = parse(read('examples/forward-auth/traefik.yaml')) as {
+      readonly http: { readonly middlewares: { readonly postern: { readonly forwardAuth: object } } }
+    }
+    expect(http.middlewares.postern.forwardAuth).toMatchObject({
+      address: 'http://127.0.0.1:8080/verify',
+      trustForwardHeader: false,
+      forwardBody: true,
+      preserveRequestMethod: true,
+    })
+  })
+})

@@ -52,6 +52,7 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
         POSTERN_CHROMIUM: nowhere,
         POSTERN_BWRAP: nowhere,
         POSTERN_NGINX: nowhere,
+        POSTERN_CADDY: nowhere,
         POSTERN_REDIS_SERVER: nowhere,
         POSTERN_POSTGRES: nowhere,
         npm_config_update_notifier: 'false',
@@ -81,11 +82,12 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
         'test/e2e/hostile-pages',
         'test/attack/bridge-isolation',
         'test/e2e/behind-nginx',
+        'test/e2e/forward-auth',
       ]
       const { status, output } = await npmTest(
         ...suites,
         '-t',
-        'a person signs in|page|never outside|around it',
+        'a person signs in|page|never outside|around it|asks the gateway',
       )
       expect([status, /\n(\d+) passed, (\d+) failed, (\d+) skipped\n/.exec(output)?.slice(1, 3)]).toEqual([
         0,
@@ -94,7 +96,7 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
       expect(output).toContain('Not on this machine: chromium. Skipped without it: tests in a browser.\n')
       expect(output).toContain('Not on this machine: bwrap. Skipped without it: tests of isolated servers.\n')
       expect(output).toMatch(
-        /this installs what is missing: (sudo )?apt-get install .* chromium bubblewrap nginx-light redis-server postgresql\n/,
+        /this installs what is missing: (sudo )?apt-get install .* chromium bubblewrap nginx-light caddy redis-server postgresql\n/,
       )
     },
   )

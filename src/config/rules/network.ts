@@ -100,7 +100,8 @@ const proxy = (value: string): string | undefined => {
 }
 
 const proxies: Rule = (draft, report) => {
-  for (const { value, path } of draft.texts('trusted_proxies')) {
+  const all = [...draft.texts('trusted_proxies'), ...draft.texts('forward_auth', 'trusted')]
+  for (const { value, path } of all) {
     const wrong = proxy(value)
     if (wrong) report.fault(path, wrong)
   }

@@ -108,6 +108,7 @@ const unused: Readonly<Record<string, string>> = {
   port: 'Cloudflare accepts the requests',
   storage: 'records are kept in Durable Objects',
   trusted_proxies: 'Cloudflare provides the client address',
+  forward_auth: 'a Worker does not see which proxy asks',
   admin_commands: 'a Worker cannot start programs',
   metrics: 'Cloudflare counts the requests of a Worker',
 }
