@@ -1,10 +1,14 @@
 // One person's way through the whole gateway in a real browser without JavaScript: asked to sign in, asked
 // for consent, sent back, signed out.
+import { spawn } from 'node:child_process'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { launchChromium, testInBrowser } from '../runtimes/chromium.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { commandLine } from '../runtimes/process.ts'
+import { call } from '../runtimes/proxied.ts'
 import { openOnSocket, type TestGateway } from '../runtimes/runtimes.ts'
 import { authorizeUrl, person, redeem, register } from '../runtimes/login.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
@@ -25,7 +29,10 @@ beforeAll(async () => {
       resolve({ server, redirectUri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/cb` }),
     )
   })
-  house = await openOnSocket({ upstream: upstream.url })
+  house = await openOnSocket({
+    upstream: upstream.url,
+    config: { device: { clients: ['postern-cli'], interval: '1s' } },
+  })
   browser = await launchChromium()
   context = await browser.newContext({ javaScriptEnabled: false })
   page = await context.newPage()
@@ -131,3 +138,30 @@ testInBrowser(
     await page.getByLabel('Username').waitFor()
   },
 )
+
+testInBrowser('a machine without a browser signs in by a code, entered in a browser elsewhere', async () => {
+  // Nothing of this environment: no display, no browser, nothing to listen with.
+  const program = spawn(process.execPath, [commandLine, 'login', `${house.origin}/echo/mcp`], {
+    env: { HOME: '/nonexistent' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const said = { out: '', err: '' }
+  program.stdout.on('data', (piece: Buffer) => void (said.out += piece.toString()))
+  program.stderr.on('data', (piece: Buffer) => void (said.err += piece.toString()))
+  const ended = new Promise<number | null>((resolve) => program.once('exit', resolve))
+  await expect.poll(() => said.err, { timeout: 30_000 }).toMatch(/user_code=[A-Z-]{9}/)
+  const profile = await browser.newContext({ javaScriptEnabled: false })
+  const elsewhere = await profile.newPage()
+  await elsewhere.goto(/http\S+user_code=[A-Z-]{9}/.exec(said.err)?.[0] ?? '')
+  await elsewhere.getByLabel('Username').fill(person.username)
+  await elsewhere.getByLabel('Password').fill(person.password)
+  await elsewhere.getByRole('button', { name: 'Sign in' }).click()
+  await elsewhere.getByRole('button', { name: 'Continue' }).click()
+  await elsewhere.getByRole('button', { name: 'Allow' }).click()
+  await elsewhere.getByRole('heading', { name: 'Access granted' }).waitFor()
+  expect(await ended).toBe(0)
+  expect(said.out).toMatch(/^\S+\n$/)
+  const caller = callerOf(house, `${house.origin}/echo/mcp`, said.out.trim())
+  expect((await caller.post(call())).status).toBe(200)
+  await profile.close()
+})
