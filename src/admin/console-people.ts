@@ -138,12 +138,9 @@ export const drawPerson = async (
   frame: ConsoleFrame,
   user: string,
 ): Promise<Response> => {
-  const [{ grants }, about, blocks] = await Promise.all([
-    accessAdmin.list({ user }),
-    grantAdmin.person(user),
-    accessAdmin.blocks(),
-    outlook.fresh(),
-  ])
+  // Both look through all grants; the second finds them open.
+  const { grants } = await accessAdmin.list({ user })
+  const [about, blocks] = await Promise.all([grantAdmin.person(user), accessAdmin.blocks(), outlook.fresh()])
   const key = about ? personKey(about) : user
   return consolePages.person(frame, {
     user: key,

@@ -128,32 +128,50 @@ interface Read {
   readonly stored: unknown
   readonly disabled: Readonly<Record<string, { readonly by: string; readonly at: number }>>
   readonly calls: TrailCounts | undefined
-  readonly frame: ConsoleFrame
+  /** By ID of the service: how many definitions wait for a decision. */
+  readonly waiting: ReadonlyMap<string, number>
+  /** By ID: the URL that names the service. */
+  readonly urls: ReadonlyMap<string, string>
 }
 
 const states = { healthy: 'up', degraded: 'down', unknown: 'unknown' } as const
 const kinds = { http: 'remote', bridge: 'command', local: 'built-in' } as const
 
-const summaryOf = (
-  { directory, outlook, stateOf }: ConsoleServicesDeps,
-  { config, stored, disabled, calls, frame }: Read,
+/** What services are found and sorted by. There may be a thousand, so that nothing is looked through for each. */
+type Brief = Pick<ServiceSummary, 'id' | 'name' | 'url' | 'kind' | 'state' | 'waiting'>
+
+const briefOf = (
+  { stateOf }: ConsoleServicesDeps,
+  { disabled, waiting, urls }: Read,
   service: Service,
-): ServiceSummary => {
-  const { id, name, upstream, auth } = service
-  const own = directory.addresses.filter((address) => address.service === service)
-  const waiting = frame.attention.find((one) => one.kind === 'definitions' && one.service.id === id)
-  const tools = outlook.tools(service).length
+): Brief => {
+  const { id, name, upstream } = service
   return {
     id,
     name,
-    url: (own.find(({ path }) => path !== '/mcp') ?? own[0])?.resource ?? '',
+    url: urls.get(id) ?? '',
     kind: kinds[upstream.kind],
     state: Object.hasOwn(disabled, id) ? 'disabled' : states[stateOf(service)],
-    waiting: waiting?.kind === 'definitions' ? waiting.changed + waiting.fresh : 0,
+    waiting: waiting.get(id) ?? 0,
+  }
+}
+
+/** The rest, which asks the rules. */
+const summaryOf = (
+  deps: ConsoleServicesDeps,
+  read: Read,
+  service: Service,
+  brief: Brief = briefOf(deps, read, service),
+): ServiceSummary => {
+  const { outlook } = deps
+  const { id, upstream, auth } = service
+  const tools = outlook.tools(service).length
+  return {
+    ...brief,
     ...(tools > 0 && { tools }),
     credentials: upstream.kind === 'http' ? (auth?.type ?? 'auto') : 'none',
-    audience: audienceOf(outlook, service, namedGroups(config, stored, service)),
-    counts: calls?.services.find((one) => one.service === id),
+    audience: audienceOf(outlook, service, namedGroups(read.config, read.stored, service)),
+    counts: read.calls?.services.find((one) => one.service === id),
   }
 }
 
@@ -163,22 +181,32 @@ const readAll = async (
   calls: TrailCounts | undefined,
 ): Promise<Read> => {
   const [{ services: disabled }] = await Promise.all([deps.accessAdmin.closures(), deps.outlook.fresh()])
-  return { config: deps.registry.config(), stored: deps.stored.now(), disabled, calls, frame }
+  const urls = new Map<string, string>()
+  for (const { service, path, resource } of deps.directory.addresses)
+    if (path !== '/mcp' && !urls.has(service.id)) urls.set(service.id, resource)
+  for (const { service, resource } of deps.directory.addresses)
+    if (!urls.has(service.id)) urls.set(service.id, resource)
+  const waiting = new Map(
+    frame.attention.flatMap((one) =>
+      one.kind === 'definitions' ? [[one.service.id, one.changed + one.fresh] as const] : [],
+    ),
+  )
+  return { config: deps.registry.config(), stored: deps.stored.now(), disabled, calls, waiting, urls }
 }
 
 // The list.
 
 const onePage = 50
 
-const needsSomebody = ({ state, waiting }: ServiceSummary): boolean => state === 'down' || waiting > 0
-const isOf: Readonly<Record<string, (service: ServiceSummary) => boolean>> = {
+const needsSomebody = ({ state, waiting }: Brief): boolean => state === 'down' || waiting > 0
+const isOf: Readonly<Record<string, (service: Brief) => boolean>> = {
   all: () => true,
   attention: needsSomebody,
   remote: ({ kind }) => kind === 'remote',
   command: ({ kind }) => kind === 'command',
 }
 
-const rank = ({ state, waiting }: ServiceSummary): number =>
+const rank = ({ state, waiting }: Brief): number =>
   state === 'down' ? 0 : waiting > 0 ? 1 : state === 'disabled' ? 3 : 2
 
 export const drawServices = async (
@@ -188,7 +216,7 @@ export const drawServices = async (
   calls: TrailCounts | undefined,
 ): Promise<Response> => {
   const read = await readAll(deps, frame, calls)
-  const all = deps.directory.services.map((service) => summaryOf(deps, read, service))
+  const all = deps.directory.services.map((service) => briefOf(deps, read, service))
   const text = searchParams.get('q')?.trim().slice(0, 200) || undefined
   const only = searchParams.get('only') ?? 'all'
   const found = all
@@ -200,7 +228,10 @@ export const drawServices = async (
   const count = Math.max(1, Math.ceil(found.length / onePage))
   const at = Math.min(count, Math.max(1, Math.trunc(Number(searchParams.get('page'))) || 1))
   return deps.consolePages.services(frame, {
-    found: found.slice((at - 1) * onePage, at * onePage),
+    found: found.slice((at - 1) * onePage, at * onePage).flatMap((brief) => {
+      const service = deps.directory.service(brief.id)
+      return service ? [summaryOf(deps, read, service, brief)] : []
+    }),
     asked: { text, ...(Object.hasOwn(isOf, only) && only !== 'all' && { only }) },
     counts: {
       all: all.length,

@@ -110,14 +110,25 @@ export const createOpenedValues = <T>(max: number): OpenedValues<T> => {
 type Opened<T> = { readonly value: T } | KeyMismatch | undefined
 type Row = { readonly key: string; readonly value: string }
 
+interface Reading<T> {
+  open(key: string, text: string): Promise<Opened<T>>
+  /** Those that were opened last, by their text. */
+  readonly opened: OpenedValues<T>
+}
+
 /** What could be opened of the rows; a damaged one is left out. */
 const openRows = async <T>(
-  open: (key: string, text: string) => Promise<Opened<T>>,
+  { open, opened }: Reading<T>,
   prefix: string,
   rows: readonly Row[],
 ): Promise<readonly { readonly id: string; readonly value: T }[]> => {
   const found = await Promise.all(
-    rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await open(key, value) })),
+    rows.map(async ({ key, value }) => {
+      const before = opened.get(key, value)
+      const kept = before === undefined ? await open(key, value) : { value: before }
+      if (before === undefined && kept && 'value' in kept) opened.set(key, value, kept.value)
+      return { id: key.slice(prefix.length), kept }
+    }),
   )
   return found.flatMap(({ id, kept }) => {
     if (kept && 'kind' in kept && kept.kind === 'foreign') throw sealedRefusal(kept)
@@ -125,17 +136,40 @@ const openRows = async <T>(
   })
 }
 
+const createListing = <T>(
+  store: SealedStore,
+  prefix: string,
+  reading: Reading<T>,
+): Pick<Records<T>, 'list' | 'pages'> => {
+  const rowsAfter = (after: string | undefined, limit: number | undefined): Promise<readonly Row[]> =>
+    store.list(prefix, { ...(after !== undefined && { after }), ...(limit !== undefined && { limit }) })
+  return {
+    list: async ({ after, limit } = {}) =>
+      openRows(reading, prefix, await rowsAfter(after === undefined ? undefined : prefix + after, limit)),
+    async *pages(limit) {
+      for (let after: string | undefined; ;) {
+        const rows = await rowsAfter(after, limit)
+        yield await openRows(reading, prefix, rows)
+        after = rows.at(-1)?.key
+        // Rows, not what could be read of them: a damaged one is no end.
+        if (rows.length < limit) return
+      }
+    },
+  }
+}
+
 /**
  * Records of one kind under `{prefix}{id}`, JSON sealed with the full key as context. A record that does not
  * open is not absent: every operation rejects with `Refusal('storage.sealed')` and leaves it as it is,
  * because the right secret, or a backup, brings it back. Only what was sealed with a retired key counts as
  * absent. `T` is JSON, and whoever changes its shape reads both. `remembered`: how many opened values are
- * kept in memory for records that are read again and again; they are not to be changed.
+ * kept in memory for records that are read again and again, and `listed` for those that are listed again and
+ * again; they are not to be changed.
  */
 export const createRecords = <T>(
   deps: RecordsDeps,
   prefix: string,
-  { remembered = 0 }: { readonly remembered?: number } = {},
+  { remembered = 0, listed = 0 }: { readonly remembered?: number; readonly listed?: number } = {},
 ): Records<T> => {
   const { store, keys } = deps
   const values = createOpenedValues<T>(remembered)
@@ -167,9 +201,6 @@ export const createRecords = <T>(
       : undefined
   }
 
-  const rowsAfter = (after: string | undefined, limit: number | undefined): Promise<readonly Row[]> =>
-    store.list(prefix, { ...(after !== undefined && { after }), ...(limit !== undefined && { limit }) })
-
   return {
     get: (id) => get(prefix + id),
     async put(id, value, options = {}) {
@@ -182,17 +213,7 @@ export const createRecords = <T>(
       // Looked at first: what does not open is not destroyed.
       return (await get(prefix + id)) && read(prefix + id, await store.take(prefix + id))
     },
-    list: async ({ after, limit } = {}) =>
-      openRows(open, prefix, await rowsAfter(after === undefined ? undefined : prefix + after, limit)),
-    async *pages(limit) {
-      for (let after: string | undefined; ;) {
-        const rows = await rowsAfter(after, limit)
-        yield await openRows(open, prefix, rows)
-        after = rows.at(-1)?.key
-        // Rows, not what could be read of them: a damaged one is no end.
-        if (rows.length < limit) return
-      }
-    },
+    ...createListing(store, prefix, { open, opened: createOpenedValues<T>(listed) }),
   }
 }
 

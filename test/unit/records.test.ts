@@ -95,6 +95,37 @@ test('records are listed by id, in pages', async () => {
   expect((await grants.list({ after: 'a', limit: 1 })).map(({ id }) => id)).toEqual(['b'])
 })
 
+test('listed records are opened once for each version, and those of another record never stand for it', async () => {
+  let opened = 0
+  const ring: KeyRing = {
+    ...keys,
+    async open(text, context) {
+      opened++
+      return keys.open(text, context)
+    },
+  }
+  const listed = createRecords<Grant>({ store, keys: ring, log: () => undefined }, 'grant:', { listed: 2 })
+  const all = async () => (await listed.list()).map(({ id, value }) => `${id} ${value.person}`)
+  await grants.put('1', grant)
+  await grants.put('2', { ...grant, person: 'local:bo' })
+  expect([await all(), await all(), opened]).toEqual([
+    ['1 local:ann', '2 local:bo'],
+    ['1 local:ann', '2 local:bo'],
+    2,
+  ])
+  await grants.put('1', { ...grant, person: 'local:cy' })
+  await grants.take('2')
+  expect([await all(), opened]).toEqual([['1 local:cy'], 3])
+  // The same text under another key is not what was sealed there.
+  const { value } = (await store.get('grant:1')) ?? { value: '' }
+  await store.put('grant:3', value)
+  expect([await all(), await all()]).toEqual([['1 local:cy'], ['1 local:cy']])
+  // More than are kept: each is opened again.
+  for (const id of ['4', '5', '6']) await grants.put(id, grant)
+  const before = opened
+  expect([(await all()).length, (await all()).length, opened - before > 4]).toEqual([4, 4, true])
+})
+
 describe('a record that cannot be read', () => {
   const spoil: readonly (readonly [string, (text: string) => string | Promise<string>])[] = [
     ['altered', (text) => text.slice(0, -4) + (text.endsWith('AAAA') ? 'BBBB' : 'AAAA')],
