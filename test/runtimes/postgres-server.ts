@@ -142,14 +142,27 @@ export const setup = (): void => {
   process.env[variable] ??= mkdtempSync(join(tmpdir(), 'postern-postgres-'))
 }
 
-export const teardown = (): void => {
+export const teardown = async (): Promise<void> => {
   const folder = process.env[variable]
   if (folder === undefined) return
   delete process.env[variable]
   const told = join(folder, 'server.json')
-  if (existsSync(told))
-    process.kill((JSON.parse(readFileSync(told, 'utf8')) as PostgresServer).pid, 'SIGQUIT')
-  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+  if (existsSync(told)) {
+    const { pid } = JSON.parse(readFileSync(told, 'utf8')) as Partial<PostgresServer>
+    try {
+      if (pid !== undefined) process.kill(pid, 'SIGQUIT')
+    } catch {
+      // It has ended by itself.
+    }
+  }
+  // What it writes at its end comes a moment later.
+  for (let tries = 0; tries < 100 && existsSync(folder); tries++) {
+    try {
+      rmSync(folder, { recursive: true, force: true })
+    } catch {
+      await pause(50)
+    }
+  }
 }
 
 /** The server of this run, started when nobody has. */
@@ -163,6 +176,7 @@ export const sharedPostgres = async (): Promise<PostgresServer> => {
     renameSync(`${told}.new`, told)
   }
   let mine = true
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
   try {
     mkdirSync(join(folder, 'claimed'))
   } catch {
