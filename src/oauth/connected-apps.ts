@@ -206,6 +206,7 @@ const latest = (times: readonly (number | undefined)[]): number | undefined => {
 type App = ConnectedAppsView['apps'][number]
 
 const isByCompany = ({ kind }: Grant): boolean => kind === 'id_jag'
+const isExchanged = ({ kind }: Grant): boolean => kind === 'exchange'
 
 /** All grants of one client, newest first, as one app. */
 const appOf = (grants: readonly Grant[], { access, directory }: ConnectedAppsDeps): App => {
@@ -225,6 +226,7 @@ const appOf = (grants: readonly Grant[], { access, directory }: ConnectedAppsDep
     device: grants.find(({ device }) => device !== undefined)?.device,
     services: [...new Set(grants.map(nameOf))],
     byCompany: grants.some(isByCompany),
+    exchanged: grants.some(isExchanged),
     since: Math.min(...grants.map(({ createdAt }) => createdAt)),
     lastUsed,
     from: grants.find(({ lastUse }) => lastUse !== undefined && lastUse.at === lastUsed)?.lastUse?.from,
@@ -264,7 +266,8 @@ const createActions = (deps: ConnectedAppsDeps): Readonly<Record<string, Action>
     async block(key, form, { ip, requestId }) {
       const client = form.get('client') ?? ''
       const own = (await access.ofPerson(key)).filter(({ clientId }) => clientId === client)
-      if (!own.some(isByCompany)) throw new Refusal('request.malformed', 'no such app of a company')
+      if (!own.some((grant) => isByCompany(grant) || isExchanged(grant)))
+        throw new Refusal('request.malformed', 'no such app that comes back by itself')
       await deps.blocks.add({ user: key, client, by: key, at: deps.runtime.now() })
       const blocked = { blocked_user: key, blocked_client: client, by: key }
       record({ event: 'access.blocked', ...blocked, ip, request_id: requestId })

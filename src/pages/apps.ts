@@ -59,21 +59,33 @@ const waysOf = (app: App): Markup => {
 
 const time = (ms: number): Markup => html`<time datetime="${new Date(ms).toISOString()}">${day(ms)}</time>`
 
-const historyOf = ({ client, since, lastUsed, from, byCompany }: App): Markup =>
-  html`${client.kind === 'personal' ? 'Created' : byCompany ? 'Connected by your company' : 'Allowed'} on ${time(since)}. ${lastUsed === undefined ? 'Not used yet.' : html`Last used on ${time(lastUsed)}${from !== undefined && html` from ${networkText(from)}`}.`}`
+const beganBy = ({ client, byCompany, exchanged }: App): string => {
+  if (client.kind === 'personal') return 'Created'
+  if (byCompany) return 'Connected by your company'
+  return exchanged ? 'Got access by exchanging the token of another app' : 'Allowed'
+}
+
+const historyOf = (app: App): Markup => {
+  const { since, lastUsed, from } = app
+  return html`${beganBy(app)} on ${time(since)}. ${lastUsed === undefined ? 'Not used yet.' : html`Last used on ${time(lastUsed)}${from !== undefined && html` from ${networkText(from)}`}.`}`
+}
 
 /** Opens in place: without a script too, nothing ends by one click. */
 const confirm = (label: string, says: Drawable, button: Markup): Markup =>
   html`<details class="tight confirm"><summary>${label}</summary><p>${says}</p>${button}</details>`
 
 /** What comes back by itself is kept away first of all, and ended for now second. */
-const endOf = (view: ConnectedAppsView, { client: { id }, byCompany }: App, name: string): Markup => {
+const endOf = (
+  view: ConnectedAppsView,
+  { client: { id }, byCompany, exchanged }: App,
+  name: string,
+): Markup => {
   const says = html`${named(name)} loses access at once, and its open connections end within five seconds.`
-  if (!byCompany)
+  if (!byCompany && !exchanged)
     return confirm('End access', says, action(view, { action: 'end', client: id }, 'End access'))
   return confirm(
     'End access',
-    html`${says} Your company connected it, so it gets access again by itself. Block it to keep it away until an administrator unblocks it.`,
+    html`${says} ${byCompany ? 'Your company connected it' : 'It exchanges tokens of another app'}, so it gets access again by itself. Block it to keep it away until an administrator unblocks it.`,
     html`${action(view, { action: 'block', client: id }, 'Block')}${action(view, { action: 'end', client: id }, 'End now')}`,
   )
 }

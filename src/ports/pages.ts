@@ -218,6 +218,8 @@ export interface ConnectedAppsView {
     readonly device?: { readonly from: string; readonly approvedFrom: string } | undefined
     /** Nobody was asked: the person’s company connected it, and it asks for its next token by itself. */
     readonly byCompany?: boolean
+    /** Nobody was asked: it exchanged the token of another app, and does so again by itself. */
+    readonly exchanged?: boolean
     /** Epoch ms: first allowed, and last used, where that is known. */
     readonly since: number
     readonly lastUsed?: number | undefined

@@ -213,6 +213,27 @@ export const exchangedTokens = (world: () => ExchangeWorld): void => {
     await ended(subject)
   })
 
+  it('its user sees it on their page, and keeps it away', async () => {
+    const { gateway, admin } = world()
+    const { access_token: subject } = await given()
+    const child = tokenIn(await exchange(subject))
+    const page = await admin.browser.go(`${gateway.origin}/account/apps`)
+    expect(page.body).toContain('Got access by exchanging the token of another app')
+    await admin.browser.go(`${gateway.origin}/account/apps`, {
+      ...form({ csrf: admin.csrf, action: 'block', client: 'agent' }),
+      headers: {
+        'content-type': 'application/x-www-form-urlencoded',
+        'origin': gateway.origin,
+        'sec-fetch-site': 'same-origin',
+      },
+    })
+    gateway.advance(1000)
+    expect((await callWith(child)).status).toBe(401)
+    expect((await exchange(subject)).body).toMatchObject({ code: 'code.blocked' })
+    await admin.ask('DELETE', '/api/blocks?client=agent&user=local:ana')
+    await ended(subject)
+  })
+
   it('never for a service that its user may not use', async () => {
     const { access_token: subject } = await given(yamada)
     expect((await exchange(subject)).body).toMatchObject({ error: 'invalid_target', code: 'exchange.rule' })
