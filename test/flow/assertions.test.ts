@@ -1,13 +1,7 @@
 // Assertions at the token endpoint: a company's word for its people (ID-JAG), and a platform's for its programs.
-import {
-  Client,
-  CrossAppAccessProvider,
-  StreamableHTTPClientTransport,
-  requestJwtAuthorizationGrant,
-} from '@modelcontextprotocol/client'
 import { describe, expect, it } from 'vitest'
 import { signWith } from '../providers/assertion-issuer.ts'
-import { type Json, assertionWorld, grantType, bea, secrets } from '../runtimes/assertion-world.ts'
+import { type Json, assertionWorld, grantType, bea } from '../runtimes/assertion-world.ts'
 import { runtimes } from '../runtimes/runtimes.ts'
 
 describe.each(runtimes)('%s', (_, open) => {
@@ -48,35 +42,6 @@ describe.each(runtimes)('%s', (_, open) => {
       scopes: ['mcp', 'mcp:read', 'mcp:write'],
     })
     expect(read(token(await redeem()))['gid']).toBe(read(token(answer))['gid'])
-  })
-
-  it('the SDK gets an ID-JAG of the company, and comes in with it', async () => {
-    const authProvider = new CrossAppAccessProvider({
-      clientId: 'sdk',
-      clientSecret: secrets.sdk,
-      expectedIssuer: world.gateway.origin,
-      fetchFn: world.gateway.fetch as typeof fetch,
-      async assertion({ authorizationServerUrl: audience, resourceUrl, scope }) {
-        const { jwtAuthGrant } = await requestJwtAuthorizationGrant({
-          tokenEndpoint: `${world.company.url}/token`,
-          audience,
-          resource: resourceUrl,
-          idToken: bea,
-          clientId: 'sdk',
-          ...(scope !== undefined && { scope }),
-        })
-        return jwtAuthGrant
-      },
-    })
-    const sdk = new Client({ name: 'desk', version: '1' })
-    const transport = new StreamableHTTPClientTransport(new URL(resource()), {
-      authProvider,
-      fetch: world.gateway.fetch as typeof fetch,
-    })
-    await sdk.connect(transport)
-    await sdk.callTool({ name: 'create', arguments: {} })
-    await sdk.close()
-    expect(world.upstream.heard.at(-1)?.headers['x-user-id']).toBe(`corp:${bea}`)
   })
 
   it('scopes are what request, assertion, entry and service have in common', async () => {

@@ -1,8 +1,7 @@
 // An issuer of assertions as companies and platforms run them: OpenID metadata, a key set that rotates, and claims as
 // they send them. It signs whatever a test wants, and misbehaves on request.
-import { type IncomingMessage, createServer } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { text } from 'node:stream/consumers'
 import { SignJWT, type CryptoKey as Key, exportJWK, generateKeyPair } from 'jose'
 
 type Json = Readonly<Record<string, unknown>>
@@ -47,7 +46,6 @@ export const openAssertionIssuer = async (alg = 'ES256'): Promise<AssertionIssue
       response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body)
     if (request.url === '/.well-known/openid-configuration')
       return void send(200, JSON.stringify({ issuer: url, jwks_uri: `${url}/jwks` }))
-    if (request.url === '/token') return void exchange(request).then((answer) => send(200, answer))
     if (request.url !== '/jwks') return void send(404, '{}')
     asked++
     if (fault === 'fails') return void send(500, '{}')
@@ -57,28 +55,6 @@ export const openAssertionIssuer = async (alg = 'ES256'): Promise<AssertionIssue
     send(200, JSON.stringify({ keys: keys.map(({ jwk }) => jwk) }))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  /** Of a person who signed in: an ID-JAG for the server and the resource that are named (RFC 8693). */
-  const exchange = async (request: IncomingMessage): Promise<string> => {
-    const form = new URLSearchParams(await text(request))
-    const now = Math.floor(Date.now() / 1000)
-    const claims = {
-      iss: url,
-      sub: form.get('subject_token'),
-      aud: form.get('audience'),
-      resource: form.get('resource'),
-      client_id: form.get('client_id'),
-      scope: form.get('scope') ?? undefined,
-      jti: crypto.randomUUID(),
-      iat: now,
-      exp: now + 300,
-    }
-    return JSON.stringify({
-      access_token: await signWith(keys[0] as SigningKey, claims, { typ: 'oauth-id-jag+jwt' }),
-      issued_token_type: 'urn:ietf:params:oauth:token-type:id-jag',
-      token_type: 'N_A',
-      expires_in: 300,
-    })
-  }
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return {
     url,

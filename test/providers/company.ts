@@ -25,6 +25,8 @@ export interface Company {
   readonly url: string
   readonly clientId: string
   readonly clientSecret: string
+  /** An app of the company, which MCP servers know by another ID. */
+  readonly app: { readonly clientId: string; readonly clientSecret: string }
   readonly script: CompanyScript
   /** Exchanges that were asked for, with the claims of the subject token where it is an ID token. */
   readonly exchanges: readonly {
@@ -40,6 +42,12 @@ export interface Company {
 }
 
 const client = { client_id: 'postern', client_secret: 'company-secret' }
+const app = { client_id: 'desk-at-company', client_secret: 'secret-of-the-desk' }
+/** By their IDs here, the IDs that clients have at MCP servers. */
+const atServers: Readonly<Record<string, string>> = {
+  [client.client_id]: 'gateway-at-server',
+  [app.client_id]: 'desk',
+}
 const grant = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const kind = (name: string): string => `urn:ietf:params:oauth:token-type:${name}`
 
@@ -49,6 +57,14 @@ const configuration = (keys: readonly object[], provider: () => Provider) => ({
       ...client,
       application_type: 'native',
       redirect_uris: ['http://localhost/oauth/callback', 'http://127.0.0.1/oauth/callback'],
+      grant_types: ['authorization_code', 'refresh_token', grant],
+      response_types: ['code'],
+    },
+    {
+      ...app,
+      application_type: 'native',
+      token_endpoint_auth_method: 'client_secret_post',
+      redirect_uris: ['http://127.0.0.1/oauth/callback'],
       grant_types: ['authorization_code', 'refresh_token', grant],
       response_types: ['code'],
     },
@@ -107,7 +123,7 @@ export const openCompany = async (): Promise<Company> => {
     configuration(keys, () => provider),
   )
 
-  const issue = async (form: Fields): Promise<Fields> => {
+  const issue = async (form: Fields, from: string): Promise<Fields> => {
     const wanted = form['requested_token_type']
     if (wanted !== kind('id-jag'))
       return {
@@ -116,7 +132,7 @@ export const openCompany = async (): Promise<Company> => {
         token_type: 'Bearer',
         expires_in: 3600,
       }
-    const claims = { resource: form['resource'], client_id: 'gateway-at-server', ...script.claims }
+    const claims = { resource: form['resource'], client_id: atServers[from], ...script.claims }
     const jag = new SignJWT({ aud: form['audience'] as string, ...claims })
       .setProtectedHeader({ alg: 'RS256', typ: 'oauth-id-jag+jwt', kid: 'company', ...script.header })
       .setIssuer(url)
@@ -131,20 +147,21 @@ export const openCompany = async (): Promise<Company> => {
       expires_in: 300,
     }
   }
-  const subjectOf = async (form: Fields): Promise<Fields> => {
+  const subjectOf = async (form: Fields, from: string): Promise<Fields> => {
     const token = String(form['subject_token'])
     if (form['subject_token_type'] !== kind('id_token')) return {}
-    await jwtVerify(token, jwks, { issuer: url, audience: client.client_id, clockTolerance: 3600 })
+    await jwtVerify(token, jwks, { issuer: url, audience: from, clockTolerance: 3600 })
     return decodeJwt(token)
   }
   provider.registerGrantType(
     grant,
     async (context) => {
       const form: Fields = { ...context.oidc.params }
-      const subject = await subjectOf(form)
+      const from = context.oidc.client.clientId
+      const subject = await subjectOf(form, from)
       exchanges.push({ form, subject, authorization: context.get('authorization') })
       context.status = script.deny ? 400 : 200
-      context.body = script.deny ?? { ...(await issue(form)), ...script.answer }
+      context.body = script.deny ?? { ...(await issue(form, from)), ...script.answer }
     },
     ['subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope'],
   )
@@ -170,6 +187,7 @@ export const openCompany = async (): Promise<Company> => {
     url,
     clientId: client.client_id,
     clientSecret: client.client_secret,
+    app: { clientId: app.client_id, clientSecret: app.client_secret },
     script,
     exchanges,
     refreshes,

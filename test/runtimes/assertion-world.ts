@@ -17,7 +17,6 @@ export interface Answer {
 export const grantType = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
 export const secrets = {
   desk: 'Kq7vX2mZ9tLw4sRb8nYc1fHd6gJp3aUe',
-  sdk: 'Wm3yP9kT6vC2nX8qL5rJ1hB4dS7gF0aZ',
   other: 'Zt5rM8kW1xQ7pLc4vNb9yHs2dFg6jUaE',
 }
 const scimToken = 'Ym5rT2vX8qLc3wKz7pHd4sGf9jNb6uAe'
@@ -70,7 +69,6 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
   clients: {
     desk: secret(secrets.desk),
     other: secret(secrets.other),
-    sdk: { ...secret(secrets.sdk), token_endpoint_auth_method: 'client_secret_basic' as const },
     open: { name: 'Open', redirect_uris: ['https://open.example/cb'] },
   },
   assertion_issuers: {
@@ -79,7 +77,7 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
       issuer: company,
       allow_origins: [company],
       provider: 'corp',
-      clients: ['desk', 'sdk'],
+      clients: ['desk'],
       permissions: ['write' as const],
       token_lifetime: '10m',
     },
