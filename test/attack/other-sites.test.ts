@@ -18,7 +18,8 @@ const services = (upstream: Upstream) => ({ free: { name: 'Free', url: upstream.
 
 /**
  * Every route by which a browser with a session changes something: all of the table but those that programs call
- * without cookies (OAuth, SCIM, logout over the back channel), and the authorization endpoint, at which others begin.
+ * without cookies (OAuth, SCIM, logout over the back channel, forward auth), and the authorization endpoint, at
+ * which others begin.
  */
 const anything: unknown = new Proxy(() => undefined, { get: () => anything })
 const cookieRoutes = routeTable({
@@ -27,7 +28,8 @@ const cookieRoutes = routeTable({
 })
   .filter(
     ({ surface, paths }) =>
-      surface !== 'oauth' && !/^\/(?:oauth\/authorize$|admin\/scim\/|.*back-?channel)/.test(paths[0] ?? ''),
+      surface !== 'oauth' &&
+      !/^\/(?:oauth\/authorize$|admin\/scim\/|verify$|.*back-?channel)/.test(paths[0] ?? ''),
   )
   .flatMap(({ paths, methods }) =>
     paths.flatMap((path) =>
