@@ -6,6 +6,7 @@ import { grantRefusals } from '../../src/kit/refusals-grants.ts'
 import { mcpRefusals } from '../../src/kit/refusals-mcp.ts'
 import { oauthRefusals } from '../../src/kit/refusals-oauth.ts'
 import { proofRefusals } from '../../src/kit/refusals-proofs.ts'
+import { verifyRefusals } from '../../src/kit/refusals-verify.ts'
 import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 
 /**
@@ -13,7 +14,7 @@ import { problemFor, problems } from '../../src/pages/problem-texts.ts'
  * always go back by redirect, what comes with a page of its own, and a Worker that has no pages yet.
  */
 const programsOnly =
-  /^(gateway|token|grant|code|refresh|scope|registration|mcp|rpc|upstream(?=\.(?!credential))|origin|session|service|encode|line|upgrade|process|block|rule|policy|pin|account(?=\.(?!form))|personal-token|device|exchange|proof|task|assertion)\.|^(admin\.form|person\.(?:removed|unknown)|flow\.unknown|calls\.(?:limited|bytes|rate)|audit\.(?:unavailable|none|body-unknown)|auditor\.required|request\.origin|request\.encoding|request\.accept|client\.auth|client\.grant|pkce\.verifier|resource\.mismatch|consent\.(?:denied|level|declined|tool))$/
+  /^(gateway|token|grant|code|refresh|scope|registration|mcp|rpc|upstream(?=\.(?!credential))|origin|session|service|encode|line|upgrade|process|block|rule|policy|pin|account(?=\.(?!form))|personal-token|device|exchange|proof|task|assertion|verify)\.|^(admin\.form|person\.(?:removed|unknown)|flow\.unknown|calls\.(?:limited|bytes|rate)|audit\.(?:unavailable|none|body-unknown)|auditor\.required|request\.origin|request\.encoding|request\.accept|client\.auth|client\.grant|pkce\.verifier|resource\.mismatch|consent\.(?:denied|level|declined|tool))$/
 
 test('every refusal that can reach a person has a page: title, who must act, what to do', () => {
   const missing = Object.keys(refusals).filter((code) => !(code in problems) && !programsOnly.test(code))
@@ -24,9 +25,15 @@ test('every refusal that can reach a person has a page: title, who must act, wha
 })
 
 test('no refusal is in two tables, of which one would win', () => {
-  const codes = [oauthRefusals, grantRefusals, proofRefusals, mcpRefusals, connectionRefusals].flatMap(
-    (table) => Object.keys(table),
-  )
+  const tables = [
+    oauthRefusals,
+    grantRefusals,
+    proofRefusals,
+    verifyRefusals,
+    mcpRefusals,
+    connectionRefusals,
+  ]
+  const codes = tables.flatMap((table) => Object.keys(table))
   expect(codes.toSorted()).toEqual(Object.keys(refusals).toSorted())
 })
 
