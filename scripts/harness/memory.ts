@@ -21,6 +21,8 @@ export const watchMemory = (dir: string) => {
       command: [
         process.execPath,
         '--expose-gc',
+        // As `npm start` does.
+        '--max-semi-space-size=16',
         '--import',
         file('./memory-on-signal.ts'),
         file('../../src/cli/main.ts'),
