@@ -1,5 +1,6 @@
 // How the tests run: which folder belongs to which project, and how long a test may take. Sized for two cores.
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { compileCache } from './test/runtimes/process.ts'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
@@ -11,6 +12,17 @@ if (major < 24 || (major === 24 && minor < 12)) {
 
 // Workers inherit it, and so does whatever they start.
 Object.assign(process.env, compileCache)
+
+/** Files whose tests take long though they are few lines: begun last, each would be waited for alone. */
+const slow = /\/(?:passwords|test-command|policy-properties|bootstrap|walls|pages-look)\.test\.ts$/
+
+class SlowFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files)
+    const isSlow = ({ moduleId }: TestSpecification): boolean => slow.test(moduleId)
+    return [...sorted.filter(isSlow), ...sorted.filter((file) => !isSlow(file))]
+  }
+}
 
 const filesIn = (...folders: string[]): string[] => folders.map((folder) => `test/${folder}/**/*.test.ts`)
 
@@ -25,6 +37,7 @@ export default defineConfig({
     isolate: false,
     // More than twice the cores: about half of the time of a test is spent waiting.
     maxWorkers: 5,
+    sequence: { sequencer: SlowFirst },
     // Real timers and real sockets: a run on a loaded machine may be slow, never wrong.
     hookTimeout: 30_000,
     expect: { poll: { timeout: 20_000 } },
