@@ -25,6 +25,8 @@ const typeText = (shape: Shape): string => {
       return 'map of strings'
     case 'object':
       return 'object'
+    case 'switch':
+      return 'true, false or object'
     case 'text':
     case 'any':
       return shape.secret ? 'string, secret' : 'string'
@@ -50,7 +52,7 @@ const elementOf = (shape: Shape): Shape | undefined => {
 
 /** The object that the key holds, by itself or in a list or a map, which has a section of its own. */
 const innerSection = (shape: Shape, path: string): { shape: Shape; path: string } | undefined => {
-  if (shape.kind === 'object') return { shape, path }
+  if (shape.kind === 'object' || shape.kind === 'switch') return { shape, path }
   const element = elementOf(shape)
   if (element?.kind !== 'object') return undefined
   return { shape: element, path: shape.kind === 'list' ? `${path}[]` : `${path}.<id>` }

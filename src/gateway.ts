@@ -35,8 +35,7 @@ import { createAssertionIssuers } from './oauth/assertion-issuers.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { createAuthorize } from './oauth/authorize.ts'
 import { createAuthenticateBearer } from './oauth/bearer.ts'
-import { createClientDocuments } from './oauth/client-id-document.ts'
-import { createClients } from './oauth/clients.ts'
+import { createClientParts } from './oauth/client-bindings.ts'
 import { createConnectedApps } from './oauth/connected-apps.ts'
 import { createConsent } from './oauth/consent.ts'
 import { createDeviceHandlers } from './oauth/device-page.ts'
@@ -58,7 +57,7 @@ import type { ProxiedCalls, Refuse } from './ports/call.ts'
 import type { FlowAdmin } from './ports/flow-record.ts'
 import type { AssertionIssuers } from './ports/assertions.ts'
 import type { Audit } from './ports/modules.ts'
-import type { ConnectionAdmin, Principal } from './ports/people.ts'
+import type { BoundClients, ConnectionAdmin, Principal } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
@@ -111,6 +110,7 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   readonly flows: FlowAdmin | undefined
   readonly personalTokens: PersonalTokens
   readonly assertions: AssertionIssuers
+  readonly boundClients: BoundClients
   /** Accounts of users at MCP servers. */
   readonly connections: ConnectionAdmin
   readonly refuse: Refuse
@@ -225,7 +225,6 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
   const { config, runtime, issuer, directory, known } = parts
   const rotation = { rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 }
   const signer = createSigner({ runtime, issuer, ...rotation })
-  const documents = createClientDocuments({ runtime, directory })
   const dpop = createDpop(parts)
   const afterSignIn = createAfterSignIn({ ...parts, signer, dpop })
   return {
@@ -237,7 +236,7 @@ const withAuthorizationServer = (parts: ReturnType<typeof withIdentity>) => {
     accessAdmin: createAccessAdmin({ ...parts, grants: afterSignIn.grantAdmin, now: runtime.now }),
     rules: createRulesAdmin({ ...parts, isRuled: hasAccessRules }),
     stepUps: createStepUps(parts),
-    clients: known.clients(createClients({ runtime, config, documents, directory })),
+    ...createClientParts({ ...parts, ...afterSignIn }, known.clients),
     tokens: createTokens({ runtime, config, signer }),
     pendingRequests: known.pendingRequests(parts.watchPending(createPendingRequests({ runtime }))),
     authenticate: createAuthenticateBearer({ runtime, directory, signer, dpop, ...afterSignIn }),
@@ -343,7 +342,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       ...{ ...login, ...createOAuthHandlers(parts), ...(verify && { verify }) },
       ...createServiceHandlers(parts, login, contextOf),
     },
-    registration: config.dynamic_registration,
+    registration: config.dynamic_registration !== false,
     directory,
     cors,
     hostCheck: hosts,
@@ -361,6 +360,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     flows: parts.flowAdmin,
     personalTokens: parts.personalTokens,
     assertions: createAssertionIssuers(parts),
+    boundClients: parts.boundClients,
     connections: parts.connections.admin,
     bridges,
     record,

@@ -164,7 +164,14 @@ const programs = (): Readonly<Record<string, ApiOperation>> => {
     permissions: z.array(level).optional(),
     service_accounts: texts,
   })
+  const binding = z.strictObject({ client: text, account: text, by: text, at: time })
   return {
+    'GET /api/client-bindings': ok(list('client_bindings', binding)),
+    'POST /api/client-bindings': {
+      body: z.strictObject({ client: text, account: text }),
+      answers: { 201: binding },
+    },
+    'DELETE /api/client-bindings': ok(z.strictObject({ ended: count })),
     'GET /api/assertion-issuers': ok(list('assertion_issuers', issuer)),
     'GET /api/tokens': ok(list('tokens', token)),
     'DELETE /api/tokens/:id': done,

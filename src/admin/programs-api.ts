@@ -4,9 +4,9 @@ import { personKey, serviceAccounts } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Config } from '../config/schema.ts'
 import type { Handler } from '../ports/modules.ts'
-import type { ListedGrant, ListedToken } from '../ports/people.ts'
+import type { BoundClient, BoundClients, ListedGrant, ListedToken } from '../ports/people.ts'
 import type { AccessAdmin } from './access-api.ts'
-import { type AdminAuthorization, json, timeOf } from './services-api.ts'
+import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
 
 export interface ProgramsApi {
   /** GET /api/tokens?user= */
@@ -15,6 +15,12 @@ export interface ProgramsApi {
   readonly endToken: Handler
   /** GET /api/service-accounts, /api/service-accounts/:id */
   readonly accounts: Handler
+  /** GET /api/client-bindings */
+  readonly bindings: Handler
+  /** POST /api/client-bindings: `{ client, account }` */
+  readonly bind: Handler
+  /** DELETE /api/client-bindings?client= */
+  readonly unbind: Handler
   /** GET /api/assertion-issuers */
   readonly issuers: Handler
   /** POST /api/grants/:id/end */
@@ -28,6 +34,7 @@ export interface ProgramsApi {
 export interface ProgramsApiDeps {
   readonly accessAdmin: Pick<AccessAdmin, 'list' | 'show' | 'revoke' | 'blocks' | 'block' | 'unblock'>
   readonly registry: { config(): Config }
+  readonly boundClients: BoundClients
   readonly personalTokens: {
     all(): Promise<readonly ListedToken[]>
     end(id: string, by: { readonly by: string }, how?: { readonly leaked?: boolean }): Promise<boolean>
@@ -47,7 +54,12 @@ const listedToken = ({ createdAt, expiresAt, lastUsedAt, ...token }: ListedToken
   ...(lastUsedAt !== undefined && { last_used_at: timeOf(lastUsedAt) }),
 })
 
-const listedAccount = (id: string, config: Config, grants: readonly ListedGrant[]) => {
+interface InUse {
+  readonly grants: readonly ListedGrant[]
+  readonly bound: readonly BoundClient[]
+}
+
+const listedAccount = (id: string, config: Config, { grants, bound }: InUse) => {
   const { name = id, groups, services, permissions, owner } = config.service_accounts[id] as Account
   const own = grants.filter(({ user }) => user === `${serviceAccounts}:${id}`)
   const [lastUsed] = own
@@ -62,9 +74,12 @@ const listedAccount = (id: string, config: Config, grants: readonly ListedGrant[
     groups,
     services,
     ...(permissions && { permissions }),
-    clients: Object.entries(config.clients).flatMap(([client, { service_account: account }]) =>
-      account === id ? [client] : [],
-    ),
+    clients: [
+      ...Object.entries(config.clients).flatMap(([client, { service_account: account }]) =>
+        account === id ? [client] : [],
+      ),
+      ...bound.flatMap(({ client, account }) => (account === id ? [client] : [])),
+    ],
     grants: own.length,
     ...(lastUsed !== undefined && { last_used_at: lastUsed }),
   }
@@ -118,11 +133,40 @@ const createGrantActions = (
   },
 })
 
+const listedBinding = ({ at, ...bound }: BoundClient) => ({ ...bound, at: timeOf(at) })
+
+const isName = (value: unknown): value is string =>
+  typeof value === 'string' && value !== '' && value.length <= 2048
+
+const createBindingActions = (
+  { boundClients }: Pick<ProgramsApiDeps, 'boundClients'>,
+  { requireAdmin, requireCsrfToken }: AdminAuthorization,
+): Pick<ProgramsApi, 'bindings' | 'bind' | 'unbind'> => ({
+  async bindings(request) {
+    await requireAdmin(request)
+    return json({ client_bindings: (await boundClients.list()).map(listedBinding) })
+  },
+  async bind(request) {
+    const by = personKey((await requireCsrfToken(request)).person)
+    const { client, account } = await bodyOf(request)
+    if (!isName(client) || !isName(account))
+      throw new Refusal('request.malformed', 'client or account', {
+        say: 'Name a client (client_id) and an account (ID of a service account).',
+      })
+    return json(listedBinding(await boundClients.bind(client, account, by)), 201)
+  },
+  async unbind(request) {
+    const by = personKey((await requireCsrfToken(request)).person)
+    return json({ ended: await boundClients.unbind(named(request, 'client') ?? '', by) })
+  },
+})
+
 export const createProgramsApi = (deps: ProgramsApiDeps, authorization: AdminAuthorization): ProgramsApi => {
-  const { accessAdmin, registry, personalTokens } = deps
+  const { accessAdmin, registry, personalTokens, boundClients } = deps
   const { requireAdmin, requireCsrfToken } = authorization
   return {
     ...createGrantActions(deps, authorization),
+    ...createBindingActions(deps, authorization),
     async tokens(request) {
       await requireAdmin(request)
       const user = named(request, 'user')
@@ -155,8 +199,9 @@ export const createProgramsApi = (deps: ProgramsApiDeps, authorization: AdminAut
       if (id !== '' && !ids.includes(id))
         throw new Refusal('person.unknown', id.slice(0, 80), { say: 'There is no such service account.' })
       const { grants } = await accessAdmin.list({ ...(id !== '' && { user: `${serviceAccounts}:${id}` }) })
-      if (id !== '') return json(listedAccount(id, config, grants))
-      return json({ service_accounts: ids.map((one) => listedAccount(one, config, grants)) })
+      const used = { grants, bound: await boundClients.list() }
+      if (id !== '') return json(listedAccount(id, config, used))
+      return json({ service_accounts: ids.map((one) => listedAccount(one, config, used)) })
     },
   }
 }

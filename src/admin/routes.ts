@@ -1,5 +1,6 @@
 // What administrators ask for, the API and the page beside it: the handlers and their routes.
 import type { Handler, Route, Sessions } from '../ports/modules.ts'
+import type { BoundClients } from '../ports/people.ts'
 import { type AccessApi, createAccessApi } from './access-api.ts'
 import { type AuditApi, type AuditApiDeps, createAuditApi } from './audit-api.ts'
 import { type AccessPage, type AccessPageDeps, createAccessPage } from './access-page.ts'
@@ -35,7 +36,11 @@ export const createAdminHandlers = (
     ReplayApiDeps &
     AccessPageDeps &
     AuditApiDeps &
-    ConsoleDeps & { readonly rules: RulesAdmin; readonly apiSessions: Sessions },
+    ConsoleDeps & {
+      readonly rules: RulesAdmin
+      readonly apiSessions: Sessions
+      readonly boundClients: BoundClients
+    },
 ): AdminHandlers => {
   // Programs send a token to the API; the pages are for browsers.
   const api = { ...deps, sessions: deps.apiSessions }
@@ -191,6 +196,14 @@ const programRoutes = ({ programs }: AdminHandlers): readonly Route[] => [
     surface: 'json',
     cors: false,
     methods: { DELETE: programs.endToken },
+  },
+  {
+    paths: ['/api/client-bindings'],
+    description:
+      'For administrators: list the clients that registered themselves and act as service accounts, bind one, unbind one (?client=)',
+    surface: 'json',
+    cors: false,
+    methods: { GET: programs.bindings, POST: programs.bind, DELETE: programs.unbind },
   },
   {
     paths: ['/api/assertion-issuers'],

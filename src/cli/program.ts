@@ -5,6 +5,7 @@ import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { type Fault, faultText } from '../config/tree.ts'
 import { addConnect, addDoctor, addHealthcheck, addStatus, addValidate } from './check-verbs.ts'
 import { type Shell, shells } from './completion.ts'
+import { addBindingVerbs } from './client-bindings.ts'
 import { addConnectionVerbs } from './connections.ts'
 import { ConfigError, commandFor, exitCodes, packageVersion, print, programName } from './output.ts'
 import type { ExplainOptions } from './policy.ts'
@@ -335,10 +336,13 @@ export const createProgram = (): Command => {
     group(program, 'grants', 'See and end the access of apps: ls, show, revoke.'),
     group(program, 'blocks', 'Block users and apps: ls, add, rm.'),
   )
-  addHolderVerbs(
-    group(program, 'clients', 'See which apps have access: ls, show.'),
-    group(program, 'people', 'See which users have access: ls, show.'),
+  const clients = group(
+    program,
+    'clients',
+    'See which apps have access, and bind those that act as service accounts: ls, show, bind, unbind, bindings.',
   )
+  addBindingVerbs(clients)
+  addHolderVerbs(clients, group(program, 'people', 'See which users have access: ls, show.'))
   addToolVerbs(group(program, 'tools', 'See and approve changes of tools: ls, show, approve, block.'))
   addStoreVerbs(group(program, 'store', 'Move the records of the gateway, and its tables: copy, migrate.'))
   addBackup(program)

@@ -96,6 +96,8 @@ const expected = (shape: Shape, value: unknown): string => {
     case 'record':
     case 'object':
       return 'must be a mapping'
+    case 'switch':
+      return `must be true, false, or a mapping with ${shape.names.join(', ')}`
     case 'text':
     case 'choice':
       return typeof value === 'object' ? 'must be text' : 'must be text; put it in quotes'

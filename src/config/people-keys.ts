@@ -283,3 +283,23 @@ export const clientKeys = z
     ),
   })
   .describe('A preregistered OAuth client.')
+
+export const registrationKeys = z
+  .union(
+    [
+      z.boolean(),
+      z.strictObject({
+        grant_types: z
+          .array(z.enum(['client_credentials']))
+          .min(1)
+          .describe(
+            'Further grants that such a client may have. `client_credentials`: a client that authenticates gets tokens of its own, as soon as an administrator has bound it to a service account. See [Service accounts](../guide/service-accounts.md#clients-that-register-themselves).',
+          ),
+      }),
+    ],
+    { error: 'must be true, false, or { grant_types: [client_credentials] }' },
+  )
+  .default(true)
+  .describe(
+    'Accept dynamic client registration (RFC 7591). Clients that publish a metadata document do not need it. A mapping accepts it, and allows clients that register or publish a metadata document more than users’ grants.',
+  )

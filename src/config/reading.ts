@@ -50,11 +50,14 @@ const list = (text: string): Coerced => {
     : { what: 'must be a list: values separated by commas, or a JSON array' }
 }
 
-const object = (text: string): Coerced => {
+const object = (text: string, what = 'must be a JSON object'): Coerced => {
   const value = parseJson(text)
-  return value !== null && typeof value === 'object' && !Array.isArray(value)
-    ? { value }
-    : { what: 'must be a JSON object' }
+  return value !== null && typeof value === 'object' && !Array.isArray(value) ? { value } : { what }
+}
+
+const flag = (text: string): Coerced | undefined => {
+  const value = booleans.get(text.toLowerCase())
+  return value === undefined ? undefined : { value }
 }
 
 /** The value that the text stands for, or what is wrong with it. Never repeats the text. */
@@ -65,15 +68,15 @@ export const coerce = (text: string, shape: Shape): Coerced => {
       return /^[+-]?\d{1,15}(\.\d+)?$/.test(bare) ? { value: Number(bare) } : { what: 'must be a number' }
     case 'duration':
       return { value: /^\d{1,12}$/.test(bare) ? Number(bare) : bare }
-    case 'boolean': {
-      const value = booleans.get(bare.toLowerCase())
-      return value === undefined ? { what: 'must be true or false' } : { value }
-    }
+    case 'boolean':
+      return flag(bare) ?? { what: 'must be true or false' }
     case 'list':
       return list(bare)
     case 'record':
     case 'object':
       return object(bare)
+    case 'switch':
+      return flag(bare) ?? object(bare, 'must be true, false or a JSON object')
     case 'choice':
       return { value: bare }
     case 'text':

@@ -17,6 +17,7 @@ import {
   localUserKeys,
   personalTokenKeys,
   providerKeys,
+  registrationKeys,
   serviceAccountKeys,
 } from './people-keys.ts'
 import { normalizeProvider, usesGroups } from './providers.ts'
@@ -264,12 +265,7 @@ export const configSchema = z
       .describe(
         'Support Client ID Metadata Documents: a client’s `client_id` is the URL of a document that the gateway fetches. Set to `false` if the gateway cannot reach the internet; clients then use dynamic registration.',
       ),
-    dynamic_registration: z
-      .boolean()
-      .default(true)
-      .describe(
-        'Accept dynamic client registration (RFC 7591). Clients that publish a metadata document do not need it.',
-      ),
+    dynamic_registration: registrationKeys,
     storage: storageKeys.prefault({}),
     access_token_lifetime: duration('s', ['1h', '1m', '1d'], 'Lifetime of access tokens.'),
     refresh_token_lifetime: duration(

@@ -16,6 +16,8 @@ export type ShapeKind =
   | 'list'
   | 'record'
   | 'object'
+  /** True, false, or an object. */
+  | 'switch'
   | 'any'
 
 export interface Shape {
@@ -80,7 +82,17 @@ const unwrap = (schema: core.$ZodType): Layers => {
   }
 }
 
-const below = (inner: core.$ZodTypes, part: string | number): Shape | undefined => {
+/** The object among what a switch may be. */
+const switchedObject = (inner: core.$ZodTypes): core.$ZodTypes | undefined => {
+  const def = inner._zod.def
+  const options = def.type === 'union' ? (def.options as readonly core.$ZodTypes[]) : []
+  return options.some((one) => one._zod.def.type === 'boolean')
+    ? options.find((one) => one._zod.def.type === 'object')
+    : undefined
+}
+
+const below = (type: core.$ZodTypes, part: string | number): Shape | undefined => {
+  const inner = switchedObject(type) ?? type
   const def = inner._zod.def
   if (def.type === 'object')
     return typeof part === 'string' && Object.hasOwn(def.shape, part)
@@ -91,16 +103,19 @@ const below = (inner: core.$ZodTypes, part: string | number): Shape | undefined 
 }
 
 const namesOf = (inner: core.$ZodTypes): readonly string[] => {
-  const def = inner._zod.def
+  const def = (switchedObject(inner) ?? inner)._zod.def
   if (def.type === 'object') return Object.keys(def.shape)
   return def.type === 'enum' ? Object.values(def.entries).map(String) : []
 }
+
+const kindOf = (inner: core.$ZodTypes): ShapeKind =>
+  switchedObject(inner) ? 'switch' : (kinds[inner._zod.def.type] ?? 'any')
 
 const shapeOf = (schema: core.$ZodType): Shape => {
   const { inner, meta, fallback, required } = unwrap(schema)
   const bounds = inner instanceof z.ZodNumber ? inner : undefined
   return {
-    kind: meta['x-unit'] === undefined ? (kinds[inner._zod.def.type] ?? 'any') : 'duration',
+    kind: meta['x-unit'] === undefined ? kindOf(inner) : 'duration',
     names: namesOf(inner),
     description: typeof meta['description'] === 'string' ? meta['description'] : '',
     secret: meta['writeOnly'] === true,

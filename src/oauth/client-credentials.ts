@@ -9,6 +9,8 @@ import type { Person } from '../ports/people.ts'
 import type { Policy } from '../ports/policy.ts'
 import type { Address, Directory } from '../ports/services.ts'
 import { apiAddress, apiTarget } from './api-tokens.ts'
+import type { AuthenticatedClient } from './client.ts'
+import type { ClientBindings } from './client-bindings.ts'
 import { type GrantHandler, factsOf, one, tokenResponse } from './parameters.ts'
 import {
   type Permitted,
@@ -79,11 +81,35 @@ export const permittedAccount = async (
   return { person, address, level }
 }
 
-export const createClientCredentialsGrant = (deps: ClientCredentialsDeps): GrantHandler => {
-  const { tokens, record, directory } = deps
+/** By a secret or a key that was presented now, and not only where it has one. */
+const isConfidential = ({ authMethod, proven }: AuthenticatedClient): boolean =>
+  proven && authMethod !== 'none'
+
+/**
+ * The account that the operator names for this client: in the configuration, or by a binding for one that came by itself.
+ * Throws `client.grant` for one that is not bound.
+ */
+const accountOf = async (
+  { clientBindings }: ClientCredentialsGrantDeps,
+  client: AuthenticatedClient,
+): Promise<string> => {
+  if (client.kind === 'registered') return client.serviceAccount ?? ''
+  const bound = isConfidential(client) ? await clientBindings.accountOf(client.id) : undefined
+  if (bound !== undefined) return bound
+  throw new Refusal('client.grant', `${client.id} is bound to no service account`, {
+    say: 'This client is disabled for client_credentials until an administrator binds it to a service account (postern clients bind).',
+  })
+}
+
+export interface ClientCredentialsGrantDeps extends ClientCredentialsDeps {
+  readonly clientBindings: Pick<ClientBindings, 'accountOf'>
+}
+
+export const createClientCredentialsGrant = (deps: ClientCredentialsGrantDeps): GrantHandler => {
+  const { tokens, record, directory, grants } = deps
   return async (request) => {
     const { client, form } = request
-    const account = { id: client.serviceAccount ?? '', clientId: client.id }
+    const account = { id: await accountOf(deps, client), clientId: client.id }
     const allowed = await permittedAccount(deps, account, form.getAll('resource'))
     const { person, address } = allowed
     const scopes = narrowedScopes(one(form, 'scope'), allowed, 'account.scope')
@@ -95,6 +121,12 @@ export const createClientCredentialsGrant = (deps: ClientCredentialsDeps): Grant
       make: (before) => silentGrant(deps, identity, allowed, before),
       sign: (grant) => tokens.access(grant, scopes, jkt),
     })
+    // Whoever unbinds ends what is there, and this may have been written between the two.
+    const still = await accountOf(deps, client).catch(() => undefined)
+    if (still !== account.id) {
+      await grants.end([grant], 'client_unbound')
+      throw new Refusal('client.grant', `${client.id} was unbound meanwhile`)
+    }
     record({ event: 'grant.issued', kind: grant.kind, scopes, ...factsOf(grant, request) })
     return tokenResponse(tokens, { access, scopes, jkt })
   }

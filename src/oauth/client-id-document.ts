@@ -1,5 +1,6 @@
 // Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): the client id is the https URL
 // of a document in which the client describes itself.
+import type { Config } from '../config/schema.ts'
 import { utf8Text } from '../kit/bytes.ts'
 import { networkCause } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -7,7 +8,15 @@ import { createSingleFlight } from '../kit/single-flight.ts'
 import { metadataDocumentUrl } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { type Client, type ClientMetadata, type Leg, judgeClientMetadata, parseStrictJson } from './client.ts'
+import {
+  type Client,
+  type ClientMetadata,
+  type GrantType,
+  type Leg,
+  judgeClientMetadata,
+  parseStrictJson,
+  registrableGrants,
+} from './client.ts'
 import { mediaTypeOf } from './parameters.ts'
 
 // JSON that a client publishes (its metadata document, its keys): fetched with the guarded outbound function,
@@ -211,6 +220,7 @@ const preferredMethod = (document: Readonly<Record<string, unknown>>): unknown =
 const judge = (
   text: string,
   url: string,
+  offered: readonly GrantType[],
 ):
   | { readonly metadata: ClientMetadata; readonly why?: never }
   | { readonly why: string; readonly metadata?: never } => {
@@ -225,7 +235,7 @@ const judge = (
   const method = preferredMethod(document)
   if (method !== 'none' && method !== 'private_key_jwt')
     return { why: 'token_endpoint_auth_method must be none or private_key_jwt' }
-  const judged = judgeClientMetadata({ ...document, token_endpoint_auth_method: method }, 'none')
+  const judged = judgeClientMetadata({ ...document, token_endpoint_auth_method: method }, 'none', offered)
   return judged.fault ? { why: judged.fault.say } : judged
 }
 
@@ -256,18 +266,21 @@ const refuse = (url: string, leg: Leg, { kind, why }: NonNullable<RemoteDocument
     : new Refusal('client.auth', reason)
 }
 
-export const createClientDocuments = (deps: FetchJsonDeps): ClientDocuments => {
+export const createClientDocuments = (
+  deps: FetchJsonDeps & { readonly config: Pick<Config, 'dynamic_registration'> },
+): ClientDocuments => {
   const remote = createFetchJson(deps)
+  const offered = registrableGrants(deps.config)
   const resolve: ClientDocuments['resolve'] = async (url, leg) => {
     if (!metadataDocumentUrl(url))
       throw refuse(url, leg, { kind: 'bad', why: 'not a URL that may name a client' })
     const { text, failure } = await remote(url, {
       maxBytes,
       staleIfDown: leg === 'token',
-      fault: (candidate) => judge(candidate, url).why,
+      fault: (candidate) => judge(candidate, url, offered).why,
     })
     if (failure) throw refuse(url, leg, failure)
-    const { metadata, why } = judge(text, url)
+    const { metadata, why } = judge(text, url, offered)
     if (!metadata) throw refuse(url, leg, { kind: 'bad', why })
     return {
       id: url,

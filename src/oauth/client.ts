@@ -15,7 +15,7 @@ export type AuthMethod = (typeof authMethods)[number]
  */
 export const assertionAlgorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519'] as const
 
-/** Of every gateway; the only ones that a client can register. */
+/** Of every gateway; where the operator allows nothing else, the only ones that a client can register. */
 export const grantTypes = ['authorization_code', 'refresh_token'] as const
 /** RFC 8628 §3.4. */
 export const deviceGrantType = 'urn:ietf:params:oauth:grant-type:device_code'
@@ -31,7 +31,18 @@ export type GrantType =
   | typeof assertionGrantType
 
 /** What of the configuration says which grants there are. */
-export type GrantSettings = Pick<Config, 'clients' | 'device' | 'token_exchange' | 'assertion_issuers'>
+export type GrantSettings = Pick<
+  Config,
+  'clients' | 'device' | 'token_exchange' | 'assertion_issuers' | 'dynamic_registration'
+>
+
+/** What a client can register, or say in its metadata document. */
+export const registrableGrants = ({
+  dynamic_registration: allowed,
+}: Pick<Config, 'dynamic_registration'>): readonly GrantType[] => [
+  ...grantTypes,
+  ...(typeof allowed === 'object' ? allowed.grant_types : []),
+]
 
 /** What the token endpoint answers, and metadata says: a grant that no client has is not offered. */
 export const grantTypesOf = ({
@@ -39,9 +50,11 @@ export const grantTypesOf = ({
   device,
   token_exchange: exchanges,
   assertion_issuers: issuers,
+  dynamic_registration,
 }: GrantSettings): readonly GrantType[] => [
-  ...grantTypes,
-  ...(Object.values(clients).some(({ grant_types: own }) => own.includes('client_credentials'))
+  ...registrableGrants({ dynamic_registration }),
+  ...(typeof dynamic_registration !== 'object' &&
+  Object.values(clients).some(({ grant_types: own }) => own.includes('client_credentials'))
     ? (['client_credentials'] as const)
     : []),
   ...(device?.enabled ? ([deviceGrantType] as const) : []),
@@ -140,7 +153,8 @@ export interface ClientMetadata {
   readonly client_name?: string
   readonly token_endpoint_auth_method: AuthMethod
   readonly grant_types: readonly GrantType[]
-  readonly response_types: readonly ['code']
+  /** Nothing comes back to a browser of a client that only acts for itself. */
+  readonly response_types: readonly ['code'] | readonly []
   readonly jwks?: JSONWebKeySet
   readonly jwks_uri?: string
   /** RFC 9449 §5.2: no bearer tokens for this client. */
@@ -291,17 +305,46 @@ const judgeAuth = (
   return { token_endpoint_auth_method: method, ...(jwks && { jwks }), ...(jwksUri && { jwks_uri: jwksUri }) }
 }
 
-const judgeGrants = (members: Members): readonly GrantType[] | MetadataFault => {
-  const asked = members['grant_types'] === undefined ? [...grantTypes] : strings(members['grant_types'])
+/** What a client that says nothing of it has, as of every client that people use. */
+const askedGrants = (members: Members): readonly string[] =>
+  members['grant_types'] === undefined ? grantTypes : (strings(members['grant_types']) ?? [])
+
+/** Whether the client acts for itself alone: no browser ever comes back to it. */
+const isProgram = (members: Members, offered: readonly GrantType[]): boolean => {
+  const asked = askedGrants(members)
+  return (
+    offered.includes('client_credentials') &&
+    asked.includes('client_credentials') &&
+    !asked.includes('authorization_code')
+  )
+}
+
+const judgeGrants = (
+  members: Members,
+  offered: readonly GrantType[],
+  method: AuthMethod,
+): readonly GrantType[] | MetadataFault => {
+  const asked = askedGrants(members)
+  if (isProgram(members, offered))
+    return method === 'none'
+      ? {
+          at: 'metadata',
+          say: 'client_credentials requires client authentication: token_endpoint_auth_method must not be none.',
+        }
+      : ['client_credentials']
   const responses = members['response_types'] === undefined ? ['code'] : strings(members['response_types'])
-  if (!asked?.includes('authorization_code'))
+  if (!asked.includes('authorization_code'))
     return {
       at: 'metadata',
-      say: 'grant_types must include authorization_code. The only other supported value is refresh_token.',
+      say: offered.includes('client_credentials')
+        ? 'grant_types must include authorization_code or client_credentials. The only other supported value is refresh_token.'
+        : 'grant_types must include authorization_code. The only other supported value is refresh_token.',
     }
   if (!responses?.includes('code')) return { at: 'metadata', say: 'response_types must include code.' }
-  // Others are dropped and the echo shows it (RFC 7591 §3.2.1).
-  return grantTypes.filter((known) => asked.includes(known))
+  // Others are dropped and the echo shows it (RFC 7591 §3.2.1), as is what needs a proof that the client has not.
+  return offered.filter(
+    (known) => asked.includes(known) && (known !== 'client_credentials' || method !== 'none'),
+  )
 }
 
 const isFault = (value: unknown): value is MetadataFault =>
@@ -331,9 +374,13 @@ const optionalMembers = (members: Members): Partial<ClientMetadata> => {
 
 /**
  * Judges client metadata. Members that are null or empty count as absent (clients send them so), unknown ones
- * are ignored; `fallback` is the method of a client that names none.
+ * are ignored; `fallback` is the method of a client that names none, `offered` what it may register.
  */
-export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judged => {
+export const judgeClientMetadata = (
+  input: unknown,
+  fallback: AuthMethod,
+  offered: readonly GrantType[],
+): Judged => {
   if (typeof input !== 'object' || input === null || Array.isArray(input))
     return fault('The metadata must be a JSON object.')
   const entries = Object.entries(input).filter(
@@ -341,11 +388,11 @@ export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judge
   )
   if (entries.length > limits.members) return fault('The metadata has too many members.')
   const members: Members = Object.fromEntries(entries)
-  const redirects = judgeRedirects(members['redirect_uris'])
+  const redirects = isProgram(members, offered) ? [] : judgeRedirects(members['redirect_uris'])
   if (isFault(redirects)) return { fault: redirects }
   const auth = judgeAuth(members, fallback)
   if (isFault(auth)) return { fault: auth }
-  const grants = judgeGrants(members)
+  const grants = judgeGrants(members, offered, auth.token_endpoint_auth_method)
   if (isFault(grants)) return { fault: grants }
   const name = members['client_name']
   if (name !== undefined && (typeof name !== 'string' || name.length > limits.name))
@@ -354,7 +401,7 @@ export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judge
     redirect_uris: redirects,
     ...auth,
     grant_types: grants,
-    response_types: ['code'],
+    response_types: isProgram(members, offered) ? [] : ['code'],
     // A form says it in words.
     ...(['true', true].includes(members['dpop_bound_access_tokens'] as never) && {
       dpop_bound_access_tokens: true,

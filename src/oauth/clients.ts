@@ -9,7 +9,15 @@ import type { Directory } from '../ports/services.ts'
 import { type Approvals, createApprovals } from './authorization-requests.ts'
 import { assertionSubject, assertionType, createProveAssertion } from './client-assertion.ts'
 import type { ClientDocuments } from './client-id-document.ts'
-import type { AuthMethod, AuthenticatedClient, Client, ClientMetadata, Leg } from './client.ts'
+import {
+  type AuthMethod,
+  type AuthenticatedClient,
+  type Client,
+  type ClientMetadata,
+  type GrantType,
+  type Leg,
+  registrableGrants,
+} from './client.ts'
 import { one } from './parameters.ts'
 
 // Dynamic registrations (RFC 7591) in the store: one sealed record for each client, which expires when it is
@@ -86,13 +94,14 @@ const needsSecret = (metadata: ClientMetadata): boolean =>
 export const registeredClient = (
   { id, metadata, secretDigest }: Registration,
   digest: Runtime['digest'],
+  offered: readonly GrantType[],
 ): Client => ({
   id,
   name: metadata.client_name ?? 'Unnamed app',
   kind: 'dynamic',
   redirectUris: metadata.redirect_uris,
   authMethod: metadata.token_endpoint_auth_method,
-  grantTypes: metadata.grant_types,
+  grantTypes: metadata.grant_types.filter((type) => offered.includes(type)),
   ...(secretDigest && { secretDigest }),
   ...(metadata.jwks && { jwks: metadata.jwks }),
   ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
@@ -256,7 +265,10 @@ export interface ClientsDeps {
     Runtime,
     'now' | 'random' | 'store' | 'keys' | 'log' | 'outbound' | 'cache' | 'defer' | 'digest'
   >
-  readonly config: Pick<Config, 'clients' | 'client_lifetime' | 'client_metadata_documents'>
+  readonly config: Pick<
+    Config,
+    'clients' | 'client_lifetime' | 'client_metadata_documents' | 'dynamic_registration'
+  >
   readonly documents: ClientDocuments
   readonly directory: Directory
 }
@@ -332,6 +344,17 @@ const holdsSecret = (
   return secretDigest !== undefined && digests.some((one) => sameText(one, secretDigest))
 }
 
+/** Throws `client.auth`. */
+const checkSecret = (
+  client: Client,
+  credentials: Credentials,
+  withBasic: boolean,
+  digest: Runtime['digest'],
+): void => {
+  if (!holdsSecret(client, credentials, digest))
+    throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
+}
+
 const nothing = (): Promise<void> => Promise.resolve()
 
 /** Where each method puts the secret (RFC 6749 §2.3.1). */
@@ -364,6 +387,7 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
   const registrations = createRegistrations({ runtime, lifetimeMs: config.client_lifetime * 1000 })
   const prove = createProveAssertion({ runtime, directory })
   const configured = new Map(Object.entries(config.clients))
+  const offered = registrableGrants(config)
 
   const known = async (
     id: string,
@@ -375,7 +399,9 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     if (/^https?:/i.test(id))
       return config.client_metadata_documents ? { client: await documents.resolve(id, leg) } : undefined
     const registered = await registrations.read(id)
-    return registered && { client: registeredClient(registered.registration, runtime.digest), registered }
+    return (
+      registered && { client: registeredClient(registered.registration, runtime.digest, offered), registered }
+    )
   }
 
   const find: Clients['find'] = async (id) => {
@@ -386,11 +412,6 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
         page: { facts: [{ name: 'Client', value: shortId }] },
       })
     return found.registered ? { ...found.client, registered: found.registered } : found.client
-  }
-
-  const checkSecret = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<void> => {
-    if (!holdsSecret(client, credentials, runtime.digest))
-      throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
   }
 
   /**
@@ -423,7 +444,7 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
       throw await otherMethod(client, credentials, withBasic)
     const { assertion } = credentials
     const spend = assertion === undefined ? undefined : await prove(client, assertion)
-    if (!spend && client.authMethod !== 'none') await checkSecret(client, credentials, withBasic)
+    if (!spend && client.authMethod !== 'none') checkSecret(client, credentials, withBasic, runtime.digest)
     if (registered) await registrations.renew(registered)
     return { ...client, proven: spend !== undefined || client.authMethod !== 'none', spend: spend ?? nothing }
   }

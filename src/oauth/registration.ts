@@ -9,14 +9,25 @@ import type { BeginFlow } from '../ports/flow-record.ts'
 import type { Audit, Handler, Limit } from '../ports/modules.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { type ClientMetadata, isDpopOn, judgeClientMetadata, parseStrictJson, strictText } from './client.ts'
+import {
+  type ClientMetadata,
+  isDpopOn,
+  judgeClientMetadata,
+  parseStrictJson,
+  registrableGrants,
+  strictText,
+} from './client.ts'
+import type { ClientBindings } from './client-bindings.ts'
 import type { Clients, ReadRegistration, Registration, Registrations } from './clients.ts'
 import type { Grants } from './grants.ts'
 import { endpoints } from './metadata.ts'
 import { jsonResponse, maxOAuthBody, mediaTypeOf, noStore, onlyMethod, takeSpace } from './parameters.ts'
 
+/** What of the configuration decides what can be registered. */
+type RegistrationSettings = Pick<Config, 'dpop' | 'dynamic_registration'>
+
 export interface RegisterDeps {
-  readonly config: Pick<Config, 'dpop'>
+  readonly config: RegistrationSettings
   readonly directory: Pick<Directory, 'issuer'>
   readonly clients: Pick<Clients, 'registrations'>
   readonly limit: Limit
@@ -51,7 +62,7 @@ const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> 
  */
 export const readClientMetadata = async (
   request: Request,
-  config: Pick<Config, 'dpop'>,
+  config: RegistrationSettings,
 ): Promise<{ readonly metadata: ClientMetadata; readonly sent: Readonly<Record<string, unknown>> }> => {
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   const isForm = type === 'application/x-www-form-urlencoded'
@@ -59,7 +70,7 @@ export const readClientMetadata = async (
     throw malformed('Send application/json in UTF-8.')
   const sent = read(await readWhole(request, maxOAuthBody), isForm)
   // RFC 7591 §2: without a method the client has a secret and sends it by Basic.
-  const { metadata, fault } = judgeClientMetadata(sent, 'client_secret_basic')
+  const { metadata, fault } = judgeClientMetadata(sent, 'client_secret_basic', registrableGrants(config))
   if (fault)
     throw new Refusal(
       fault.at === 'redirect' ? 'registration.redirect' : 'registration.metadata',
@@ -92,12 +103,14 @@ export const registeredFacts = ({ id, metadata }: Registration) => ({
 export const registrationResponse = (
   registration: Registration,
   {
+    config,
     issuer,
     registrations,
     secret,
     accessToken,
     status = 200,
   }: {
+    readonly config: RegistrationSettings
     readonly issuer: string
     readonly registrations: Registrations
     readonly secret?: string
@@ -114,6 +127,10 @@ export const registrationResponse = (
         client_secret_expires_at: registrations.expiresAt(registration),
       }),
       ...registration.metadata,
+      // The operator may have taken it away since.
+      grant_types: registration.metadata.grant_types.filter((type) =>
+        registrableGrants(config).includes(type),
+      ),
       registration_client_uri: `${issuer}${endpoints.manage.path}${registration.id}`,
       ...(accessToken !== undefined && { registration_access_token: accessToken }),
     },
@@ -121,7 +138,8 @@ export const registrationResponse = (
   )
 
 /** A web app is its host; programs on people's own computers are one kind, because anybody can call theirs so. */
-const kindOf = ({ redirect_uris: [uri = ''] }: ClientMetadata): string => {
+const kindOf = ({ redirect_uris: [uri] }: ClientMetadata): string => {
+  if (uri === undefined) return 'program'
   const { protocol, hostname } = new URL(uri)
   return protocol === 'https:' && !isLoopbackHost(hostname) ? hostname : 'native'
 }
@@ -148,6 +166,7 @@ export const createRegister =
       request_id: context.requestId,
     })
     return registrationResponse(registration, {
+      config,
       issuer: directory.issuer,
       registrations,
       accessToken,
@@ -160,10 +179,11 @@ export const createRegister =
 // registration with the token it was given for that.
 
 export interface ClientConfigurationDeps {
-  readonly config: Pick<Config, 'dpop'>
+  readonly config: RegistrationSettings
   readonly runtime: Pick<Runtime, 'digest'>
   readonly directory: Pick<Directory, 'issuer'>
   readonly clients: Pick<Clients, 'registrations'>
+  readonly clientBindings: Pick<ClientBindings, 'remove'>
   readonly grants: Pick<Grants, 'revokeOfClient'>
   readonly record: Audit
 }
@@ -228,7 +248,7 @@ const replace = async (
 }
 
 const remove = async (
-  { clients, grants, record }: ClientConfigurationDeps,
+  { clients, clientBindings, grants, record }: ClientConfigurationDeps,
   read: ReadRegistration,
   { ip, requestId }: RequestContext,
 ): Promise<Response> => {
@@ -237,6 +257,7 @@ const remove = async (
   // The client first: without it no grant of it can be refreshed, whatever happens to the rest. Its record
   // goes last, so that a DELETE that was cut short can be repeated, and goes on where it was.
   await registrations.end(read)
+  await clientBindings.remove(id)
   const ended = await grants.revokeOfClient(id, 'client_deleted')
   await registrations.remove(id)
   record({ event: 'client.deleted', client: id, grants: ended, ip, request_id: requestId })
@@ -246,13 +267,16 @@ const remove = async (
 export const createClientConfiguration = (deps: ClientConfigurationDeps): Handler => {
   const { registrations } = deps.clients
   const { issuer } = deps.directory
+  const { config } = deps
   return async (request, context) => {
     onlyMethod(request, 'GET', 'PUT', 'DELETE')
     const read = await ownRegistration(request, registrations)
     if (request.method === 'DELETE') return remove(deps, read, context)
-    if (request.method === 'GET') return registrationResponse(read.registration, { issuer, registrations })
+    if (request.method === 'GET')
+      return registrationResponse(read.registration, { config, issuer, registrations })
     const { registration, secret } = await replace(deps, read, request, context)
     return registrationResponse(registration, {
+      config,
       issuer,
       registrations,
       ...(secret !== undefined && { secret }),

@@ -8,7 +8,7 @@ import type { BeginFlow } from '../ports/flow-record.ts'
 import type { Counted, Handler } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory, FindAddress } from '../ports/services.ts'
-import { type ClientCredentialsDeps, createClientCredentialsGrant } from './client-credentials.ts'
+import { type ClientCredentialsGrantDeps, createClientCredentialsGrant } from './client-credentials.ts'
 import {
   type Client,
   type GrantSettings,
@@ -152,7 +152,7 @@ const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
 
 // The endpoint.
 
-type GrantHandlerDeps = ClientCredentialsDeps & DeviceGrantDeps & TokenExchangeDeps & JwtBearerDeps
+type GrantHandlerDeps = ClientCredentialsGrantDeps & DeviceGrantDeps & TokenExchangeDeps & JwtBearerDeps
 
 export interface TokenDeps extends GrantHandlerDeps {
   readonly config: JwtBearerDeps['config'] & GrantSettings

@@ -233,3 +233,21 @@ export interface SessionAdmin {
   /** Whose it was; undefined when there is none. */
   end(id: string): Promise<string | undefined>
 }
+
+/** A client that came by itself, and the service account that it acts as since an administrator said so. */
+export interface BoundClient {
+  readonly client: string
+  /** ID of the service account. */
+  readonly account: string
+  readonly by: string
+  /** Epoch ms. */
+  readonly at: number
+}
+
+export interface BoundClients {
+  list(): Promise<readonly BoundClient[]>
+  /** Throws `client.unknown`, `person.unknown` and `request.malformed` for what cannot be bound. */
+  bind(client: string, account: string, by: string): Promise<BoundClient>
+  /** Ends the grants that it has for itself, and resolves with how many. Throws `client.unknown`. */
+  unbind(client: string, by: string): Promise<number>
+}

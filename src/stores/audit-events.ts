@@ -62,6 +62,8 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'client.refused': denied('count', 'why'),
   'client.updated': done('redirect_uris'),
   'client.deleted': done('grants'),
+  'client.bound': done('account', 'by'),
+  'client.unbound': done('grants', 'by'),
   'consent.allowed': done('how', 'resource', 'scopes', 'excluded'),
   'consent.denied': denied('resource', 'scopes'),
   'flow.finding': failed('outcome', 'acts', 'after', 'why'),

@@ -48,6 +48,7 @@ describe('the OpenAPI document of the API', () => {
         audit: {},
         flows: {},
         access: { default: 'everyone' },
+        dynamic_registration: { grant_types: ['client_credentials'] },
         assertion_issuers: {
           ci: {
             type: 'workload',
@@ -239,6 +240,18 @@ describe('the OpenAPI document of the API', () => {
       clients: ['ops'],
       grants: 1,
     })
+    const registered = await ask('POST', '/oauth/register', {
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ grant_types: ['client_credentials'] }),
+    })
+    const client = ((await registered.json()) as { client_id: string }).client_id
+    const bound = await operate('POST /api/client-bindings', '/api/client-bindings', {
+      client,
+      account: 'operator',
+    })
+    expect(bound).toMatchObject({ client, account: 'operator', by: 'service:operator' })
+    expect(await operate('GET /api/client-bindings')).toEqual({ client_bindings: [bound] })
+    await operate('DELETE /api/client-bindings', `/api/client-bindings?client=${client}`)
     expect(all(await operate('GET /api/assertion-issuers'), 'assertion_issuers')).toMatchObject([
       { id: 'ci', type: 'workload', keys: 'metadata', service_accounts: ['operator'] },
     ])

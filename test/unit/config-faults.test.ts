@@ -802,6 +802,22 @@ describe('what would be unsafe', () => {
       ],
     ],
     [
+      'grants that no registration can have',
+      'dynamic_registration: { grant_types: [password] }\nservice_accounts: { nightly: { services: ["*"] } }\n',
+      [
+        'config.yaml:1:23 dynamic_registration',
+        'must be true, false, or { grant_types: [client_credentials] }',
+      ],
+    ],
+    [
+      'grants for registrations without an account for them',
+      'dynamic_registration: { grant_types: [client_credentials] }\n',
+      [
+        'config.yaml:1:25 dynamic_registration.grant_types',
+        'has no effect, because service_accounts has no account to bind a client to',
+      ],
+    ],
+    [
       'token exchange by clients that cannot be',
       `clients:\n  agent: { name: A, grant_types: ["urn:ietf:params:oauth:grant-type:token-exchange"], token_endpoint_auth_method: client_secret_post, client_secret: ${secret} }\n  open: { name: O, redirect_uris: ["https://o.example"] }\nmcp_services: { a: { url: "http://localhost:3001/mcp" } }\ntoken_exchange:\n  - { client: agnet, subject_clients: [opne], services: [a], permissions: [read] }\n  - { client: open, subject_clients: ["https://x.example/y"], services: [a] }\n`,
       [

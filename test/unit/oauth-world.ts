@@ -9,6 +9,7 @@ import { createPendingRequests } from '../../src/oauth/authorization-requests.ts
 import { authorizationResponse } from '../../src/oauth/parameters.ts'
 import { createAuthorize } from '../../src/oauth/authorize.ts'
 import { createAuthenticateBearer } from '../../src/oauth/bearer.ts'
+import { createClientBindings } from '../../src/oauth/client-bindings.ts'
 import { createClientDocuments } from '../../src/oauth/client-id-document.ts'
 import { createClients } from '../../src/oauth/clients.ts'
 import { createConsent } from '../../src/oauth/consent.ts'
@@ -204,9 +205,10 @@ export const createWorld = async ({
   const clients = createClients({
     runtime,
     config,
-    documents: createClientDocuments({ runtime, directory }),
+    documents: createClientDocuments({ runtime, config, directory }),
     directory,
   })
+  const clientBindings = createClientBindings({ runtime })
   const dpop = createDpop({ runtime, config, directory, record })
   const grants = createGrants({ runtime, config, record, mayStillSignIn: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
@@ -239,10 +241,11 @@ export const createWorld = async ({
     upstream,
     blocks,
   })
+  const common = { config, runtime, directory, clients, clientBindings, grants, record }
   const handlers = {
     ...createMetadata({ config, directory, signer, policy: ruled, dpop }),
     register: createRegister({ config, directory, clients, limit, record }),
-    manage: createClientConfiguration({ config, runtime, directory, clients, grants, record }),
+    manage: createClientConfiguration(common),
     authorize: createAuthorize({
       config,
       runtime,
@@ -256,19 +259,14 @@ export const createWorld = async ({
     consentPage: consent.page,
     decide: consent.decide,
     token: createToken({
+      ...common,
       devices,
       knownPerson: () => Promise.resolve(undefined),
       stepUps,
-      runtime,
-      config,
-      directory,
       find,
-      clients,
-      grants,
       tokens,
       blocks,
       limit,
-      record,
       policy: openPolicy,
       mayStillSignIn: (person) => person,
       findResource: find,

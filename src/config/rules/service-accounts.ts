@@ -128,6 +128,13 @@ const accounts: Rule = (draft, report) => {
         report.warn(at, unknownService(value, services))
     unruledPermissions(draft, report, path)
   }
+  const registered = ['dynamic_registration', 'grant_types']
+  if (
+    draft.has(...registered) &&
+    draft.keys('service_accounts').length === 0 &&
+    !draft.misspelt('service_accounts')
+  )
+    report.key(registered, 'has no effect, because service_accounts has no account to bind a client to')
 }
 
 /** Of a caller's identity, or what the HTTP stack or a browser writes. */
