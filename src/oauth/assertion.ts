@@ -221,6 +221,8 @@ export interface Wanted {
   readonly audience: Audience
   readonly required: readonly string[]
   readonly now: number
+  /** Told who has signed it, before the rest is looked at. */
+  readonly signed?: ((issuer: ListedIssuer) => void) | undefined
 }
 
 /** The checks that every kind has, after its issuer is known. */
@@ -229,9 +231,10 @@ export const verifyAssertion = async (
   read: ReadAssertion,
   issuer: ListedIssuer,
   keys: IssuerKeys,
-  { audience, required, now }: Wanted,
+  { audience, required, now, signed }: Wanted,
 ): Promise<Assertion> => {
   await verifySignature(text, read, issuer, keys)
+  signed?.(issuer)
   checkAudience(read.claims, audience)
   checkTypes(read.claims, required)
   const { type, max_lifetime: seconds } = issuer.entry

@@ -95,7 +95,7 @@ export const verified = async (
   { config, directory, runtime }: Pick<JwtBearerDeps, 'config' | 'directory' | 'runtime'>,
   keys: IssuerKeys,
   text: string,
-  { client }: Pick<TokenRequest, 'client'>,
+  { client, signed }: Pick<TokenRequest, 'client'> & { readonly signed?: (issuer: ListedIssuer) => void },
 ): Promise<Assertion> => {
   const read = readAssertion(text)
   if (typeOf(read) === idJagType) checkIdJagClient(client)
@@ -104,6 +104,7 @@ export const verified = async (
     audience: audienceOf(directory, issuer.entry),
     required: issuer.entry.type === 'id_jag' ? idJagClaims : workloadClaims,
     now: runtime.now(),
+    signed,
   })
 }
 
@@ -181,6 +182,8 @@ const asProgram = (request: TokenRequest, id: string): TokenRequest => ({
 })
 
 interface Progress {
+  /** Whoever has signed the assertion. */
+  issuer?: ListedIssuer
   facts: Readonly<Record<string, unknown>>
 }
 
@@ -193,7 +196,10 @@ const exchange = async (
   const text = one(sent.form, 'assertion')
   if (text === undefined)
     throw new Refusal('request.malformed', 'assertion missing', { say: 'assertion is required.' })
-  const assertion = await verified(deps, keys, text, sent)
+  const assertion = await verified(deps, keys, text, {
+    client: sent.client,
+    signed: (signer) => (progress.issuer = signer),
+  })
   const { issuer } = assertion
   const isProgram = issuer.entry.type === 'workload'
   const request = isProgram ? asProgram(sent, issuer.id) : sent
@@ -226,12 +232,13 @@ const exchange = async (
 const refused = async (
   { record, limit }: JwtBearerDeps,
   refusal: Refusal,
-  { facts }: Progress,
+  { facts, issuer }: Progress,
   { client, context, begin }: TokenRequest,
 ): Promise<never> => {
   await limit('refused-assertions', { ip: context.ip })
   const said = {
     ...(client.id !== '' && { client: client.id }),
+    ...(issuer && { kind: issuer.entry.type, issuer: issuer.id }),
     ...facts,
     refusal: refusal.code,
     why: refusal.why,
