@@ -1,10 +1,11 @@
 // The API about programs, for administrators: service accounts, personal access tokens, and the end of one grant, which
 // comes back by itself where no person is asked, and so can be blocked.
-import { personKey, serviceAccounts } from '../kit/records.ts'
+import { accountUsedAt, personKey, serviceAccounts } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Config } from '../config/schema.ts'
 import type { Handler } from '../ports/modules.ts'
 import type { BoundClient, BoundClients, ListedGrant, ListedToken } from '../ports/people.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { AccessAdmin } from './access-api.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
 
@@ -35,6 +36,7 @@ export interface ProgramsApiDeps {
   readonly accessAdmin: Pick<AccessAdmin, 'list' | 'show' | 'revoke' | 'blocks' | 'block' | 'unblock'>
   readonly registry: { config(): Config }
   readonly boundClients: BoundClients
+  readonly runtime: Pick<Runtime, 'store'>
   readonly personalTokens: {
     all(): Promise<readonly ListedToken[]>
     end(id: string, by: { readonly by: string }, how?: { readonly leaked?: boolean }): Promise<boolean>
@@ -55,17 +57,25 @@ const listedToken = ({ createdAt, expiresAt, lastUsedAt, ...token }: ListedToken
 })
 
 interface InUse {
+  readonly config: Config
   readonly grants: readonly ListedGrant[]
   readonly bound: readonly BoundClient[]
 }
 
-const listedAccount = (id: string, config: Config, { grants, bound }: InUse) => {
-  const { name = id, groups, services, permissions, owner } = config.service_accounts[id] as Account
-  const own = grants.filter(({ user }) => user === `${serviceAccounts}:${id}`)
-  const [lastUsed] = own
-    .flatMap((grant) => grant.last_used_at ?? [])
-    .toSorted()
-    .toReversed()
+/** IDs of the clients that act as a service account: by the configuration, and bound to it since. */
+export const clientsOf = (
+  id: string,
+  { config, bound }: Pick<InUse, 'config' | 'bound'>,
+): readonly string[] => [
+  ...Object.entries(config.clients).flatMap(([client, { service_account: account }]) =>
+    account === id ? [client] : [],
+  ),
+  ...bound.flatMap(({ client, account }) => (account === id ? [client] : [])),
+]
+
+const listedAccount = async (id: string, { store }: ProgramsApiDeps['runtime'], used: InUse) => {
+  const { name = id, groups, services, permissions, owner } = used.config.service_accounts[id] as Account
+  const lastUsed = await accountUsedAt(store, id)
   return {
     id,
     user: `${serviceAccounts}:${id}`,
@@ -74,14 +84,9 @@ const listedAccount = (id: string, config: Config, { grants, bound }: InUse) => 
     groups,
     services,
     ...(permissions && { permissions }),
-    clients: [
-      ...Object.entries(config.clients).flatMap(([client, { service_account: account }]) =>
-        account === id ? [client] : [],
-      ),
-      ...bound.flatMap(({ client, account }) => (account === id ? [client] : [])),
-    ],
-    grants: own.length,
-    ...(lastUsed !== undefined && { last_used_at: lastUsed }),
+    clients: clientsOf(id, used),
+    grants: used.grants.filter(({ user }) => user === `${serviceAccounts}:${id}`).length,
+    ...(lastUsed !== undefined && { last_used_at: timeOf(lastUsed) }),
   }
 }
 type Account = Config['service_accounts'][string]
@@ -162,7 +167,7 @@ const createBindingActions = (
 })
 
 export const createProgramsApi = (deps: ProgramsApiDeps, authorization: AdminAuthorization): ProgramsApi => {
-  const { accessAdmin, registry, personalTokens, boundClients } = deps
+  const { accessAdmin, registry, personalTokens, boundClients, runtime } = deps
   const { requireAdmin, requireCsrfToken } = authorization
   return {
     ...createGrantActions(deps, authorization),
@@ -199,9 +204,11 @@ export const createProgramsApi = (deps: ProgramsApiDeps, authorization: AdminAut
       if (id !== '' && !ids.includes(id))
         throw new Refusal('person.unknown', id.slice(0, 80), { say: 'There is no such service account.' })
       const { grants } = await accessAdmin.list({ ...(id !== '' && { user: `${serviceAccounts}:${id}` }) })
-      const used = { grants, bound: await boundClients.list() }
-      if (id !== '') return json(listedAccount(id, config, used))
-      return json({ service_accounts: ids.map((one) => listedAccount(one, config, used)) })
+      const used = { config, grants, bound: await boundClients.list() }
+      if (id !== '') return json(await listedAccount(id, runtime, used))
+      return json({
+        service_accounts: await Promise.all(ids.map((one) => listedAccount(one, runtime, used))),
+      })
     },
   }
 }

@@ -273,6 +273,25 @@ export const personKey = (person: { readonly provider: string; readonly subject:
  */
 export const serviceAccounts = 'service'
 
+const accountUseKey = (id: string): string => `account-use:${id}`
+const accountUseKeptMs = 400 * 86_400_000
+
+/** A service account is used. Kept beside its grants, because these end with their tokens. */
+export const noteAccountUse = (
+  store: Pick<SealedStore, 'put'>,
+  id: string,
+  at: number,
+): Promise<string | undefined> => store.put(accountUseKey(id), String(at), { ttlMs: accountUseKeptMs })
+
+/** Epoch ms, up to an hour before the last use; undefined where none was recorded in 400 days. */
+export const accountUsedAt = async (
+  store: Pick<SealedStore, 'get'>,
+  id: string,
+): Promise<number | undefined> => {
+  const found = await store.get(accountUseKey(id))
+  return found && Number(found.value)
+}
+
 /**
  * Whether each user has a token of their own at an upstream with this `upstream_auth`: one that they connected, or that
  * their sign-in was exchanged for.

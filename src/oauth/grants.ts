@@ -3,7 +3,7 @@
 import type { Config } from '../config/schema.ts'
 import { networkOf } from '../kit/addresses.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
-import { type Records, createRecords, personKey } from '../kit/records.ts'
+import { type Records, createRecords, noteAccountUse, personKey, serviceAccounts } from '../kit/records.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { FlowGrant } from '../ports/flow-record.ts'
 import type { Audit, MayStillSignIn, ProvisionPerson } from '../ports/modules.ts'
@@ -247,6 +247,12 @@ const tokenUseEveryMs = 60_000
 const isNoted = ({ lastUse, token }: Grant, now: number): boolean =>
   lastUse !== undefined && now - lastUse.at < (token ? tokenUseEveryMs : useEveryMs)
 
+/** The use of a service account outlives its grants, which end with their tokens. */
+const noteAccount = async ({ store, now }: Pick<Runtime, 'store' | 'now'>, grant: Grant): Promise<void> => {
+  const { provider, subject } = grant.person
+  if (provider === serviceAccounts && !isNoted(grant, now())) await noteAccountUse(store, subject, now())
+}
+
 /** When the tokens in use were asked for. */
 const tokensSince = ({ createdAt, redeemedAt = 0, handed, usedAt }: Grant): number =>
   Math.max(createdAt, redeemedAt, handed?.at ?? 0, ...Object.values(usedAt))
@@ -288,6 +294,7 @@ const createGrantList = (
     if ((await amend(found, { lastUse: { ...grant.lastUse, at }, ...token })) && days !== undefined)
       record(expiringEvent(grant, days))
     await add(grant)
+    await noteAccount(runtime, grant)
   }
   return {
     add,
@@ -363,7 +370,11 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       return again?.grant.state === 'code' && redeemed(again)
     },
     async keep(grant, only, ip) {
-      const [written] = await Promise.all([used(grant, only, ip), list.add(grant)])
+      const [written] = await Promise.all([
+        used(grant, only, ip),
+        list.add(grant),
+        noteAccount(runtime, grant),
+      ])
       forget(grant.id)
       return written
     },
