@@ -19,6 +19,7 @@ const paths = [
   '/console/services',
   '/console/access',
   '/console/tokens',
+  '/console/accounts',
   '/console/clients',
   '/console/people',
   '/console/people?user=local:u7',

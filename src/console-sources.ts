@@ -6,9 +6,11 @@ import type { ReplayCalls } from './admin/replay-api.ts'
 import type { Config } from './config/schema.ts'
 import { type ServiceOutlook, createServiceOutlook } from './consent-choices.ts'
 import { personKey } from './kit/records.ts'
+import { type AssertionIssuersDeps, createAssertionIssuers } from './oauth/assertion-issuers.ts'
 import { replay } from './policy-replay.ts'
 import type { ServiceAccess } from './policy/rules.ts'
 import { withStored } from './policy/stored-rules.ts'
+import type { AssertionIssuers } from './ports/assertions.ts'
 import type { Person } from './ports/people.ts'
 import type { StoredRules } from './ports/policy.ts'
 import type { Runtime } from './ports/runtime.ts'
@@ -22,7 +24,8 @@ type StateDeps = Parameters<typeof stateOf>[1]
 
 export type ConsoleSourcesDeps = SettingsDeps &
   Parameters<typeof createServiceOutlook>[0] &
-  Pick<StateDeps, 'bridges'> & {
+  Pick<StateDeps, 'bridges'> &
+  AssertionIssuersDeps & {
     readonly runtime: Pick<Runtime, 'now' | 'trail'>
     readonly registry: { config(): Config }
     readonly serviceOf: { accessOf(id: string): ServiceAccess }
@@ -37,6 +40,7 @@ export interface ConsoleSources {
   readonly settings: Settings
   readonly accessEditor: AccessEditor
   readonly replayCalls: ReplayCalls
+  readonly assertions: AssertionIssuers
   /** Whether a method to sign in with is configured. */
   readonly signsIn: boolean
   /** Whether clients on the internet can reach the gateway. */
@@ -158,6 +162,7 @@ export const createConsoleSources = (
       placeOf: createPlaceOf(deps),
     },
     replayCalls: createReplayCalls(deps),
+    assertions: createAssertionIssuers(deps),
     signsIn: deps.builtInUser === undefined,
     reachable: isPublic(deps.issuer),
   }

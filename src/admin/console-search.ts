@@ -28,6 +28,7 @@ const pages: readonly (readonly [path: string, name: string, words: string])[] =
   ['/console/sessions', 'Sessions', 'browsers signed in'],
   ['/console/connections', 'Connections', 'upstream accounts oauth reconnect'],
   ['/console/tokens', 'Tokens', 'personal access api'],
+  ['/console/accounts', 'Service accounts', 'programs issuers assertions workload id-jag'],
   ['/console/activity', 'Activity', 'audit trail events calls'],
   ['/console/flows', 'Flows', 'logins sign-ins'],
   ['/console/settings', 'Settings', 'configuration keys providers storage'],

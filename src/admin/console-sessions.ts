@@ -1,14 +1,15 @@
-// The pages of the console about browser sessions, personal access tokens and accounts at MCP servers: who has them,
-// and their end.
+// The pages of the console about browser sessions, personal access tokens, service accounts and accounts at MCP servers:
+// who has them, and their end.
 import { Refusal } from '../kit/refusal.ts'
 import type { ConsoleFrame, ConsolePages } from '../ports/console.ts'
 import type { ConnectionAdmin, ListedSession, ListedToken } from '../ports/people.ts'
 import type { Directory } from '../ports/services.ts'
 import type { AccessAdmin } from './access-api.ts'
+import { type ConsoleAccountsDeps, createConsoleAccounts } from './console-accounts.ts'
 import type { AttentionDeps } from './console-attention.ts'
 
-export interface ConsoleSessionsDeps {
-  readonly accessAdmin: Pick<AccessAdmin, 'browserSessions' | 'list'>
+export interface ConsoleSessionsDeps extends ConsoleAccountsDeps {
+  readonly accessAdmin: Pick<AccessAdmin, 'browserSessions' | 'list' | 'blocks'>
   readonly connections: { readonly admin: ConnectionAdmin }
   readonly directory: Pick<Directory, 'service'>
   readonly stateOf: AttentionDeps['stateOf']
@@ -16,7 +17,7 @@ export interface ConsoleSessionsDeps {
     all(): Promise<readonly ListedToken[]>
     end(id: string, by: { readonly by: string }, how?: { readonly leaked?: boolean }): Promise<boolean>
   }
-  readonly consolePages: Pick<ConsolePages, 'sessions' | 'tokens' | 'connections'>
+  readonly consolePages: Pick<ConsolePages, 'sessions' | 'tokens' | 'connections' | 'accounts'>
 }
 
 const onePage = 50
@@ -108,6 +109,7 @@ export const createConsoleSessions = (deps: ConsoleSessionsDeps) => {
         ...pageOf(found, url),
       })
     },
+    accounts: createConsoleAccounts(deps),
     connections: createConnectionList(deps),
     endConnection: (id: string, account: string, by: string): Promise<void> =>
       connections.admin.end(id, account, by),

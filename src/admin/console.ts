@@ -37,7 +37,10 @@ export interface ConsoleDeps
     ConsoleAccessDeps,
     ConsoleAddDeps,
     ConsoleSessionsDeps {
-  readonly runtime: ActivityDeps['runtime'] & ConsoleSettingsDeps['runtime'] & ConsoleAddDeps['runtime']
+  readonly runtime: ActivityDeps['runtime'] &
+    ConsoleSettingsDeps['runtime'] &
+    ConsoleAddDeps['runtime'] &
+    ConsoleSessionsDeps['runtime']
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'services' | 'service' | 'addresses'>
   readonly registry: ConsoleServicesDeps['registry'] & ConsoleAddDeps['registry']
   readonly policy: { readonly pins: PinAdmin }
@@ -169,6 +172,7 @@ const createPages = (
   '/console/connections': signedIn.connections,
   '/console/search': createSearch(deps),
   '/console/tokens': signedIn.tokens,
+  '/console/accounts': (frame) => signedIn.accounts.draw(frame),
   '/console/activity': createActivity(deps, access.today),
   '/console/flows': createFlowList(deps),
   '/console/flows/': createFlow(deps),
@@ -241,6 +245,7 @@ const createActions = (
       end: (form, { session }) =>
         signedIn.endToken(form.get('token') ?? '', by(session), form.get('leaked') === 'yes'),
     },
+    '/console/accounts': { test: async (form, { frame }) => signedIn.accounts.test(await frame(), form) },
     '/console/settings': { test: (form, { session }) => settings.test(form.get('key') ?? '', by(session)) },
   }
 }

@@ -322,6 +322,11 @@ const consolePages: readonly (readonly [paths: readonly string[], description: s
     true,
   ],
   [
+    ['/console/accounts'],
+    'Console: service accounts, issuers of assertions, and what becomes of one (csrf, action=test with assertion, client_id, resource, scope)',
+    true,
+  ],
+  [
     ['/console/activity'],
     'Console: search of the audit trail (?q=, ?period=, ?from=), and one event (?row=)',
     false,

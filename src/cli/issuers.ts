@@ -18,7 +18,13 @@ const listIssuers = async (target: AdminTarget): Promise<void> => {
   const { withRecords } = await import('./access.ts')
   await withRecords(target, async ({ assertions }) => {
     const issuers = await assertions.list()
-    if (target.json) return target.json({ issuers })
+    if (target.json)
+      return target.json({
+        issuers: issuers.map(({ fetchedAt, ...issuer }) => ({
+          ...issuer,
+          ...(fetchedAt !== undefined && { fetched_at: new Date(fetchedAt).toISOString() }),
+        })),
+      })
     if (issuers.length === 0) return print('The configuration has no assertion_issuers.')
     printTable([
       ['ID', 'TYPE', 'ISSUER', 'KEYS'],

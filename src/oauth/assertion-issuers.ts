@@ -3,6 +3,7 @@
 import { type RefusalCode, Refusal } from '../kit/refusal.ts'
 import { type AssertionClaims, type ListedIssuer, idJagType, readAssertion, typeOf } from './assertion.ts'
 import type { AssertionIssuers, ListedAssertionIssuer, TestedGate } from '../ports/assertions.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { AuthenticatedClient } from './client.ts'
 import { acceptIdJag } from './id-jag.ts'
 import { createIssuerKeys } from './issuer-keys.ts'
@@ -89,16 +90,30 @@ const keyOf = ({ cnf }: AssertionClaims): string | undefined => {
   return typeof jkt === 'string' ? jkt : undefined
 }
 
-export const createAssertionIssuers = (deps: JwtBearerDeps): AssertionIssuers => {
+export interface AssertionIssuersDeps extends JwtBearerDeps {
+  readonly runtime: JwtBearerDeps['runtime'] & Pick<Runtime, 'timer'>
+}
+
+export const createAssertionIssuers = (deps: AssertionIssuersDeps): AssertionIssuers => {
   const keys = createIssuerKeys(deps)
   const listOne = async ({ id, entry }: ListedIssuer): Promise<ListedAssertionIssuer> => {
     const { type, issuer = `spiffe://${entry.trust_domain}` } = entry
     try {
-      return { id, type, issuer, keys: (await keys.of(id, entry)).keys.length }
+      const { keys: known, fetchedAt } = await keys.of(id, entry)
+      return { id, type, issuer, keys: known.length, ...(fetchedAt !== undefined && { fetchedAt }) }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       return { id, type, issuer, failure: error.why }
     }
+  }
+  /** What takes too long goes on, and is known the next time. */
+  const listSoon = (one: ListedIssuer, ms: number): Promise<ListedAssertionIssuer> => {
+    const { id, entry } = one
+    const { type, issuer = `spiffe://${entry.trust_domain}` } = entry
+    const { promise, resolve, reject } = Promise.withResolvers<ListedAssertionIssuer>()
+    const stop = deps.runtime.timer(ms, () => resolve({ id, type, issuer, failure: 'no response yet' }))
+    listOne(one).then(resolve, reject).finally(stop)
+    return promise
   }
   const accept = async (text: string, fields: Readonly<Record<string, string>>) => {
     const read = readAssertion(text)
@@ -119,7 +134,10 @@ export const createAssertionIssuers = (deps: JwtBearerDeps): AssertionIssuers =>
     }
   }
   return {
-    list: () => Promise.all(listedIssuers(deps.config).map(listOne)),
+    list: (ms) =>
+      Promise.all(
+        listedIssuers(deps.config).map((one) => (ms === undefined ? listOne(one) : listSoon(one, ms))),
+      ),
     async test(assertion, fields) {
       try {
         return { ...(await accept(assertion, fields)), gates: resultsOf(undefined) }

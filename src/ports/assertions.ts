@@ -30,11 +30,14 @@ export interface ListedAssertionIssuer {
   readonly issuer: string
   /** How many keys it has; absent with `failure`. */
   readonly keys?: number
+  /** When they were fetched, epoch ms; absent where they are in the configuration. */
+  readonly fetchedAt?: number
   readonly failure?: string
 }
 
 export interface AssertionIssuers {
-  list(): Promise<readonly ListedAssertionIssuer[]>
+  /** `longestMs`: an issuer that takes longer to send its keys is listed with that as its failure. */
+  list(longestMs?: number): Promise<readonly ListedAssertionIssuer[]>
   /** `fields`: `client_id`, `resource` and `scope` of the request; the client counts as authenticated. */
   test(assertion: string, fields: Readonly<Record<string, string>>): Promise<TestedAssertion>
 }

@@ -1,5 +1,6 @@
 // What the console hands to its pages: plain data. Every text of a person, a client or a server is untrusted; the pages
 // escape it and bound its length.
+import type { ListedAssertionIssuer, TestedAssertion } from './assertions.ts'
 import type { ListedFlow } from './flow-record.ts'
 import type { MatrixView, WhoToday, WhyView } from './matrix.ts'
 import type { AddView, AddingEvent } from './services.ts'
@@ -19,6 +20,7 @@ export type ConsolePage =
   | 'sessions'
   | 'connections'
   | 'tokens'
+  | 'accounts'
   | 'activity'
   | 'flows'
   | 'settings'
@@ -358,6 +360,47 @@ export interface TokensView extends Omit<SessionsView, 'more' | 'own' | 'items'>
   readonly items: readonly ListedToken[]
 }
 
+/** An account of programs. */
+export interface ServiceAccountRow {
+  readonly id: string
+  readonly name: string
+  readonly owner?: string | undefined
+  readonly groups: readonly string[]
+  readonly services: readonly string[]
+  readonly permissions?: readonly string[] | undefined
+  /** IDs of the clients that act as it. */
+  readonly clients: readonly string[]
+  /** Entries of `assertion_issuers` with a rule that leads to it. */
+  readonly issuers: readonly string[]
+  /** Epoch ms; absent where none was recorded in 400 days. */
+  readonly lastUsed?: number | undefined
+  readonly blocked: boolean
+}
+
+export interface AssertionIssuerRow extends ListedAssertionIssuer {
+  /** Of the last 24 hours, the most frequent first; absent where no trail is kept, or it cannot be read now. */
+  readonly refused?: readonly CountedRefusal[] | undefined
+}
+
+interface CountedRefusal {
+  readonly code: string
+  readonly count: number
+}
+
+export interface ServiceAccountsView {
+  readonly accounts: readonly ServiceAccountRow[]
+  readonly issuers: readonly AssertionIssuerRow[]
+  /** Whether a trail is kept that can be read here. */
+  readonly counted: boolean
+  /** There were more refusals than were counted. */
+  readonly more: boolean
+  /** Refusals of assertions whose signature was not verified. */
+  readonly ofNobody: readonly CountedRefusal[]
+  /** What became of the assertion that was tested, and how it was said to be sent. */
+  readonly tested?: TestedAssertion | undefined
+  readonly asked: Readonly<Record<string, string>>
+}
+
 /** An account, with what is known of the server that it is for. */
 export interface ConnectionRow extends ListedConnection {
   readonly down: boolean
@@ -403,6 +446,7 @@ export interface ConsolePages {
   settings(frame: ConsoleFrame, view: SettingsView): Response
   sessions(frame: ConsoleFrame, view: SessionsView): Response
   tokens(frame: ConsoleFrame, view: TokensView): Response
+  accounts(frame: ConsoleFrame, view: ServiceAccountsView): Response
   connections(frame: ConsoleFrame, view: ConnectionsView): Response
   search(frame: ConsoleFrame, view: SearchView): Response
   add(frame: ConsoleFrame, view: AddView): Response

@@ -2,6 +2,7 @@
 import { reportOf } from '../../src/flows/report.ts'
 import type { ConsolePages, HeldDefinition, OverviewView } from '../../src/ports/console.ts'
 import { activityStates } from './console-activity.ts'
+import { accountStates } from './console-accounts.ts'
 import { peopleStates, sessionStates } from './console-people.ts'
 import { changedAccess, fixedAccess, hostileAccess, plainAccess } from './console-matrix.ts'
 import { serviceStates } from './console-services.ts'
@@ -189,6 +190,7 @@ export const consoleStates = (pages: ConsolePages): Readonly<Record<string, () =
   ...changesStates(pages),
   ...settingsStates(pages),
   ...peopleStates(pages),
+  ...accountStates(pages),
   ...sessionStates(pages),
   ...activityStates(pages),
   ...flowStates(pages),

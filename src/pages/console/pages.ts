@@ -1,6 +1,7 @@
 // All pages of the console, as gateway.ts hands them to the console.
 import type { ConsolePages } from '../../ports/console.ts'
 import type { PageContext } from '../layout.ts'
+import { accountsPage } from './service-accounts.ts'
 import { activityPage } from './activity.ts'
 import { addPage, addingPage } from './add.ts'
 import { changesPage } from './changes.ts'
@@ -29,6 +30,7 @@ export const createConsolePages = (gateway: PageContext): ConsolePages => ({
   settings: (frame, view) => settingsPage(gateway, frame, view),
   sessions: (frame, view) => sessionsPage(gateway, frame, view),
   tokens: (frame, view) => tokensPage(gateway, frame, view),
+  accounts: (frame, view) => accountsPage(gateway, frame, view),
   connections: (frame, view) => connectionsPage(gateway, frame, view),
   search: (frame, view) => searchPage(gateway, frame, view),
   add: (frame, view) => addPage(gateway, frame, view),

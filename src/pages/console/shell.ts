@@ -45,6 +45,9 @@ export const icons = {
     '<path d="M6.6 9.4a2.6 2.6 0 0 0 3.7 0l2.4-2.4a2.6 2.6 0 0 0-3.7-3.7L7.9 4.4M9.4 6.6a2.6 2.6 0 0 0-3.7 0L3.3 9A2.6 2.6 0 0 0 7 12.7l1.1-1.1"/>',
   ),
   tokens: icon('<circle cx="5.2" cy="10.8" r="3"/><path d="m7.4 8.6 6-6M11 5l2 2"/>'),
+  accounts: icon(
+    '<rect x="1.8" y="2.8" width="12.4" height="10.4" rx="1.4"/><path d="m4.6 6.2 2 1.8-2 1.8M8.6 10h2.8"/>',
+  ),
   key: icon('<circle cx="5.2" cy="10.8" r="3"/><path d="m7.4 8.6 6-6M11 5l2 2"/>'),
   settings: icon(
     '<path d="M2 4.5h6.2M11.8 4.5H14M2 11.5h2.2M7.8 11.5H14"/><circle cx="10" cy="4.5" r="1.8"/><circle cx="6" cy="11.5" r="1.8"/>',
@@ -89,6 +92,7 @@ const paths: Readonly<Record<ConsolePage, string>> = {
   sessions: '/console/sessions',
   connections: '/console/connections',
   tokens: '/console/tokens',
+  accounts: '/console/accounts',
   activity: '/console/activity',
   flows: '/console/flows',
   settings: '/console/settings',
@@ -115,6 +119,7 @@ const sections: readonly (readonly [
       ['sessions', 'Sessions'],
       ['connections', 'Connections'],
       ['tokens', 'Tokens'],
+      ['accounts', 'Service accounts'],
     ],
   ],
   [

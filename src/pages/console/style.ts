@@ -237,7 +237,7 @@ const narrow = `
   .table.fold thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .table.fold, .table.fold tbody, .table.fold tr { display: block; }
   .table.fold tr { position: relative; display: flex; flex-wrap: wrap; gap: 3px 14px; padding: 12px 16px; border-bottom: 1px solid var(--line); } .table.fold tr:last-child { border: 0; }
-  .table.fold td, .table.fold th { display: block; padding: 0 !important; border: 0; background: none !important; text-align: start !important; min-width: 0; }
+  .table.fold td, .table.fold th { display: block; padding: 0 !important; border: 0; background: none !important; text-align: start !important; min-width: 0; } .table.fold tbody th { white-space: normal; } .table.fold .cell-name > :last-child { min-width: 0; overflow-wrap: anywhere; }
   .table.fold td[data-l]::before { content: attr(data-l) " "; color: var(--text-3); font-size: var(--t-xs); margin-inline-end: 4px; }
   .table.fold .full, .table.fold tr > :first-child { flex: 1 0 100%; } .table.fold td.num { text-align: start; } .table.fold .calls { display: inline; } .table.fold .calls .spark { display: none; } .table.fold .corner { position: absolute; right: 12px; top: 12px; width: auto; } .table.fold .hide-sm { display: none; }
   .table.fold tr.group { padding: 7px 16px; background: var(--sunk); }
