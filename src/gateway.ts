@@ -213,9 +213,9 @@ const withIdentity = (parts: ReturnType<typeof withServices>) => {
   const sessionDeps = { runtime, mayStillSignIn, provision, issuer, ...timing }
   const sessions = known.sessions(createSessions(sessionDeps))
   const sessionAdmin = createSessionAdmin(sessionDeps)
-  const connections = createConnections({ ...parts, sessions })
   const builtInUser = links.enabled ? owner : undefined
   const isAdmin = createIsAdmin(() => parts.registry.config().admins, builtInUser)
+  const connections = createConnections({ ...parts, sessions, mayStillSignIn, isAdmin })
   const isAuditor = createIsAdmin(() => parts.registry.config().auditors, builtInUser)
   const signingIn = { people, providers, links, builtInUser, isAdmin, isAuditor, mayStillSignIn, sessions }
   return { ...parts, ...signingIn, sessionAdmin, known, connections }

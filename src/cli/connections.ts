@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import { printable } from '../config/tree.ts'
 import type { AdminTarget } from './admin.ts'
-import { print, printTable } from './output.ts'
+import { print, printTable, StartError } from './output.ts'
+import { issuerOf } from './state.ts'
 import { targetOf, verb } from './verbs.ts'
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
@@ -68,7 +69,30 @@ const endConnection = async (target: AdminTarget, id: string, account: string): 
   })
 }
 
+const connectAccount = async (target: AdminTarget, service: string, owner: string): Promise<void> => {
+  if (issuerOf(target.config, target.stateDir) === undefined)
+    throw new StartError(
+      'connection.port',
+      'The port is chosen when the gateway starts (port 0), and the link is for one URL. Start the gateway, then run this command again.',
+    )
+  const { withRecords } = await import('./access.ts')
+  await withRecords(target, async ({ connections }) => {
+    const { url, expiresAt } = await connections.link(service, owner)
+    if (target.json) return target.json({ url, expires_at: new Date(expiresAt).toISOString() })
+    print(url)
+    process.stderr.write(
+      `Open this link in a browser and sign in as an administrator, to connect an account for ${printable(owner, 80)}. It works once, within 10 minutes.\n`,
+    )
+  })
+}
+
 export const addConnectionVerbs = (connections: Command): void => {
+  verb(connections, 'connect', 'Print a one-time link to connect an account for a service account.')
+    .argument('<service>', 'The service whose server requires an account.')
+    .requiredOption('--as <account>', 'The service account: service:<id>.')
+    .action(async (service: string, { as }: { readonly as: string }, command: Command) =>
+      connectAccount(await targetOf(command), service, as),
+    )
   verb(connections, 'ls', 'List accounts of users at MCP servers, and whether they still work.')
     .option('--user <user>', 'Of this user: provider:subject or email address.')
     .option('--service <id>', 'At this service.')

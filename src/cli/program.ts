@@ -348,7 +348,9 @@ export const createProgram = (): Command => {
   addBackup(program)
   addTokenVerbs(group(program, 'token', 'Manage personal access tokens: create, ls, revoke, mint.'))
   addIssuerVerbs(group(program, 'issuers', 'See issuers of assertions, and test an assertion: ls, test.'))
-  addConnectionVerbs(group(program, 'connections', 'See and end accounts at MCP servers: ls, rm.'))
+  addConnectionVerbs(
+    group(program, 'connections', 'See, connect and end accounts at MCP servers: ls, connect, rm.'),
+  )
   addSessionVerbs(group(program, 'sessions', 'See and end browser sessions: ls, end.'))
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {

@@ -110,7 +110,7 @@ const createEnd =
     runtime.defer(takeBack())
   }
 
-export const createConnectionAdmin = (deps: AccountListDeps): ConnectionAdmin => {
+export const createConnectionAdmin = (deps: AccountListDeps): Omit<ConnectionAdmin, 'link'> => {
   const { runtime, accounts, upstreamFor } = deps
 
   const listed = (id: string, { owner, chosen, list }: Accounts, owners: ReadonlyMap<string, string>) => {

@@ -5,7 +5,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Audit, Handler, Limit, BrowserSession, Sessions } from '../ports/modules.ts'
 import type { ConnectUpstreamView, Pages } from '../ports/pages.ts'
-import type { Person } from '../ports/people.ts'
+import type { ConnectionAdmin, Person } from '../ports/people.ts'
 import type { Runtime, RequestContext } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { AccessTokens } from './access-tokens.ts'
@@ -17,7 +17,8 @@ import {
   isElsewhere,
   withoutAccount,
 } from './accounts.ts'
-import type { StartAuthorization } from './authorization.ts'
+import type { AccountLinks } from './account-links.ts'
+import { type StartAuthorization, connectionsPath } from './authorization.ts'
 import { ownerMark } from './consent-required.ts'
 import type { SignInStep } from './sign-in-step.ts'
 import type { Revoke } from './token-endpoint.ts'
@@ -79,6 +80,7 @@ export interface ConnectPageDeps {
   readonly pages: Pages
   readonly accounts: AccountStore
   readonly asks: SignInStep['asks']
+  readonly links: Pick<AccountLinks, 'read'>
 }
 
 interface About {
@@ -120,6 +122,7 @@ export const createConnectPage = ({
   pages,
   accounts,
   asks,
+  links,
 }: ConnectPageDeps): ConnectPage => ({
   async page(request) {
     const url = new URL(request.url)
@@ -127,6 +130,13 @@ export const createConnectPage = ({
     const here = `${url.pathname}${url.search}`
     const session = await sessions.of(request)
     if (!session) return seeOther(signInPath(here))
+    const link = url.searchParams.get('link')
+    if (link !== null) {
+      const account = await links.read(link, upstream.id, session.person)
+      const view = viewOf(upstream, { description: '', asks: 'account' }, session, undefined, undefined)
+      const forAccount = { name: account.name ?? account.subject, link }
+      return pages.connectUpstream({ ...view, switchAccount: signInPath(here, true), forAccount })
+    }
     const owner = url.searchParams.get('for')
     // MCP Elicitation, "Phishing": whoever opens the link must be the person whose client was given it.
     if (owner !== null && owner !== (await ownerMark(runtime, session.person, upstream.id)))
@@ -156,6 +166,14 @@ export const createConnectPage = ({
     return Promise.resolve(seeOther(connectPath(named.id)))
   },
 })
+
+/** Throws `connection.unknown` for a service that nobody connects an account to. */
+export const createLink =
+  (directory: Directory, links: Pick<AccountLinks, 'create'>): ConnectionAdmin['link'] =>
+  async (service, owner) => {
+    const { id } = upstreamAt(directory, new URL(connectPath(service), directory.issuer))
+    return links.create(id, owner)
+  }
 
 // Disconnecting: the account is removed, and its tokens are revoked.
 
@@ -196,6 +214,7 @@ export interface AccountActionsDeps {
   readonly accessTokens: AccessTokens
   readonly startAuthorization: StartAuthorization
   readonly disconnect: Disconnect
+  readonly links: Pick<AccountLinks, 'take'>
   readonly limit: Limit
   readonly record: Audit
 }
@@ -205,6 +224,8 @@ interface ActionRequest {
   readonly session: BrowserSession
   readonly account: string
   readonly returnTo: string | undefined
+  /** The service account that a link is for. */
+  readonly owner?: Person
   readonly context: RequestContext
 }
 
@@ -251,7 +272,7 @@ const createActions = ({
 
 /** POST /connect/:service with csrf, action=connect|anew|disconnect|choose, account and return_to */
 export const createAccountActions = (deps: AccountActionsDeps): Handler => {
-  const { directory, sessions } = deps
+  const { directory, sessions, links } = deps
   const actions = createActions(deps)
   return async (request, context) => {
     const upstream = upstreamAt(directory, new URL(request.url))
@@ -264,14 +285,13 @@ export const createAccountActions = (deps: AccountActionsDeps): Handler => {
     const name = form.get('action') ?? ''
     const action = Object.hasOwn(actions, name) ? actions[name] : undefined
     if (!action) throw new Refusal('request.malformed', 'action unknown')
-    return seeOther(
-      await action({
-        upstream,
-        session,
-        account: accountName(form.get('account')),
-        returnTo: onwardPath(form.get('return_to')),
-        context,
-      }),
-    )
+    const asked = { upstream, session, account: accountName(form.get('account')), context }
+    const link = form.get('link')
+    if (!link) return seeOther(await action({ ...asked, returnTo: onwardPath(form.get('return_to')) }))
+    // Everything else that is done to accounts is done to one's own.
+    if (action !== actions['connect'] && action !== actions['anew'])
+      throw new Refusal('request.malformed', `${name} with a link`)
+    const owner = await links.take(link, upstream.id, session.person)
+    return seeOther(await action({ ...asked, owner, returnTo: connectionsPath }))
   }
 }

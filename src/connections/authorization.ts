@@ -10,6 +10,7 @@ import { isCallbackOf } from '../kit/urls.ts'
 import type { Audit, BrowserSession, Handler, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
+import { type AccountLinks, type AccountLinksDeps, createAccountLinks } from './account-links.ts'
 import {
   type Account,
   type AccountStore,
@@ -39,6 +40,8 @@ interface AuthorizationDeps {
   readonly clientRegistrations: ClientRegistrations
   readonly saveTokens: SaveTokens
   readonly proofs: Proofs
+  /** Whether an administrator may still connect an account for this service account: the service account as it is now. */
+  readonly confirmOwner: (owner: Person, service: string, by: Person) => Person
   readonly upstreamFor: (service: string) => AuthorizedUpstream | undefined
   readonly record: Audit
 }
@@ -48,6 +51,8 @@ interface AuthorizationDeps {
 /** `connect-state:{digest of state}`, sealed. */
 interface PendingAuthorization extends AuthorizedAccount {
   readonly person: string
+  /** The service account that the account is for, where it is not for that person. */
+  readonly owner?: Person
   /** The browser session that went out. */
   readonly session: string
   readonly at: string
@@ -79,11 +84,18 @@ export const isAuthorizationState = (state: string): boolean => state.startsWith
 
 type ReturnPath = Pick<PendingAuthorization, 'service' | 'returnTo'>
 
-/** The link on a problem page: the page that the authorization started from. */
-const onwardTo = ({ service, returnTo }: ReturnPath, label = 'Try again') => ({
-  label,
-  href: `${connectPath(service)}?return_to=${encodeURIComponent(returnTo)}`,
-})
+/** Where administrators see the accounts of service accounts. */
+export const connectionsPath = '/console/connections'
+
+/** The link on a problem page: the page that the authorization started from. Another link has to be made for another. */
+const onwardTo = ({ service, returnTo }: ReturnPath, label = 'Try again') =>
+  returnTo === connectionsPath
+    ? { label: 'Connections', href: connectionsPath }
+    : { label, href: `${connectPath(service)}?return_to=${encodeURIComponent(returnTo)}` }
+
+/** Whose account it is, and who connects it for them. */
+const whoseOf = ({ owner, person }: Pick<PendingAuthorization, 'owner' | 'person'>) =>
+  owner ? { person: personKey(owner), by: person } : { person }
 
 /** During a login: the client gets its code all the same, and its calls say what is missing. */
 const withoutIt = (returnTo: string) =>
@@ -171,6 +183,8 @@ const createPendingAuthorizations = ({
 interface AuthorizationStart {
   readonly upstream: AuthorizedUpstream
   readonly session: BrowserSession
+  /** The service account that it is for, where it is not for the person in front of the browser. */
+  readonly owner?: Person | undefined
   /** What the person calls the account. */
   readonly account: string
   /** A path of this gateway. */
@@ -233,14 +247,14 @@ const authorizationUrl = (
 
 /** Discovers the authorization server and registers the gateway there, if that is necessary. */
 const prepareAuthorization = async (
-  { upstream, session, account, anew }: AuthorizationStart,
+  { upstream, session, owner = session.person, account, anew }: AuthorizationStart,
   { runtime, accounts, clientRegistrations }: AuthorizationDeps,
 ) => {
   const guardedFetch = createGuardedFetch(runtime, upstream)
   const { as, resource, scopes, dpop, refuse } = await findServer(upstream, guardedFetch)
   if (as.authorization_endpoint === undefined)
     throw untrusted(upstream, `${as.issuer} has no authorization endpoint`)
-  const known = await accounts.read(accounts.idOf(session.person, upstream.id))
+  const known = await accounts.read(accounts.idOf(owner, upstream.id))
   const before = accountIn(known?.accounts, account)
   const asked = scopesFor(
     as,
@@ -260,12 +274,13 @@ const createStart = (
 ): StartAuthorization => {
   const { runtime, proofs, record } = deps
   const start: StartAuthorization = async (request) => {
-    const { upstream, session, account, returnTo, context } = request
+    const { upstream, session, owner, account, returnTo, context } = request
     const { endpoint, as, resource, asked, registration, dpop } = await prepareAuthorization(request, deps)
     const proofKey = dpop ? await proofs.createKey() : undefined
     const verifier = encodeBase64url(runtime.random(32))
     const pending: PendingAuthorization = {
       person: personKey(session.person),
+      ...(owner && { owner }),
       session: session.id,
       service: upstream.id,
       account,
@@ -284,7 +299,7 @@ const createStart = (
       service: upstream.id,
       issuer: as.issuer,
       how: registration.how,
-      person: pending.person,
+      ...whoseOf(pending),
       ip: context.ip,
       request_id: context.requestId,
     })
@@ -336,7 +351,7 @@ const exchange = async (
 }
 
 const createCallback = (deps: AuthorizationDeps, pendingAuthorizations: PendingAuthorizations): Handler => {
-  const { saveTokens, upstreamFor, record } = deps
+  const { saveTokens, confirmOwner, upstreamFor, record } = deps
   return async (request, context) => {
     const response = new URL(request.url).searchParams
     const [state, second] = response.getAll('state')
@@ -346,7 +361,7 @@ const createCallback = (deps: AuthorizationDeps, pendingAuthorizations: PendingA
       service: authorization.service,
       account: authorization.account,
       issuer: authorization.as.issuer,
-      person: authorization.person,
+      ...whoseOf(authorization),
       ip: context.ip,
       request_id: context.requestId,
     }
@@ -359,7 +374,8 @@ const createCallback = (deps: AuthorizationDeps, pendingAuthorizations: PendingA
         throw aboutRequest(refusal, { service: authorization.service, person: authorization.person })
       },
     )
-    await saveTokens(authorization, person, granted)
+    const { owner, service } = authorization
+    await saveTokens(authorization, owner ? confirmOwner(owner, service, person) : person, granted)
     record({
       event: 'connection.made',
       scopes: granted.scopes ?? authorization.asked,
@@ -371,16 +387,22 @@ const createCallback = (deps: AuthorizationDeps, pendingAuthorizations: PendingA
 }
 
 export interface Authorization {
+  readonly links: AccountLinks
   /** Where to send the browser, after the person agreed. Throws `connection.*`. */
   readonly start: StartAuthorization
   /** GET /connect/callback/:id, /connect/callback, and /oauth/callback with a state of this module. */
   readonly callback: Handler
 }
 
-export const createAuthorization = (deps: AuthorizationDeps): Authorization => {
+export const createAuthorization = (
+  given: Omit<AuthorizationDeps, 'confirmOwner'> & AccountLinksDeps,
+): Authorization => {
+  const links = createAccountLinks(given)
+  const deps = { ...given, confirmOwner: links.confirm }
   const pendingAuthorizations = createPendingAuthorizations(deps)
   return {
     start: createStart(deps, pendingAuthorizations),
     callback: createCallback(deps, pendingAuthorizations),
+    links,
   }
 }

@@ -7,11 +7,12 @@ import type {
   RenewProviderTokens,
   SaveProviderTokens,
   Limit,
+  MayStillSignIn,
   Sessions,
   UpstreamCredentials,
 } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
-import type { AccountsOf, ConnectionAdmin } from '../ports/people.ts'
+import type { AccountsOf, ConnectionAdmin, Person } from '../ports/people.ts'
 import type { Runtime, RuntimeTransports } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { createConnectionAdmin } from './account-list.ts'
@@ -21,6 +22,7 @@ import {
   createAccountActions,
   createConnectPage,
   createDisconnect,
+  createLink,
 } from './account-page.ts'
 import { createAccountStore, createSaveTokens, serviceOf } from './accounts.ts'
 import { createAuthorization, isAuthorizationState } from './authorization.ts'
@@ -42,6 +44,8 @@ import { createRevoke, createTokenRequest } from './token-endpoint.ts'
 import { type AuthorizedUpstream, upstreamOf } from './upstream.ts'
 
 export interface ConnectionsDeps {
+  readonly mayStillSignIn: MayStillSignIn
+  readonly isAdmin: (person: Person) => boolean
   readonly runtime: Runtime
   readonly config: ProviderSettings
   readonly directory: Directory
@@ -52,7 +56,8 @@ export interface ConnectionsDeps {
 }
 
 /** The parts that several of the module's functions share. */
-const createParts = ({ runtime, config, directory, sessions, record }: ConnectionsDeps) => {
+const createParts = (deps: ConnectionsDeps) => {
+  const { runtime, config, directory, sessions, record } = deps
   const { issuer } = directory
   const accounts = createAccountStore({ runtime })
   const upstreamFor = (id: string): AuthorizedUpstream | undefined => {
@@ -96,7 +101,15 @@ const createParts = ({ runtime, config, directory, sessions, record }: Connectio
     signInStands: createSignInStands({ accounts }),
     authorization: createAuthorization({
       ...{ runtime, sessions, accounts, clientRegistrations },
-      ...{ saveTokens, proofs, upstreamFor, record },
+      ...{
+        saveTokens,
+        proofs,
+        upstreamFor,
+        record,
+        directory,
+        mayStillSignIn: deps.mayStillSignIn,
+        isAdmin: deps.isAdmin,
+      },
     }),
   }
 }
@@ -127,9 +140,10 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
   const { runtime, directory, sessions, pages, limit, record } = deps
   const parts = createParts(deps)
   const { accounts, accessTokens, saveTokens, authorization } = parts
+  const { links } = authorization
   const step = createSignInStep({ ...parts, startAuthorization: authorization.start })
   return {
-    ...createConnectPage({ runtime, directory, sessions, pages, accounts, asks: step.asks }),
+    ...createConnectPage({ ...{ runtime, directory, sessions, pages, accounts, links }, asks: step.asks }),
     act: createAccountActions({
       directory,
       sessions,
@@ -137,6 +151,7 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
       accessTokens,
       startAuthorization: authorization.start,
       disconnect: createDisconnect(parts),
+      links,
       limit,
       record,
     }),
@@ -144,7 +159,7 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
     renewTokens: createRenewProviderTokens(parts),
     endAccounts: createEndAccounts(parts),
     countAccounts: createCountAccounts(parts),
-    admin: createConnectionAdmin(parts),
+    admin: { ...createConnectionAdmin(parts), link: createLink(directory, links) },
     credentials: createCredentials(parts),
     transports: provenTransports(runtime.transports, parts.proofs),
     step,

@@ -25,10 +25,13 @@ export const ownerMark = async (
   return encodeBase64url(mac ?? new Uint8Array()).slice(0, 22)
 }
 
-/** No browser opens a link for a service account. */
-export const noAccount = ({ id, name }: AuthorizedUpstream): Refusal =>
+/** No browser opens a link for a service account. `key`: of the account, where an administrator can connect one for it. */
+export const noAccount = ({ id, name }: AuthorizedUpstream, key?: string): Refusal =>
   new Refusal('account.connection', `${id}: a service account has connected no account`, {
-    say: `${name} requires an account of each user. A service account cannot connect one.`,
+    say:
+      key === undefined
+        ? `${name} requires an account of each user. A service account cannot connect one.`
+        : `${name} requires an account that works, and ${key} has none. An administrator connects one: postern connections connect ${id} --as ${key}`,
   })
 
 /** Each returns an `upstream.consent`, or `account.connection` for a service account. */
@@ -51,7 +54,7 @@ export const createConsentRequired = ({ runtime, issuer }: ConsentRequiredDeps):
     say: string,
     why: string,
   ): Promise<Refusal> => {
-    if (person.provider === serviceAccounts) return noAccount(upstream)
+    if (person.provider === serviceAccounts) return noAccount(upstream, personKey(person))
     return refusal(
       upstream,
       `${issuer}${connectPath(upstream.id)}?for=${await ownerMark(runtime, person, upstream.id)}`,

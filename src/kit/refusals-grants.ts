@@ -73,7 +73,7 @@ export const grantRefusals = {
     403,
     'access_denied',
     1403,
-    'The MCP server requires an account of each user. A service account cannot connect one.',
+    'The MCP server requires an account, and this service account has none.',
   ),
   // token exchange (RFC 8693 §2.2.2)
   'exchange.subject': row(

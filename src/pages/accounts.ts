@@ -29,7 +29,12 @@ const button = (
 ): Markup =>
   post(
     `/connect/${view.service.id}`,
-    { csrf: view.csrf, ...(view.returnTo === undefined ? {} : { return_to: view.returnTo }), ...fields },
+    {
+      csrf: view.csrf,
+      ...(view.forAccount && { link: view.forAccount.link }),
+      ...(view.returnTo === undefined ? {} : { return_to: view.returnTo }),
+      ...fields,
+    },
     html`<button class="${primary ? 'primary' : 'slim'}">${label}</button>`,
   )
 
@@ -129,9 +134,23 @@ const returnLink = ({ returnTo }: ConnectUpstreamView, done: boolean): Drawable 
   returnTo !== undefined &&
   html`<p><a href="${ownPath(returnTo)}">${done ? 'Continue' : 'Skip for now'}</a></p>`
 
-export const connectUpstreamPage = (gateway: PageContext, view: ConnectUpstreamView): Response => {
+/** For an administrator with a link. */
+const forServiceAccount = (
+  view: ConnectUpstreamView,
+  account: string,
+  { service, host }: { readonly service: string; readonly host: string },
+): Markup => html`<div class="card stack">
+<h1 tabindex="-1" autofocus>Connect ${named(service)} for a service account</h1>
+<p>The account that you sign in to at <strong>${named(host)}</strong> is used for all calls of the service account <strong>${named(account)}</strong> to ${named(service)}. It replaces the one connected before. It is not connected for you.</p>
+${signedInAs(view)}
+${button(view, { action: 'connect' }, `Continue to ${host}`, true)}
+${view.introduces && unknownThere(view, host)}
+</div>`
+
+const ownAccountsPage = (gateway: PageContext, view: ConnectUpstreamView): Response => {
   const service = readName(view.service.name, view.service.id).text
   const host = readAddress(view.host)
+  const title = `${service} account`
   const none = view.accounts.length === 0
   const open = none && view.asks === 'open'
   const description = readText(view.service.description, 200)
@@ -150,5 +169,13 @@ ${returnLink(view, live || open)}
 ${!live && !open && view.introduces && unknownThere(view, host)}
 ${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>How this account is used</summary>${openingText(view, service, host)}</details></div>`}
 </div>`
+  return page(gateway, { title, width: 'middle', body })
+}
+
+export const connectUpstreamPage = (gateway: PageContext, view: ConnectUpstreamView): Response => {
+  if (!view.forAccount) return ownAccountsPage(gateway, view)
+  const service = readName(view.service.name, view.service.id).text
+  const account = readName(view.forAccount.name, 'Service account').text
+  const body = forServiceAccount(view, account, { service, host: readAddress(view.host) })
   return page(gateway, { title: `${service} account`, width: 'middle', body })
 }

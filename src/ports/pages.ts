@@ -183,6 +183,8 @@ export interface ConnectUpstreamView {
   readonly person: Person
   readonly csrf: string
   readonly switchAccount: string
+  /** The service account that an administrator connects an account for, and the link that says so. */
+  readonly forAccount?: { readonly name: string; readonly link: string }
   /** Same-origin path of what waits for the account: an authorization, mostly. */
   readonly returnTo?: string
   readonly accounts: readonly {

@@ -225,6 +225,11 @@ export interface ConnectionAdmin {
   }>
   /** Its tokens are revoked, where their server does that. Throws `request.malformed` when it is not there. */
   end(id: string, account: string, by: string): Promise<void>
+  /**
+   * A one-time link for an administrator, who connects an account for a service account (its key) there. Throws
+   * `connection.unknown` and `person.unknown`.
+   */
+  link(service: string, owner: string): Promise<{ readonly url: string; readonly expiresAt: number }>
 }
 
 export interface SessionAdmin {

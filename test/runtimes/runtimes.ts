@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
-import { createGateway } from '../../src/gateway.ts'
+import { type Gateway, createGateway } from '../../src/gateway.ts'
 import type { ForwardProxies } from '../../src/node/forward-proxy.ts'
 import type { Lookup } from '../../src/node/outbound.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
@@ -117,7 +117,9 @@ const made = async (options: TestGatewayOptions, stateDir: string) => {
 }
 
 /** The core alone, called with Request and answered with Response; memory store. */
-export const openInProcess = async (options: TestGatewayOptions): Promise<RuntimeGateway> => {
+export const openInProcess = async (
+  options: TestGatewayOptions,
+): Promise<RuntimeGateway & Pick<Gateway, 'connections'>> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
   const { config, log, runtime, advance } = await made(
     { ...options, config: { storage: { type: 'memory' }, ...options.config } },
@@ -128,6 +130,7 @@ export const openInProcess = async (options: TestGatewayOptions): Promise<Runtim
   let count = 0
   return {
     origin,
+    connections: gateway.connections,
     log,
     advance,
     supply: supplier(runtime),

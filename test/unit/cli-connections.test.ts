@@ -13,6 +13,7 @@ const dir = mkdtempSync(join(tmpdir(), 'postern-connections-'))
 const config = {
   issuer: 'http://localhost:1',
   local_users: [{ username: 'ana', password: 'a long enough password', email: 'ana@example.com' }],
+  service_accounts: { nightly: { services: ['far'] } },
   mcp_services: {
     far: { url: 'https://far.example/mcp' },
     fixed: { url: 'https://fixed.example/mcp', upstream_auth: { type: 'static' as const, token: 'x' } },
@@ -132,4 +133,15 @@ it('ends one account and leaves the others', async () => {
     account: 'default',
     disconnected: true,
   })
+})
+
+it('prints a one-time link for the account of a service account', async () => {
+  const spy = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  expect(await run('connect', 'far', '--as', 'service:nightly')).toMatch(
+    /^http:\/\/localhost:1\/connect\/far\?link=[\w-]{43}\n$/,
+  )
+  expect(String(spy.mock.calls[0]?.[0])).toContain('service:nightly')
+  spy.mockRestore()
+  await expect(run('connect', 'fixed', '--as', 'service:nightly')).rejects.toThrow()
+  await expect(run('connect', 'far', '--as', 'service:other')).rejects.toThrow('no such service account')
 })
