@@ -1,14 +1,19 @@
-// `postern login`: a token for a service behind a gateway, for a terminal on a machine without a browser. The device
-// authorization grant (RFC 8628) as a client has it, found from the URL of the service alone (RFC 9728, RFC 8414).
+// `postern login`: a token for a service behind a gateway, found from the URL of the service alone (RFC 9728, RFC 8414):
+// through the browser of this computer (login-loopback.ts), or on a machine without one with the device authorization
+// grant (RFC 8628).
+import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ownClient } from '../config/device-keys.ts'
 import { printable } from '../config/tree.ts'
 import { isLoopbackHost } from '../kit/addresses.ts'
+import { type Surroundings, hasBrowser, here, receiveAnswer } from './login-loopback.ts'
 import { print, type Printer, StartError, UsageError } from './output.ts'
 
 export interface LoginOptions {
   readonly scope?: string
   readonly client?: string
+  /** Sign in on another device, though there is a browser here. */
+  readonly device?: boolean
 }
 
 type Json = Readonly<Record<string, unknown>>
@@ -67,10 +72,18 @@ const textOf = (body: Json, name: string): string | undefined => {
   return typeof value === 'string' ? value : undefined
 }
 
+interface Discovered {
+  readonly resource: string
+  readonly issuer: string
+  readonly authorize: string
+  readonly tokens: string
+  readonly devices: string
+  /** RFC 9207 §3. */
+  readonly namesItself: boolean
+}
+
 /** What the protected resource metadata, and then that of its authorization server, say. */
-const discover = async (
-  service: URL,
-): Promise<{ readonly resource: string; readonly tokens: string; readonly devices: string }> => {
+const discover = async (service: URL): Promise<Discovered> => {
   const { origin, pathname } = service
   const about = await document(`${origin}/.well-known/oauth-protected-resource${pathname}`, 'service')
   const resource = textOf(about, 'resource')
@@ -79,17 +92,20 @@ const discover = async (
   if (resource !== service.href || typeof issuer !== 'string')
     throw fail('metadata', `The metadata of ${service.href} is about ${said(resource)}.`)
   const server = await document(`${issuer}/.well-known/oauth-authorization-server`, 'gateway')
-  const [tokens, devices] = ['token_endpoint', 'device_authorization_endpoint'].map((name) =>
-    textOf(server, name),
-  )
-  if (server['issuer'] !== issuer || tokens === undefined)
+  const [authorize, tokens, devices] = [
+    'authorization_endpoint',
+    'token_endpoint',
+    'device_authorization_endpoint',
+  ].map((name) => textOf(server, name))
+  if (server['issuer'] !== issuer || tokens === undefined || authorize === undefined)
     throw fail('metadata', `The metadata of ${said(issuer)} is about ${said(server['issuer'])}.`)
   if (devices === undefined)
     throw fail(
       'device',
       `${issuer} does not offer device authorization. Its administrator turns it on with "device: { clients: [${ownClient}] }".`,
     )
-  return { resource, tokens, devices }
+  const namesItself = server['authorization_response_iss_parameter_supported'] === true
+  return { resource, issuer, authorize, tokens, devices, namesItself }
 }
 
 const refused = ({ error, error_description: text }: Json): StartError => {
@@ -135,14 +151,16 @@ const poll = async (url: string, fields: Readonly<Record<string, string>>, devic
 /** Words go to standard error: what stands on standard output is the token. */
 const tell = (text: string): void => void process.stderr.write(`${text}\n`)
 
-export const login = async (
-  text: string,
-  options: LoginOptions,
-  json: Printer | undefined,
-): Promise<void> => {
-  const { resource, tokens, devices } = await discover(urlOf(text))
-  const client = options.client ?? ownClient
-  const scope = options.scope === undefined ? {} : { scope: options.scope }
+/** What is sent with every request of a login. */
+interface Asked {
+  readonly client: string
+  readonly scope: { readonly scope?: string }
+}
+
+const onDevice = async (
+  { resource, tokens, devices }: Discovered,
+  { client, scope }: Asked,
+): Promise<Json> => {
   const started = await ask(devices, { client_id: client, resource, ...scope })
   if (!started.ok) throw await errorOf(started)
   const device = await bodyOf(started)
@@ -159,7 +177,55 @@ export const login = async (
     device_code: String(device['device_code']),
     resource,
   }
-  const token = await poll(tokens, fields, device)
+  return poll(tokens, fields, device)
+}
+
+/** Authorization code with PKCE (RFC 7636) and a loopback redirect. */
+const inBrowser = async (
+  { resource, issuer, authorize, tokens, namesItself }: Discovered,
+  { client, scope }: Asked,
+  surroundings: Surroundings,
+): Promise<Json> => {
+  if (!isPrivate(URL.parse(authorize))) throw fail('metadata', `${said(authorize)} is not an https URL.`)
+  const [verifier, state] = [randomBytes(32), randomBytes(16)].map((bytes) =>
+    bytes.toString('base64url'),
+  ) as [string, string]
+  const urlFor = (redirectUri: string): string => {
+    const url = new URL(authorize)
+    const challenge = createHash('sha256').update(verifier).digest('base64url')
+    const params = {
+      ...{ response_type: 'code', client_id: client, redirect_uri: redirectUri, resource, ...scope, state },
+      ...{ code_challenge: challenge, code_challenge_method: 'S256' },
+    }
+    for (const [name, value] of Object.entries(params)) url.searchParams.set(name, value)
+    return url.href
+  }
+  const awaited = { state, issuer, namesItself }
+  const { answer, redirectUri } = await receiveAnswer(awaited, urlFor, surroundings, tell)
+  if (answer === 'late') throw fail('expired', 'Nobody signed in within ten minutes. Run the command again.')
+  if ('error' in answer) throw refused({ error: answer.error })
+  const response = await ask(tokens, {
+    ...{ grant_type: 'authorization_code', client_id: client, code: answer.code, code_verifier: verifier },
+    ...{ redirect_uri: redirectUri, resource },
+  })
+  if (!response.ok) throw await errorOf(response)
+  return bodyOf(response)
+}
+
+/** `surroundings`: those of this process unless a test stands in for them. */
+export const login = async (
+  text: string,
+  options: LoginOptions,
+  json: Printer | undefined,
+  surroundings: Surroundings = here(),
+): Promise<void> => {
+  const found = await discover(urlOf(text))
+  const asked = {
+    client: options.client ?? ownClient,
+    scope: options.scope === undefined ? {} : { scope: options.scope },
+  }
+  const byDevice = options.device === true || !hasBrowser(surroundings)
+  const token = await (byDevice ? onDevice(found, asked) : inBrowser(found, asked, surroundings))
   const access = textOf(token, 'access_token')
   if (access === undefined) throw fail('refused', 'The gateway answered without a token.')
   if (json) json(token)

@@ -41,10 +41,11 @@ export const addTokenVerbs = (token: Command): void => {
 }
 
 export const addLogin = (program: Command): void => {
-  verb(program, 'login', 'Sign in to a service in a browser elsewhere, and print its access token.')
+  verb(program, 'login', 'Sign in to a service in a browser, here or elsewhere, and print its access token.')
     .argument('<url>', 'URL of the service, e.g. https://mcp.example.com/jira/mcp.')
     .option('--scope <scopes>', 'Scopes to ask for, separated by spaces. Default: those of the service.')
     .option('--client <id>', 'client_id to sign in as. Default: postern-cli.')
+    .option('--device', 'Sign in on another device with a code, though this computer has a browser.')
     .action(async (url: string, options: LoginOptions, command: Command) => {
       const { login } = await import('./login.ts')
       await login(url, options, await printerOf(command.optsWithGlobals<Given>()))

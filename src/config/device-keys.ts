@@ -40,7 +40,8 @@ export const withDeviceClient = ({ device, clients }: Written): Record<string, z
         ...clients,
         [ownClient]: {
           name: 'Postern CLI',
-          redirect_uris: [],
+          // On any port (RFC 8252 §7.3).
+          redirect_uris: ['http://127.0.0.1/callback'],
           grant_types: ['authorization_code', 'refresh_token'],
           token_endpoint_auth_method: 'none',
         },

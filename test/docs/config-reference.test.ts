@@ -37,6 +37,11 @@ describe('the configuration reference', () => {
       'NO_COLOR',
       'FORCE_COLOR',
       'NPM_CONFIG_USERCONFIG',
+      // Whether a browser is at hand, as the system says it.
+      'DISPLAY',
+      'WAYLAND_DISPLAY',
+      'SSH_CONNECTION',
+      'SSH_TTY',
     ])
     const read = [
       ...sourcesIn('src/cli', '.ts'),

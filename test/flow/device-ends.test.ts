@@ -105,7 +105,7 @@ describe('an app on another computer', () => {
 
   it('prints the code and, once a person has allowed it in a browser, the token alone on standard output', async () => {
     const service = `${gateway.origin}/echo/mcp`
-    await Promise.all([login(service, {}, undefined), browserFor('allow')])
+    await Promise.all([login(service, { device: true }, undefined), browserFor('allow')])
     const token = told('out').trim()
     expect(told('out')).toBe(`${token}\n`)
     const list = { jsonrpc: '2.0', id: 1, method: 'tools/list' }
@@ -115,14 +115,16 @@ describe('an app on another computer', () => {
 
   it('says what came of it otherwise, and sends no token anywhere unencrypted', async () => {
     const service = `${gateway.origin}/echo/mcp`
-    const denied = login(service, {}, undefined)
+    const denied = login(service, { device: true }, undefined)
     denied.catch(() => undefined)
     await browserFor('deny')
     await expect(denied).rejects.toThrow('Access was denied.')
-    await expect(login(service, { client: 'other' }, undefined)).rejects.toThrow(
+    await expect(login(service, { client: 'other', device: true }, undefined)).rejects.toThrow(
       'lists it under device.clients',
     )
-    await expect(login(`${gateway.origin}/none/mcp`, {}, undefined)).rejects.toThrow('answered 404')
+    await expect(login(`${gateway.origin}/none/mcp`, { device: true }, undefined)).rejects.toThrow(
+      'answered 404',
+    )
     await expect(login('http://mcp.example.com/echo/mcp', {}, undefined)).rejects.toThrow('not the https URL')
     expect(told('out')).toBe('')
   })
