@@ -1,4 +1,4 @@
-// MovedSecrets among the values of a service that was written for a client: they move to variables, which a file of its own
+// Secrets among the values of a service that was written for a client: they move to variables, which a file of its own
 // holds, so that the configuration can be shown and shared.
 
 export interface ForeignService {

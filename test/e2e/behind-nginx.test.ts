@@ -1,13 +1,13 @@
 // The nginx block of the production guide, as it stands there, in front of a real gateway: TLS, a port that
 // is not 443, calls and streams.
 import { readFileSync } from 'node:fs'
-import { request } from 'node:https'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../scripts/harness/free-port.ts'
 import { selfSigned } from '../../scripts/harness/certificate.ts'
 import { type FrontProxy, startNginx, without } from '../runtimes/front-proxies.ts'
 import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
+import { createTlsAsk } from '../runtimes/over-tls.ts'
 
 /** The block of the guide with this test's ports, and a certificate, in its place. */
 const blockOf = (port: number, gateway: string): string => {
@@ -52,26 +52,9 @@ describe.skipIf(without('nginx'))('behind nginx as the guide sets it up', () => 
     await upstream?.close()
   })
 
+  const overTls = createTlsAsk(() => ({ port, cert }))
   const ask = (method: string, path: string, body = '', headers: Record<string, string> = {}) =>
-    new Promise<{
-      readonly status: number | undefined
-      readonly fields: NodeJS.Dict<string | string[]>
-      readonly text: string
-    }>((resolve, reject) => {
-      const asked = request(
-        { host: 'localhost', port, path, method, ca: cert, headers, family: 4 },
-        (response) => {
-          let text = ''
-          response.setEncoding('utf8').on('data', (piece: string) => {
-            text += piece
-            if (text.startsWith('data: first')) asked.destroy()
-          })
-          response.on('close', () => resolve({ status: response.statusCode, fields: response.headers, text }))
-        },
-      )
-      asked.on('error', reject)
-      asked.end(body)
-    })
+    overTls(method, path, headers, body)
 
   it('is reached under its public name and port: metadata, a challenge, a call, and a stream while it is open', async () => {
     const issuer = `https://localhost:${port}`

@@ -2,7 +2,6 @@
 // server hears of those who may, from nobody else.
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
-import { request } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Agent, fetch } from 'undici'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -12,6 +11,7 @@ import { freePort } from '../../scripts/harness/free-port.ts'
 import { logIn } from '../runtimes/login.ts'
 import { type FrontProxy, startCaddy, startNginx, without } from '../runtimes/front-proxies.ts'
 import { openOnSocket, type TestGateway } from '../runtimes/runtimes.ts'
+import { createTlsAsk } from '../runtimes/over-tls.ts'
 
 const example = (name: string): string =>
   readFileSync(new URL(`../../examples/forward-auth/${name}`, import.meta.url), 'utf8')
@@ -84,26 +84,7 @@ describe.each(['nginx', 'caddy'] as const)('%s asks the gateway', (name) => {
     await new Promise((resolve) => void server?.close(resolve))
   })
 
-  const ask = (method: string, path: string, headers: Record<string, string | string[]> = {}, body = '') =>
-    new Promise<{
-      readonly status: number | undefined
-      readonly fields: NodeJS.Dict<string | string[]>
-      readonly text: string
-    }>((resolve, reject) => {
-      const asked = request(
-        { host: 'localhost', port, path, method, ca: cert, headers, family: 4 },
-        (response) => {
-          let text = ''
-          response.setEncoding('utf8').on('data', (piece: string) => {
-            text += piece
-            if (text.startsWith('data: first')) asked.destroy()
-          })
-          response.on('close', () => resolve({ status: response.statusCode, fields: response.headers, text }))
-        },
-      )
-      asked.on('error', reject)
-      asked.end(body)
-    })
+  const ask = createTlsAsk(() => ({ port, cert }))
   const json = { 'content-type': 'application/json', 'accept': 'application/json, text/event-stream' }
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' })
   const spoofed = {

@@ -6,6 +6,7 @@ import { login } from '../../src/cli/login.ts'
 import { type Browser, type Page, createBrowser } from '../runtimes/browser.ts'
 import { authorizeUrl, form, person, redeem, register } from '../runtimes/login.ts'
 import { ana, callerOf } from '../runtimes/people.ts'
+import { type Told, listen } from '../runtimes/printed.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
 import { type RuntimeGateway, openOnSocket } from '../runtimes/runtimes.ts'
 import { type Twins, createTwins } from '../runtimes/twins.ts'
@@ -21,9 +22,7 @@ const grantType = 'urn:ietf:params:oauth:grant-type:device_code'
 describe('an app on another computer', () => {
   let upstream: RuledUpstream
   let gateway: RuntimeGateway
-  const lines: { readonly stream: 'out' | 'err'; readonly text: string }[] = []
-  const told = (stream: 'out' | 'err') =>
-    lines.flatMap((line) => (line.stream === stream ? [line.text] : [])).join('')
+  let told: Told
   beforeAll(async () => {
     upstream = await openRuledUpstream()
     gateway = await openOnSocket({
@@ -39,14 +38,7 @@ describe('an app on another computer', () => {
     await gateway.close()
     await upstream.close()
   })
-  beforeEach(() => {
-    lines.length = 0
-    for (const [stream, to] of [
-      ['out', process.stdout],
-      ['err', process.stderr],
-    ] as const)
-      vi.spyOn(to, 'write').mockImplementation((text) => lines.push({ stream, text: String(text) }) > 0)
-  })
+  beforeEach(() => void (told = listen()))
   afterEach(() => void vi.restoreAllMocks())
 
   const browserFor = async (decision: string): Promise<void> => {

@@ -6,15 +6,14 @@ import { login } from '../../src/cli/login.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { allow } from '../runtimes/login.ts'
 import { ana, callerOf } from '../runtimes/people.ts'
+import { type Told, listen } from '../runtimes/printed.ts'
 import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
 import { type RuntimeGateway, openOnSocket } from '../runtimes/runtimes.ts'
 
 let upstream: RuledUpstream
 let gateway: RuntimeGateway
 let service: string
-const lines: { readonly stream: 'out' | 'err'; readonly text: string }[] = []
-const told = (stream: 'out' | 'err') =>
-  lines.flatMap((line) => (line.stream === stream ? [line.text] : [])).join('')
+let told: Told
 beforeAll(async () => {
   upstream = await openRuledUpstream()
   gateway = await openOnSocket({
@@ -27,14 +26,7 @@ afterAll(async () => {
   await gateway.close()
   await upstream.close()
 })
-beforeEach(() => {
-  lines.length = 0
-  for (const [stream, to] of [
-    ['out', process.stdout],
-    ['err', process.stderr],
-  ] as const)
-    vi.spyOn(to, 'write').mockImplementation((text) => lines.push({ stream, text: String(text) }) > 0)
-})
+beforeEach(() => void (told = listen()))
 afterEach(() => void vi.restoreAllMocks())
 
 /** A computer with a display; `arrive` gets the address to which the gateway sent the browser. */

@@ -76,7 +76,10 @@ describe.each([
     expect(server.said.length).toBe(before)
     own.socket.send(JSON.stringify(question))
     await until(() => own.said.length === 2, 'the answer')
-    expect(own.said[1]?.result).toBeDefined()
+    // The server's: it tells the headers that it got.
+    const told = own.said[1]?.result as { content: readonly { text: string }[] }
+    expect(own.said[1]?.id).toBe(8)
+    expect(JSON.parse(told.content[0]?.text ?? '')).toMatchObject({ 'x-user-id': 'ana' })
     for (const { socket } of [own, stranger]) socket.close()
   })
 

@@ -2,11 +2,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { createProgram } from '../../src/cli/program.ts'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { parseConfig } from '../../src/config/schema.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { createRegistrations } from '../../src/oauth/clients.ts'
+import { verbIn } from '../runtimes/printed.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'postern-bindings-'))
 const config = {
@@ -31,17 +31,7 @@ beforeAll(async () => {
 })
 afterAll(() => rmSync(dir, { recursive: true }))
 
-const run = async (...words: readonly string[]): Promise<string> => {
-  const out: string[] = []
-  const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => out.push(String(text)) > 0)
-  try {
-    const more = ['-c', join(dir, 'postern.json'), '--state', dir]
-    await createProgram().parseAsync(['clients', ...words, ...more], { from: 'user' })
-  } finally {
-    spy.mockRestore()
-  }
-  return out.join('')
-}
+const run = verbIn(dir, 'clients')
 
 it('binds a client, lists it, and ends that', async () => {
   const [id = '', other = ''] = ids

@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { createProgram } from '../../src/cli/program.ts'
 import { parseConfig } from '../../src/config/schema.ts'
 import type { Account, Accounts } from '../../src/connections/accounts.ts'
 import { createRecords } from '../../src/kit/records.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
+import { verbIn } from '../runtimes/printed.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'postern-connections-'))
 const config = {
@@ -78,17 +78,7 @@ beforeAll(async () => {
 })
 afterAll(() => rmSync(dir, { recursive: true }))
 
-const run = async (...words: readonly string[]): Promise<string> => {
-  const out: string[] = []
-  const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => out.push(String(text)) > 0)
-  try {
-    const more = ['-c', join(dir, 'postern.json'), '--state', dir]
-    await createProgram().parseAsync(['connections', ...words, ...more], { from: 'user' })
-  } finally {
-    spy.mockRestore()
-  }
-  return out.join('')
-}
+const run = verbIn(dir, 'connections')
 interface Listed {
   readonly id: string
   readonly account: string

@@ -185,7 +185,7 @@ test.each(['blocked', 'deactivated'] as const)(
       blocks: { covers: () => Promise.resolve(answers.shift()) },
       record: (event) => void recorded.push(event),
     })
-    expect(await sessions.of(jar.request('/'))).toBeDefined()
+    expect((await sessions.of(jar.request('/')))?.person).toEqual(ana)
     const signIn = complete({ person: ana, target: {}, request: createJar().request('/login'), context })
     expect(await codeOf(signIn)).toBe(`person.${out}`)
     expect([await store.list('session:'), recorded, answers]).toEqual([[], [], []])
