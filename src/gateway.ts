@@ -258,7 +258,7 @@ const createLogin = (parts: Parts) => {
 }
 type Login = ReturnType<typeof createLogin>
 
-const createCalls = (parts: Parts, { connections: { credentials, transports } }: Login) => {
+const createCalls = (parts: Parts, { connections: { credentials, transports, located } }: Login) => {
   const { config, issuer, recordCall: record, cors, trim, policy, rates, closures } = parts
   const { directory, registry, refresh, signer, grants, authenticate } = parts
   const runtime = { ...parts.runtime, transports }
@@ -293,7 +293,7 @@ const createCalls = (parts: Parts, { connections: { credentials, transports } }:
     verify: createForwardAuth({ settings: config.forward_auth, verify, refuse }),
     ...{ hosts, contextOf, refuse, admit, respond, admitSocket },
     fetchProxy: createFetchProxy({ makeCall, refuse, moved }),
-    session: (id: string) => createSessionGateway({ ...proxyDeps, directory, refuse, refresh }, id),
+    session: (id: string) => located(createSessionGateway({ ...proxyDeps, directory, refuse, refresh }, id)),
   }
 }
 

@@ -13,7 +13,7 @@ import type {
 } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { AccountsOf, ConnectionAdmin, Person } from '../ports/people.ts'
-import type { Runtime, RuntimeTransports } from '../ports/runtime.ts'
+import type { Runtime, RuntimeTransports, SessionLocation } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { createConnectionAdmin } from './account-list.ts'
 import { type Discard, createAccessTokens, createRefreshes } from './access-tokens.ts'
@@ -29,7 +29,7 @@ import { createAuthorization, isAuthorizationState } from './authorization.ts'
 import { createClientMetadataDocument, createClientRegistrations } from './client-registration.ts'
 import { createCredentialContexts, createCredentials } from './credentials.ts'
 import { createAccountNeeds } from './discovery.ts'
-import { createProofs, provenTransports } from './dpop.ts'
+import { createProofs, keepingKeys, provenTransports } from './dpop.ts'
 import { createDirectGrants } from './direct-grants.ts'
 import { createCountAccounts, createEndAccounts } from './end-accounts.ts'
 import {
@@ -120,6 +120,8 @@ export interface Connections extends ConnectPage {
   readonly credentials: UpstreamCredentials
   /** Connections to upstreams that prove the tokens they are shown (RFC 9449), where these are bound to a key. */
   readonly transports: RuntimeTransports
+  /** A session that is kept here for other isolates, which have the keys of its calls. */
+  readonly located: (location: SessionLocation) => SessionLocation
   readonly step: ConnectStep
   readonly keepTokens: SaveProviderTokens
   readonly renewTokens: RenewProviderTokens
@@ -162,6 +164,7 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
     admin: { ...createConnectionAdmin(parts), link: createLink(directory, links) },
     credentials: createCredentials(parts),
     transports: provenTransports(runtime.transports, parts.proofs),
+    located: (location) => keepingKeys(location, parts.proofs),
     step,
     callback: authorization.callback,
     isReturn: (request) => isAuthorizationState(new URL(request.url).searchParams.get('state') ?? ''),

@@ -8,6 +8,8 @@ import type {
   ConnectSocket,
   Runtime,
   RuntimeTransports,
+  SessionLocation,
+  SessionLocations,
   TextSocket,
   TransportConnectors,
 } from '../ports/runtime.ts'
@@ -250,6 +252,40 @@ const provenSocket =
     })
   }
 
+// Sessions that are kept elsewhere, in an isolate that may never have seen the token: the key goes with each call.
+
+const tokenOf = (request: Request): string | undefined => boundToken(request.headers.get('authorization'))
+
+const withKeys = ({ create, at }: SessionLocations, proofs: Proofs): SessionLocations => {
+  const sending = (location: SessionLocation): SessionLocation => ({
+    client: (request, context) => location.client(request, context),
+    async server(request, call) {
+      const token = tokenOf(request)
+      return location.server(
+        request,
+        token === undefined ? call : { ...call, proofKey: keyFor(proofs, token) },
+      )
+    },
+  })
+  return {
+    create: () => sending(create()),
+    at(id) {
+      const location = at(id)
+      return location && sending(location)
+    },
+  }
+}
+
+/** The same session, where it is kept: the key that came with a call proves what that call sends to the server. */
+export const keepingKeys = (location: SessionLocation, proofs: Proofs): SessionLocation => ({
+  client: (request, context) => location.client(request, context),
+  async server(request, { proofKey, ...call }) {
+    const token = tokenOf(request)
+    if (token !== undefined && proofKey) proofs.credential(token, proofKey as ProofKey)
+    return location.server(request, call)
+  },
+})
+
 /**
  * The same connections, on which whatever shows a bound token carries a proof for that very request, and is sent
  * again once with the nonce that the server wants.
@@ -259,5 +295,11 @@ export const provenTransports = (transports: RuntimeTransports, proofs: Proofs):
     fetch: provenFetch(fetch, proofs),
     socket: provenSocket(socket, proofs),
   })
-  return { ...transports, ...proven(transports), publicOnly: proven(transports.publicOnly) }
+  const { sessionLocations } = transports
+  return {
+    ...transports,
+    ...proven(transports),
+    publicOnly: proven(transports.publicOnly),
+    ...(sessionLocations && { sessionLocations: withKeys(sessionLocations, proofs) }),
+  }
 }

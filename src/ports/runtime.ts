@@ -232,6 +232,8 @@ export interface SessionCall {
 export interface LocatedCall extends SessionCall {
   /** Id of the service. */
   readonly service: string
+  /** The private key (JWK) that the access token of the request is bound to; absent: it is a bearer token. */
+  readonly proofKey?: object | undefined
 }
 
 /** Where one session is kept. */

@@ -1,5 +1,6 @@
 // Tokens that are bound to a key, on what stays open: the proof is judged when it is opened, and by nobody again.
-// Clients of HTTP+SSE, whose sessions live elsewhere on Workers, are in test/attack/bound-tokens.test.ts.
+// Clients of HTTP+SSE, whose sessions live elsewhere on Workers, are in test/attack/bound-tokens.test.ts, and servers on a
+// connection in test/flow/upstream-dpop.test.ts.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createBrowser } from '../runtimes/browser.ts'
 import { allow, authorizeUrl, form, register } from '../runtimes/login.ts'

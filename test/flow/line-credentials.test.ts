@@ -1,5 +1,7 @@
 // What servers are shown of a caller's right, whichever transport either side speaks: the operator's token,
 // the person's own, another one when it is refused, or the question to the person.
+import { createHash } from 'node:crypto'
+import { EmbeddedJWK, calculateJwkThumbprint, jwtVerify } from 'jose'
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -29,12 +31,13 @@ describe.each(runtimes)('%s', (name, open) => {
   let far: FarServer
   let sock: SocketUpstream
   let old: LegacyUpstream
+  let company: Upstream
   /** Tokens that servers on lines take no more. */
   const dead = new Set<string>()
   const allows = (authorization: string | undefined): boolean =>
     authorization !== undefined &&
     !dead.has(authorization) &&
-    /^Bearer (access-\d+|for-all)$/.test(authorization)
+    /^(Bearer (access-\d+|for-all)|DPoP bound)$/.test(authorization)
 
   beforeAll(async () => {
     echo = await openUpstream((request, response, body) => {
@@ -62,6 +65,23 @@ describe.each(runtimes)('%s', (name, open) => {
     old = await openLegacyUpstream(undefined, ({ authorization }) =>
       allows(authorization) ? undefined : refused,
     )
+    // Every token is bound to the key of its request (RFC 9449 §5).
+    company = await openUpstream((request, response) => {
+      const type = request.headers['dpop'] === undefined ? 'Bearer' : 'DPoP'
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ access_token: 'bound', token_type: type, expires_in: 3600 }))
+    })
+    const bound = {
+      upstream_auth: {
+        type: 'client_credentials' as const,
+        dpop: 'required' as const,
+        issuer: new URL(company.url).origin,
+        token_endpoint: company.url,
+        client_id: 'written',
+        client_secret: 'Vw3kQ8nB5tZ1xR7mC4pL9sD2fH6gJ0yA',
+      },
+    }
     const shared = {
       upstream_auth: { type: 'static' as const, token: 'for-all', headers: { 'X-Api-Key': 'k-1' } },
     }
@@ -85,13 +105,15 @@ describe.each(runtimes)('%s', (name, open) => {
           far: { name: 'Far', url: far.url, transport: 'streamable' },
           sock: { url: sock.url, ...own },
           old: { url: old.url, transport: 'sse', ...own },
+          bound_sock: { url: sock.url, ...bound },
+          bound_old: { url: old.url, transport: 'sse', ...bound },
         },
       },
     })
   }, 60_000)
   afterAll(async () => {
     await house?.close()
-    await Promise.all([echo?.close(), far?.close(), sock?.close(), old?.close()])
+    await Promise.all([echo?.close(), far?.close(), sock?.close(), old?.close(), company?.close()])
   })
 
   const overSocket = async (url: string, token: string): Promise<Talk> => {
@@ -160,6 +182,39 @@ describe.each(runtimes)('%s', (name, open) => {
       expect(told).toMatchObject({ authorization: 'Bearer for-all', 'x-api-key': 'k-1', 'x-user-id': 'ana' })
       expect(JSON.stringify([old.heard, sock.heard])).not.toContain(token)
       await talk.close()
+    },
+  )
+
+  it.each(
+    transports.flatMap((transport) =>
+      ['bound_sock', 'bound_old'].map((service) => [transport, service] as const),
+    ),
+  )(
+    'a client by /%s of the service %s is carried with a bound token, each request with a proof of its own [D9]',
+    async (transport, service) => {
+      const far = service === 'bound_old' ? old : sock
+      const from = far.heard.length
+      const token = await tokenOf(house, ana, `${house.origin}/${service}/mcp`)
+      const talk = await begin(service, transport, token)
+      for (const _ of [1, 2]) expect(await talk.call()).toContain('DPoP bound')
+      await talk.close()
+      const requests = far.heard.slice(from)
+      const proofs = await Promise.all(
+        requests.map(({ headers }) =>
+          jwtVerify(String(headers['dpop']), EmbeddedJWK, { typ: 'dpop+jwt', algorithms: ['ES256'] }),
+        ),
+      )
+      const origin = far.url.replace('ws', 'http')
+      expect(proofs.map(({ payload: { htm, htu, ath } }) => ({ htm, htu, ath }))).toEqual(
+        requests.map(({ url, ...heard }) => ({
+          htm: 'method' in heard ? heard.method : 'GET',
+          htu: new URL(url.split('?', 1)[0] ?? '', origin).href,
+          ath: createHash('sha256').update('bound').digest('base64url'),
+        })),
+      )
+      expect(new Set(proofs.map(({ payload }) => payload.jti)).size).toBe(requests.length)
+      const keys = proofs.map(({ protectedHeader: { jwk } }) => calculateJwkThumbprint(jwk ?? {}))
+      expect(new Set(await Promise.all(keys)).size).toBe(1)
     },
   )
 

@@ -1,23 +1,40 @@
 // Servers that take tokens bound to a key alone (RFC 9449): what they and their authorization server are shown, at the
-// code, the refresh, each call and its second try.
+// code, the refresh, each call and its second try; and tokens of the gateway's own that are bound to a key, where the
+// server is on a connection.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type BoundUpstream, openBoundUpstream } from '../providers/bound-upstream.ts'
 import { signInAtProvider } from '../providers/openid-provider.ts'
+import { createBrowser } from '../runtimes/browser.ts'
 import { logInThrough } from '../runtimes/connecting.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { allow, authorizeUrl, form, register } from '../runtimes/login.ts'
 import type { Caller } from '../runtimes/people.ts'
+import { createProver } from '../runtimes/proofs.ts'
 import { call } from '../runtimes/proxied.ts'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { dialSocket } from '../runtimes/socket-client.ts'
+import { type SocketUpstream, openSocketUpstream } from '../runtimes/socket-upstream.ts'
 
-describe.each(runtimes)('%s', (_name, open) => {
+type Json = Readonly<Record<string, unknown>>
+
+describe.each(runtimes)('%s', (name, open) => {
   let bound: BoundUpstream
   let house: TestGateway
   let caller: Caller
+  let old: LegacyUpstream
+  let sock: SocketUpstream
   beforeAll(async () => {
     bound = await openBoundUpstream()
+    old = await openLegacyUpstream()
+    sock = await openSocketUpstream()
     house = await open({
       upstream: bound.url,
       config: {
+        dpop: { mode: 'optional' },
         mcp_services: {
+          old: { url: old.url, transport: 'sse' },
+          sock: { url: sock.url },
           bound: { url: bound.url, upstream_auth: { type: 'oauth', allow_origins: [bound.issuer] } },
         },
       },
@@ -27,7 +44,7 @@ describe.each(runtimes)('%s', (_name, open) => {
   })
   afterAll(async () => {
     await house.close()
-    await bound.close()
+    await Promise.all([bound.close(), old.close(), sock.close()])
   })
   const since = (from: number) => bound.requests.slice(from)
 
@@ -89,5 +106,96 @@ describe.each(runtimes)('%s', (_name, open) => {
     expect([answer.status, answer.headers.get('dpop-nonce')]).toEqual([200, null])
     expect(since(from).map(({ refused }) => refused)).toEqual([undefined])
     expect(JSON.stringify(house.log)).not.toMatch(/"d":|eyJ0eXAiOiJkcG9w/)
+  })
+
+  /** A token of the gateway for this service that is bound to a key, and what is sent with it. */
+  const boundCaller = async (id: string) => {
+    const [app, key] = [await register(house), await createProver()]
+    const url = `${house.origin}/${id}/mcp`
+    const asking = authorizeUrl(house, app, { resource: url })
+    const back = await allow(createBrowser(house.fetch, house.origin), asking.url)
+    const init = form({
+      grant_type: 'authorization_code',
+      code: back.searchParams.get('code') ?? '',
+      redirect_uri: app.redirectUri,
+      client_id: app.id,
+      code_verifier: asking.verifier,
+    })
+    const at = `${house.origin}/oauth/token`
+    const redeem = async (nonce?: string) => {
+      const dpop = await key.proof({ url: at, nonce })
+      return house.fetch(at, { ...init, headers: { ...(init.headers as object), dpop } })
+    }
+    const nonce = (await redeem()).headers.get('dpop-nonce') ?? ''
+    const token = ((await (await redeem(nonce)).json()) as { readonly access_token: string }).access_token
+    const shown = async (more: Json = {}, by = key) => ({
+      authorization: `DPoP ${token}`,
+      dpop: await by.proof({ url, token, nonce, ...more }),
+    })
+    const post = async (message: Json, headers: Json) => {
+      const answer = await house.fetch(url, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          'accept': 'application/json, text/event-stream',
+          ...headers,
+        },
+        body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...message }),
+      })
+      const text = await answer.text()
+      return { status: answer.status, text, session: answer.headers.get('mcp-session-id') ?? '' }
+    }
+    return { url, token, shown, post }
+  }
+  const said = () => [...old.said, ...sock.said]
+
+  it.each(['old', 'sock'])(
+    'each call of a session with %s, a server on a connection, needs a proof of its own',
+    async (id) => {
+      const { url, token, shown, post } = await boundCaller(id)
+      const params = {
+        protocolVersion: '2025-11-25',
+        capabilities: {},
+        clientInfo: { name: 'a', version: '1' },
+      }
+      const first = await shown()
+      const { status, session } = await post({ method: 'initialize', params }, first)
+      expect(status).toBe(200)
+      const going = { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' }
+      const second = await shown()
+      expect((await post({ method: 'tools/list' }, { ...going, ...second })).status).toBe(200)
+      const before = said()
+      const cases: readonly (readonly [string, Json])[] = [
+        ['token.bound', { authorization: `Bearer ${token}` }],
+        ['proof.missing', { authorization: `DPoP ${token}` }],
+        ['proof.replayed', first],
+        ['proof.replayed', second],
+        ['proof.key', await shown({}, await createProver())],
+        ['proof.url', await shown({ url: `${url}/of-another` })],
+        ['proof.method', await shown({ method: 'GET' })],
+        ['proof.nonce', await shown({ nonce: undefined })],
+      ]
+      for (const [code, headers] of cases) {
+        const answer = await post({ method: 'tools/list' }, { ...going, ...headers })
+        expect([answer.status, (JSON.parse(answer.text) as Json)['code']], code).toEqual([401, code])
+      }
+      expect(said()).toEqual(before)
+      expect(JSON.stringify([old.heard, sock.heard])).not.toContain(token)
+    },
+  )
+
+  itWhere(name !== 'in process')('a WebSocket opens by a proof that was not used before', async () => {
+    const { url, token, shown } = await boundCaller('sock')
+    const at = url.replace('http', 'ws')
+    const headers = await shown({ url: at, method: 'GET' })
+    const { socket, said: heard, closing } = await dialSocket(at, { headers })
+    socket.send(JSON.stringify(call()))
+    await expect.poll(() => heard.map(({ error }) => error)).toEqual([undefined])
+    const shaken = sock.heard.length
+    for (const again of [headers, { authorization: `Bearer ${token}` }])
+      await expect(dialSocket(at, { headers: again })).rejects.toThrow('401')
+    expect(sock.heard.length).toBe(shaken)
+    socket.close()
+    await closing
   })
 })

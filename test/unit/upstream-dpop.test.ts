@@ -2,9 +2,15 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { EmbeddedJWK, calculateJwkThumbprint, decodeJwt, jwtVerify } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { type Proofs, createProofs, provenTransports, sendProven } from '../../src/connections/dpop.ts'
+import {
+  type Proofs,
+  createProofs,
+  keepingKeys,
+  provenTransports,
+  sendProven,
+} from '../../src/connections/dpop.ts'
 import { es256 } from '../../src/node/crypto.ts'
-import type { RuntimeTransports, TextSocket } from '../../src/ports/runtime.ts'
+import type { LocatedCall, RuntimeTransports, SessionLocation, TextSocket } from '../../src/ports/runtime.ts'
 
 const url = 'https://u.example/mcp?tenant=1'
 const digest = (text: string): string => createHash('sha256').update(text).digest('base64url')
@@ -137,6 +143,66 @@ describe('a call', () => {
       expect.objectContaining({ htm: 'GET', htu: 'https://u.example/mcp', ath: digest('at') }),
       expect.objectContaining({ nonce: 'n1' }),
     ])
+  })
+})
+
+describe('a session in another isolate', () => {
+  // What goes there goes as JSON, beside a request.
+  const isolate = () => {
+    const there = create()
+    const { transports, sent } = connectionsOf(there, [])
+    const told: object[] = []
+    const session: SessionLocation = {
+      client: async () => new Response(),
+      async server(request, call) {
+        told.push(call)
+        return transports.fetch(url, { headers: new Headers(request.headers) })
+      },
+    }
+    const kept = keepingKeys(session, there)
+    const reached: SessionLocation = {
+      ...kept,
+      server: (request, call) => kept.server(request, JSON.parse(JSON.stringify(call)) as LocatedCall),
+    }
+    const location = { create: () => reached, at: (id: string) => (id === 's' ? reached : undefined) }
+    return { location, sent, told }
+  }
+  const call: LocatedCall = { owner: 'o', service: 'u', asked: {} as LocatedCall['asked'] }
+  const here = async () => {
+    const { location, sent, told } = isolate()
+    const proofs = create()
+    const key = await proofs.createKey()
+    proofs.credential('at', key)
+    const none = { fetch: () => undefined, socket: () => undefined }
+    const own = { ...none, sessionLocations: location, publicOnly: none } as unknown as RuntimeTransports
+    const { sessionLocations } = provenTransports(own, proofs)
+    const ask = (session: SessionLocation | undefined, token: string, scheme = 'DPoP') =>
+      session?.server(new Request(url, { headers: { authorization: `${scheme} ${token}` } }), call)
+    return { proofs, key, sent, told, sessionLocations, ask }
+  }
+
+  it('proves its requests with the key that comes with each call, whether it is new or found', async () => {
+    const { proofs, key, sent, told, sessionLocations, ask } = await here()
+    await ask(sessionLocations?.create(), 'at')
+    await ask(sessionLocations?.at('s'), 'at')
+    expect(sessionLocations?.at('another')).toBeUndefined()
+    const [first, second] = await Promise.all(
+      sent.map(({ headers }) =>
+        jwtVerify(headers.get('dpop') ?? '', EmbeddedJWK, { currentDate: new Date(runtime.now()) }),
+      ),
+    )
+    expect([first?.payload['ath'], second?.payload['ath']]).toEqual([digest('at'), digest('at')])
+    expect(await calculateJwkThumbprint(second?.protectedHeader.jwk ?? {})).toBe(await proofs.thumbprint(key))
+    // Who keeps the session is told of no key.
+    expect(told).toEqual([call, call])
+  })
+
+  it('is told of nothing for a bearer token, and is not asked for a token without its key', async () => {
+    const { sent, sessionLocations, ask } = await here()
+    await ask(sessionLocations?.create(), 'at', 'Bearer')
+    expect(sent.map(({ headers }) => headers.get('dpop'))).toEqual([null])
+    await expect(ask(sessionLocations?.create(), 'another')).rejects.toThrow('key')
+    expect(sent).toHaveLength(1)
   })
 })
 
