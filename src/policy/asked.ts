@@ -13,7 +13,7 @@ export const general: ReadonlySet<string | undefined> = new Set([
   'prompts/list',
   'resources/list',
   'resources/templates/list',
-  // A task is named by an id that only whoever made it was told.
+  // What names a task is judged as a call of the tool that made it (proxy/tasks.ts).
   'tasks/get',
   'tasks/update',
   'tasks/cancel',
@@ -84,22 +84,30 @@ const argumentsIn =
     return isRecord(args) ? args : undefined
   }
 
-export const askedBy = (
-  { kind, method, name }: JudgedMessage,
+const toolAsked = (
+  name: string,
+  earlier: true | undefined,
   facts: MessageFacts,
   { exact, unlisted }: ServiceRules,
+): Asked | Denied => {
+  const known = facts.tool(name)
+  if (!known && !exact.has(name) && unlisted === 'refuse') return { allowed: false, code: 'policy.unlisted' }
+  return {
+    subjects: [{ kind: 'tool', name, hint: known?.hint }],
+    args: earlier ? anyArguments : argumentsIn(facts),
+  }
+}
+
+export const askedBy = (
+  { kind, method, name, earlier }: JudgedMessage,
+  facts: MessageFacts,
+  rules: ServiceRules,
 ): Asked | Denied => {
   const one = (subject: Subject, args = noArguments): Asked => ({ subjects: [subject], args })
   if (kind === 'response' || general.has(method)) return one(service)
   if (kind === 'notification')
     return generalNotifications.has(method) ? one(service) : { allowed: false, code: 'policy.notification' }
-  if (method === 'tools/call') {
-    const tool = textIn(name)
-    const known = facts.tool(tool)
-    if (!known && !exact.has(tool) && unlisted === 'refuse')
-      return { allowed: false, code: 'policy.unlisted' }
-    return one({ kind: 'tool', name: tool, hint: known?.hint }, argumentsIn(facts))
-  }
+  if (method === 'tools/call') return toolAsked(textIn(name), earlier, facts, rules)
   if (method === 'prompts/get') return one({ kind: 'prompt', name: textIn(name) }, argumentsIn(facts))
   if (aboutResources.has(method)) return one({ kind: 'resource', uri: textIn(name) })
   if (method === 'completion/complete') return one(completed(facts.params()['ref']))

@@ -69,6 +69,8 @@ export interface JudgedMessage {
   readonly method: string | undefined
   /** The tool or prompt, or the URI of the resource. */
   readonly name: string | undefined
+  /** About a call that was made before: with which arguments is not known, as in a list. */
+  readonly earlier?: true
 }
 
 /** What is known of the message besides; asked only where a rule needs it. */

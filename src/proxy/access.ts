@@ -2,13 +2,14 @@
 import { isEnough } from '../kit/levels.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { SingleFlight } from '../kit/single-flight.ts'
-import { type Message, type RpcId, rpcIdOf } from '../mcp/envelope.ts'
+import { type RpcId, rpcIdOf } from '../mcp/envelope.ts'
 import { isRecord, parseWithoutRepeats } from '../mcp/json-rpc.ts'
 import { isModern } from '../mcp/revisions.ts'
 import type { Principal } from '../ports/people.ts'
 import type { AskForMore, BeyondConsent } from '../ports/modules.ts'
 import type {
   Denied,
+  JudgedMessage,
   LearnedTool,
   MessageFacts,
   Permission,
@@ -149,7 +150,7 @@ export interface AccessDeps extends EndForConsentDeps, PartialCallDeps {
   /** Absent: no rules. */
   readonly policy?: Policy | undefined
   readonly catalog: ToolCatalog
-  readonly tasks: Pick<Tasks, 'check'>
+  readonly tasks: Pick<Tasks, 'check' | 'called'>
   readonly askForMore: AskForMore
 }
 
@@ -175,7 +176,7 @@ const kindNames: Readonly<Partial<Record<Denied['code'], string>>> = {
 /** Undefined: the sentence of the table. */
 const sentence = (
   denied: Denied,
-  { name, method }: Pick<Message, 'name' | 'method'>,
+  { name, method }: Pick<JudgedMessage, 'name' | 'method'>,
   service: string,
 ): string | undefined => {
   const { need, have, reason } = denied
@@ -198,7 +199,7 @@ const sentence = (
 
 interface About {
   readonly service: string
-  readonly message: Pick<Message, 'name' | 'method'>
+  readonly message: Pick<JudgedMessage, 'name' | 'method' | 'earlier'>
   readonly rpcId: RpcId
   /** HTTP status in place of the row's. */
   readonly status?: number | undefined
@@ -208,6 +209,8 @@ const createDenial =
   (policy: Policy) =>
   (denied: Denied, { service, message, rpcId, status }: About): Refusal => {
     const { code, rule, need } = denied
+    if (message.earlier && message.name === undefined)
+      return new Refusal('task.unknown', 'nobody knows which tool made the task', { rpcId })
     const told = policy.disclosesRules || code === 'policy.unlisted' || code === 'policy.method'
     const say = told ? sentence(denied, message, service) : 'Access denied.'
     const data = told
@@ -251,10 +254,14 @@ const isUnlisted = (verdict: Verdict, name: string | undefined): boolean =>
   (verdict.code === 'policy.unlisted' ||
     (verdict.code === 'policy.resource' && name?.startsWith('ui://') === true))
 
+/** What the messages ask for: a task that one names is a call of its tool. */
+const judgedOf = ({ judged, envelope }: JudgedCall): readonly JudgedMessage[] =>
+  judged ?? envelope?.messages ?? []
+
 /** One verdict for each message. */
 const judgeMessages = (rules: ServicePolicy, call: JudgedCall, catalog: ToolCatalog): readonly Verdict[] => {
   const factsOf = createFactsOf(call, catalog)
-  return (call.envelope?.messages ?? []).map((message, i) => rules.judge(call.principal, message, factsOf(i)))
+  return judgedOf(call).map((message, i) => rules.judge(call.principal, message, factsOf(i)))
 }
 
 /** What each message of a batch is refused; undefined for those that may go on. */
@@ -267,8 +274,9 @@ const batchRefusals = (
   verdicts.map((verdict, i) => {
     if (verdict.allowed) return undefined
     if (declined && verdict.code === 'consent.level') return declined
-    const message = call.envelope?.messages[i] as Message
-    return denial(verdict, { service: call.address.service.id, message, rpcId: message.id ?? null })
+    const message = judgedOf(call)[i] as JudgedMessage
+    const rpcId = call.envelope?.messages[i]?.id ?? null
+    return denial(verdict, { service: call.address.service.id, message, rpcId })
   })
 
 /** Of a message that comes alone. */
@@ -277,7 +285,7 @@ const messageDenial = (
   call: JudgedCall,
   denied: Denied,
 ): Refusal => {
-  const message = call.envelope?.messages[0] as Message
+  const message = judgedOf(call)[0] as JudgedMessage
   const service = call.address.service.id
   if (message.kind !== 'request') {
     const dropped = denial(denied, { service, message, rpcId: null })
@@ -294,14 +302,14 @@ const messageDenial = (
  * batch none is, because a challenge is the answer to the whole request.
  */
 const beyondConsent = (call: JudgedCall, verdicts: readonly Verdict[]): BeyondConsent | undefined => {
-  const { principal, address, origin, envelope } = call
+  const { principal, address, origin } = call
   let most: Permission | undefined
-  let what: Message | undefined
+  let what: JudgedMessage | undefined
   verdicts.forEach((verdict, i) => {
     if (verdict.allowed || verdict.code !== 'consent.level' || !verdict.need) return
     if (most !== undefined && isEnough(most, verdict.need)) return
     most = verdict.need
-    what = envelope?.messages[i]
+    what = judgedOf(call)[i]
   })
   if (most === undefined || !principal) return undefined
   return { principal, address, origin, need: most, what: printable(what?.name ?? what?.method) }
@@ -350,7 +358,7 @@ const createCheck = (deps: AccessDeps) => {
   }
   const judgeBy = (rules: ServicePolicy, call: ReadCall): StepResult | Promise<StepResult> => {
     const verdicts = judgeMessages(rules, call, catalog)
-    const messages = call.envelope?.messages ?? []
+    const messages = judgedOf(call)
     if (!verdicts.some((verdict, i) => isUnlisted(verdict, messages[i]?.name)))
       return decided(rules, call, verdicts)
     return catalog.refresh(call).then(() => decided(rules, call, judgeMessages(rules, call, catalog)))
@@ -378,14 +386,21 @@ const createCheck = (deps: AccessDeps) => {
   }
 }
 
-/** Throws `policy.*`, `pin.refresh`, and `storage.unavailable` where definitions are pinned. */
+/** Throws `policy.*`, `pin.refresh`, `task.unknown`, and `storage.unavailable` where definitions are pinned. */
 export const checkAccess: Step<AccessDeps, ReadCall, ReadCall> = {
   name: 'policy',
   make(deps) {
+    const { tasks, policy } = deps
     const check = createCheck(deps)
-    return (call) =>
-      call.envelope?.batch || call.envelope?.messages[0]?.method?.startsWith('tasks/')
-        ? deps.tasks.check(call).then(() => check(call))
-        : check(call)
+    return (call) => {
+      const { envelope } = call
+      const first = envelope?.messages[0]
+      if (policy && (envelope?.batch || first?.spawnsTask)) tasks.called(call)
+      if (!envelope?.batch && !first?.method?.startsWith('tasks/')) return check(call)
+      return tasks.check(call).then((judged) => {
+        call.judged = judged
+        return check(call)
+      })
+    }
   },
 }

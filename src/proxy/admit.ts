@@ -388,6 +388,7 @@ export const createCall = (head: Head, readBody: ReadBody, startedAt: number): C
     json: undefined,
     declined: false,
     rules: undefined,
+    judged: undefined,
     denied: undefined,
     nonce: undefined,
     askServer: undefined,

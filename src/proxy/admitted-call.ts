@@ -4,6 +4,7 @@ import type { Rpc } from '../mcp/json-rpc.ts'
 import type { Admission, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
+import type { JudgedMessage } from '../ports/policy.ts'
 import type { Address, Service, JsonBody } from '../ports/services.ts'
 import type { HeldBytes } from './callers.ts'
 import type { Identity } from './identity-headers.ts'
@@ -43,6 +44,8 @@ export interface ReceivedCall {
   readonly startedAt: number
   /** The access rule that decided, of each message; undefined where there are no rules, or nothing was asked yet. */
   rules: readonly (string | undefined)[] | undefined
+  /** What the access rules judge in place of its messages, where one may name a task. */
+  judged: readonly JudgedMessage[] | undefined
   /** What the denied messages of a batch are answered; undefined where the server hears the whole of it. */
   denied: readonly string[] | undefined
   /** The `DPoP-Nonce` of its answer, where its caller needs another one. */

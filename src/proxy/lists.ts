@@ -196,7 +196,8 @@ const messageOf = (
 }
 
 /**
- * The same, for a call that may be answered by a task: whose it is has to be known before its caller can ask for it.
+ * The same, for a call that may be answered by a task: whose it is, and of which tool, has to be known before its caller
+ * can ask for it.
  */
 const heardOf = (
   rules: ServicePolicy | undefined,
@@ -205,10 +206,11 @@ const heardOf = (
   access: Pick<ListAccess, 'catalog' | 'rulesOf' | 'replyOf' | 'tasks' | 'newest'>,
 ): ListAnswers['message'] => {
   const message = messageOf(rules, call, listens, access)
-  const { envelope, principal, address } = call
-  if (!principal || !(message || envelope?.messages.some(({ spawnsTask }) => spawnsTask))) return message
+  const { envelope, principal } = call
+  const hears = principal ?? rules
+  if (!hears || !(message || envelope?.messages.some(({ spawnsTask }) => spawnsTask))) return message
   return (said) => {
-    access.tasks.hear(said, address.service, principal)
+    access.tasks.hear(said, call)
     return message ? message(said) : said
   }
 }

@@ -141,11 +141,11 @@ const pinnedLists: Readonly<Partial<Record<string, readonly [kind: PinKind, list
 }
 
 /** The lists that the server is to be asked for before this call may go. */
-const dueLists = (pins: ServicePins, { envelope, principal, head }: ReadCall): readonly PinKind[] => {
+const dueLists = (pins: ServicePins, { judged, envelope, principal, head }: ReadCall): readonly PinKind[] => {
   // What the gateway asks for itself.
   if (head.within === 'uncounted') return []
   const due: PinKind[] = []
-  for (const { method } of envelope?.messages ?? []) {
+  for (const { method } of judged ?? envelope?.messages ?? []) {
     const [kind, listing] = pinnedLists[method ?? ''] ?? []
     if (kind && !due.includes(kind) && pins.isDue(principal, kind, listing === true)) due.push(kind)
   }

@@ -1,16 +1,12 @@
 // Access rules that administrators store while the gateway runs: what they may say, whom they let in, and how soon.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { createProgram } from '../../src/cli/program.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { type Administrator, signInAs } from '../runtimes/administrator.ts'
-import { logIn } from '../runtimes/login.ts'
 import { type Caller, ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
-import { type RuledUpstream, openRuledUpstream } from '../runtimes/ruled-upstream.ts'
+import { until } from '../runtimes/proxied.ts'
+import { type RuledUpstream, openRuledUpstream, told } from '../runtimes/ruled-upstream.ts'
 import { type TestGateway, openInProcess, openInWorkerd, runtimes } from '../runtimes/runtimes.ts'
-import { createTwins } from '../runtimes/twins.ts'
-import { openUpstream } from '../runtimes/upstream.ts'
+import { dialSocket } from '../runtimes/socket-client.ts'
+import { type SocketUpstream, openSocketUpstream } from '../runtimes/socket-upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 
 const rpc = (method: string, params: object = {}) => ({ jsonrpc: '2.0', id: 7, method, params })
@@ -26,6 +22,8 @@ const asked = async (caller: Caller, message: object): Promise<Answer> =>
 
 describe.each(runtimes)('stored access rules %s', (_, open) => {
   let upstream: RuledUpstream
+  let streamed: RuledUpstream
+  let socket: SocketUpstream
   let house: TestGateway
   let admin: Administrator
   let caller: Caller
@@ -38,7 +36,11 @@ describe.each(runtimes)('stored access rules %s', (_, open) => {
     return token
   }
   beforeAll(async () => {
-    upstream = await openRuledUpstream()
+    ;[upstream, streamed, socket] = await Promise.all([
+      openRuledUpstream(),
+      openRuledUpstream(true),
+      openSocketUpstream(),
+    ])
     house = await open({
       upstream: upstream.url,
       config: {
@@ -48,6 +50,11 @@ describe.each(runtimes)('stored access rules %s', (_, open) => {
         mcp_services: {
           ruled: { url: upstream.url, access: { groups: ['crew'], permissions: ['write'] } },
           other: { url: upstream.url },
+          streamed: { url: streamed.url },
+          socketed: {
+            url: socket.url,
+            access: { tools: { spawn: 'write' }, deny: [{ tools: ['hidden_*'] }] },
+          },
           ...(open !== openInWorkerd && {
             command: {
               command: process.execPath,
@@ -64,7 +71,7 @@ describe.each(runtimes)('stored access rules %s', (_, open) => {
   }, 120_000)
   afterAll(async () => {
     await house?.close()
-    await upstream?.close()
+    await Promise.all([upstream, streamed, socket].map((server) => server?.close()))
   })
 
   const ask = async (method: string, path: string, body?: unknown, headers?: Record<string, string>) => {
@@ -150,6 +157,97 @@ describe.each(runtimes)('stored access rules %s', (_, open) => {
       expect([method, bare.status]).toEqual([method, 401])
     }
     expect(await rules()).toEqual([])
+  })
+
+  const taskMethods = ['tasks/get', 'tasks/result', 'tasks/update', 'tasks/cancel']
+  const grant = (service: string, permission: string) =>
+    ask('POST', '', { userId: 'local:yamada', servers: [service], permissions: [permission] })
+  const refused = {
+    message: 'Access denied: create needs write; you have read.',
+    data: { code: 'policy.permission', need: 'write' },
+  }
+
+  it('let nobody have the results of a tool that they may not use any more', async () => {
+    for (const [service, server] of [
+      ['ruled', upstream],
+      ['streamed', streamed],
+    ] as const) {
+      const resource = `${house.origin}/${service}/mcp`
+      const at = callerOf(house, resource, await letIn(resource, service))
+      await grant(service, 'write')
+      for (const name of ['create', 'search'])
+        expect(
+          (await told(await at.post(rpc('tools/call', { name, arguments: {}, task: {} })))).result,
+        ).toEqual({
+          task: { taskId: `task of ${name}`, status: 'working' },
+        })
+      const question = (method: string, tool = 'create') => rpc(method, { taskId: `task of ${tool}` })
+      for (const method of taskMethods)
+        expect((await told(await at.post(question(method)))).error).toBeUndefined()
+      await ask('DELETE', '?userId=local:yamada')
+      await grant(service, 'read')
+      server.heard.length = 0
+      const [before] = await rules()
+      for (const method of taskMethods)
+        expect((await told(await at.post(question(method)))).error).toMatchObject({
+          ...refused,
+          data: { ...refused.data, rule: `stored:${before?.id}` },
+        })
+      const meta = {
+        'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+        'io.modelcontextprotocol/clientCapabilities': {},
+      }
+      const modern = await at.post(rpc('tasks/get', { taskId: 'task of create', _meta: meta }), {
+        'mcp-protocol-version': '2026-07-28',
+        'mcp-method': 'tasks/get',
+        'mcp-name': 'task of create',
+      })
+      expect([modern.status, (await told(modern)).error]).toMatchObject([200, refused])
+      // A name that is none, and a task that no call is known of.
+      for (const taskId of [undefined, 7, 'task of nobody'])
+        expect((await told(await at.post(rpc('tasks/get', { taskId })))).error).toMatchObject({
+          message: 'Unknown task.',
+          data: { code: 'task.unknown' },
+        })
+      await at.post({ jsonrpc: '2.0', method: 'tasks/cancel', params: { taskId: 'task of create' } })
+      const batch = await at.post([question('tasks/result'), { ...question('tasks/get', 'search'), id: 8 }], {
+        'mcp-protocol-version': '2025-03-26',
+      })
+      const answers = [...(await batch.text()).matchAll(/"id":(\d),"(result|error)"/g)]
+      expect(answers.map(([, id, what]) => `${id} ${what}`).toSorted()).toEqual(['7 error', '8 result'])
+      expect(
+        server.heard.flatMap(({ body }) =>
+          /tasks\/|tools\/call/.test(body) ? [JSON.parse(body) as unknown] : [],
+        ),
+      ).toEqual([[{ ...question('tasks/get', 'search'), id: 8 }]])
+    }
+  })
+
+  it('let nobody have them over a WebSocket', async () => {
+    if (open === openInProcess) return
+    await grant('socketed', 'write')
+    const token = await tokenOf(house, yamada, `${house.origin}/socketed/mcp`)
+    const spoken = await dialSocket(`${house.origin.replace('http', 'ws')}/socketed/mcp`, {
+      headers: { authorization: `Bearer ${token}` },
+    })
+    const say = async (method: string, params: object): Promise<unknown> => {
+      const before = spoken.said.length
+      spoken.socket.send(JSON.stringify(rpc(method, params)))
+      await until(() => spoken.said.length > before, 'the answer')
+      return spoken.said[before]
+    }
+    const spawned = await say('tools/call', { name: 'spawn', arguments: {}, task: {} })
+    expect(spawned).toMatchObject({ result: { task: { taskId: 'task-1' } } })
+    expect(await say('tasks/result', { taskId: 'task-1' })).toMatchObject({ result: { content: [{}] } })
+    await ask('DELETE', '?userId=local:yamada')
+    await grant('socketed', 'read')
+    socket.said.length = 0
+    for (const method of taskMethods)
+      expect(await say(method, { taskId: 'task-1' })).toMatchObject({
+        error: { message: 'Access denied: spawn needs write; you have read.', data: refused.data },
+      })
+    expect(socket.said.filter((text) => !text.includes('tools/list'))).toEqual([])
+    spoken.socket.close()
   })
 
   it('tell a stdio server what it may do for its caller', async () => {
@@ -249,78 +347,5 @@ describe('a stored access rule', () => {
       const denied = await asking.ask('POST', '/api/access', { deny: { tools: ['x'] } })
       expect(denied.status).toBe(say.endsWith('is deny') ? 201 : 400)
     }
-  })
-})
-
-it('stored access rules hold in every process within a second', async () => {
-  const upstream = await openUpstream()
-  const twins = createTwins(upstream.url)
-  onTestFinished(async () => {
-    await twins.close()
-    await upstream.close()
-  })
-  const config = { admins: ['local:ana'], access: { default: 'everyone' as const } }
-  const [one, other] = [await twins.open(config), await twins.open(config)]
-  const { tokens } = await logIn(twins.inTurn(one, other))
-  const code = async (house: typeof one): Promise<unknown> => {
-    const at = callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token)
-    const response = await at.post(rpc('ping'))
-    return response.status === 200 ? ((await response.json()) as Answer).error?.data['code'] : response.status
-  }
-  expect([await code(one), await code(other)]).toEqual([undefined, undefined])
-  const admin = await signInAs(one as unknown as TestGateway, ana)
-  expect((await admin.ask('POST', '/api/access', { deny: { everyone: true } })).status).toBe(201)
-  expect(await code(one)).toBe('policy.denied')
-  twins.advance(1000)
-  expect(await code(other)).toBe('policy.denied')
-  // Nobody is let through by rules that may have changed.
-  twins.advance(2000)
-  other.breakStorage(10)
-  expect(await code(other)).toBe(503)
-})
-
-describe('postern access', () => {
-  const dir = mkdtempSync(join(tmpdir(), 'postern-rules-'))
-  afterAll(() => rmSync(dir, { recursive: true }))
-  let access: object | undefined = { groups: { crew: { members: ['local:ana'] } } }
-  const run = async (...words: readonly string[]): Promise<string> => {
-    const file = join(dir, 'postern.json')
-    writeFileSync(
-      file,
-      JSON.stringify({ issuer: 'http://localhost:1', local_users: [ana], access, mcp_services: {} }),
-    )
-    const out: string[] = []
-    const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => out.push(String(text)) > 0)
-    try {
-      await createProgram().parseAsync(['access', ...words, '-c', file, '--state', dir], { from: 'user' })
-    } finally {
-      spy.mockRestore()
-    }
-    return out.join('')
-  }
-
-  it('stores, lists, shows and removes rules', async () => {
-    expect(await run('ls')).toBe('No stored access rules.\n')
-    const id = /Stored as (\w{12})\. /.exec(await run('grant', '--user', 'local:ana', '--group', 'crew'))?.[1]
-    await run('deny', '--rule', '{"tools":["x"]}')
-    expect(
-      (await run('ls'))
-        .replaceAll(/\w{12}|\d{4}-\d\d-\d\d/g, '#')
-        .split('\n')
-        .map((line) => line.trim()),
-    ).toEqual([
-      expect.stringMatching(/^ID +EFFECT +RULE +SINCE +BY$/),
-      expect.stringMatching(/^# +user +local:ana: member of crew +# +cli$/),
-      expect.stringMatching(/^# +deny +\{"tools":\["x"\]\} +# +cli$/),
-      '',
-    ])
-    expect(JSON.parse(await run('show', id ?? '', '--json'))).toMatchObject({ record: { groups: ['crew'] } })
-    access = undefined
-    expect(await run('ls')).toMatch(/\nNo effect, by `access` in the configuration: \w{12}, \w{12}\n/)
-    access = { groups: { crew: { members: ['local:ana'] } } }
-    await run('revoke', id ?? '')
-    await expect(run('revoke', '--user', 'local:ana')).rejects.toMatchObject({ code: 'rule.unknown' })
-    await expect(run('grant', '--user', 'local:ana', '--service', 'x')).rejects.toThrow('no service "x"')
-    await expect(run('grant', '--user', 'local:ana')).rejects.toThrow('Give --service or --group.')
   })
 })

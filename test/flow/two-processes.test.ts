@@ -1,5 +1,5 @@
 // Two processes of one gateway on one file: their clocks differ, their keys change under load, one learns the
-// new secret before the other.
+// new secret before the other, and access rules change in one of them.
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -13,7 +13,10 @@ import {
   register,
   type Tokens,
 } from '../runtimes/login.ts'
+import { signInAs } from '../runtimes/administrator.ts'
 import { createBrowser } from '../runtimes/browser.ts'
+import { ana, callerOf } from '../runtimes/people.ts'
+import type { TestGateway } from '../runtimes/runtimes.ts'
 import { createTwins, type Twin, type Twins } from '../runtimes/twins.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -211,4 +214,26 @@ describe('a new root secret', () => {
     expect((await logIn(after)).tokens.token_type).toBe('Bearer')
     expect(faults(after)).toEqual([])
   })
+})
+
+it('stored access rules hold in every process within a second', async () => {
+  const config = { admins: ['local:ana'], access: { default: 'everyone' as const } }
+  const [one, other] = [await twins.open(config), await twins.open(config)]
+  const { tokens } = await logIn(twins.inTurn(one, other))
+  const code = async (house: typeof one): Promise<unknown> => {
+    const at = callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token)
+    const response = await at.post({ jsonrpc: '2.0', id: 7, method: 'ping' })
+    if (response.status !== 200) return response.status
+    return ((await response.json()) as { error?: { data: { code: string } } }).error?.data.code
+  }
+  expect([await code(one), await code(other)]).toEqual([undefined, undefined])
+  const admin = await signInAs(one as unknown as TestGateway, ana)
+  expect((await admin.ask('POST', '/api/access', { deny: { everyone: true } })).status).toBe(201)
+  expect(await code(one)).toBe('policy.denied')
+  twins.advance(1000)
+  expect(await code(other)).toBe('policy.denied')
+  // Nobody is let through by rules that may have changed.
+  twins.advance(2000)
+  other.breakStorage(10)
+  expect(await code(other)).toBe(503)
 })

@@ -1,4 +1,4 @@
-// A server with tools, prompts and resources of each kind, which tells what it was asked.
+// A server with tools, prompts and resources of each kind, and tasks, which tells what it was asked.
 import { type Upstream, openUpstream } from './upstream.ts'
 
 export interface RuledUpstream extends Upstream {
@@ -47,6 +47,7 @@ interface Asked {
     readonly cursor?: string
     readonly protocolVersion?: string
     readonly arguments?: { readonly fails?: boolean }
+    readonly task?: object
   }
 }
 
@@ -59,6 +60,7 @@ const resultOf = ({ method = '', params = {} }: Asked): Result => {
     }
   if (method === 'tools/list')
     return params.cursor === 'two' ? { tools: toolPages[1] } : { tools: toolPages[0], nextCursor: 'two' }
+  if (params.task) return { task: { taskId: `task of ${String(params.name)}`, status: 'working' } }
   const done = { content: [{ type: 'text', text: `did ${method} ${String(params.name)}` }] }
   return listResults[method] ?? (params.arguments?.fails ? { ...done, isError: true } : done)
 }

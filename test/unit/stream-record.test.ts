@@ -61,7 +61,7 @@ const admitted = (method: string, upstream: Upstream, asked?: string) => {
     access: {
       catalog: { forget: () => undefined } as never,
       newest: (principal) => principal,
-      tasks: { hear: () => undefined, check: () => Promise.resolve() },
+      tasks: { hear: () => undefined, called: () => undefined, check: () => Promise.resolve([]) },
       trim: undefined,
       rulesOf: () => undefined,
       watchLists: () => () => undefined,

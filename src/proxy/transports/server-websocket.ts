@@ -261,12 +261,12 @@ const answersOn = (
   return trim || message ? { trim, message, changed: () => changed(service) } : undefined
 }
 
-const hearTask = (
-  { tasks }: UpstreamSocketDeps,
-  { address, principal }: OpenedCall,
-  message: string,
-): void => {
-  if (principal) for (const said of messagesToWrite(message)) tasks.hear(said, address.service, principal)
+const hearTask = ({ tasks, rulesOf }: UpstreamSocketDeps, call: OpenedCall, message: string): void => {
+  if (!(call.principal ?? rulesOf(call.address.service))) return
+  // What opened the connection asked for nothing: the messages on it are calls of their own.
+  const { head, address, principal } = call
+  const connection = { head: { ...head, within: true as const }, address, principal }
+  for (const said of messagesToWrite(message)) tasks.hear(said, connection)
 }
 
 const noticesOn = (
