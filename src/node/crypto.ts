@@ -6,12 +6,14 @@ import {
   createDecipheriv,
   createHmac,
   createPrivateKey,
+  createPublicKey,
   createSecretKey,
   hash,
   hkdfSync,
   randomBytes as nodeRandomBytes,
   randomFillSync,
   sign,
+  verify,
 } from 'node:crypto'
 import {
   closeSync,
@@ -315,6 +317,26 @@ const sideBySide = (der: Buffer): Uint8Array => {
 export const es256 = (jwk: object): ((data: Uint8Array) => Uint8Array) => {
   const key = createPrivateKey({ key: jwk as JsonWebKey, format: 'jwk' })
   return (data) => sideBySide(sign('sha256', data, key))
+}
+
+/** Half of a signature of 64 bytes as an INTEGER of DER: its shortest form, above zero (X.690 §8.3). */
+const integer = (half: Uint8Array): number[] => {
+  const start = half.findIndex((byte) => byte !== 0)
+  const bytes = start < 0 ? [0] : [...half.subarray(start)]
+  if ((bytes[0] as number) > 127) bytes.unshift(0)
+  return [0x02, bytes.length, ...bytes]
+}
+
+/** A SEQUENCE of both: OpenSSL reads nothing else, and Node takes a third of the time of a check to write it. */
+const sequence = (signature: Uint8Array): Uint8Array => {
+  const both = [...integer(signature.subarray(0, 32)), ...integer(signature.subarray(32))]
+  return Uint8Array.of(0x30, both.length, ...both)
+}
+
+export const es256Check = (jwk: object): ((data: Uint8Array, signature: Uint8Array) => boolean) => {
+  const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' })
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') throw new TypeError('not a P-256 key')
+  return (data, signature) => signature.length === 64 && verify('sha256', data, key, sequence(signature))
 }
 
 export const digest = (text: string): string => hash('sha256', text, 'base64url')

@@ -8,7 +8,7 @@ import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory.ts'
-import { createRandomBytes, digest, es256, openKeys } from './crypto.ts'
+import { createRandomBytes, digest, es256, es256Check, openKeys } from './crypto.ts'
 import type { ForwardProxies } from './forward-proxy.ts'
 import { type Lookup, createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
@@ -183,6 +183,7 @@ export const createNodeRuntime = async ({
     cache: createMemoryCache({ now, most: 1000 }),
     keys,
     es256,
+    es256Check,
     digest,
     passwords: createPasswords(),
     readAssertion: async ({ file, env: name = '' }) =>

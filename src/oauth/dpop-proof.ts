@@ -1,7 +1,7 @@
 // A proof of possession (RFC 9449 §4): a JWT that a client signs for one request, with the key that its tokens are
 // bound to. Here it is read and judged by itself; what is remembered of proofs is in dpop.ts.
-import { type CryptoKey, type JWK, compactVerify, importJWK } from 'jose'
-import { decodeBase64url, utf8Text } from '../kit/bytes.ts'
+import { type JWK, compactVerify, importJWK } from 'jose'
+import { decodeBase64url, utf8, utf8Text } from '../kit/bytes.ts'
 import type { RefusalCode } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -197,17 +197,39 @@ const mostKeys = 5000
 /** Whether the proof is signed with the key that it names. */
 export type VerifyProof = (proof: ReadProof) => Promise<boolean>
 
-export const createVerifyProof = (): VerifyProof => {
-  const keys = new Map<string, CryptoKey | Uint8Array>()
+/** Checks the signature of a compact JWS (RFC 7515 §5.2). */
+type CheckJws = (text: string) => boolean | Promise<boolean>
+
+const importWith = async (jwk: JWK, alg: ProofAlgorithm): Promise<CheckJws> => {
+  const key = await importJWK({ ...jwk }, alg)
+  return (text) =>
+    compactVerify(text, key, { algorithms: [alg] }).then(
+      () => true,
+      () => false,
+    )
+}
+
+const importEs256 = (jwk: JWK, es256Check: NonNullable<Runtime['es256Check']>): CheckJws => {
+  const check = es256Check(jwk)
+  return (text) => {
+    const end = text.lastIndexOf('.')
+    const signature = decodeBase64url(text.slice(end + 1))
+    return signature !== undefined && check(utf8(text.slice(0, end)), signature)
+  }
+}
+
+export const createVerifyProof = (es256Check: Runtime['es256Check']): VerifyProof => {
+  const keys = new Map<string, CheckJws>()
   return async ({ text, alg, jwk, jkt }) => {
     const name = `${alg} ${jkt}`
     try {
       const known = keys.get(name)
-      const key = known ?? (await importJWK({ ...jwk }, alg))
-      await compactVerify(text, key, { algorithms: [alg] })
+      const check =
+        known ?? (alg === 'ES256' && es256Check ? importEs256(jwk, es256Check) : await importWith(jwk, alg))
+      if (!(await check(text))) return false
       if (!known) {
         if (keys.size >= mostKeys) keys.delete(keys.keys().next().value as string)
-        keys.set(name, key)
+        keys.set(name, check)
       }
       return true
     } catch {

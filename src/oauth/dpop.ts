@@ -21,7 +21,7 @@ import {
 export type DpopMode = NonNullable<Service['dpop']>
 
 export interface DpopDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'keys' | 'digest' | 'store' | 'counters'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'keys' | 'digest' | 'store' | 'counters' | 'es256Check'>
   readonly config: Pick<Config, 'dpop' | 'clients'>
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'host' | 'resolve'>
   readonly record: Audit
@@ -148,7 +148,7 @@ interface Checks {
 
 const createChecks = (runtime: DpopDeps['runtime'], settings: Settings, own: string): Checks => {
   const nonces = settings.nonce === 'required' ? createNonces(runtime, own) : undefined
-  const verify = createVerifyProof()
+  const verify = createVerifyProof(runtime.es256Check)
   const windowMs = settings.window * 1000
   return {
     async check({ field, ...use }) {

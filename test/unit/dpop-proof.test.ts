@@ -11,7 +11,7 @@ import {
   proofAlgorithms,
   readProof,
 } from '../../src/oauth/dpop-proof.ts'
-import { digest } from '../../src/node/crypto.ts'
+import { digest, es256Check } from '../../src/node/crypto.ts'
 import { athOf, createProver } from '../runtimes/proofs.ts'
 
 const url = 'https://gw.test/echo/mcp'
@@ -29,11 +29,41 @@ describe('what is read', () => {
     const one = await createProver(alg)
     const found = read(await one.proof({ url, now, token: 't' }))
     expect([found.jkt, found.alg, found.ath]).toEqual([one.jkt, alg, athOf('t')])
-    const verify = createVerifyProof()
-    // The second time with the key that was kept.
-    expect([await verify(found), await verify(found)]).toEqual([true, true])
-    const forged = { ...found, text: found.text.replace(/\.[^.]{8}/, '.AAAAAAAA') }
-    expect(await verify(forged)).toBe(false)
+    for (const verify of [createVerifyProof(es256Check), createVerifyProof(undefined)]) {
+      // The second time with the key that was kept.
+      expect([await verify(found), await verify(found)]).toEqual([true, true])
+      const forged = { ...found, text: found.text.replace(/\.[^.]{8}/, '.AAAAAAAA') }
+      expect(await verify(forged)).toBe(false)
+    }
+  })
+
+  it('the runtime checks signatures as WebCrypto does, whatever their numbers are', async () => {
+    const ecdsa = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+    const { publicKey, privateKey } = await crypto.subtle.generateKey(ecdsa, true, ['sign', 'verify'])
+    const check = es256Check(await crypto.subtle.exportKey('jwk', publicKey))
+    const data = new Uint8Array(40)
+    const order = 'ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551'
+    // Every 256th number begins with a zero and is a byte shorter in DER; every second has one more.
+    for (let i = 0; i < 1000; i++) {
+      const good = new Uint8Array(await crypto.subtle.sign(ecdsa, privateKey, data))
+      const other = Uint8Array.from(good)
+      other[i % 64] = (good[i % 64] as number) ^ (1 << (i % 8))
+      expect([check(data, good), check(data, other)]).toEqual([true, false])
+    }
+    const good = new Uint8Array(await crypto.subtle.sign(ecdsa, privateKey, data))
+    const [zeros, n] = [new Uint8Array(32), Buffer.from(order, 'hex')]
+    for (const bad of [
+      good.subarray(0, 63),
+      Uint8Array.of(...good, 0),
+      new Uint8Array(0),
+      Buffer.concat([zeros, zeros]),
+      Buffer.concat([zeros, good.subarray(32)]),
+      Buffer.concat([good.subarray(0, 32), zeros]),
+      Buffer.concat([n, n]),
+    ])
+      expect(check(data, bad)).toBe(false)
+    for (const no of [{ kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA' }, (await createProver('ES384')).jwk])
+      expect(() => es256Check(no)).toThrow()
   })
 
   it('none, several, too long, or no JWT at all', async () => {
