@@ -230,11 +230,14 @@ describe.each(runtimes)('stored access rules %s', (_, open) => {
     const spoken = await dialSocket(`${house.origin.replace('http', 'ws')}/socketed/mcp`, {
       headers: { authorization: `Bearer ${token}` },
     })
+    let asked = 100
+    // Beside answers it is told that its lists have changed.
     const say = async (method: string, params: object): Promise<unknown> => {
-      const before = spoken.said.length
-      spoken.socket.send(JSON.stringify(rpc(method, params)))
-      await until(() => spoken.said.length > before, 'the answer')
-      return spoken.said[before]
+      const message = { ...rpc(method, params), id: ++asked }
+      spoken.socket.send(JSON.stringify(message))
+      const answer = () => spoken.said.find(({ id }) => id === message.id)
+      await until(() => answer() !== undefined, 'the answer')
+      return answer()
     }
     const spawned = await say('tools/call', { name: 'spawn', arguments: {}, task: {} })
     expect(spawned).toMatchObject({ result: { task: { taskId: 'task-1' } } })
