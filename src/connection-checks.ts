@@ -4,7 +4,7 @@ import { isOpenId } from './config/providers.ts'
 import type { Config } from './config/schema.ts'
 import { reasonOf, createProviderMetadata, guardedFetch } from './identity/providers/openid-requests.ts'
 import { utf8Text } from './kit/bytes.ts'
-import { Refusal } from './kit/refusal.ts'
+import { Refusal, type RefusalCode } from './kit/refusal.ts'
 import { createIssuerKeys } from './oauth/issuer-keys.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'
 import { callStdio } from './proxy/fetch.ts'
@@ -19,6 +19,8 @@ export interface Check {
   readonly ok: boolean
   /** One sentence. */
   readonly say: string
+  /** Of the error that pages, answers and the log have for it. */
+  readonly refusal?: RefusalCode
 }
 
 type Service = Config['mcp_services'][string]
@@ -65,7 +67,8 @@ const checkServer = async (
     if (status >= 500) throw new TypeError(`it answered ${status}`)
     return { key, ok: true, say: `${origin} answers.` }
   } catch (error) {
-    return { key, ok: false, say: sentence(`${origin} cannot be used for sign-in: ${why(error)}`) }
+    const say = sentence(`${origin} cannot be used for sign-in: ${why(error)}`)
+    return { key, ok: false, say, refusal: 'provider.unreachable' }
   }
 }
 
@@ -97,13 +100,12 @@ const checkOpenId = async (
       say: `${issuer} publishes metadata and ${keys} key${keys === 1 ? '' : 's'}.${unlisted}`,
     }
   } catch (error) {
-    const failure =
-      error instanceof Refusal || !(error instanceof TypeError) ? reasonOf(error, 'metadata')[1] : why(error)
-    return {
-      key: `${key}.issuer`,
-      ok: false,
-      say: sentence(`${issuer} cannot be used for sign-in: ${failure}`),
-    }
+    const [refusal, failure] =
+      error instanceof Refusal || !(error instanceof TypeError)
+        ? reasonOf(error, 'metadata')
+        : (['provider.untrusted', why(error)] as const)
+    const say = sentence(`${issuer} cannot be used for sign-in: ${failure}`)
+    return { key: `${key}.issuer`, ok: false, say, refusal }
   }
 }
 
@@ -137,13 +139,19 @@ const recordFailure = (
 /** The steps of a probe as one sentence. */
 const verdict = (steps: readonly ProbeStep[], service: Service): Omit<Check, 'key'> => {
   const bad = steps.find(({ step, result }) => (step === 'reachable' || step === 'mcp') && result === 'no')
-  if (bad) return { ok: false, say: bad.say }
+  if (bad)
+    return {
+      ok: false,
+      say: bad.say,
+      refusal: bad.refusal ?? (bad.step === 'reachable' ? 'upstream.unreachable' : 'upstream.answer'),
+    }
+  const refusal = 'upstream.credential'
   const needsToken = steps.find(({ step, result }) => step === 'authorization' && result === 'yes')
   const { type } = service.upstream_auth
   if (needsToken && type === 'static')
-    return { ok: false, say: 'The server rejects the token or headers in `upstream_auth`.' }
+    return { ok: false, say: 'The server rejects the token or headers in `upstream_auth`.', refusal }
   if (needsToken && type === 'none')
-    return { ok: false, say: 'The server requires a token, but `upstream_auth.type` is none.' }
+    return { ok: false, say: 'The server requires a token, but `upstream_auth.type` is none.', refusal }
   if (needsToken)
     return {
       ok: true,
@@ -174,9 +182,9 @@ const checkUrl = async (
     { outbound, transports: runtime.transports, timer: runtime.timer },
     () => undefined,
   )
-  const { ok, say } = verdict(steps, service)
-  const reason = ok ? undefined : failure()
-  return { key, ok, say: `${url}: ${say}${reason === undefined ? '' : ` (${reason})`}` }
+  const found = verdict(steps, service)
+  const reason = found.ok ? undefined : failure()
+  return { key, ...found, say: `${url}: ${found.say}${reason === undefined ? '' : ` (${reason})`}` }
 }
 
 const checkCommand = async ({ runtime }: CheckDeps, id: string, service: Service): Promise<Check> => {
@@ -192,6 +200,7 @@ const checkCommand = async ({ runtime }: CheckDeps, id: string, service: Service
       key: `mcp_services.${id}.command`,
       ok,
       say: failure === undefined ? say : `${say} ${sentence(failure.why)}`,
+      ...(!ok && { refusal: 'process.ended' as const }),
     }
   } finally {
     end()
@@ -219,7 +228,8 @@ const checkIssuer = async ({ outboundTo }: CheckDeps, id: string, issuer: string
       last = why(error)
     }
   }
-  return { key, ok: false, say: sentence(`${issuer} publishes no metadata: ${last}`) }
+  const say = sentence(`${issuer} publishes no metadata: ${last}`)
+  return { key, ok: false, say, refusal: 'connection.unreachable' }
 }
 
 const checkKeys = async ({ outboundTo }: CheckDeps, id: string, uri: string): Promise<Check> => {
@@ -244,7 +254,8 @@ const checkAssertionIssuer = async (
     if (keys.length === 0) throw new TypeError('it has no public key that can be used')
     return { key, ok: true, say: `${named} has ${keys.length} key${keys.length === 1 ? '' : 's'}.` }
   } catch (error) {
-    return { key, ok: false, say: sentence(`No assertion of ${named} can be verified: ${why(error)}`) }
+    const say = sentence(`No assertion of ${named} can be verified: ${why(error)}`)
+    return { key, ok: false, say, refusal: 'assertion.keys-unreachable' }
   }
 }
 

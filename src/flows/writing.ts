@@ -154,8 +154,11 @@ const otherOf = ({ person, steps: known }: FlowRecord, { steps, about }: Gathere
 const createBegun =
   (deps: FlowRecorderDeps, { gone, claim }: Writing) =>
   async (id: string, { steps, about, admitted = false }: Gathered): Promise<FlowRecord | undefined> => {
-    const first = steps.find(({ step }) => beginning.has(step))
-    const isAsking = first !== undefined && ['register', 'authorize', 'device'].includes(first.step)
+    // Without its document an app asks for nothing: the request for access was all that there is of it.
+    const first =
+      steps.find(({ step }) => beginning.has(step)) ?? steps.find(({ step }) => step === 'client-document')
+    const isAsking =
+      first !== undefined && ['register', 'authorize', 'device', 'client-document'].includes(first.step)
     const earlier = isAsking ? await claim({ flow: id, first, about }) : undefined
     const isCounted = admitted || (earlier !== undefined && earlier.steps.length > 0)
     if (!first || !(isCounted || (await isAdmitted(deps, about.person, first.ip)))) {

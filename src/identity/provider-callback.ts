@@ -119,9 +119,10 @@ const withReturn = async (
   return new Refusal(refusal.code, refusal.why, { ...refusal.detail, redirect })
 }
 
-const notAllowed = (person: Person, { why, hint }: DeniedReason, target: ReturnTarget): Refusal =>
+const notAllowed = (person: Person, { why, hint, forAdmin }: DeniedReason, target: ReturnTarget): Refusal =>
   new Refusal('person.not-allowed', why, {
     page: {
+      ...(forAdmin && { who: 'admin' }),
       facts: [
         { name: 'Account', value: person.email ?? person.login ?? person.subject },
         { name: 'Allowed accounts', value: hint },

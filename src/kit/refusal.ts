@@ -58,6 +58,8 @@ export interface RefusalDetail {
    */
   readonly page?: {
     readonly title?: string
+    /** That it is the administrator who must act, this time. */
+    readonly who?: 'admin'
     readonly steps?: readonly string[]
     readonly facts?: readonly { readonly name: string; readonly value: string }[]
     readonly onward?: { readonly label: string; readonly href: string }

@@ -33,6 +33,7 @@ const brokeHere: readonly Hop[] = [
 
 const provider = brokeAt('Identity provider')
 const appSite = brokeAt('App’s website')
+const storage = { hops: brokeAt('Storage') }
 const upstream = brokeAt('Authorization server')
 const signIn = { label: 'Open the sign-in page', href: '/login' }
 const home = { label: 'Go to home page', href: '/' }
@@ -40,6 +41,7 @@ const services = { label: 'Your services', href: '/' }
 
 const fromTheApp = 'Return to the app and connect again.'
 const later = 'Wait a moment, then reload this page.'
+const seeLog = 'Administrator: the log has the reason under the reference below.'
 const tellAdmin = 'If the problem persists, send your administrator the reference below.'
 
 /** How each client forgets a registration that this gateway no longer knows. */
@@ -87,8 +89,9 @@ export const problems = {
     'Use the URL that your administrator gave you.',
     'Administrator: set `issuer` to the public URL, or add this host to `allowed_hosts`.',
   ]),
-  'request.plain-http': you('HTTPS required', [
+  'request.plain-http': admin('HTTPS required', [
     'Open the same URL with `https://`, then submit the form again.',
+    'Administrator: set `issuer` to the https URL, and list the reverse proxy in `trusted_proxies`.',
   ]),
   'request.method': you('Method not allowed', ['Start again from the home page or from the app.'], {
     onward: home,
@@ -116,14 +119,14 @@ export const problems = {
   ),
   'sign-in.busy': nobody('Too many sign-in attempts at once', ['Wait a few seconds, then try again.']),
   'rate.limited': nobody('Too many requests', ['Wait a minute, then try again.']),
-  'storage.unavailable': nobody('Storage unavailable', [later, tellAdmin], { hops: brokeAt('Storage') }),
+  'storage.unavailable': admin('Storage unavailable', [later, tellAdmin, seeLog], storage),
   'storage.sealed': admin(
     'Stored data cannot be decrypted',
     [
       'No data is lost. Your apps work again once this is fixed.',
       'Administrator: the log names the missing key (`record.unreadable`).',
     ],
-    { hops: brokeAt('Storage') },
+    storage,
   ),
   fault: admin(
     'Something went wrong (internal error)',
@@ -179,9 +182,9 @@ export const problems = {
     ['Try again once.', tellAdmin, 'Administrator: the log says what did not match.'],
     { hops: provider, onward: signIn },
   ),
-  'provider.unreachable': nobody(
+  'provider.unreachable': admin(
     'Identity provider unavailable',
-    ['Wait a moment, then sign in again.', tellAdmin],
+    ['Wait a moment, then sign in again.', tellAdmin, seeLog],
     { hops: provider, onward: signIn },
   ),
   'provider.client': admin(

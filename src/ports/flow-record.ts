@@ -1,6 +1,7 @@
 // The flow record: the steps of one attempt of an app to get access, from its first challenge to its first call,
 // joined under one ID.
 import type { RefusalCode } from '../kit/refusal.ts'
+import type { RefusalActor } from '../kit/refusal-actors.ts'
 
 /**
  * The ID of the flow that a request belongs to: `known`, if there is one, or a new one. Undefined where no flows
@@ -94,7 +95,7 @@ export interface FlowRecord {
 }
 
 /** Who has to act for it to go on. */
-export type FlowActor = 'app' | 'operator' | 'user' | 'server' | 'nobody'
+export type FlowActor = RefusalActor
 
 /** What a flow came to, or where it stopped and who must do what. */
 export interface FlowFinding {

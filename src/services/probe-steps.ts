@@ -1,5 +1,5 @@
 // The steps of a probe in words, and the probe of a server on HTTP+SSE (MCP 2024-11-05) or a WebSocket.
-import { Refusal } from '../kit/refusal.ts'
+import { Refusal, type RefusalCode } from '../kit/refusal.ts'
 import { isEventStream } from '../kit/sse.ts'
 import type { TextSocket, Timer, TransportConnectors } from '../ports/runtime.ts'
 
@@ -9,6 +9,8 @@ export interface ProbeStep {
   readonly result: 'yes' | 'no' | 'unknown'
   /** One sentence for whoever adds the service. */
   readonly say: string
+  /** Of the error that calls meet there. */
+  readonly refusal?: RefusalCode
 }
 
 export type ProbedMessage = Readonly<Record<string, unknown>>
@@ -75,7 +77,12 @@ export const timeoutMs = 10_000
 const maxBytes = 1_048_576
 const maxFirstEvent = 16_384
 
-export type ReportStep = (step: ProbeStep['step'], result: ProbeStep['result'], say: string) => void
+export type ReportStep = (
+  step: ProbeStep['step'],
+  result: ProbeStep['result'],
+  say: string,
+  refusal?: RefusalCode,
+) => void
 
 /**
  * Whether GET opens an event stream whose first event names the URL for messages, as MCP 2024-11-05 requires.

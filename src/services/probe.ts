@@ -205,12 +205,13 @@ const reportMcp = async (
 
 const reportNoMcp = async (
   url: string,
-  { status }: ProbeResponse,
+  { status, headers }: ProbeResponse,
   { transports, timer }: ProbeDeps,
   report: ReportStep,
 ): Promise<void> => {
   if (!transports || !mayBeLegacy.has(status) || !(await probeEventStream(url, transports, timer))) {
-    report('mcp', 'no', 'No MCP server at this URL.')
+    const isTyped = /^(?:application\/json|text\/event-stream)\b/i.test(headers.get('content-type') ?? '')
+    report('mcp', 'no', 'No MCP server at this URL.', isTyped ? 'upstream.message' : 'upstream.media-type')
     return
   }
   report('mcp', 'yes', 'Speaks MCP 2024-11-05 (HTTP+SSE).')
@@ -234,7 +235,7 @@ const probeHttp = async (url: string, deps: ProbeDeps, report: ReportStep): Prom
     status === 200 ? 'Server is reachable.' : `Server is reachable (status ${status}).`,
   )
   if (requiresToken(opened)) reportToken(opened, report)
-  else if (status >= 300 && status < 400) report('mcp', 'no', describeRedirect(opened))
+  else if (status >= 300 && status < 400) report('mcp', 'no', describeRedirect(opened), 'upstream.redirect')
   else if (hasFailed(opened)) report('mcp', 'no', describeError(opened))
   else if (isJsonRpcResponse(message)) await reportMcp(target, opened, message, report)
   else await reportNoMcp(target.url, opened, deps, report)
@@ -259,8 +260,8 @@ export const probeServer = async (
   onStep: (step: ProbeStep) => void,
 ): Promise<readonly ProbeStep[]> => {
   const steps: ProbeStep[] = []
-  const report: ReportStep = (step, result, say) => {
-    steps.push({ step, result, say })
+  const report: ReportStep = (step, result, say, refusal) => {
+    steps.push({ step, result, say, ...(refusal !== undefined && { refusal }) })
     onStep({ step, result, say })
   }
   if (deps.transports && /^wss?:/i.test(url)) await probeSocket(url, deps.transports, deps.timer, report)

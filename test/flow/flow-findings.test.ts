@@ -188,7 +188,7 @@ describe('of an app', () => {
     const resource = resourceOf(app).replace('http:', 'https:')
     const { url } = authorizeUrl(app, described, { resource })
     await createBrowser(app.fetch, app.origin).go(url)
-    expect(await found()).toEqual(['failed', 'flow.resource-differs', 'app'])
+    expect(await found()).toEqual(['failed', 'flow.resource-differs', 'user'])
     expect((await newest())?.finding?.say).toBe(
       `${documentAt} asks for ${resource}, and the service is ${resourceOf(app)}.`,
     )

@@ -179,7 +179,7 @@ describe('the way through an identity provider and an upstream authorization ser
     expect(await world.flowOf(kept.client.id)).toMatchObject({
       state: 'failed',
       user: 'closed:7',
-      finding: { code: 'person.not-allowed', acts: 'operator' },
+      finding: { code: 'person.not-allowed', acts: 'user' },
     })
     refusal = 'access_denied'
     const denied = await signInWith('usual')

@@ -40,6 +40,7 @@ it('each issuer is asked for its keys as the gateway asks for them', async () =>
     {
       key: 'assertion_issuers.other',
       ok: false,
+      refusal: 'assertion.keys-unreachable',
       say: 'No assertion of https://other.example can be verified: other: https://other.example/.well-known/openid-configuration: its issuer is "https://evil.example"; https://other.example/.well-known/oauth-authorization-server: status 404.',
     },
   ])

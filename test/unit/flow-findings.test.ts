@@ -37,10 +37,11 @@ describe('of an identity provider', () => {
     ['provider.groups-unmapped', person({ groups: ['a', 'b'] }), { allowed_groups: ['staff'] }],
   ])('%s', (code, who, rules) => expect(found(denied(who, rules))).toEqual(['failed', code, 'operator']))
   it.each([
-    [person({ email: 'ana@other.example' }), { allowed_emails: ['ana@example.com'] }],
-    [person({}), { allowed_groups: ['staff'] }],
-  ])('says no more than the refusal where nothing more is known', (who, rules) =>
-    expect(found(denied(who, rules))).toEqual(['failed', 'person.not-allowed', 'operator']),
+    ['user', person({ email: 'ana@other.example' }), { allowed_emails: ['ana@example.com'] }],
+    ['operator', person({}), { allowed_groups: ['staff'] }],
+  ] satisfies [string, Person, Parameters<typeof denialOf>[1]][])(
+    'says no more than the code of the refusal, and that the %s must act',
+    (acts, who, rules) => expect(found(denied(who, rules))).toEqual(['failed', 'person.not-allowed', acts]),
   )
 
   it('that never sends anybody back may not know the redirect URI', () => {

@@ -1,5 +1,7 @@
 // What `postern doctor` looks at, in order, and everything that it can find: what it means, how it is mended, who
 // has to do it, and for which clients it matters. The same codes are explained in docs/guide/doctor.md.
+import type { RefusalCode } from '../../kit/refusal.ts'
+import { type RefusalActor, remedyOf } from '../../kit/refusal-actors.ts'
 
 /** The steps from the network to the first call, in the order in which a client takes them. */
 export const stepTitles = {
@@ -176,9 +178,19 @@ export interface Finding {
   readonly code: FindingCode
   /** What was seen: one sentence with the URL or value. */
   readonly evidence: string
+  /** Of the error that the gateway answers for the same reason. */
+  readonly refusal?: RefusalCode
   /** The clients that it stops, where it is not the kind that says so. */
   readonly clients?: readonly ClientName[]
 }
+
+/** How it is mended: where the gateway answers an error for the same reason, as flows say of that error. */
+export const fixOf = ({ code, refusal }: Finding): string =>
+  refusal === undefined ? findingKinds[code].fix : remedyOf(refusal).fix
+
+/** Who must act, by the same error. */
+export const actorOf = ({ refusal }: Finding): RefusalActor | undefined =>
+  refusal === undefined ? undefined : remedyOf(refusal).acts
 
 export interface DoctorStep {
   readonly id: StepId

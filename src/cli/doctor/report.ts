@@ -2,7 +2,16 @@
 import { styleText } from 'node:util'
 import { print, printJson } from '../output.ts'
 import { outsideSteps, type Examined } from './examine.ts'
-import { type Finding, type DoctorStep, clientsBy, findingKinds, primaryOf, stepTitles } from './findings.ts'
+import {
+  type DoctorStep,
+  type Finding,
+  actorOf,
+  clientsBy,
+  findingKinds,
+  fixOf,
+  primaryOf,
+  stepTitles,
+} from './findings.ts'
 
 const words = {
   pass: ['PASS', 'green'],
@@ -13,9 +22,9 @@ const words = {
 
 const indent = ' '.repeat(9)
 
-const findingLines = ({ code, evidence }: Finding): readonly string[] => [
-  `${indent}${styleText('bold', code)}  ${evidence}`,
-  `${indent}→ ${findingKinds[code].fix}`,
+const findingLines = (finding: Finding): readonly string[] => [
+  `${indent}${styleText('bold', finding.code)}  ${finding.evidence}`,
+  `${indent}→ ${fixOf(finding)}`,
 ]
 
 /** One step: `FAIL  3  Resource metadata     …`, and below it what was found. */
@@ -29,8 +38,10 @@ export const printStep = ({ id, result, say, findings }: DoctorStep): void => {
 const named = (names: readonly string[]): string => (names.length === 0 ? 'none' : names.join(', '))
 
 const findingData = (finding: Finding) => {
-  const { severity, fix } = findingKinds[finding.code]
-  return { code: finding.code, severity, evidence: finding.evidence, fix }
+  const { code, evidence, refusal } = finding
+  const { severity } = findingKinds[code]
+  const error = refusal === undefined ? {} : { refusal, acts: actorOf(finding) }
+  return { code, severity, evidence, fix: fixOf(finding), ...error }
 }
 
 const stepData = ({ id, result, say, findings }: DoctorStep) => ({
@@ -62,7 +73,7 @@ export const printConclusion = (report: DoctorReport): void => {
   else if (findingKinds[primary.code].severity === 'warning')
     print('No errors. The warnings above matter only in the cases that they name.')
   else {
-    print(`${styleText('bold', 'Do this first:')} ${findingKinds[primary.code].fix}`)
+    print(`${styleText('bold', 'Do this first:')} ${fixOf(primary)}`)
     print(`${indent}${primary.code}: ${primary.evidence}`)
   }
   if (report.targets.length === 0) return
@@ -95,9 +106,7 @@ const testCase = (suite: string, { id, result, say, findings }: DoctorStep): str
   const head = `    <testcase classname="${xml(suite)}" name="${xml(stepTitles[id])}"`
   if (result === 'pass') return `${head}/>`
   if (result === 'skip') return `${head}><skipped message="${xml(say)}"/></testcase>`
-  const text = findings.map(
-    (finding) => `${finding.code}: ${finding.evidence} ${findingKinds[finding.code].fix}`,
-  )
+  const text = findings.map((finding) => `${finding.code}: ${finding.evidence} ${fixOf(finding)}`)
   return result === 'warn'
     ? `${head}><system-out>${xml(text.join('\n'))}</system-out></testcase>`
     : `${head}><failure message="${xml(say)}">${xml(text.join('\n'))}</failure></testcase>`

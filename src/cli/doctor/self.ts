@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Environment } from '../../config/environment-names.ts'
 import type { Config } from '../../config/schema.ts'
 import { faultText } from '../../config/tree.ts'
+import type { Check } from '../../connection-checks.ts'
 import { isLoopbackUrl } from '../../kit/addresses.ts'
 import { exposedAmong, exposedText, secretFiles } from '../../node/file-modes.ts'
 import { type AdminTarget, serviceUrls } from '../admin.ts'
@@ -103,6 +104,13 @@ const urlsOf = async (target: AdminTarget, issuer: string): Promise<readonly URL
   return known.flatMap((url) => URL.parse(url) ?? [])
 }
 
+/** With the code under which pages, answers, the log and flows tell of the same. */
+export const connectionFinding = ({ key, say, refusal }: Check): Finding => ({
+  code: 'doctor.connection',
+  evidence: `${key}: ${say}${refusal === undefined ? '' : ` Until then requests are refused with ${refusal}.`}`,
+  ...(refusal !== undefined && { refusal }),
+})
+
 const examineLoaded = async (
   loaded: Loaded,
   wanted: ConfigurationRequest,
@@ -117,9 +125,7 @@ const examineLoaded = async (
   )
   const issuer = askableIssuer(config, stateDir)
   const findings: Finding[] = [
-    ...checks
-      .filter(({ ok }) => !ok)
-      .map(({ key, say }): Finding => ({ code: 'doctor.connection', evidence: `${key}: ${say}` })),
+    ...checks.filter(({ ok }) => !ok).map(connectionFinding),
     ...(issuer === undefined ? [] : await publicUrlFindings(issuer, createAsk(new URL(issuer), [], network))),
     ...diskFindings(stateDir),
     ...configurationFindings(loaded, stateDir),

@@ -19,6 +19,8 @@ export interface DeniedReason {
   readonly why: string
   /** For the person; tells no more than they need to choose another account. */
   readonly hint: string
+  /** For the administrator to mend: groups, and what the provider does not say. */
+  readonly forAdmin?: true
 }
 
 /** Who signed in, and the tokens that the provider issued for them. */
@@ -129,6 +131,8 @@ const noGroups = ({ groupsUnknown }: Person): string =>
     ? 'the provider has groups of this user and did not send them: for Entra, send only groups assigned to the application, or application roles'
     : 'the provider sent none; see groups_claim'
 
+const forAdmin = (is: boolean): Pick<DeniedReason, 'forAdmin'> => (is ? { forAdmin: true } : {})
+
 const listed = 'Accounts on the administrator’s list.'
 
 type Denial = DeniedReason | undefined
@@ -157,12 +161,14 @@ const denialByAddress = (person: Person, rules: Rules, unverified?: string): Den
     return {
       why: why('allowed_emails'),
       hint: email === undefined ? 'Accounts with a verified email address.' : listed,
+      ...forAdmin(email === undefined),
     }
   const domains = rules.allowed_domains
   if (!admits(domains, email?.slice(email.indexOf('@') + 1)))
     return {
       why: why('allowed_domains'),
       hint: `Accounts with a verified email address at ${domains?.join(', ')}.`,
+      ...forAdmin(email === undefined),
     }
   if (rules.type === 'google' && domains && !domains.includes('*') && isPersonal(person))
     return {
@@ -178,6 +184,7 @@ const denialByGroup = (person: Person, { allowed_groups: allowed }: Rules): Deni
   return {
     why: `allowed_groups: none of its groups (${groups.slice(0, 20).join(', ') || noGroups(person)}) is in it`,
     hint: 'Members of the groups that the administrator allowed.',
+    forAdmin: true,
   }
 }
 
