@@ -22,7 +22,6 @@ export const whereOffered: readonly HostileId[] = [
  */
 export const later: Readonly<Partial<Record<HostileId, string>>> = {
   'H-Q4': 'tools made from other HTTP interfaces',
-  'H-S9': 'failover of Redis to a replica',
 }
 
 /** Cases that need more time or load than a test may have, each with the command that measures them. */

@@ -17,6 +17,36 @@ const isUrl = (text: string): boolean => {
   }
 }
 
+const nodes = (description: string) =>
+  z
+    .array(
+      z
+        .string()
+        .regex(/^(?:[^\s/?#@:[\]]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?$/, 'must be host:port, without redis://'),
+    )
+    .min(1)
+    .max(100)
+    .describe(description)
+
+const sentinelKeys = z
+  .strictObject({
+    name: text('Name of the master, as in `sentinel monitor` of `sentinel.conf`.'),
+    nodes: nodes('The Sentinels, each as `host:port`. Default port: 26379.'),
+    username: text('ACL user of the Sentinels. Default: their default user.').optional(),
+    password: secret('Password of the Sentinels, which may differ from that of the servers.').optional(),
+  })
+  .describe(
+    'Sentinels that say which server is the master, in place of `host` and `port`. If `url` is set, user, password, database and TLS are taken from it, and its host is not used. TLS applies to the Sentinels too.',
+  )
+
+const clusterKeys = z
+  .strictObject({
+    nodes: nodes('Some nodes of the cluster, each as `host:port`; they name the others. Default port: 6379.'),
+  })
+  .describe(
+    'A Redis Cluster, in place of `host` and `port`. If `url` is set, user, password and TLS are taken from it, and its host is not used.',
+  )
+
 export const redisKeys = z
   .strictObject({
     url: z
@@ -43,6 +73,17 @@ export const redisKeys = z
         '`required`: the certificate of the server must be valid. `none`: it is not checked; allowed only if the server is on a loopback address.',
       ),
     db: z.number().int().min(0).max(99).describe('Database number. Default: 0.').optional(),
+    sentinel: sentinelKeys.optional(),
+    cluster: clusterKeys.optional(),
+    wait_replicas: z
+      .number()
+      .int()
+      .min(1)
+      .max(5)
+      .describe(
+        'Number of replicas that must have a changed grant or client registration within 100 ms. If they do not, the request gets a 503. Default: replicas are not waited for, and the last writes can be lost when a replica becomes the master.',
+      )
+      .optional(),
     prefix: z
       .string()
       .regex(/^[A-Za-z0-9._:-]{1,64}$/, 'use letters, digits, . _ : and - (at most 64 characters)')
@@ -55,7 +96,7 @@ export const redisKeys = z
       .max(10_000)
       .optional()
       .describe(
-        'The most connections that a process may open. It uses one, and two for a moment while it replaces one that stopped responding. Default: no other limit.',
+        'The most connections that a process may open. It uses one for each master, and one more for a moment while it replaces one that stopped responding. Default: no other limit.',
       ),
     require_persistence: z
       .boolean()
@@ -64,7 +105,7 @@ export const redisKeys = z
         'Refuse to start if the server can lose records (`appendonly no`, or a `maxmemory-policy` that evicts). Otherwise this is a warning. Default: `true` with `NODE_ENV=production`.',
       ),
   })
-  .describe('The Redis server, for `type: redis`. Redis 7.0 or later, without Cluster.')
+  .describe('The Redis server, for `type: redis`. Redis 7.0 or later.')
 
 const postgresUrlText =
   'must be postgres://user:password@host:port/database; the only parameter is ?sslmode=disable, require, verify-ca or verify-full'

@@ -3,15 +3,19 @@ import { readFileSync } from 'node:fs'
 import { type RedisClientOptions, createClient } from '@redis/client'
 import type { RedisSettings } from '../config/storage-keys.ts'
 import type { Log, Timer } from '../ports/runtime.ts'
-import { type Failure, createRareLog, unavailable } from './remote-store.ts'
+import { type Failure, createRareLog, unavailable, within } from './remote-store.ts'
 
 export type RedisClient = ReturnType<typeof createClient>
 
 // The server, from the configuration.
 
-interface Server {
+/** Where a server listens. */
+export interface ServerAddress {
   readonly host: string
   readonly port: number
+}
+
+export interface RedisServer extends ServerAddress {
   readonly tls: boolean
   readonly username: string | undefined
   readonly password: string | undefined
@@ -19,7 +23,7 @@ interface Server {
 }
 
 /** `url` and the single keys agree, or one of them is absent (config/rules/storage.ts). */
-export const serverOf = (settings: RedisSettings): Server => {
+export const serverOf = (settings: RedisSettings): RedisServer => {
   const {
     url: text,
     host = 'localhost',
@@ -42,9 +46,12 @@ export const serverOf = (settings: RedisSettings): Server => {
   }
 }
 
+export const nameOfAddress = ({ host, port }: ServerAddress): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${port}`
+
 /** As people write it, without what is secret. */
-const nameOf = ({ host, port, tls }: Server): string =>
-  `${tls ? 'rediss' : 'redis'}://${host.includes(':') ? `[${host}]` : host}:${port}`
+export const nameOf = (server: RedisServer): string =>
+  `${server.tls ? 'rediss' : 'redis'}://${nameOfAddress(server)}`
 
 /** 50, 100, 200, 400, then 500 ms, each with jitter, for ever. */
 const reconnectMs = (retries: number, chance: number): number =>
@@ -63,8 +70,11 @@ const certificatesIn = (path: string): Buffer => {
 }
 
 /** Throws `Refusal('storage.unavailable')`. */
-const clientOptions = (settings: RedisSettings, random: (n: number) => Uint8Array): RedisClientOptions => {
-  const server = serverOf(settings)
+const clientOptions = (
+  server: RedisServer,
+  settings: RedisSettings,
+  random: (n: number) => Uint8Array,
+): RedisClientOptions => {
   const { host, port, username, password, db } = server
   const common = {
     host,
@@ -113,10 +123,7 @@ const replies: Readonly<Record<string, Failure>> = {
     why: 'Redis does not accept the username and password: correct them in storage.redis',
   },
   NOPERM: { kind: 'refused', why: 'the Redis user lacks a permission: see the guide' },
-  MOVED: {
-    kind: 'refused',
-    why: 'this server is part of a Redis Cluster, which is not supported: use a server of its own',
-  },
+  MOVED: { kind: 'refused', why: 'this server is part of a Redis Cluster: set storage.redis.cluster' },
 }
 
 /** Of a host with several addresses each has an error. */
@@ -135,8 +142,18 @@ const tlsFailures: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its CA is not known: set storage.redis.ssl_ca_certs to it',
 }
 
+/** Says itself what it means. */
+export class RedisError extends Error {
+  readonly failure: Failure
+  constructor(failure: Failure) {
+    super(failure.why)
+    this.failure = failure
+  }
+}
+
 /** Undefined: a fault of this program. */
 export const failureOf = (error: unknown): Failure | undefined => {
+  if (error instanceof RedisError) return error.failure
   if (!(error instanceof Error)) return undefined
   const { message, constructor } = error
   const [word = ''] = message.split(' ')
@@ -161,9 +178,26 @@ export const failureOf = (error: unknown): Failure | undefined => {
   }
 }
 
-// The connection: one client at a time, and another one after a command that got no answer.
+/** One command to one server, on a connection of its own. */
+export const askOnce = async <T>(
+  server: RedisServer,
+  { settings, random, timer }: Pick<RedisConnectionOptions, 'settings' | 'random' | 'timer'>,
+  args: readonly string[],
+): Promise<T> => {
+  const how = clientOptions(server, settings, random)
+  const client = createClient({ ...how, socket: { ...how.socket, reconnectStrategy: false } } as typeof how)
+  client.on('error', () => undefined)
+  const asked = client.connect().then(() => client.sendCommand<T>(args))
+  try {
+    return await within(timer, askMs, asked)
+  } finally {
+    client.destroy()
+  }
+}
 
-interface RedisConnectionOptions {
+// The connection to one server: one client at a time, and another one after a command that got no answer.
+
+export interface RedisConnectionOptions {
   readonly settings: RedisSettings
   readonly timer: Timer
   readonly clock: () => number
@@ -173,15 +207,27 @@ interface RedisConnectionOptions {
 
 /** A server that takes the connection must say hello within so many ms; the driver would wait for ever. */
 const helloMs = 2000
+/** One that is asked one thing only has so many ms for all of it. */
+const askMs = 1000
 
-export interface RedisConnection {
+/** What one operation speaks to. */
+export interface RedisLink {
+  sendCommand<T>(args: readonly string[]): Promise<T>
+}
+
+/** Leads to the server that keeps some of the records, or all. */
+export interface RedisRoute<Link extends RedisLink = RedisLink> {
+  current(): Link
+  /** Told of a link once there is a usable one, unless what is returned is called before. */
+  ready(use: (link: Link) => void): () => void
+  /** Makes another one. */
+  drop(dropped: Link): void
+}
+
+export interface RedisConnection extends RedisRoute<RedisClient> {
   /** The server, in messages. */
   readonly location: string
-  current(): RedisClient
-  /** Told of whichever is the client once there is a usable one, unless what is returned is called before. */
-  ready(use: (client: RedisClient) => void): () => void
-  /** Makes another one. */
-  drop(dropped: RedisClient): void
+  readonly address: ServerAddress
   close(): void
 }
 
@@ -189,9 +235,10 @@ export interface RedisConnection {
 export const createConnection = (
   { settings, random, log, clock, timer }: RedisConnectionOptions,
   failed: (error: Error) => void,
+  server: RedisServer = serverOf(settings),
 ): RedisConnection => {
-  const location = nameOf(serverOf(settings))
-  const how = clientOptions(settings, random)
+  const location = nameOf(server)
+  const how = clientOptions(server, settings, random)
   const rareLog = createRareLog(log, clock)
   const waiting = new Set<(client: RedisClient) => void>()
   let closed = false
@@ -228,6 +275,7 @@ export const createConnection = (
   let client = make()
   return {
     location,
+    address: server,
     current: () => client,
     ready(use) {
       if (client.isReady) use(client)
@@ -238,6 +286,7 @@ export const createConnection = (
     close() {
       if (closed) return
       closed = true
+      waiting.clear()
       client.destroy()
     },
   }

@@ -14,7 +14,15 @@ import {
   redisScripts,
 } from '../stores/redis.ts'
 import { createMeta } from '../stores/meta.ts'
-import { type RedisClient, type RedisConnection, createConnection, failureOf } from './redis-connection.ts'
+import {
+  type RedisConnection,
+  type RedisConnectionOptions,
+  type RedisLink,
+  RedisError,
+  createConnection,
+  failureOf,
+} from './redis-connection.ts'
+import type { RedisServers } from './redis-nodes.ts'
 import { createOperations, listMs, unavailable, within } from './remote-store.ts'
 import { type Look, createChecks } from './store-checks.ts'
 
@@ -39,18 +47,26 @@ const infoOf = (text: string): Info =>
       .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
   )
 
-const faultsOf = (info: Info): readonly string[] => {
+/** One server, the master that Sentinels name, or the nodes of a cluster. */
+type Setup = 'server' | 'sentinel' | 'cluster'
+
+const setupOf = ({ sentinel, cluster }: RedisSettings): Setup =>
+  sentinel ? 'sentinel' : cluster ? 'cluster' : 'server'
+
+const faultsOf = (info: Info, setup: Setup): readonly string[] => {
   const { redis_version: version = 'of an unknown version', redis_mode: mode, role = 'master' } = info
   return [
     ...(Number.parseInt(version, 10) >= 7 ? [] : [`Redis ${version} is too old: use 7.0 or later`]),
-    ...(mode === 'sentinel'
-      ? ['this is a Sentinel, which keeps no data: set storage.redis to the master']
-      : []),
-    ...(mode === 'cluster'
-      ? ['this server is part of a Redis Cluster, which is not supported: use a server of its own']
+    ...(mode === 'sentinel' ? ['this is a Sentinel, which keeps no data: set storage.redis.sentinel'] : []),
+    ...(mode === 'cluster' && setup !== 'cluster'
+      ? ['this server is part of a Redis Cluster: set storage.redis.cluster']
       : []),
     ...(mode !== 'sentinel' && role !== 'master'
-      ? ['this server is a replica: set storage.redis to the master']
+      ? [
+          setup === 'server'
+            ? 'this server is a replica: set storage.redis to the master'
+            : 'this server has become a replica: the master is looked for',
+        ]
       : []),
   ]
 }
@@ -72,19 +88,45 @@ const unsafeOf = (info: Info): readonly string[] => {
 }
 
 /** What is wrong with the server, and the line that mends it. */
-export const findingsOf = (info: Info): Omit<Look, 'offsetMs'> => ({
-  faults: faultsOf(info),
+export const findingsOf = (info: Info, setup: Setup = 'server'): Omit<Look, 'offsetMs'> => ({
+  faults: faultsOf(info, setup),
   unsafe: unsafeOf(info),
 })
 
-const look = async (client: RedisClient, now: () => number): Promise<Look> => {
-  const [info, time] = await Promise.all([
-    client.sendCommand<string>(['INFO']),
-    client.sendCommand<readonly [seconds: string, micros: string]>(['TIME']),
-  ])
-  const [seconds, micros] = time
-  const offsetMs = Number(seconds) * 1000 + Number(micros) / 1000 - now()
-  return { ...findingsOf(infoOf(info)), offsetMs }
+const lookAt = async (link: RedisLink, setup: Setup, now: () => number): Promise<Look> => {
+  const findings = findingsOf(infoOf(await link.sendCommand<string>(['INFO'])), setup)
+  // A Sentinel does not know the time.
+  if (findings.faults.length > 0) return { ...findings, offsetMs: 0 }
+  const [seconds, micros] = await link.sendCommand<readonly [seconds: string, micros: string]>(['TIME'])
+  return { ...findings, offsetMs: Number(seconds) * 1000 + Number(micros) / 1000 - now() }
+}
+
+/** Of each server that keeps records; of several, the address is said. */
+const look = async (servers: RedisServers, options: RedisStoreOptions, operate: Operate): Promise<Look> => {
+  const nodes = servers.nodes()
+  const { max_connections: most = Number.POSITIVE_INFINITY } = options.settings
+  const found = await Promise.all(
+    nodes.map((node) =>
+      operate((link) => lookAt(link, setupOf(options.settings), options.now), undefined, node),
+    ),
+  )
+  const named = (all: (one: Look) => readonly string[]): readonly string[] =>
+    found.flatMap((one, i) =>
+      all(one).map((text) => (found.length > 1 ? `${nodes[i]?.location}: ${text}` : text)),
+    )
+  const offsets = found.map(({ offsetMs }) => offsetMs).sort((a, b) => Math.abs(b) - Math.abs(a))
+  return {
+    faults: [
+      ...(nodes.length < most
+        ? []
+        : [
+            `${nodes.length} servers keep the records: set storage.redis.max_connections to ${nodes.length + 1} or more`,
+          ]),
+      ...named(({ faults }) => faults),
+    ],
+    unsafe: named(({ unsafe }) => unsafe),
+    offsetMs: offsets[0] ?? 0,
+  }
 }
 
 // The store.
@@ -110,25 +152,52 @@ interface OpenedRedisStore {
   readonly close: () => void
 }
 
-type Operate = <T>(operation: (client: RedisClient) => Promise<T>, ms?: number) => Promise<T>
+type Operate = <T>(
+  operation: (link: RedisLink) => Promise<T>,
+  ms?: number,
+  route?: ReturnType<RedisServers['route']>,
+) => Promise<T>
 
-const driverOf = (operate: Operate): RedisDriver => ({
-  get: (key) => operate((client) => client.sendCommand<string | null>(['GET', key])),
-  run: ({ name, text }, keys, args) =>
-    operate(
-      async (client) => {
-        const rest = [String(keys.length), ...keys, ...args]
-        try {
-          return await client.sendCommand<RedisReply>(['EVALSHA', shas.get(name) ?? '', ...rest])
-        } catch (error) {
-          // After a restart of the server.
-          if (!isUnknownScript(error)) throw error
-          return client.sendCommand<RedisReply>(['EVAL', text, ...rest])
-        }
-      },
-      name === 'list' || name === 'records' ? listMs : undefined,
-    ),
-})
+/** A write that is not on so many replicas in so many ms is not acknowledged. */
+const replicatedMs = 100
+/** What is kept by more than one server before anybody hears of it. */
+const isReplicated = /:r:(?:grant|flow|client):/
+
+/** Nobody knows whether it survives the end of the master: the repetition finds the record, and waits again. */
+const notReplicated = (of: number): RedisError =>
+  new RedisError({ kind: 'lost', why: `fewer than ${of} replicas of Redis have the record: see their logs` })
+
+const driverOf = (operate: Operate, servers: RedisServers, settings: RedisSettings): RedisDriver => {
+  const { prefix, wait_replicas: replicas } = settings
+  /** The hash tag of the key says which. */
+  const routeOf = (key: string) => servers.route(Number.parseInt(key.slice(prefix.length + 1), 10))
+  const send = async (link: RedisLink, args: readonly string[], key: string): Promise<RedisReply> => {
+    if (replicas === undefined || !isReplicated.test(key)) return link.sendCommand<RedisReply>(args)
+    const reply = await link.sendCommand<RedisReply>(args)
+    const wait = ['WAIT', String(replicas), String(replicatedMs)]
+    if (reply !== null && (await link.sendCommand<number>(wait)) < replicas) throw notReplicated(replicas)
+    return reply
+  }
+  return {
+    get: (key) => operate((link) => link.sendCommand<string | null>(['GET', key]), undefined, routeOf(key)),
+    run: ({ name, text }, keys, args) =>
+      operate(
+        async (link) => {
+          const [key = ''] = keys
+          const rest = [String(keys.length), ...keys, ...args]
+          try {
+            return await send(link, ['EVALSHA', shas.get(name) ?? '', ...rest], key)
+          } catch (error) {
+            // After a restart of the server.
+            if (!isUnknownScript(error)) throw error
+            return send(link, ['EVAL', text, ...rest], key)
+          }
+        },
+        name === 'list' || name === 'records' ? listMs : undefined,
+        routeOf(keys[0] ?? ''),
+      ),
+  }
+}
 
 /** A server that says nothing is waited for so long at the start, and one that refuses connections so long, ms. */
 const [silentMs, refusingMs] = [5000, 1000]
@@ -146,19 +215,48 @@ const createStart = ({ timer }: Pick<RedisStoreOptions, 'timer'>) => {
       if (kind === 'refused') refused.reject(unavailable(why))
       else cancel ??= timer(refusingMs, () => refused.reject(unavailable(cause ?? why)))
     },
-    async opened(connection: RedisConnection) {
-      const usable = Promise.withResolvers<RedisClient>()
-      const leave = connection.ready(usable.resolve)
+    async opened({ shards, route }: RedisServers) {
+      const leaving: (() => void)[] = []
+      const usable = Promise.all(
+        Array.from(
+          { length: shards },
+          (_, shard) =>
+            new Promise<void>((resolve) => {
+              leaving.push(route(shard).ready(() => resolve()))
+            }),
+        ),
+      )
       try {
-        await within(timer, silentMs, Promise.race([usable.promise, refused.promise]))
+        await within(timer, silentMs, Promise.race([usable, refused.promise]))
       } catch (error) {
         throw error instanceof Refusal ? error : unavailable(`no answer within ${silentMs / 1000} seconds`)
       } finally {
-        leave()
+        for (const leave of leaving) leave()
         cancel?.()
       }
     },
   }
+}
+
+const oneServer = (connection: RedisConnection): RedisServers => ({
+  location: connection.location,
+  shards: 1,
+  route: () => connection,
+  nodes: () => [connection],
+  close: connection.close,
+})
+
+/** The clients for more than one server are loaded only where they are configured. */
+const serversOf = async (
+  options: RedisConnectionOptions,
+  failed: (error: Error) => void,
+): Promise<RedisServers> => {
+  const { sentinel, cluster } = options.settings
+  if (!sentinel && !cluster) return oneServer(createConnection(options, failed))
+  const { createClusterServers, createSentinelServers } = await import('./redis-nodes.ts')
+  return sentinel
+    ? createSentinelServers(sentinel, options, failed)
+    : createClusterServers(cluster as NonNullable<typeof cluster>, options, failed)
 }
 
 /**
@@ -169,23 +267,23 @@ export const openRedisStore = async (options: RedisStoreOptions): Promise<Opened
   const { settings, now, timer, random, log, product } = options
   const clock = (): number => performance.now()
   const start = createStart({ timer })
-  const connection = createConnection({ settings, timer, clock, random, log }, start.failed)
-  const { location } = connection
-  const operate = createOperations({ ...connection, timer, clock, random, failureOf })
-  const driver = driverOf(operate)
-  const layout = { prefix: settings.prefix, shards: 1 }
+  const servers = await serversOf({ settings, timer, clock, random, log }, start.failed)
+  const { location, shards } = servers
+  const operate: Operate = createOperations({ ...servers.route(0), timer, clock, random, failureOf })
+  const driver = driverOf(operate, servers, settings)
+  const layout = { prefix: settings.prefix, shards }
   const store = createRedisStore(driver, { ...layout, random })
-  const meta = createMeta(store, { shards: layout.shards, product, now })
+  const meta = createMeta(store, { shards, product, now })
   const requirePersistence = settings.require_persistence ?? false
   const checks = createChecks({
-    look: () => operate((client) => look(client, now)),
+    look: () => look(servers, options, operate),
     ...{ server: 'Redis', meta, location, requirePersistence, log },
   })
   try {
-    await start.opened(connection)
+    await start.opened(servers)
     await checks.start()
   } catch (error) {
-    connection.close()
+    servers.close()
     throw error instanceof Refusal ? unavailable(`${location}: ${error.why}`) : error
   }
   const stopChecking = checks.every()
@@ -197,7 +295,7 @@ export const openRedisStore = async (options: RedisStoreOptions): Promise<Opened
     check: checks.again,
     close() {
       stopChecking()
-      connection.close()
+      servers.close()
     },
   }
 }

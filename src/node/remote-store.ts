@@ -13,18 +13,23 @@ export interface Failure {
   readonly why: string
 }
 
-interface OperationsOptions<Connection> {
+/** Where an operation goes. */
+interface Route<Connection> {
+  readonly current: () => Connection
+  /** Told of the connection once it is usable, unless what is returned is called before. */
+  readonly ready: (use: (connection: Connection) => void) => () => void
+  /** It gave no answer in time: whatever waits behind it will get none either. Called many times for one. */
+  readonly drop: (connection: Connection) => void
+}
+
+/** The route is that of the operations that name none. */
+interface OperationsOptions<Connection> extends Route<Connection> {
   readonly timer: Timer
   /** Milliseconds of any clock that never goes back. */
   readonly clock: () => number
   readonly random: (n: number) => Uint8Array<ArrayBuffer>
   /** What a failure means. Undefined: it is a fault of this program. */
   readonly failureOf: (error: unknown) => Failure | undefined
-  readonly current: () => Connection
-  /** Told of the connection once it is usable, unless what is returned is called before. */
-  readonly ready: (use: (connection: Connection) => void) => () => void
-  /** It gave no answer in time: whatever waits behind it will get none either. Called many times for one. */
-  readonly drop: (connection: Connection) => void
 }
 
 export const unavailable = (why: string): Refusal =>
@@ -61,40 +66,48 @@ export const within = async <T>(timer: Timer, ms: number, work: Promise<T>): Pro
   }
 }
 
+const failureAt = <Connection>(
+  error: unknown,
+  connection: Connection,
+  { drop }: Route<Connection>,
+  failureOf: OperationsOptions<Connection>['failureOf'],
+): Failure => {
+  if (error instanceof Refusal) throw error
+  if (error instanceof TimeoutError) {
+    drop(connection)
+    return { kind: 'lost', why: error.message }
+  }
+  const failure = failureOf(error)
+  if (!failure) throw error
+  if (failure.kind === 'refused') throw unavailable(failure.why)
+  return failure
+}
+
 /**
  * Runs operations that may be repeated: the second time each finds what the first one left, by its mark or its receipt.
  * Rejects with `Refusal('storage.unavailable')`.
  */
 export const createOperations = <Connection>(options: OperationsOptions<Connection>) => {
-  const { timer, clock, random, failureOf, current, ready, drop } = options
+  const { timer, clock, random, failureOf } = options
   let waiting = 0
   const pause = (ms: number): Promise<void> =>
     new Promise((resolve) => {
       timer(ms, resolve)
     })
-  const failed = (error: unknown, connection: Connection): Failure => {
-    if (error instanceof Refusal) throw error
-    if (error instanceof TimeoutError) {
-      drop(connection)
-      return { kind: 'lost', why: error.message }
-    }
-    const failure = failureOf(error)
-    if (!failure) throw error
-    if (failure.kind === 'refused') throw unavailable(failure.why)
-    return failure
-  }
   const run = async <T>(
     operation: (connection: Connection) => Promise<T>,
     ms: number,
-    mostMs: number,
+    route: Route<Connection>,
   ): Promise<T> => {
+    const { current, ready } = route
+    const mostMs = Math.max(allMs, ms)
     const began = clock()
     const connection = current()
     let first: Failure
     try {
       return await within(timer, ms, operation(connection))
     } catch (error) {
-      first = failed(error, connection)
+      first = failureAt(error, connection, route, failureOf)
     }
     // 20 to 80 ms: those who failed at the same time do not come back at the same time.
     if (first.kind === 'passes') await pause(20 + (60 * (random(1)[0] as number)) / 255)
@@ -111,17 +124,23 @@ export const createOperations = <Connection>(options: OperationsOptions<Connecti
     try {
       return await within(timer, left, repeated)
     } catch (error) {
-      throw unavailable(error instanceof TimeoutError ? first.why : failed(error, again).why)
+      throw unavailable(
+        error instanceof TimeoutError ? first.why : failureAt(error, again, route, failureOf).why,
+      )
     } finally {
       over = true
       leave()
     }
   }
-  return async <T>(operation: (connection: Connection) => Promise<T>, ms = operationMs): Promise<T> => {
+  return async <T>(
+    operation: (connection: Connection) => Promise<T>,
+    ms = operationMs,
+    route: Route<Connection> = options,
+  ): Promise<T> => {
     if (waiting >= most) throw unavailable(`${waiting} operations wait for the storage already`)
     waiting++
     try {
-      return await run(operation, ms, Math.max(allMs, ms))
+      return await run(operation, ms, route)
     } finally {
       waiting--
     }

@@ -47,9 +47,11 @@ const put = script(
   'put',
   `
 local key, mark, value, ttl, only = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local head = redis.call('GETRANGE', KEYS[1], 0, ${markLength})
-local held = string.sub(head, 1, 1) == '${live}' and string.sub(head, 2) or false
+local head = redis.call('GETRANGE', KEYS[1], 0, ${2 * markLength + 1})
+local held = string.sub(head, 1, 1) == '${live}' and string.sub(head, 2, ${markLength + 1}) or false
 if held == mark then return mark end
+-- Written before by this caller, and taken since by another.
+if string.sub(head, 1, 1) == '${taken}' and string.sub(head, ${markLength + 3}) == mark then return false end
 if only == 'absent' and held then return false end
 if only == 'mark' and held ~= ARGV[6] then return false end
 if ttl and ttl < 1 then
@@ -210,6 +212,7 @@ export interface RedisLayout {
 const createKeys = ({ prefix, shards }: RedisLayout) => {
   const tag = (shard: number): string => `${prefix}{${shard}}:`
   return {
+    all: Array.from({ length: shards }, (_, shard) => shard),
     records: (shard: number) => `${tag(shard)}r:`,
     names: (shard: number) => `${tag(shard)}names`,
     expiry: (shard: number) => `${tag(shard)}expiry`,
@@ -252,7 +255,7 @@ export const createRedisStore = (
   { random, ...layout }: RedisStoreOptions,
 ): SweptStore => {
   const keys = createKeys(layout)
-  const all = Array.from({ length: layout.shards }, (_, shard) => shard)
+  const { all } = keys
   const newMark = (): Mark => encodeBase64url(random(16)) as Mark
   const listShard = async (shard: number, prefix: string, from: string, limit: number): Promise<Found[]> => {
     const found: Found[] = []
@@ -294,27 +297,36 @@ export const createRedisStore = (
   }
 }
 
-/** All records, for a copy; of a storage that is not spread over shards. */
+/** All records, for a copy. */
 export const createRedisRecords = (driver: RedisDriver, layout: RedisLayout): StoredRecords => {
   const keys = createKeys(layout)
+  const pageOfShard = async (shard: number, after: string, limit: number): Promise<StoredRecord[]> => {
+    for (let place = after; ;) {
+      const args = [place === '' ? '-' : `(${place}`, String(limit), keys.records(shard)]
+      const reply = await driver.run(records, [keys.names(shard)], args)
+      const [last = '', ...found] = reply as readonly string[]
+      const page: StoredRecord[] = []
+      for (let i = 0; i < found.length; i += 3) {
+        const [key = '', record = '', left = ''] = found.slice(i, i + 3)
+        const ttlMs = Number(left) < 0 ? undefined : Number(left)
+        page.push({ key, value: record.slice(markLength + 1), ttlMs })
+      }
+      // Names of records that are gone have not been swept yet.
+      if (page.length > 0 || last === '') return page
+      place = last
+    }
+  }
   return {
     async records(after, limit) {
-      for (let place = after; ;) {
-        const args = [place === '' ? '-' : `(${place}`, String(limit), keys.records(0)]
-        const [last = '', ...found] = (await driver.run(records, [keys.names(0)], args)) as readonly string[]
-        const page: StoredRecord[] = []
-        for (let i = 0; i < found.length; i += 3) {
-          const [key = '', record = '', left = ''] = found.slice(i, i + 3)
-          page.push({
-            key,
-            value: record.slice(markLength + 1),
-            ttlMs: Number(left) < 0 ? undefined : Number(left),
-          })
-        }
-        // Names of records that are gone have not been swept yet.
-        if (page.length > 0 || last === '') return page
-        place = last
-      }
+      const pages = await Promise.all(keys.all.map((shard) => pageOfShard(shard, after, limit)))
+      // A page may end before its limit, at names of records that are gone: what is beyond its end is not known yet.
+      const ends = pages.flatMap((page) => (page.length > 0 ? [page.at(-1)?.key as string] : []))
+      const end = ends.reduce((least, key) => (key < least ? key : least), '\u{10FFFF}')
+      return pages
+        .flat()
+        .filter(({ key }) => key <= end)
+        .sort((a, b) => (a.key < b.key ? -1 : 1))
+        .slice(0, limit)
     },
   }
 }

@@ -1,62 +1,45 @@
 // Redis keeps the contract, over one connection and over two; and what becomes of operations when the server does not
 // play along.
-import { readFileSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { redisKeys } from '../../src/config/storage-keys.ts'
 import { timer } from '../../src/node/runtime.ts'
 import type { Timer } from '../../src/ports/runtime.ts'
+import type { Mark } from '../../src/ports/store.ts'
+import { type RedisReply, createRedisStore } from '../../src/stores/redis.ts'
 import { openCuttingProxy } from '../runtimes/cutting-proxy.ts'
 import { countersContract } from './counters.ts'
 import { forkStore, race } from './races.ts'
-import { useRedis, withoutRedis } from './redis-world.ts'
-import { storeContract } from './store.ts'
+import { advance, permissions, redisContract, useRedis, withoutRedis } from './redis-world.ts'
 
 const { server, admin, space, open, openKept } = useRedis()
 
-/** What a server's clock does in so many milliseconds, done to its records. */
-const advance = async (prefix: string, ms: number): Promise<void> => {
-  const text = `
-    for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
-      local left = redis.call('PTTL', key)
-      if left >= 0 and left <= tonumber(ARGV[2]) then redis.call('DEL', key)
-      elseif left >= 0 then redis.call('PEXPIRE', key, left - ARGV[2]) end
-      if string.find(key, ':c:waiting ', 1, true) and left > tonumber(ARGV[2]) then
-        redis.call('SET', key, tonumber(redis.call('GET', key)) - ARGV[2], 'KEEPTTL')
-      end
-      if string.sub(key, -6) == 'expiry' then
-        for i, name in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, -ARGV[2], name) end
-      end
-    end`
-  await admin().eval(text, { arguments: [prefix, String(ms)] })
-}
-
 describe.skipIf(withoutRedis)('Redis', () => {
-  for (const [name, connections] of [
-    ['Redis', 1],
-    ['Redis over two connections', 2],
-  ] as const)
-    storeContract(name, async () => {
-      const prefix = space()
-      const one = await openKept({ prefix })
-      const two = connections === 2 ? await openKept({ prefix }) : one
-      // Beside the records of a test there is the one that the store keeps about itself.
-      await one.store.take('meta:store')
-      return {
-        store: one.store,
-        other: two.store,
-        advance: (ms) => advance(prefix, ms),
-        grainMs: 60_000,
-        sweep: two.store.sweep,
-        close: () => (one.close(), two.close()),
-      }
-    })
+  let stores: readonly [Awaited<ReturnType<typeof openKept>>, Awaited<ReturnType<typeof openKept>>]
+  beforeAll(async () => {
+    stores = [await openKept(), await openKept()]
+  })
+  afterAll(() => {
+    for (const { close } of stores) close()
+  })
+
+  redisContract(
+    'Redis',
+    () => [stores[0], stores[0]],
+    async () => [admin()],
+  )
+  redisContract(
+    'Redis over two connections',
+    () => stores,
+    async () => [admin()],
+  )
 
   countersContract('on Redis over two connections', async () => {
     const prefix = space()
     const [one, two] = [await openKept({ prefix }), await openKept({ prefix })]
     return {
       both: [one.counters, two.counters],
-      advance: (ms) => advance(prefix, ms),
+      advance: (ms) => advance([admin()], prefix, ms),
       grainMs: 50_000,
       close: () => (one.close(), two.close()),
     }
@@ -104,6 +87,33 @@ describe.skipIf(withoutRedis)('Redis', () => {
     expect(proxy.cuts()).toBeGreaterThan(5)
     expect(refused).toBe(0)
     await proxy.close()
+  })
+
+  test('a record whose writer got no answer, and that was taken meanwhile, is not written again [H-S7]', async () => {
+    const prefix = space()
+    const { store } = await open({ prefix })
+    /** Another process takes the record between the first try and the repetition, which is carried out as it was. */
+    const unlucky = createRedisStore(
+      {
+        get: () => Promise.resolve(null),
+        async run({ text }, keys, args) {
+          const how = { keys: [...keys], arguments: [...args] }
+          await admin().eval(text, how)
+          expect((await store.take('flow:1'))?.value).toBe('one')
+          return (await admin().eval(text, how)) as RedisReply
+        },
+      },
+      { prefix, shards: 1, random: (n) => new Uint8Array(randomBytes(n)) },
+    )
+    for (const only of ['absent', undefined] as const) {
+      expect(await unlucky.put('flow:1', 'one', { ttlMs: 60_000, ...(only && { only }) })).toBeUndefined()
+      expect([await store.get('flow:1'), await store.list('flow:')]).toEqual([undefined, []])
+    }
+    const mark = (await store.put('flow:1', 'zero', { only: 'absent' })) as Mark
+    expect(await unlucky.put('flow:1', 'one', { only: mark })).toBeUndefined()
+    expect(await store.get('flow:1')).toBeUndefined()
+    // Whoever comes later is free to write.
+    expect(await store.put('flow:1', 'two', { only: 'absent' })).toEqual(expect.any(String))
   })
 
   test('a server that stops answering is not waited for, and is used again when it answers', async () => {
@@ -178,7 +188,7 @@ describe.skipIf(withoutRedis)('Redis', () => {
     for (const key of ['a', 'b', 'c', 'd']) await store.put(key, key.repeat(2), { ttlMs: 60_000 })
     await store.put('e', 'kept')
     await store.take('b')
-    await advance(prefix, 40_000)
+    await advance([admin()], prefix, 40_000)
     await store.put('c', 'cc', { ttlMs: 1 })
     await expect.poll(() => store.get('c')).toBeUndefined()
     const pages = [await records.records('', 2), await records.records('a', 1), await records.records('d', 9)]
@@ -210,9 +220,7 @@ describe.skipIf(withoutRedis)('Redis', () => {
   })
 
   test('a user with the permissions of the guide is enough; one with fewer is told which is missing', async () => {
-    const guide = readFileSync(new URL('../../docs/guide/storage.md', import.meta.url), 'utf8')
-    const rule = /^user postern on >\S+ (.*)$/m.exec(guide)?.[1] ?? ''
-    await admin().sendCommand(['ACL', 'SETUSER', 'postern', 'on', '>secret', ...rule.split(' ')])
+    await admin().sendCommand(['ACL', 'SETUSER', 'postern', 'on', '>secret', ...permissions('postern:')])
     const user = { username: 'postern', password: 'secret' }
     const { store, counters } = await open(user)
     await store.put('k', 'one', { ttlMs: 60_000 })

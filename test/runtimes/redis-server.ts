@@ -21,12 +21,17 @@ interface RedisServerOptions {
   readonly port?: number
   /** Where its files are; it stays. Default: a folder that is removed. */
   readonly folder?: string
+  /** A configuration file: it is a Sentinel. */
+  readonly sentinel?: string
 }
 
-const start = async (port: number, folder: string, args: readonly string[]) => {
+const start = async (port: number, folder: string, args: readonly string[], sentinel?: string) => {
   const child = spawn(
     findProgram('redis-server') ?? 'redis-server',
-    ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', ...args],
+    [
+      ...(sentinel === undefined ? ['--save', ''] : [sentinel, '--sentinel']),
+      ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, ...args],
+    ],
     { stdio: ['ignore', 'pipe', 'ignore'] },
   )
   const end = (): boolean => child.kill('SIGKILL')
@@ -36,7 +41,7 @@ const start = async (port: number, folder: string, args: readonly string[]) => {
   const ready = await new Promise<boolean>((resolve) => {
     child.stdout.on('data', (text: Buffer) => {
       said += text.toString()
-      if (said.includes('Ready to accept connections')) resolve(true)
+      if (/Ready to accept connections|Sentinel ID is/.test(said)) resolve(true)
     })
     child.once('exit', () => resolve(false))
   })
@@ -52,7 +57,7 @@ export const startRedis = async ({
   // Somebody may take the port in between.
   for (let tries = 1; ; tries++) {
     const port = options.port ?? (await freePort())
-    const { child, ended, said, ready } = await start(port, folder, args)
+    const { child, ended, said, ready } = await start(port, folder, args, options.sentinel)
     if (!ready && (tries === 5 || !/Address already in use/.test(said)))
       throw new Error(`redis-server ended: ${said}`)
     if (!ready) continue

@@ -95,6 +95,48 @@ describe('a server on the network', () => {
     ]))
 })
 
+describe('several Redis servers', () => {
+  const file = (keys: string): string => `storage: { type: redis, redis: { ${keys} } }\n`
+  const sentinel = 'sentinel: { name: gw, nodes: ["127.0.0.1:26379", "[::1]:26379"] }'
+  const cluster = 'cluster: { nodes: ["127.0.0.1:7000"] }'
+
+  it('never go with keys that name one server, or with one another', async () => {
+    expect(await faultsOf(file(`host: localhost, port: 6379, ${sentinel}`))).toEqual([
+      expect.stringContaining(
+        'storage.redis.host – names one server, but storage.redis.sentinel is set: remove it, or storage.redis.sentinel',
+      ),
+      expect.stringContaining('storage.redis.port – names one server'),
+    ])
+    expect(await faultsOf(file(`${sentinel}, ${cluster}`))).toEqual([
+      expect.stringContaining('storage.redis.sentinel – cannot be combined with storage.redis.cluster'),
+    ])
+    expect(await faultsOf(file(cluster), { env: { REDIS_URL: 'redis://h/3' } })).toEqual([
+      expect.stringContaining('storage.redis.url – asks for another database than 0'),
+    ])
+    expect(await faultsOf(file(`db: 1, ${cluster}`))).toEqual([
+      expect.stringContaining('storage.redis.db – asks for another database than 0'),
+    ])
+    expect(await faultsOf(file(`url: "${url}", ${sentinel}`))).toEqual([])
+  })
+
+  it.each(['redis://h:1', 'h:1/2', 'u@h:1', '::1', 'h:', 'a b'])('are host:port, not %s', async (node) =>
+    expect(await faultsOf(file(`cluster: { nodes: ["${node}"] }`))).toEqual([
+      expect.stringContaining('storage.redis.cluster.nodes[0] – must be host:port, without redis://'),
+    ]),
+  )
+
+  it('are told to need TLS on the network, each checked', async () => {
+    const nodes = 'cluster: { nodes: ["127.0.0.1:7000", "10.0.0.5:7000"] }'
+    expect(await warningsOf(file(nodes))).toEqual([
+      expect.stringContaining('storage.redis.cluster.nodes[1] – connects without TLS'),
+    ])
+    expect(await warningsOf(file(`ssl: true, ${nodes}`))).toEqual([])
+    expect(await faultsOf(file(`ssl: true, ssl_cert_reqs: none, ${nodes}`))).toEqual([
+      expect.stringContaining('storage.redis.ssl_cert_reqs – is allowed only for a server on a loopback'),
+    ])
+  })
+})
+
 it('in production a server must keep what it is told, unless the file says otherwise', async () => {
   const required = async (text: string, env: Record<string, string>) =>
     (await configOf(text, { env })).storage.redis?.require_persistence

@@ -64,14 +64,50 @@ const redisAgrees = (draft: RawConfig, report: Report, url: URL): void => {
   }
 }
 
+/** Keys that belong to one server have no place beside those that name several. */
+const redisNodes = (draft: RawConfig, report: Report, url: URL | undefined): void => {
+  const at = (...keys: string[]): Path => ['storage', 'redis', ...keys]
+  const isCluster = draft.has(...at('cluster'))
+  const isSentinel = draft.has(...at('sentinel'))
+  if (!isCluster && !isSentinel) return
+  const name = isCluster ? 'cluster' : 'sentinel'
+  if (isCluster && isSentinel)
+    report.fault(at('sentinel'), 'cannot be combined with storage.redis.cluster: keep one of the two')
+  for (const key of ['host', 'port'])
+    if (draft.has(...at(key)))
+      report.fault(
+        at(key),
+        `names one server, but storage.redis.${name} is set: remove it, or storage.redis.${name}`,
+      )
+  const db = url ? (redisParts(url)['db'] ?? '0') : String(draft.number(...at('db')) ?? 0)
+  if (isCluster && db !== '0')
+    report.fault(
+      draft.has(...at('db')) ? at('db') : at('url'),
+      'asks for another database than 0: a Redis Cluster has no other. Use storage.redis.prefix instead',
+    )
+}
+
+const hostOfNode = (node: string): string => node.replace(/:\d+$/, '').replaceAll(/[[\]]/g, '')
+
+/** Every host that is connected to, with the key that names it. */
+const redisHosts = (draft: RawConfig, url: URL | undefined): readonly (readonly [string, Path])[] => {
+  const at = (...keys: string[]): Path => ['storage', 'redis', ...keys]
+  const nodes = [...draft.texts(...at('sentinel', 'nodes')), ...draft.texts(...at('cluster', 'nodes'))]
+  if (nodes.length > 0) return nodes.map(({ value, path }) => [hostOfNode(value), path])
+  return url
+    ? [[redisParts(url)['host'] ?? '', at('url')]]
+    : [[draft.text(...at('host')) ?? 'localhost', at('host')]]
+}
+
 const redis: Rule = (draft, report) => {
   if (draft.workers || draft.text('storage', 'type') !== 'redis') return
   const at = (key: string): Path => ['storage', 'redis', key]
   const url = urlOf(draft, at('url'))
   if (url) redisAgrees(draft, report, url)
-  const host = url ? (redisParts(url)['host'] ?? '') : (draft.text(...at('host')) ?? 'localhost')
+  redisNodes(draft, report, url)
   const tls = url ? url.protocol === 'rediss:' : draft.flag(...at('ssl'))
-  if (isLoopbackHost(host)) return
+  const [, remote] = redisHosts(draft, url).find(([host]) => !isLoopbackHost(host)) ?? []
+  if (!remote) return
   if (draft.text(...at('ssl_cert_reqs')) === 'none')
     report.fault(
       at('ssl_cert_reqs'),
@@ -79,7 +115,7 @@ const redis: Rule = (draft, report) => {
     )
   if (!tls)
     report.warn(
-      draft.has(...at('url')) ? at('url') : at('host'),
+      remote,
       'connects without TLS: the password and all records can be read on the network. Use rediss:// or `ssl: true`',
     )
 }
