@@ -166,7 +166,15 @@ const programs = (): Readonly<Record<string, ApiOperation>> => {
   })
   const binding = z.strictObject({ client: text, account: text, by: text, at: time })
   return {
-    'GET /api/client-bindings': ok(list('client_bindings', binding)),
+    'GET /api/client-bindings': ok(
+      z.strictObject({
+        client_bindings: z.array(binding),
+        unbound_clients: z.array(
+          z.strictObject({ client: text, name: text, method: text, registered_at: time }),
+        ),
+        truncated: z.boolean(),
+      }),
+    ),
     'POST /api/client-bindings': {
       body: z.strictObject({ client: text, account: text }),
       answers: { 201: binding },

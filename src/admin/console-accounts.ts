@@ -3,6 +3,7 @@
 import type { Config } from '../config/schema.ts'
 import { accountUsedAt, serviceAccounts } from '../kit/records.ts'
 import type { AssertionIssuers, TestedAssertion } from '../ports/assertions.ts'
+import { Refusal } from '../kit/refusal.ts'
 import type { ConsoleFrame, ConsolePages, ServiceAccountRow, ServiceAccountsView } from '../ports/console.ts'
 import type { Block, BoundClient, BoundClients } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -15,7 +16,7 @@ export interface ConsoleAccountsDeps {
   readonly registry: { config(): Config }
   readonly accessAdmin: Pick<AccessAdmin, 'blocks'>
   readonly assertions: AssertionIssuers
-  readonly boundClients: Pick<BoundClients, 'list'>
+  readonly boundClients: BoundClients
   readonly consolePages: Pick<ConsolePages, 'accounts'>
 }
 
@@ -54,6 +55,9 @@ const accountRow = async (
   }
 }
 type Account = Config['service_accounts'][string]
+
+const mayRegister = ({ dynamic_registration: allowed }: Config): boolean =>
+  typeof allowed === 'object' && allowed.grant_types.includes('client_credentials')
 
 const issuerOf = ({ detail }: ChainedRow): string => {
   const facts = detail === null ? {} : (JSON.parse(detail) as Readonly<Record<string, unknown>>)
@@ -95,7 +99,11 @@ export const createConsoleAccounts = (deps: ConsoleAccountsDeps) => {
   const { registry, accessAdmin, assertions, boundClients, consolePages } = deps
   const read = async (): Promise<Omit<ServiceAccountsView, 'asked'>> => {
     const config = registry.config()
-    const [blocks, bound] = await Promise.all([accessAdmin.blocks(), boundClients.list()])
+    const [blocks, bound, unbound] = await Promise.all([
+      accessAdmin.blocks(),
+      boundClients.list(),
+      boundClients.unbound(),
+    ])
     const ids = Object.keys(config.service_accounts)
     const [accounts, issuers, refused] = await Promise.all([
       Promise.all(ids.map((id) => accountRow(deps, id, { config, blocks, bound }))),
@@ -104,13 +112,25 @@ export const createConsoleAccounts = (deps: ConsoleAccountsDeps) => {
     ])
     return {
       accounts,
+      bound: bound.toSorted((one, other) => other.at - one.at),
+      registrable: mayRegister(config),
+      unbound,
       issuers: issuers.map((one) => ({ ...one, refused: refused && byCount(refused.counts.get(one.id)) })),
       counted: refused !== undefined,
       more: refused?.more ?? false,
       ofNobody: byCount(refused?.counts.get('')),
     }
   }
+  const clientIn = (form: ReadonlyMap<string, string>): string => {
+    const client = form.get('client')?.trim() ?? ''
+    if (client === '' || client.length > mostText)
+      throw new Refusal('request.malformed', 'client', { say: 'Name a client by its client_id.' })
+    return client
+  }
   return {
+    bind: (form: ReadonlyMap<string, string>, by: string) =>
+      boundClients.bind(clientIn(form), form.get('account') ?? '', by),
+    unbind: (form: ReadonlyMap<string, string>, by: string) => boundClients.unbind(clientIn(form), by),
     draw: async (frame: ConsoleFrame): Promise<Response> =>
       consolePages.accounts(frame, { ...(await read()), asked: {} }),
     /** Nothing is issued, nothing used up, and the assertion is neither kept nor shown again. */

@@ -245,7 +245,11 @@ const createActions = (
       end: (form, { session }) =>
         signedIn.endToken(form.get('token') ?? '', by(session), form.get('leaked') === 'yes'),
     },
-    '/console/accounts': { test: async (form, { frame }) => signedIn.accounts.test(await frame(), form) },
+    '/console/accounts': {
+      test: async (form, { frame }) => signedIn.accounts.test(await frame(), form),
+      bind: async (form, { session }) => void (await signedIn.accounts.bind(form, by(session))),
+      unbind: async (form, { session }) => void (await signedIn.accounts.unbind(form, by(session))),
+    },
     '/console/settings': { test: (form, { session }) => settings.test(form.get('key') ?? '', by(session)) },
   }
 }

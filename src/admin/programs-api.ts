@@ -149,7 +149,12 @@ const createBindingActions = (
 ): Pick<ProgramsApi, 'bindings' | 'bind' | 'unbind'> => ({
   async bindings(request) {
     await requireAdmin(request)
-    return json({ client_bindings: (await boundClients.list()).map(listedBinding) })
+    const [bound, unbound] = await Promise.all([boundClients.list(), boundClients.unbound()])
+    return json({
+      client_bindings: bound.map(listedBinding),
+      unbound_clients: unbound.clients.map(({ at, ...client }) => ({ ...client, registered_at: timeOf(at) })),
+      truncated: unbound.truncated,
+    })
   },
   async bind(request) {
     const by = personKey((await requireCsrfToken(request)).person)

@@ -323,7 +323,7 @@ const consolePages: readonly (readonly [paths: readonly string[], description: s
   ],
   [
     ['/console/accounts'],
-    'Console: service accounts, issuers of assertions, and what becomes of one (csrf, action=test with assertion, client_id, resource, scope)',
+    'Console: service accounts, issuers of assertions, and what becomes of one (csrf, action=test with assertion, client_id, resource, scope; action=bind or unbind with client, account)',
     true,
   ],
   [

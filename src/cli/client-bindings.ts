@@ -1,6 +1,7 @@
 // `postern clients bind`, `unbind` and `bindings`: clients that registered themselves, as service accounts.
 import type { Command } from 'commander'
 import { printable } from '../config/tree.ts'
+import type { BoundClient, UnboundClient } from '../ports/people.ts'
 import type { AdminTarget } from './admin.ts'
 import { print, printTable } from './output.ts'
 import { targetOf, verb } from './verbs.ts'
@@ -25,22 +26,45 @@ const unbindClient = async (target: AdminTarget, client: string): Promise<void> 
   })
 }
 
+const printBound = (bound: readonly BoundClient[]): void =>
+  printTable([
+    ['CLIENT', 'ACCOUNT', 'SINCE', 'BY'],
+    ...bound.map(({ client, account, at, by }) => [
+      printable(client, 100),
+      account,
+      timeText(at).slice(0, 10),
+      printable(by, 80),
+    ]),
+  ])
+
+const printUnbound = (clients: readonly UnboundClient[], truncated: boolean): void => {
+  print('')
+  print('Registered, and not bound. Anyone can use these names:')
+  printTable([
+    ['CLIENT', 'NAME', 'AUTHENTICATES WITH', 'REGISTERED'],
+    ...clients.map(({ client, name, method, at }) => [
+      printable(client, 100),
+      printable(name, 48),
+      method,
+      timeText(at).slice(0, 10),
+    ]),
+  ])
+  if (truncated) print('There are more.')
+}
+
 const listBindings = async (target: AdminTarget): Promise<void> => {
   const { withRecords } = await import('./access.ts')
   await withRecords(target, async ({ boundClients }) => {
-    const bound = await boundClients.list()
+    const [bound, { clients, truncated }] = await Promise.all([boundClients.list(), boundClients.unbound()])
     if (target.json)
-      return target.json({ client_bindings: bound.map(({ at, ...one }) => ({ ...one, at: timeText(at) })) })
-    if (bound.length === 0) return print('No client is bound to a service account.')
-    printTable([
-      ['CLIENT', 'ACCOUNT', 'SINCE', 'BY'],
-      ...bound.map(({ client, account, at, by }) => [
-        printable(client, 100),
-        account,
-        timeText(at).slice(0, 10),
-        printable(by, 80),
-      ]),
-    ])
+      return target.json({
+        client_bindings: bound.map(({ at, ...one }) => ({ ...one, at: timeText(at) })),
+        unbound_clients: clients.map(({ at, ...one }) => ({ ...one, registered_at: timeText(at) })),
+        truncated,
+      })
+    if (bound.length === 0) print('No client is bound to a service account.')
+    else printBound(bound)
+    if (clients.length > 0) printUnbound(clients, truncated)
   })
 }
 
@@ -54,7 +78,9 @@ export const addBindingVerbs = (clients: Command): void => {
   verb(clients, 'unbind', 'End that, and the grants that came of it.')
     .argument('<client-id>', 'client_id of the client.')
     .action(async (client: string, _, command: Command) => unbindClient(await targetOf(command), client))
-  verb(clients, 'bindings', 'List clients that are bound to service accounts.').action(
-    async (_, command: Command) => listBindings(await targetOf(command)),
-  )
+  verb(
+    clients,
+    'bindings',
+    'List clients that are bound to service accounts, and those that wait for it.',
+  ).action(async (_, command: Command) => listBindings(await targetOf(command)))
 }

@@ -4,10 +4,17 @@ import type { Config } from '../config/schema.ts'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit } from '../ports/modules.ts'
-import type { BoundClient, BoundClients } from '../ports/people.ts'
+import type { BoundClient, BoundClients, UnboundClient } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import { registrableGrants } from './client.ts'
 import { type FetchJsonDeps, createClientDocuments } from './client-id-document.ts'
-import { type Clients, type ClientsDeps, type FoundClient, createClients } from './clients.ts'
+import {
+  type Clients,
+  type ClientsDeps,
+  type FoundClient,
+  createClients,
+  registeredClient,
+} from './clients.ts'
 import type { Grants } from './grants.ts'
 
 export interface ClientBindings {
@@ -48,7 +55,8 @@ export const createClientBindings = ({
 
 interface BindClientsDeps {
   readonly registry: { config(): Pick<Config, 'service_accounts'> }
-  readonly runtime: Pick<Runtime, 'now'>
+  readonly config: Pick<Config, 'dynamic_registration'>
+  readonly runtime: Pick<Runtime, 'now' | 'digest'>
   readonly clients: Pick<Clients, 'find' | 'registrations'>
   readonly grants: Pick<Grants, 'pages' | 'end'>
   readonly record: Audit
@@ -80,6 +88,42 @@ const bindable = async (
   return client
 }
 
+/** Registrations that are looked through for those that are not bound: anybody may register. */
+const mostRead = 10_000
+const mostUnbound = 100
+
+const isUnbound = ({ ended, client }: RegisteredClient, bound: ReadonlySet<string>): boolean =>
+  !ended &&
+  client.grantTypes.includes('client_credentials') &&
+  client.authMethod !== 'none' &&
+  !bound.has(client.id)
+
+interface RegisteredClient {
+  readonly ended: boolean | undefined
+  readonly client: ReturnType<typeof registeredClient>
+}
+
+const findUnbound = async (
+  { clients, config, runtime }: BindClientsDeps,
+  bound: ReadonlySet<string>,
+): ReturnType<BoundClients['unbound']> => {
+  const offered = registrableGrants(config)
+  if (!offered.includes('client_credentials')) return { clients: [], truncated: false }
+  const found: UnboundClient[] = []
+  let read = 0
+  for await (const page of clients.registrations.pages(atOnce)) {
+    for (const { value } of page) {
+      const client = registeredClient(value, runtime.digest, offered)
+      if (!isUnbound({ ended: value.ended, client }, bound)) continue
+      found.push({ client: client.id, name: client.name, method: client.authMethod, at: value.issuedAt })
+    }
+    read += page.length
+    if (read >= mostRead) break
+  }
+  const newest = found.toSorted((one, other) => other.at - one.at)
+  return { clients: newest.slice(0, mostUnbound), truncated: read >= mostRead || newest.length > mostUnbound }
+}
+
 const createBoundClients = (deps: BindClientsDeps, bindings: ClientBindings): BoundClients => {
   const { runtime, clients, grants, record } = deps
   /** Those that are not for this account; grants that it has from users stay. */
@@ -94,6 +138,7 @@ const createBoundClients = (deps: BindClientsDeps, bindings: ClientBindings): Bo
   }
   return {
     list: () => bindings.list(),
+    unbound: async () => findUnbound(deps, new Set((await bindings.list()).map(({ client }) => client))),
     async bind(id, account, by) {
       const client = await bindable(deps, id, account)
       const bound = { client: id, account, by, at: runtime.now() }

@@ -66,6 +66,8 @@ export interface Registrations {
     read: ReadRegistration,
     metadata: ClientMetadata,
   ): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
+  /** All of them, so many read at once; those that are ended too. */
+  pages(limit: number): AsyncIterable<readonly { readonly value: Registration }[]>
   /** The same for a registration that may be ended already, to finish deleting it. */
   readEnded(id: string): Promise<ReadRegistration | undefined>
   /** From now on it is unknown to everything but `readEnded`. */
@@ -192,6 +194,7 @@ export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps):
   return {
     read,
     readEnded,
+    pages: (limit) => records.pages(limit),
     end: (first) =>
       change(
         first,
@@ -217,9 +220,7 @@ export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps):
       const written = await records.put(next.id, next, { ...ttl, only: mark })
       return written === undefined ? undefined : { registration: next, ...(secret && { secret }) }
     },
-    async remove(id) {
-      await records.take(id)
-    },
+    remove: async (id) => void (await records.take(id)),
     use: (first) =>
       change(
         first,

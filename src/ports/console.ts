@@ -7,7 +7,16 @@ import type { AddView, AddingEvent } from './services.ts'
 import type { SettingsView } from './settings.ts'
 import type { TrailCounts, TrailServiceCounts } from './runtime.ts'
 import type { ChainedRow } from './store.ts'
-import type { Block, ListedConnection, ListedGrant, ListedSession, ListedToken, Person } from './people.ts'
+import type {
+  Block,
+  BoundClient,
+  BoundClients,
+  ListedConnection,
+  ListedGrant,
+  ListedSession,
+  ListedToken,
+  Person,
+} from './people.ts'
 import type { ConsentTool, Permission, PinKind, PinState } from './policy.ts'
 
 /** The pages of the console, by what the navigation calls them. */
@@ -389,6 +398,12 @@ interface CountedRefusal {
 
 export interface ServiceAccountsView {
   readonly accounts: readonly ServiceAccountRow[]
+  /** Clients that registered themselves, and act as an account. */
+  readonly bound: readonly BoundClient[]
+  /** Whether clients may register client_credentials. */
+  readonly registrable: boolean
+  /** Those that have, and wait to be bound. */
+  readonly unbound: Awaited<ReturnType<BoundClients['unbound']>>
   readonly issuers: readonly AssertionIssuerRow[]
   /** Whether a trail is kept that can be read here. */
   readonly counted: boolean

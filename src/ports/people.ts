@@ -249,8 +249,24 @@ export interface BoundClient {
   readonly at: number
 }
 
+/** A client that registered itself with client_credentials, and acts as no service account yet. */
+export interface UnboundClient {
+  readonly client: string
+  /** As the client calls itself. */
+  readonly name: string
+  /** How it authenticates. */
+  readonly method: string
+  /** Epoch ms at which it registered. */
+  readonly at: number
+}
+
 export interface BoundClients {
   list(): Promise<readonly BoundClient[]>
+  /**
+   * The newest first. `truncated`: there are more, or more registrations than are looked through. Clients with a
+   * metadata document are not among them: nothing of them is kept before they are bound.
+   */
+  unbound(): Promise<{ readonly clients: readonly UnboundClient[]; readonly truncated: boolean }>
   /** Throws `client.unknown`, `person.unknown` and `request.malformed` for what cannot be bound. */
   bind(client: string, account: string, by: string): Promise<BoundClient>
   /** Ends the grants that it has for itself, and resolves with how many. Throws `client.unknown`. */

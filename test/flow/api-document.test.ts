@@ -250,7 +250,11 @@ describe('the OpenAPI document of the API', () => {
       account: 'operator',
     })
     expect(bound).toMatchObject({ client, account: 'operator', by: 'service:operator' })
-    expect(await operate('GET /api/client-bindings')).toEqual({ client_bindings: [bound] })
+    expect(await operate('GET /api/client-bindings')).toEqual({
+      client_bindings: [bound],
+      unbound_clients: [],
+      truncated: false,
+    })
     await operate('DELETE /api/client-bindings', `/api/client-bindings?client=${client}`)
     expect(all(await operate('GET /api/assertion-issuers'), 'assertion_issuers')).toMatchObject([
       { id: 'ci', type: 'workload', keys: 'metadata', service_accounts: ['operator'] },

@@ -166,6 +166,58 @@ describe('clients that came by themselves', () => {
     expect(accounts['clients']).toContain(client.client_id)
   })
 
+  it('who waits to be bound is listed for administrators, and bound and unbound on the console', async () => {
+    const page = '/console/accounts'
+    const act = (action: string, fields: Record<string, string>, csrf = admin.csrf) =>
+      admin.browser.go(`${gateway.origin}${page}`, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          'origin': gateway.origin,
+          'sec-fetch-site': 'same-origin',
+        },
+        body: new URLSearchParams({ csrf, action, ...fields }).toString(),
+      })
+    const listed = async () => {
+      const { body } = await admin.ask('GET', '/api/client-bindings')
+      return JSON.parse(body) as { client_bindings: Json[]; unbound_clients: Json[]; truncated: boolean }
+    }
+    const client = await registered({ ...program, client_name: '<b>Importer</b>' })
+    // Neither one that has not asked for it, nor one that cannot have it.
+    const { body: without } = await registered({ redirect_uris: ['https://app.example/cb'] })
+    const { unbound_clients: waiting, truncated } = await listed()
+    expect(truncated).toBe(false)
+    expect(waiting.find((one) => one['client'] === client.client_id)).toEqual({
+      client: client.client_id,
+      name: '<b>Importer</b>',
+      method: 'client_secret_post',
+      registered_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+    })
+    expect(JSON.stringify(waiting)).not.toContain(String(without['client_id']))
+    const shown = (await admin.browser.go(page)).body
+    expect(shown).toContain('<bdi>&lt;b&gt;Importer&lt;/b&gt;</bdi>')
+    expect(shown).not.toContain('<b>Importer')
+
+    const fields = { client: client.client_id, account: 'nightly' }
+    expect((await act('bind', fields, 'wrong')).status).toBe(403)
+    expect((await asked(client)).status).toBe(400)
+    expect((await act('bind', fields)).status).toBe(200)
+    const token = await asked(client)
+    expect(token.status).toBe(200)
+    const after = await listed()
+    expect(JSON.stringify(after.unbound_clients)).not.toContain(client.client_id)
+    expect(after.client_bindings.find((one) => one['client'] === client.client_id)).toMatchObject({
+      account: 'nightly',
+      by: 'local:ana',
+    })
+    expect((await act('bind', { client: '', account: 'nightly' })).status).toBe(400)
+    expect((await act('unbind', fields)).status).toBe(200)
+    gateway.advance(1000)
+    expect(await statusWith(token)).toBe(401)
+    const user = await signInAs(gateway, yamada)
+    expect((await user.browser.go(page)).status).toBe(403)
+  })
+
   it('its tokens end when it is unbound, or bound to another account', async () => {
     const client = await registered()
     await bind(client.client_id)

@@ -57,6 +57,27 @@ const accounts: ServiceAccountsView = {
       refused: [],
     },
   ],
+  registrable: true,
+  bound: [
+    {
+      client: 'https://ci.example.com/client.json',
+      account: 'nightly',
+      by: 'local:ana',
+      at: minutes(4 * 1440),
+    },
+    { client: 'client_Zk3xQ1bT7vR9mW2nY5cJ8A', account: 'gone', by: 'cli', at: minutes(40 * 1440) },
+  ],
+  unbound: {
+    clients: [
+      {
+        client: 'client_q8mW2nY5cJ8AZk3xQ1bT7v',
+        name: 'Importer',
+        method: 'client_secret_basic',
+        at: minutes(3),
+      },
+    ],
+    truncated: false,
+  },
   counted: true,
   more: true,
   ofNobody: [{ code: 'assertion.issuer', count: 12 }],
@@ -77,7 +98,15 @@ export const accountStates = (pages: ConsolePages) => ({
       },
     }),
   'console-accounts-none': () =>
-    pages.accounts(calm, { ...accounts, accounts: [], issuers: [], ofNobody: [], more: false }),
+    pages.accounts(calm, {
+      ...accounts,
+      accounts: [],
+      issuers: [],
+      bound: [],
+      unbound: { clients: [], truncated: false },
+      ofNobody: [],
+      more: false,
+    }),
   'console-accounts-hostile': () =>
     pages.accounts(calm, {
       accounts: [
@@ -100,6 +129,24 @@ export const accountStates = (pages: ConsolePages) => ({
           failure: hostileNames.markup,
         },
       ],
+      registrable: true,
+      bound: [
+        {
+          client: `https://${hostileNames.unbroken}/${hostileNames.markup}`,
+          account: hostileNames.unbroken,
+          by: hostileNames.markup,
+          at: minutes(1),
+        },
+      ],
+      unbound: {
+        clients: [hostileNames.markup, hostileNames.unbroken].map((name) => ({
+          client: 'client_q8mW2nY5cJ8AZk3xQ1bT7v',
+          name,
+          method: 'private_key_jwt',
+          at: minutes(-5),
+        })),
+        truncated: true,
+      },
       counted: false,
       more: false,
       ofNobody: [],

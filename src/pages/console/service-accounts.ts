@@ -8,7 +8,7 @@ import type {
   ServiceAccountRow,
   ServiceAccountsView,
 } from '../../ports/console.ts'
-import { type PageContext, named, post, readAddress, readName, readText } from '../layout.ts'
+import { type PageContext, initial, named, post, readAddress, readName, readText } from '../layout.ts'
 import { consolePage, counted, empty, icons, linkTo, off, status, timeAgo } from './shell.ts'
 
 const path = '/console/accounts'
@@ -60,6 +60,67 @@ const accountTable = ({ accounts }: ServiceAccountsView, frame: ConsoleFrame): M
   html`<section class="card" aria-labelledby="accounts-title"><div class="card-head"><h2 id="accounts-title">Service accounts</h2></div><div class="scroll"><table class="table fold"><caption class="vh">Service accounts, in the order of the configuration</caption>
 <thead><tr><th scope="col">Account</th><th scope="col">Status</th><th scope="col">Owner</th><th scope="col">Clients</th><th scope="col">Services</th><th scope="col">Last use</th></tr></thead>
 <tbody>${accounts.map((account) => accountRow(account, frame))}</tbody></table></div></section>`
+
+// Clients that registered themselves.
+
+type Unbound = ServiceAccountsView['unbound']['clients'][number]
+
+const accountPick = ({ accounts }: ServiceAccountsView, client: string): Markup =>
+  html`<select class="input half" name="account" aria-label="Service account for ${client}" required><option value="">Choose an account</option>${accounts.map(({ id, name }) => html`<option value="${id}">${readText(readName(name, id).text, 28)}</option>`)}</select>`
+
+const unboundRow = (one: Unbound, view: ServiceAccountsView, { csrf, now }: ConsoleFrame): Markup => {
+  const { text, cautions } = readName(one.name, one.client)
+  const form = post(
+    path,
+    { csrf, action: 'bind', client: one.client },
+    html`${accountPick(view, text)} <button class="btn primary">Bind</button>`,
+  )
+  return html`<tr><th scope="row"><span class="cell-name"><span class="tile" aria-hidden="true">${initial(text)}</span><span><span class="strong">${named(readText(text, 40))}</span><span class="sub"><code>${readText(one.client, 60)}</code></span>${cautions.map((caution) => html`<span class="sub">${caution}</span>`)}</span></span></th>
+<td>${status('warn', 'Not bound')}</td>
+<td data-l="Since">${timeAgo(Math.min(one.at, now), now)}<span class="sub"><code>${readText(one.method, 40)}</code></span></td>
+<td class="num corner"><details class="menu"><summary class="btn sm">Bind</summary><div class="pop"><p>It then gets tokens as the account that you choose.</p>${form}</div></details></td></tr>`
+}
+
+const boundRow = (
+  { client, account, at, by }: ServiceAccountsView['bound'][number],
+  { accounts }: ServiceAccountsView,
+  { csrf, now }: ConsoleFrame,
+): Markup => {
+  const known = accounts.find(({ id }) => id === account)
+  const form = post(
+    path,
+    { csrf, action: 'unbind', client },
+    html`<button class="btn destroy">Unbind</button>`,
+  )
+  return html`<tr><th scope="row"><span class="cell-name"><span class="tile" aria-hidden="true">${icons.accounts}</span><span><span class="sub"><code>${readAddress(client).slice(0, 52)}</code></span></span></span></th>
+<td>${known ? status('ok', 'Bound') : status('bad', 'No such account')}<span class="sub">${named(known ? readName(known.name, account).text : readText(account, 32))}</span></td>
+<td data-l="Since">${timeAgo(Math.min(at, now), now)}<span class="sub">by ${named(readText(by, 40))}</span></td>
+<td class="num corner"><details class="menu"><summary class="btn sm">Unbind</summary><div class="pop ask"><p>The tokens that it has end within a second, and it gets no more. What users allowed this client stays.</p>${form}</div></details></td></tr>`
+}
+
+const otherForm = (view: ServiceAccountsView, { csrf }: ConsoleFrame): Markup =>
+  html`<div class="card-foot">${post(
+    path,
+    { csrf, action: 'bind' },
+    html`<label class="vh" for="other-client">client_id of another client, or the URL of its metadata document</label><input class="input" id="other-client" name="client" required maxlength="2048" placeholder="client_id, or URL of a metadata document" autocomplete="off" autocapitalize="none" spellcheck="false">${accountPick(view, 'this client')}<button class="btn">Bind</button>`,
+    'bar',
+  )}</div>`
+
+const clientTable = (view: ServiceAccountsView, frame: ConsoleFrame): Drawable => {
+  const { bound, unbound, registrable, accounts } = view
+  if (accounts.length === 0 || (!registrable && bound.length === 0)) return undefined
+  const rows = [
+    ...unbound.clients.map((one) => unboundRow(one, view, frame)),
+    ...bound.map((one) => boundRow(one, view, frame)),
+  ]
+  return html`<section class="card" aria-labelledby="clients-title"><div class="card-head"><h2 id="clients-title">Registered clients</h2></div>${
+    rows.length === 0
+      ? html`<div class="card-body"><p class="faint">No client has registered client_credentials.</p></div>`
+      : html`<div class="scroll open-menus"><table class="table fold"><caption class="vh">Clients with client_credentials that registered themselves, those that are not bound first</caption>
+<thead><tr><th scope="col">Client</th><th scope="col">Status</th><th scope="col">Since</th><th scope="col"><span class="vh">Change</span></th></tr></thead>
+<tbody>${rows}</tbody></table></div>`
+  }${unbound.truncated && html`<div class="card-foot"><span>There are more. Bind those by their client_id.</span></div>`}${unbound.clients.length > 0 && html`<div class="card-foot"><span>Anyone can register, under any name. Compare the client_id with the one that your program has.</span></div>`}${registrable && otherForm(view, frame)}</section>`
+}
 
 // Issuers.
 
@@ -159,7 +220,7 @@ export const accountsPage = (
           'No service accounts and no issuers',
           'With service_accounts and assertion_issuers in the configuration, programs and apps of a company get tokens without a browser.',
         )
-      : html`${resultCard(tested)}${accounts.length > 0 ? accountTable(view, frame) : off('The configuration has no service_accounts.')}${issuers.length > 0 ? html`${issuerTable(view, frame)}${testCard(view, frame)}` : off('The configuration has no assertion_issuers.')}`,
-    commands: ['postern issuers ls', 'postern issuers test assertion.jwt'],
+      : html`${resultCard(tested)}${accounts.length > 0 ? html`${accountTable(view, frame)}${clientTable(view, frame)}` : off('The configuration has no service_accounts.')}${issuers.length > 0 ? html`${issuerTable(view, frame)}${testCard(view, frame)}` : off('The configuration has no assertion_issuers.')}`,
+    commands: ['postern clients bindings', 'postern issuers ls', 'postern issuers test assertion.jwt'],
   })
 }
