@@ -5,13 +5,13 @@ import { request, Agent } from 'node:http'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { AuditRow } from '../src/ports/store.ts'
 import { openAuditWriter } from '../src/node/audit-file.ts'
 import { openAuditReader } from '../src/node/audit-reader.ts'
 import { readSearch } from '../src/stores/audit.ts'
 import { startProcess, temporaryState } from '../test/runtimes/process.ts'
 import { openUpstream } from '../test/runtimes/upstream.ts'
 import { proveSinks } from './audit-sinks.ts'
+import { trailRow } from './harness/trail-rows.ts'
 import { createVerdicts } from './harness/verdict.ts'
 
 const million = Number(process.env['ROWS'] ?? 1_000_000)
@@ -26,32 +26,6 @@ const end = Date.parse('2026-11-29T12:00:00Z')
 const folder = mkdtempSync(join(tmpdir(), 'postern-audit-'))
 const path = join(folder, 'audit.db')
 
-const pick = <T>(items: readonly T[], i: number): T => items[i % items.length] as T
-const tools = Array.from({ length: 200 }, (_, i) => `tool_${i}`)
-const rowAt = (i: number, at: number): AuditRow => ({
-  at,
-  kind: i % 50 === 0 ? 'grant.refreshed' : 'call',
-  person: `okta:person${(i * 7919) % 5000}`,
-  actor: null,
-  client: `https://app${(i * 31) % 40}.example/client.json`,
-  service: `service${(i * 13) % 20}`,
-  method: i % 50 === 0 ? null : 'tools/call',
-  name: pick(tools, i * 17),
-  decision: i % 400 === 0 ? 'denied' : 'allowed',
-  code: i % 400 === 0 ? 'policy.tool' : null,
-  rule: null,
-  status: 200,
-  is_error: 0,
-  ms: (i * 37) % 900,
-  ip: `192.0.${(i * 3) % 256}.${(i * 11) % 256}`,
-  request: `request-${i}`,
-  flow: null,
-  grant: `grant${(i * 101) % 20_000}`,
-  digest: null,
-  subject: null,
-  detail: '{"http":"POST","result":"answered","first_byte_ms":3,"bytes_in":120,"bytes_out":900}',
-})
-
 const writer = openAuditWriter(path, {
   now: end - 8 * day,
   version: '1',
@@ -62,7 +36,7 @@ const filling = performance.now()
 for (let i = 0; i < million; i += 500)
   writer.append(
     Array.from({ length: 500 }, (_, j) =>
-      rowAt(i + j, end - 8 * day + Math.floor(((i + j) / million) * 8 * day)),
+      trailRow(i + j, end - 8 * day + Math.floor(((i + j) / million) * 8 * day)),
     ),
   )
 const filled = performance.now()
@@ -106,7 +80,7 @@ const searches: readonly (readonly string[])[] = [
 const arriving = { going: true, rows: 0 }
 const arrive = async (): Promise<void> => {
   while (arriving.going) {
-    writer.append(Array.from({ length: 100 }, (_, j) => rowAt(arriving.rows + j, end)))
+    writer.append(Array.from({ length: 100 }, (_, j) => trailRow(arriving.rows + j, end)))
     arriving.rows += 100
     await pause(100)
   }

@@ -16,7 +16,7 @@ export interface ActivityDeps {
 }
 
 const hour = 3_600_000
-/** What can be chosen, and in how many slots it is drawn. */
+/** What can be chosen, and in how many slots it is drawn: of a minute, or of half hours, because those are counted ahead. */
 const periods = {
   '1h': { ms: hour, slots: 60 },
   '24h': { ms: 24 * hour, slots: 48 },
@@ -63,7 +63,7 @@ export const createCallsOfADay = ({ runtime }: Pick<ActivityDeps, 'runtime'>) =>
   let kept: { readonly at: number; readonly counts: TrailCounts | undefined } | undefined
   const count = async (now: number): Promise<TrailCounts | undefined> => {
     const until = Math.ceil(now / hour) * hour
-    const asked = { terms: ['kind:call'], since: until - 24 * hour, until, slots: 24 }
+    const asked = { terms: ['kind:call'], since: until - 24 * hour, until, slots: 24, perService: true }
     const counts = await runtime.trail?.reader?.counts?.(asked).catch(() => undefined)
     kept = { at: now, counts }
     return counts
@@ -114,16 +114,20 @@ export const createActivity = (
       limit: onePage,
     } as const
     const from = await cursors.read(cursor ?? null, looked)
+    // Whole slots, with the one that began before the period and the one that is not over.
+    const width = ms / slots
+    const drawn = { since: Math.floor((now - ms) / width) * width, slots: slots + 1 }
+    const until = drawn.since + drawn.slots * width
     const [{ rows, next, partial }, counts] = await Promise.all([
       reader.page({ ...looked, from }),
-      from || timed ? undefined : reader.counts?.({ terms, person, since: now - ms, until: now + 1, slots }),
+      from || timed ? undefined : reader.counts?.({ terms, person, until, ...drawn }),
     ])
     return {
       rows: rows.map(keyed),
       next: next && (await cursors.write(next, looked)),
       partial: partial === true,
       counts,
-      since: now - ms,
+      since: drawn.since,
     }
   }
   return async (frame: ConsoleFrame, { searchParams }: URL): Promise<Response> => {

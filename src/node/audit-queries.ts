@@ -18,8 +18,9 @@ import { readSearch } from '../stores/audit.ts'
 import { type AuditReader, openAuditReader } from './audit-reader.ts'
 import { identityOf } from './audit-damaged.ts'
 
-/** A search stops after this. */
+/** A search stops after this, and counting for a chart, which is on a page with a search. */
 const longestMs = 250
+const longestCountMs = 80
 /** Beyond so many that wait, nobody else may. */
 const mostWaiting = 32
 const idleMs = 60_000
@@ -111,12 +112,13 @@ export interface AuditQueries extends TrailReader {
 
 export const createAuditQueries = (path: string): AuditQueries => {
   const searching = createThread(path)
-  // It may take seconds, and searches do not wait for it.
+  // It may take seconds, and neither searches nor their charts wait for it.
   const counting = createThread(path)
   const page: TrailReader['page'] = async (search) => (await searching.ask({ search })) as TrailPage
   return {
     page,
-    counts: async (counts) => (await searching.ask({ counts })) as TrailCounts,
+    counts: async (counts) =>
+      (await (counts.perService ? counting : searching).ask({ counts })) as TrailCounts,
     export: (search, format) => exportPieces(page, search, format, createSum()),
     body: async (hash) => (await searching.ask({ body: hash })) as AuditBody | undefined,
     combinations: async (terms) => (await counting.ask({ combinations: terms })) as TrailCombinations,
@@ -159,7 +161,7 @@ const runQueries = (path: string, port: NonNullable<typeof parentPort>): void =>
     if (body !== undefined) return reader.body(body)
     if (combinations)
       return combinationsOf(reader.combinations(readSearch(combinations, Date.now())), reader.subject)
-    const until = Date.now() + longestMs
+    const until = Date.now() + (counts && !counts.perService ? longestCountMs : longestMs)
     const mayGoOn = (): boolean => Date.now() < until
     if (counts) return reader.counts(counts, Date.now(), mayGoOn)
     return search ? reader.page(search, Date.now(), mayGoOn) : reader.verify()

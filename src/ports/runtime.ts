@@ -281,6 +281,8 @@ export interface TrailCountsAsked extends Pick<TrailSearch, 'terms' | 'person'> 
   readonly since: number
   readonly until: number
   readonly slots: number
+  /** Whether `services` is wanted too; default: no. */
+  readonly perService?: boolean
 }
 
 export interface TrailSlot {
@@ -299,6 +301,7 @@ export interface TrailServiceCounts {
 export interface TrailCounts {
   /** The oldest first. */
   readonly slots: readonly TrailSlot[]
+  /** Empty where it was not asked for. */
   readonly services: readonly TrailServiceCounts[]
   /** It took too long: what is older than this, epoch ms, was not counted. */
   readonly from?: number

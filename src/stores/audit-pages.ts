@@ -54,19 +54,33 @@ interface Window {
   readonly high: number
 }
 
+/** What an index finds is looked at as a whole. */
+export const windowOf = ({ sealed, rows }: SearchedSegment, { indexed }: Search): number =>
+  sealed && indexed ? Math.max(rows, 1) : windowRows
+
+/** The condition on ids, of two values; where an index is to find the rows, the order of ids must not look cheaper. */
+export const idsWithin = ({ sealed }: SearchedSegment, { indexed }: Search): string =>
+  sealed && indexed ? '+id > ? AND +id <= ?' : 'id > ? AND id <= ?'
+
 /** Pieces of a segment in the order in which they are searched, from the position on where that is in it. */
 function* windowsOf(
   { n, rows }: SearchedSegment,
   { order, from }: Pick<TrailSearch, 'order' | 'from'>,
+  most: number,
 ): Generator<Window> {
   const at = from?.segment === n ? from.id : undefined
   if (order === 'newest')
-    for (let high = at === undefined ? rows : at - 1; high > 0; high -= windowRows)
-      yield { low: Math.max(0, high - windowRows), high }
-  else
-    for (let low = at ?? 0; low < rows; low += windowRows)
-      yield { low, high: Math.min(rows, low + windowRows) }
+    for (let high = at === undefined ? rows : at - 1; high > 0; high -= most)
+      yield { low: Math.max(0, high - most), high }
+  else for (let low = at ?? 0; low < rows; low += most) yield { low, high: Math.min(rows, low + most) }
 }
+
+/** Whether some value in a full segment contains each of the words. */
+export const hasWords = ({ all }: TrailTables, { n, sealed }: SearchedSegment, { words }: Search): boolean =>
+  !sealed ||
+  words.every(
+    (word) => all(`SELECT 1 FROM name_${n} WHERE instr(lower(value), ?) > 0 LIMIT 1`, [word]).length > 0,
+  )
 
 type FoundRow = ChainedRow & { readonly id: number }
 
@@ -82,7 +96,8 @@ const ownRow = (row: ChainedRow): ChainedRow => {
  * Searches. The position after a page is one below (or above) which the search goes on, so rows that are written
  * meanwhile move nothing. `mayGoOn`: asked now and then; a search that may not stops with what it has.
  */
-export const createPages = ({ all, columns: columnsOf }: TrailTables) => {
+export const createPages = (trail: TrailTables) => {
+  const { all, columns: columnsOf } = trail
   const tables = new Map<number, string>()
   const tableOf = (n: number): string => {
     const known = tables.get(n) ?? segmentRows(n, columnsOf(`event_${n}`))
@@ -102,10 +117,11 @@ export const createPages = ({ all, columns: columnsOf }: TrailTables) => {
     const direction = order === 'newest' ? 'DESC' : 'ASC'
     const shown = person === undefined ? withoutId : (row: FoundRow) => ownRow(withoutId(row))
     const rows: ChainedRow[] = []
-    for (const segment of segmentsFrom(search, asked))
-      for (const { low, high } of windowsOf(segment, asked)) {
+    for (const segment of segmentsFrom(search, asked)) {
+      if (!hasWords(trail, segment, search)) continue
+      for (const { low, high } of windowsOf(segment, asked, windowOf(segment, search))) {
         const found = all(
-          `SELECT id, ${columnList} FROM ${tableOf(segment.n)} WHERE (${conditionOf(search, segment)})${own} AND id > ? AND id <= ? ORDER BY id ${direction} LIMIT ?`,
+          `SELECT id, ${columnList} FROM ${tableOf(segment.n)} WHERE (${conditionOf(search, segment)})${own} AND ${idsWithin(segment, search)} ORDER BY id ${direction} LIMIT ?`,
           [...values, low, high, limit - rows.length],
         ) as readonly FoundRow[]
         rows.push(...found.map(shown))
@@ -115,6 +131,7 @@ export const createPages = ({ all, columns: columnsOf }: TrailTables) => {
         const id = order === 'newest' ? low + 1 : high
         return { rows, next: { segment: segment.n, id }, partial: true }
       }
+    }
     return { rows }
   }
 }

@@ -1,8 +1,9 @@
-// What keeps the file of the audit trail small and quick: full segments get indexes and names to be searched by, and old
-// ones are removed, which the trail says.
+// What keeps the file of the audit trail small and quick: rows are counted ahead, full segments get indexes and names to be
+// searched by, and old ones are removed, which the trail says.
 import type { ChainHead } from '../ports/store.ts'
 import { removeOldBodies } from './audit-bodies.ts'
 import { type Segment, type TrailDatabase, startsOf } from './audit-tables.ts'
+import { removeTallies, tallyNext } from './audit-tallies.ts'
 import { namesSchema, searchIndexes } from './audit.ts'
 
 const dayMs = 86_400_000
@@ -13,6 +14,9 @@ export interface OwnRow {
   readonly at: number
   readonly facts: object
 }
+
+/** In fewer it does not matter which index is used. */
+const manyRows = 10_000
 
 /** So many chains are named in one row of the trail. */
 export const chainsOfRow = 24
@@ -30,9 +34,9 @@ export const pieces = <T>(items: readonly T[], size: number): readonly (readonly
 const sealNext = ({ exec, prepare, transaction }: TrailDatabase): boolean =>
   transaction(() => {
     const open = prepare('SELECT max(n) AS n FROM segment').get() as { readonly n: number | null }
-    const next = prepare('SELECT n FROM segment WHERE sealed = 0 AND n < ? ORDER BY n LIMIT 1').get(
+    const next = prepare('SELECT n, rows FROM segment WHERE sealed = 0 AND n < ? ORDER BY n LIMIT 1').get(
       open.n,
-    ) as { readonly n: number } | undefined
+    ) as { readonly n: number; readonly rows: number } | undefined
     if (!next) return false
     const known = new Set(
       prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?")
@@ -42,6 +46,8 @@ const sealNext = ({ exec, prepare, transaction }: TrailDatabase): boolean =>
     const missing = Object.keys(searchIndexes).find((name) => !known.has(`event_${next.n}_${name}`))
     if (missing === undefined) {
       exec(namesSchema(next.n))
+      // Which of its indexes finds the fewest rows.
+      if (next.rows >= manyRows) exec(`PRAGMA analysis_limit = 1000; ANALYZE event_${next.n}`)
       prepare('UPDATE segment SET sealed = 1 WHERE n = ?').run(next.n)
     } else exec(`CREATE INDEX event_${next.n}_${missing} ON event_${next.n} ${searchIndexes[missing] ?? ''}`)
     return true
@@ -80,6 +86,7 @@ export const cutSegment = (
   ).run()
   prepare('DELETE FROM start WHERE chain NOT IN (SELECT chain FROM head)').run()
   db.exec(`DROP TABLE event_${n}; DROP TABLE IF EXISTS name_${n}`)
+  removeTallies(db, n)
   prepare('DELETE FROM segment WHERE n = ?').run(n)
   prepare('DELETE FROM subject WHERE segment <= ?').run(n)
   return starts.map((some) => {
@@ -107,5 +114,5 @@ export const createUpkeep = (
     const claimed = db.prepare('UPDATE verified SET at = ? WHERE at <= ?').run(now, now - dayMs).changes
     return Number(claimed) === 1
   },
-  tidy: (now) => removeOldBodies(db, now - bodiesMs) || (indexed && sealNext(db)),
+  tidy: (now) => removeOldBodies(db, now - bodiesMs) || (indexed && (tallyNext(db) || sealNext(db))),
 })

@@ -12,6 +12,12 @@ export interface Search {
    */
   readonly where: (names?: string) => string
   readonly values: readonly Value[]
+  /** Which columns it looks at, beside the time. */
+  readonly columns: ReadonlySet<Column>
+  /** An index of a full segment finds what it can match. */
+  readonly indexed: boolean
+  /** Each of them is part of some value in a row that matches. */
+  readonly words: readonly string[]
   /** Epoch milliseconds: from, and before. */
   readonly since: number | undefined
   readonly until: number | undefined
@@ -44,6 +50,11 @@ export const searchFields: readonly string[] = [
   'since',
   'until',
 ]
+
+/** Of which a full segment has an index, and few rows the same value. */
+const indexedFields: ReadonlySet<string> = new Set(
+  'user client service tool name code ip request grant'.split(' '),
+)
 
 /** Columns in which a word is looked for; a full segment has a table of the values in them. */
 export const namedColumns = [
@@ -78,6 +89,10 @@ export const readTime = (text: string, now: number): number => {
 interface Condition {
   readonly sql: (names?: string) => string
   readonly values: readonly Value[]
+  readonly columns: readonly Column[]
+  /** It has to be true, and asks for values as a whole. */
+  readonly exact?: boolean
+  readonly word?: string
 }
 
 const quoted = (column: Column): string => `"${column}"`
@@ -99,7 +114,7 @@ const among = (
     )
     .join(' OR ')})`
 
-const textCondition = (field: string, column: Column, value: string): Condition => {
+const textCondition = (field: string, column: Column, value: string): Omit<Condition, 'columns'> => {
   const name = quoted(column)
   if (value.endsWith('*')) {
     const prefix = value.slice(0, -1)
@@ -115,7 +130,7 @@ const textCondition = (field: string, column: Column, value: string): Condition 
   return { sql: () => `${name} = ?`, values: [value] }
 }
 
-const numberCondition = (field: string, column: Column, value: string): Condition => {
+const numberCondition = (field: string, column: Column, value: string): Omit<Condition, 'columns'> => {
   const [, operator = '', digits] = /^(>=|<=|>|<)?(\d{1,12})$/.exec(value) ?? []
   if (digits === undefined)
     throw new RangeError(`${field} needs a number, for example ${field}:500 or ${field}:>500.`)
@@ -138,18 +153,23 @@ const fieldCondition = (field: string, text: string): Condition => {
   return {
     sql: field === 'tool' ? (names) => `(${any(names)} AND method = 'tools/call')` : any,
     values: each.flatMap(({ values }) => values),
+    columns: [column ?? (number as Column), ...(field === 'tool' ? (['method'] as const) : [])],
+    exact: indexedFields.has(field) && !text.includes('*'),
   }
 }
 
 const wordCondition = (word: string): Condition => ({
   sql: (names) => among(namedColumns, (value) => `instr(lower(${value}), ?) > 0`, names),
   values: namedColumns.map(() => word.toLowerCase()),
+  columns: namedColumns,
+  word: word.toLowerCase(),
 })
 
 /** Negated, a row without the fact matches too. */
-const negated = ({ sql, values }: Condition): Condition => ({
-  sql: (names) => `NOT coalesce(${sql(names)}, 0)`,
+const negated = ({ sql, values, columns: looked }: Condition): Condition => ({
   values,
+  columns: looked,
+  sql: (names) => `NOT coalesce(${sql(names)}, 0)`,
 })
 
 const isField = (name: string): boolean =>
@@ -177,6 +197,9 @@ export const readSearch = (terms: readonly string[], now: number): Search => {
   return {
     where: (names) => conditions.map(({ sql }) => sql(names)).join(' AND '),
     values: conditions.flatMap(({ values }) => values),
+    columns: new Set(conditions.flatMap(({ columns: looked }) => looked)),
+    indexed: conditions.some(({ exact }) => exact),
+    words: conditions.flatMap(({ word }) => word ?? []),
     since,
     until,
   }
@@ -206,6 +229,7 @@ CREATE TABLE IF NOT EXISTS body (hash TEXT PRIMARY KEY, text TEXT NOT NULL, at I
 CREATE INDEX IF NOT EXISTS body_at ON body (at);
 CREATE TABLE IF NOT EXISTS verified (one INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS start (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS piece (segment INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, PRIMARY KEY (segment, low)) WITHOUT ROWID;
 `
 const integers: ReadonlySet<string> = new Set(['seq', 'at', 'status', 'is_error', 'ms'])
 export const columnList = columns.map((name) => `"${name}"`).join(', ')
