@@ -39,7 +39,7 @@ export const contents: readonly Section[] = [
   },
   {
     title: 'Run it',
-    pages: ['guide/containers', 'guide/storage', 'guide/metrics', 'guide/branding', 'guide/cloudflare'],
+    pages: ['guide/containers', 'guide/storage', 'guide/metrics', 'guide/traces', 'guide/branding', 'guide/cloudflare'],
   },
   { title: 'When something fails', pages: ['troubleshooting', 'guide/doctor', 'reference/refusals'] },
   {

@@ -133,6 +133,7 @@ export const startGateway = async ({
     version,
     proxies,
     env,
+    traced: true,
   }).catch((error: unknown) => {
     throw stateError(error, config)
   })

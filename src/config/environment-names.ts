@@ -85,6 +85,11 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'REDIS_CA_CERTS', key: 'storage.redis.ssl_ca_certs', note: '' },
   { name: 'REDIS_MAX_CONNECTIONS', key: 'storage.redis.max_connections', note: '' },
   {
+    name: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    key: 'telemetry.endpoint',
+    note: 'Turns on traces and metrics for OpenTelemetry.',
+  },
+  {
     name: 'LOCAL_USER',
     key: 'local_users',
     note: 'Adds a local user together with LOCAL_PASSWORD, or replaces the password of an existing one.',

@@ -10,6 +10,7 @@ import { exchangeKeys } from './exchange-keys.ts'
 import { brandingKeys } from './branding-keys.ts'
 import { deviceKeys, withDeviceClient } from './device-keys.ts'
 import { forwardAuthKeys } from './forward-auth-keys.ts'
+import { metricsKeys, telemetryKeys } from './telemetry-keys.ts'
 import { dpopKeys } from './dpop-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import {
@@ -103,21 +104,6 @@ const flowRecord = z
   })
   .describe(
     'Flow record: the steps of each attempt of an app to get access, from its registration to its first call, with where it stopped and who must act. Read it with `postern flows`. Without this section there is none. See [Flows](../guide/flows.md).',
-  )
-
-const metricsKeys = z
-  .strictObject({
-    host: text('Address to listen on. Anyone who can reach it can read the metrics.').default('127.0.0.1'),
-    port: z
-      .number()
-      .int()
-      .min(0)
-      .max(65_535)
-      .default(9464)
-      .describe('Port to listen on. 0 picks a free port, which the log names (`metrics.listening`).'),
-  })
-  .describe(
-    'Metrics for Prometheus, at `/metrics` on a port of their own. Without this section there are none. See [Metrics](../guide/metrics.md).',
   )
 
 export const configSchema = z
@@ -225,6 +211,7 @@ export const configSchema = z
     audit: auditKeys.optional(),
     flows: flowRecord.optional(),
     metrics: metricsKeys.optional(),
+    telemetry: telemetryKeys.optional(),
     forward_auth: forwardAuthKeys.optional(),
     rate_limits: rateLimitKeys,
     local_users: z

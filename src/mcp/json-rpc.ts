@@ -308,6 +308,74 @@ export const withId = (text: string, message: Rpc, id: Id): string => {
   return JSON.stringify({ ...forWriting(text, message), id })
 }
 
+/** Index behind the brace that opens the object at this path; undefined where there is none. The text is valid JSON. */
+const openingOf = (text: string, path: readonly string[]): number | undefined => {
+  let found = -1
+  let depth = 0
+  let name = ''
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i)
+    if (c === 0x22) {
+      const end = stringEnd(text, i)
+      if (depth === found + 1) name = text.slice(i, end + 1)
+      i = end
+    } else if (c === 0x7b) {
+      const isOnPath = depth === found + 1 && (found === -1 || JSON.parse(name) === path[found])
+      depth++
+      if (isOnPath && ++found === path.length) return i + 1
+    } else if (c === 0x5b) depth++
+    else if (c === 0x7d || c === 0x5d) {
+      depth--
+      // The object that was on the path is over.
+      if (depth <= found) return undefined
+    }
+  }
+  return undefined
+}
+
+/** The text with members at the beginning of the object at this path. */
+const withMembers = (text: string, path: readonly string[], members: object): string => {
+  const at = openingOf(text, path) ?? 0
+  const end = /\s*\}/y
+  end.lastIndex = at
+  return `${text.slice(0, at)}${JSON.stringify(members).slice(1, -1)}${end.test(text) ? '' : ','}${text.slice(at)}`
+}
+
+/**
+ * The message with members of `params._meta`; an undefined one is taken out. The rest of its text stays as it is, but
+ * for a message that has one of them already. Undefined where `params` or `_meta` is no object, and for a notification
+ * without `params`, which needs none.
+ */
+export const withMeta = (
+  { message, text }: DescribedMessage,
+  members: Readonly<Record<string, string | undefined>>,
+): DescribedMessage | undefined => {
+  const { params, id } = message
+  const meta = isRecord(params) ? params['_meta'] : undefined
+  if (params === undefined ? id === undefined : !isRecord(params)) return undefined
+  if (meta !== undefined && !isRecord(meta)) return undefined
+  const change = <Value>(of: Readonly<Record<string, Value>> = {}) =>
+    Object.fromEntries(
+      Object.entries({ ...of, ...members }).filter(
+        ([name]) => !(name in members) || members[name] !== undefined,
+      ),
+    )
+  const changed = (of: Rpc): Rpc => {
+    const within = paramsOf(of)
+    return { ...of, params: { ...within, _meta: change(within['_meta'] as Rpc | undefined) } }
+  }
+  const said = changed(message)
+  if (meta && Object.keys(members).some((name) => name in meta))
+    return { message: said, text: JSON.stringify(changed(forWriting(text, message))) }
+  const added = change()
+  const spliced = meta
+    ? withMembers(text, ['params', '_meta'], added)
+    : params
+      ? withMembers(text, ['params'], { _meta: added })
+      : withMembers(text, [], { params: { _meta: added } })
+  return { message: said, text: spliced }
+}
+
 /**
  * The message on one line: its own text, unless that has line breaks (in an event stream, a carriage return
  * is one too).

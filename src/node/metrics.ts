@@ -8,17 +8,10 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import { isLoopbackHost } from '../kit/addresses.ts'
 import { refusals } from '../kit/refusal.ts'
 import type { Log } from '../ports/runtime.ts'
+import { createServiceNames, methodOf, mostServices } from './metric-names.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Methods of MCP 2024-11-05 to 2026-07-28; what is none of them is counted as `other`. */
-const methods: ReadonlySet<unknown> = new Set(
-  `completion/complete elicitation/create initialize logging/setLevel notifications/cancelled
-  notifications/initialized notifications/progress notifications/roots/list_changed ping prompts/get prompts/list
-  resources/list resources/read resources/subscribe resources/templates/list resources/unsubscribe roots/list
-  sampling/createMessage server/discover subscriptions/listen tasks/cancel tasks/get tasks/list tasks/result
-  tasks/update tools/call tools/list`.split(/\s+/),
-)
 const grantKinds: ReadonlySet<unknown> = new Set([
   'client_credentials',
   'device',
@@ -27,7 +20,6 @@ const grantKinds: ReadonlySet<unknown> = new Set([
   'test',
   'workload',
 ])
-const mostServices = 1_000
 /** Seconds: from an answer out of memory to a tool that works for half a minute. */
 const buckets = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
@@ -86,22 +78,9 @@ const createMeters = (registry: Registry) => {
 
 type Meters = ReturnType<typeof createMeters>
 
-/** Services by the first that were seen: there may be more than anybody wants series. */
-const createServiceNames = () => {
-  const known = new Set<string>()
-  return (id: unknown): string => {
-    const name = typeof id === 'string' ? id : 'other'
-    if (known.has(name)) return name
-    if (known.size >= mostServices) return 'other'
-    known.add(name)
-    return name
-  }
-}
-
 /** What each event of the log adds. */
 const createRules = (meters: Meters): Readonly<Record<string, (fields: Fields) => void>> => {
   const serviceOf = createServiceNames()
-  const methodOf = (method: unknown): string => (methods.has(method) ? String(method) : 'other')
   const call = (fields: Fields): void => {
     const labels = { service: serviceOf(fields['service']), method: methodOf(fields['method']) }
     meters.calls.inc({ ...labels, outcome: outcomeOf(fields) })

@@ -59,6 +59,8 @@ interface NodeRuntimeOptions {
   readonly proxies?: ForwardProxies | undefined
   /** Environment variables; default: those of the process. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** It serves calls, which are traced where that is configured. */
+  readonly traced?: boolean | undefined
 }
 
 /** Longer than any JWT. */
@@ -141,6 +143,16 @@ const openRecords = async ({ random, ...options }: RecordsOptions) => {
   }
 }
 
+/** Undefined where none is configured; nobody else needs what it loads. */
+const startTelemetry = async ({
+  config: { telemetry },
+  traced = false,
+  ...options
+}: Pick<NodeRuntimeOptions, 'config' | 'version' | 'log' | 'traced'> & Pick<Runtime, 'now'>) =>
+  traced && telemetry
+    ? (await import('./telemetry.ts')).openTelemetry({ ...options, settings: telemetry })
+    : undefined
+
 /** Throws the file system's error when the state directory cannot be used. */
 export const createNodeRuntime = async ({
   config,
@@ -152,6 +164,7 @@ export const createNodeRuntime = async ({
   lookup,
   proxies,
   env = process.env,
+  traced,
 }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const exposed = closeToOthers(secretFiles(stateDir))
   const random = createRandomBytes()
@@ -159,6 +172,7 @@ export const createNodeRuntime = async ({
   const { close, keys, trail, ...storage } = await openRecords(options)
   for (const file of exposed) log('warn', 'state.exposed', { message: closedText(file) })
   const processes = createNodeSpawn({ stateDir, privateFiles })
+  const telemetry = await startTelemetry({ config, version, log, now, traced })
   const pending = new Set<Promise<unknown>>()
   return {
     now,
@@ -178,6 +192,7 @@ export const createNodeRuntime = async ({
       pending.add(settled)
     },
     log: trail?.log ?? log,
+    tracing: telemetry?.tracing,
     trail,
     ...storage,
     cache: createMemoryCache({ now, most: 1000 }),
@@ -194,7 +209,7 @@ export const createNodeRuntime = async ({
     about: { version, runtime: `node ${process.versions.node}`, storage: config.storage.type },
     async close() {
       await Promise.allSettled(pending)
-      await processes.close()
+      await Promise.all([processes.close(), telemetry?.close()])
       close()
     },
   }

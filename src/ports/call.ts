@@ -15,6 +15,8 @@ export interface Head {
   readonly requestId: string
   /** As of the request's context (`RequestContext`). */
   readonly plainHttp?: boolean | undefined
+  /** A trusted proxy brought it. */
+  readonly proxied?: boolean | undefined
   /** The address it is for, where whoever received it had to find that out; looked up again otherwise. */
   readonly located?: LocatedAddress | undefined
   /**

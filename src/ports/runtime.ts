@@ -358,6 +358,60 @@ export interface AssertionPlace {
   readonly env?: string | undefined
 }
 
+// Traces and metrics of calls (OpenTelemetry, semantic conventions of MCP).
+
+/** Where a trace comes from: W3C Trace Context, validated. */
+export interface ParentSpan {
+  readonly traceId: string
+  readonly spanId: string
+  readonly sampled: boolean
+  readonly tracestate?: string | undefined
+}
+
+/** What a server is told of its trace, valid as fields of HTTP. */
+export interface TraceFields {
+  readonly traceparent: string
+  readonly tracestate?: string | undefined
+}
+
+/** A message of MCP that somebody sent. */
+export interface Operation {
+  readonly service: string
+  readonly method: string
+  /** Of the tool, prompt, resource or task. */
+  readonly name: string | undefined
+  /** Of a request. */
+  readonly id: string | number | null | undefined
+  /** How many messages came with it, itself included. */
+  readonly batch: number | undefined
+  /** One that the gateway lets through. */
+  readonly version: string | undefined
+  readonly requestId: string
+  /** Epoch ms. */
+  readonly startedAt: number
+  readonly parent: ParentSpan | undefined
+}
+
+/** Times are epoch ms. */
+export interface Span {
+  /** It goes to its server. Undefined: there are no traces. */
+  send(to: {
+    readonly at: number
+    /** Absent: the server is in this process. */
+    readonly transport?: 'tcp' | 'pipe'
+    readonly url?: string
+  }): TraceFields | undefined
+  end(how: { readonly at: number; readonly error: string | undefined }): void
+}
+
+export interface Tracing {
+  readonly tracer: { begin(operation: Operation): Span }
+  /** Whose traces are continued: those of callers behind trusted proxies, everybody's, or nobody's. */
+  readonly continues: 'proxies' | 'all' | 'none'
+  /** Whether `baggage` goes on to servers. */
+  readonly baggage: boolean
+}
+
 // The runtime as a whole.
 
 /**
@@ -382,6 +436,8 @@ export interface Runtime {
   /** Work that may end after the answer is sent (waitUntil on Workers). */
   defer(work: Promise<unknown>): void
   readonly log: Log
+  /** Absent: calls are not traced. */
+  readonly tracing?: Tracing | undefined
   /** Absent: events of the audit trail are in the log alone. */
   readonly trail?: Trail | undefined
   readonly store: Store

@@ -169,7 +169,7 @@ const fieldsOf = ({
 }
 
 interface AdmissionDeps {
-  readonly runtime: Pick<Runtime, 'log' | 'trail' | 'transports'>
+  readonly runtime: Pick<Runtime, 'log' | 'trail' | 'transports' | 'tracing'>
   readonly cors: Cors
   readonly finish: Finish
   readonly record: Audit
@@ -389,7 +389,8 @@ const createFunctions = (
 }
 
 export const createAdmission = (deps: AdmissionDeps): ((call: AdmittedCall) => Admission) => {
-  const { finish, recovery, keepAliveMs, access } = deps
+  const { finish, recovery, keepAliveMs, access, runtime } = deps
+  const isWrittenDown = runtime.trail !== undefined || runtime.tracing !== undefined
   const { tools, listsOf } = createLists(access)
   const nextTry = createNextTry({ recovery, finish, admit: (tried, fields) => admit(tried, fields) })
   const follows: Follows = (admission, status, rawHeaders) => {
@@ -404,7 +405,7 @@ export const createAdmission = (deps: AdmissionDeps): ((call: AdmittedCall) => A
     const { call, credential } = tried
     const { address, head, envelope } = call
     const lists = listsOf(call)
-    const listening = deps.runtime.trail !== undefined && envelope?.messages[0]?.method === 'tools/call'
+    const listening = isWrittenDown && envelope?.messages[0]?.method === 'tools/call'
     const failure = listening ? toolFailure(address.service) : undefined
     const own = (lists && isRewriting(lists)) || failure?.kept ? withoutCoding(fields) : fields
     const admission: CallAdmission = {

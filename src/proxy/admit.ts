@@ -29,6 +29,7 @@ import { type BodyBudget, type TakePermit, type McpSessions, callerKey, isGatewa
 import { checkAgreement, readRpcId, receive } from './inbound-request.ts'
 import { type Finish, awayOf, refusedCall, factsOf } from './outcome.ts'
 import { type ResolveDeps, checkHost, checkOpen, checkPage, findService, sessionOf } from './resolve.ts'
+import type { CallTracing } from './trace-context.ts'
 import { type CredentialRecovery, endForConsent } from './upstream-credential.ts'
 
 /**
@@ -51,6 +52,8 @@ export interface AdmitDeps extends ResolveDeps, AccessDeps, RatesDeps {
   readonly select: SelectUpstream
   readonly admission: (call: AdmittedCall) => Admission
   readonly finish: Finish
+  /** Absent: calls are not traced. */
+  readonly tracing?: CallTracing | undefined
 }
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'DELETE'])
@@ -98,14 +101,8 @@ export const checkRevision: Step<AdmitDeps, ResolvedRequest, VersionedCall> = {
         return readRpcId(call, budget)
       }
       const rpcId = head.method === 'POST' ? await idOf().catch(() => null) : undefined
-      throw aboutRequest(
-        unsupportedVersion(
-          requested,
-          supported,
-          rpcId === undefined ? { perRequest } : { rpcId, perRequest },
-        ),
-        { service: address.service.id },
-      )
+      const about = rpcId === undefined ? { perRequest } : { rpcId, perRequest }
+      throw aboutRequest(unsupportedVersion(requested, supported, about), { service: address.service.id })
     }
     return (call) => {
       const { versions } = call.inbound
@@ -168,7 +165,7 @@ const checkMethod: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall> = {
     },
 }
 
-const free = (): void => undefined
+const free = (): undefined => undefined
 
 /**
  * Throws `gateway.locked`, `service.disabled`, `calls.limited`, and `audit.unavailable` where a call must be
@@ -313,6 +310,12 @@ const isDirect = (call: IdentifiedCall): boolean => {
   return session === undefined || !isGatewaySession(session)
 }
 
+/** The server is told which trace it works for. */
+const carryTrace: Step<AdmitDeps, CredentialedCall, CredentialedCall> = {
+  name: 'trace context',
+  make: ({ tracing }) => tracing?.begin ?? free,
+}
+
 const selectUpstream: Step<AdmitDeps, CredentialedCall, AdmittedCall> = {
   name: 'upstream',
   make:
@@ -346,6 +349,7 @@ export const steps = [
   identify,
   checkServer,
   findCredential,
+  carryTrace,
   selectUpstream,
   admitCall,
 ] as const
@@ -402,7 +406,7 @@ export const createCall = (head: Head, readBody: ReadBody, startedAt: number): C
 type Run = (call: Call) => StepResult | Promise<StepResult>
 
 export const createAdmit = (deps: AdmitDeps): Admit => {
-  const { runtime, record } = deps
+  const { runtime, record, tracing } = deps
   const runs: readonly Run[] = steps.map((step) => step.make(deps))
   /** From here on the caller is known, so what they were refused belongs in the trail. */
   const known = steps.indexOf(takePermit)
@@ -410,7 +414,7 @@ export const createAdmit = (deps: AdmitDeps): Admit => {
   const refused = (call: Call, error: unknown): Refusal => {
     call.permit()
     call.holding?.release()
-    return refusedCall(call, error, { now: runtime.now(), record })
+    return refusedCall(call, error, { now: runtime.now(), record, tracing })
   }
 
   return async (head, readBody) => {

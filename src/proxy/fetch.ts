@@ -361,14 +361,16 @@ interface FetchProxyDeps {
 
 export const headOf = (
   { method, headers }: Request,
-  { ip, requestId, plainHttp }: RequestContext,
+  { ip, peer, requestId, plainHttp }: RequestContext,
   { target, host }: RequestUrl,
   located?: LocatedAddress,
 ): Head => {
   const rawHeaders = flatOf(headers)
   // Some runtimes keep the Host in the URL alone.
   const named = fieldOf(rawHeaders, 'host') ?? host
-  return { method, target, host: named, rawHeaders, ip, requestId, plainHttp, located }
+  // Only the fields of a trusted proxy make them differ.
+  const proxied = peer !== undefined && peer !== ip
+  return { method, target, host: named, rawHeaders, ip, requestId, plainHttp, proxied, located }
 }
 
 const answerResponse = ({ status, headers, body }: Answer): Response =>

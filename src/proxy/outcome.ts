@@ -17,6 +17,7 @@ import type { Log } from '../ports/runtime.ts'
 import type { AdmittedCall, AuthenticatedCall, CallMessage, ReadCall } from './admitted-call.ts'
 import type { KeepBodies } from './kept-bodies.ts'
 import type { Cors } from './resolve.ts'
+import type { CallTracing } from './trace-context.ts'
 
 // How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its
 // clients need to read it, and one line in the log.
@@ -283,11 +284,15 @@ const withNonce = (refusal: Refusal, nonce: string | undefined): Refusal => {
   return new Refusal(code, why, { ...detail, headers: { ...detail.headers, 'dpop-nonce': nonce } })
 }
 
+interface Traced {
+  readonly tracing?: CallTracing | undefined
+}
+
 /** Writes down a call that was refused to a caller who is known: the refusal, with what is known of them. */
 export const refusedCall = (
   call: AuthenticatedCall & CallMessage,
   error: unknown,
-  { now, record }: { readonly now: number; readonly record: Audit },
+  { now, record, tracing }: { readonly now: number; readonly record: Audit } & Traced,
 ): Refusal => {
   const refusal = withNonce(aboutRequest(error, factsOf(call)), call.nonce)
   const { code, why, status, detail } = refusal
@@ -302,6 +307,7 @@ export const refusedCall = (
     bytesOut: 0,
   }
   record(callEvent(call, call.envelope, ending), call.body, call.principal)
+  tracing?.refused(call, refusal)
   return refusal
 }
 
@@ -378,17 +384,19 @@ export const createFinish =
     now,
     record,
     keepBodies,
+    tracing,
   }: {
     readonly now: () => number
     readonly record: Audit
     readonly keepBodies: KeepBodies
-  }): Finish =>
+  } & Traced): Finish =>
   (call, outcome) => {
     const { answeredAt, result, status, code, why, isError, bytesOut } = outcome
     call.permit()
     call.holding.release()
     if (answeredAt === undefined && silent.has(code)) call.context.health?.missed(now() - call.startedAt)
     if (isHalf(call, outcome)) return
+    tracing?.end(call, outcome)
     const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
     record(
       callEvent(call, call.envelope, {

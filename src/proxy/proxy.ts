@@ -37,6 +37,7 @@ import {
   createServerAdapter,
 } from './transports/server-adapter.ts'
 import { type ToolCatalogDeps, createToolCatalog } from './access.ts'
+import { createCallTracing } from './trace-context.ts'
 import { createCredentialRecovery } from './upstream-credential.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
 
@@ -135,6 +136,7 @@ const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>
   streamLimit: createConcurrencyLimit(config.max_open_streams),
   callLimit: createConcurrencyLimit(config.max_concurrent_calls),
   budget: createBodyBudget(runtime.bodyBytes),
+  tracing: runtime.tracing && createCallTracing(runtime.tracing, runtime),
 })
 
 /** Answers a server by a call in its session, as the client would. Nobody waits for what it says to that. */
@@ -194,7 +196,8 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
   const limits = createLimits(deps)
   const sessions = createMcpSessions({ runtime, record })
   const recovery = createCredentialRecovery(deps)
-  const finish = createFinish({ now, record, keepBodies: createKeepBodies(runtime) })
+  const { tracing } = limits
+  const finish = createFinish({ now, record, keepBodies: createKeepBodies(runtime), tracing })
   // What a connection says becomes a call again.
   const respond = createRespond({ runtime })
   const makeCall = createMakeCall({ admit: (head, readBody) => admit(head, readBody), respond }, runtime)

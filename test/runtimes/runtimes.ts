@@ -105,6 +105,7 @@ const made = async (options: TestGatewayOptions, stateDir: string) => {
     now: clock.now,
     lookup: options.lookup,
     proxies: options.proxies,
+    traced: true,
   })
   const runtime = {
     ...own,

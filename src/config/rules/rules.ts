@@ -111,6 +111,7 @@ const unused: Readonly<Record<string, string>> = {
   forward_auth: 'a Worker does not see which proxy asks',
   admin_commands: 'a Worker cannot start programs',
   metrics: 'Cloudflare counts the requests of a Worker',
+  telemetry: 'Cloudflare exports the traces of a Worker',
 }
 
 const workers: Rule = (draft, report) => {

@@ -58,7 +58,7 @@ type RequestHead = Omit<Head, 'rawHeaders'> & { rawHeaders: readonly string[] }
 
 const headOf = (
   { method = '', url = '/', rawHeaders }: IncomingMessage,
-  { ip, requestId, plainHttp }: RequestContext,
+  { ip, peer, requestId, plainHttp }: RequestContext,
   located?: LocatedAddress,
 ): RequestHead => ({
   method,
@@ -68,6 +68,8 @@ const headOf = (
   ip,
   requestId,
   plainHttp,
+  // Only the fields of a trusted proxy make them differ.
+  proxied: peer !== undefined && peer !== ip,
   located,
 })
 
