@@ -56,7 +56,7 @@ import { createCounterSteps, createLimit } from './policy/rate-limit.ts'
 import type { ProxiedCalls, Refuse } from './ports/call.ts'
 import type { FlowAdmin } from './ports/flow-record.ts'
 import type { AssertionIssuers } from './ports/assertions.ts'
-import type { Audit } from './ports/modules.ts'
+import type { Audit, Signer } from './ports/modules.ts'
 import type { BoundClients, ConnectionAdmin, Principal } from './ports/people.ts'
 import type { Policy } from './ports/policy.ts'
 import type { Runtime, SessionLocation } from './ports/runtime.ts'
@@ -113,6 +113,8 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   readonly boundClients: BoundClients
   /** Accounts of users at MCP servers. */
   readonly connections: ConnectionAdmin
+  /** The keys that sign access tokens. */
+  readonly signer: Pick<Signer, 'published' | 'rotate'>
   readonly refuse: Refuse
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
@@ -362,6 +364,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     assertions: createAssertionIssuers(parts),
     boundClients: parts.boundClients,
     connections: parts.connections.admin,
+    signer,
     bridges,
     record,
     ...calls,

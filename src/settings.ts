@@ -15,7 +15,7 @@ export interface SettingsDeps {
   readonly issuer: string
   /** Where each value came from; absent where nobody knows. */
   readonly sources: (() => Sources) | undefined
-  readonly signer: Pick<Signer, 'jwks' | 'published'>
+  readonly signer: Pick<Signer, 'jwks' | 'published' | 'rotate'>
 }
 
 /** Shown on pages of their own, and there may be thousands. */
@@ -78,7 +78,13 @@ const probe = async ({ runtime, issuer, signer }: SettingsDeps): Promise<CheckRe
   }
 }
 
-const keysOf = async ({ signer, runtime }: SettingsDeps): Promise<PublishedKeys> => {
+export const keysOf = async ({
+  signer,
+  runtime,
+}: {
+  readonly signer: Pick<Signer, 'published'>
+  readonly runtime: Pick<Runtime, 'now'>
+}): Promise<PublishedKeys> => {
   const { keys, nextAt, acceptedMs } = await signer.published()
   const now = runtime.now()
   const signing = keys.findLastIndex(({ signsFrom }) => signsFrom <= now)
@@ -112,6 +118,7 @@ export const createSettings = (deps: SettingsDeps): Settings => {
         }),
       ),
     keys: () => keysOf(deps),
+    rotateKey: () => deps.signer.rotate(),
     async check(key) {
       if (key === 'issuer') return probe(deps)
       const { oauth_providers: providers } = registry.config()

@@ -55,6 +55,12 @@ export const createConsoleSettings = (deps: ConsoleSettingsDeps) => {
         },
       })
     },
+    /** The next signing key, made now. */
+    async rotate(by: string): Promise<string> {
+      const { kid, signsFrom, made } = await settings.rotateKey()
+      if (made) record({ event: 'key.rotated', key: kid, signs_from: signsFrom, by })
+      return '/console/settings#keys'
+    },
     /** Tests what a key names, and keeps what came of it. Throws `request.malformed` for what cannot be tested. */
     async test(key: string, by: string): Promise<void> {
       const result = await settings.check(key)

@@ -250,7 +250,10 @@ const createActions = (
       bind: async (form, { session }) => void (await signedIn.accounts.bind(form, by(session))),
       unbind: async (form, { session }) => void (await signedIn.accounts.unbind(form, by(session))),
     },
-    '/console/settings': { test: (form, { session }) => settings.test(form.get('key') ?? '', by(session)) },
+    '/console/settings': {
+      test: (form, { session }) => settings.test(form.get('key') ?? '', by(session)),
+      rotate: (_, { session }) => settings.rotate(by(session)),
+    },
   }
 }
 

@@ -13,6 +13,7 @@ import type { ReplayOptions } from './replay.ts'
 import { stateDirectory } from './state.ts'
 import { addIssuerVerbs } from './issuers.ts'
 import { addSetupVerbs } from './setup-verbs.ts'
+import { addKeyVerbs } from './keys.ts'
 import { addSessionVerbs } from './sessions.ts'
 import type { BackupOptions, RestoreOptions } from './backup.ts'
 import type { CopyStoreOptions } from './store-copy.ts'
@@ -352,6 +353,7 @@ export const createProgram = (): Command => {
     group(program, 'connections', 'See, connect and end accounts at MCP servers: ls, connect, rm.'),
   )
   addSessionVerbs(group(program, 'sessions', 'See and end browser sessions: ls, end.'))
+  addKeyVerbs(group(program, 'keys', 'See and rotate the keys that sign access tokens: ls, rotate.'))
   addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {
     const [word] = command.args

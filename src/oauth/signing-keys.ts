@@ -45,6 +45,11 @@ export interface KeySet {
    * when the store cannot answer.
    */
   current(maxAgeMs?: number): Promise<readonly SigningKey[]>
+  /**
+   * Makes the next key before it is due. Where one was made that does not sign yet, that is the next one, and
+   * `made` is false.
+   */
+  rotate(): Promise<{ readonly key: SigningKey; readonly made: boolean }>
 }
 
 export interface KeySetDeps {
@@ -132,7 +137,7 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
    * Adds a key when there is none or the newest is due. When several processes try at once, one wins and the
    * others read what it wrote.
    */
-  const refresh = async (): Promise<readonly SigningKey[]> => {
+  const refresh = async (isForced = false): Promise<readonly SigningKey[]> => {
     for (;;) {
       const now = runtime.now()
       const kept = await records.get('')
@@ -141,7 +146,8 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       // Once a start: the former secret may be taken away, and the keys must not go with it. Processes in the
       // middle of a change would take turns otherwise.
       const reseal = !loaded && (kept?.former === true || known.at(-1)?.root !== root)
-      const keys = await nextKeys(known, { now, rotationMs, root, reseal })
+      const isDue = isForced && (known.at(-1)?.signsFrom ?? 0) <= now
+      const keys = await nextKeys(known, { now, rotationMs: isDue ? 0 : rotationMs, root, reseal })
       if (!keys) return known
       if (!(await records.put('', keys, { only: kept?.mark ?? 'absent' }))) continue
       tellOf(runtime, known, keys)
@@ -175,6 +181,13 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       // copy is old.
       runtime.defer(keys)
       return known.keys
+    },
+    async rotate() {
+      const before = (await refresh()).at(-1)
+      const keys = await refresh(true)
+      loaded = { keys, readAt: runtime.now() }
+      const key = keys.at(-1) as SigningKey
+      return { key, made: key.kid !== before?.kid }
     },
   }
 }
@@ -299,5 +312,9 @@ export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
       return { keys: (await keySet.current()).map(publicPart) }
     },
     published: () => publishedBy(keySet, deps),
+    async rotate() {
+      const { key, made } = await keySet.rotate()
+      return { kid: key.kid, signsFrom: key.signsFrom, made }
+    },
   }
 }

@@ -117,7 +117,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   'connection.refresh-failed': failed('connection', 'issuer', 'why'),
   'service.added': done('after'),
   'service.removed': done('before'),
-  'key.rotated': done('key', 'signs_from'),
+  'key.rotated': done('key', 'signs_from', 'by'),
   'config.loaded': done('keys', 'added', 'removed', 'changed'),
   'config.refused': failed('message'),
   'settings.tested': done('key', 'ok', 'why', 'by'),

@@ -114,6 +114,43 @@ it('tests a provider as `postern validate --connect` does, keeps what came of it
     )
 })
 
+it('makes the next signing key when an administrator asks, once, and writes it down', async () => {
+  const rotate = (who: Administrator) =>
+    who.browser.go(`${house.origin}/console/settings`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/x-www-form-urlencoded',
+        'origin': house.origin,
+        'sec-fetch-site': 'same-origin',
+      },
+      body: new URLSearchParams({ csrf: who.csrf, action: 'rotate' }).toString(),
+    })
+  const kids = async () => {
+    const { keys } = JSON.parse((await admin.browser.go('/oauth/jwks')).body) as { keys: { kid: string }[] }
+    return keys.map(({ kid }) => kid)
+  }
+  const [first] = await kids()
+  expect(textOf(await page())).toContain('Make the next key now')
+  expect((await rotate(other)).status).toBe(403)
+  expect(await kids()).toEqual([first])
+  expect((await rotate(admin)).status).toBe(200)
+  expect((await rotate(admin)).status).toBe(200)
+  const [, next, ...more] = await kids()
+  expect(more).toEqual([])
+  const body = textOf(await page())
+  expect(body).toContain(`Signing key ${next} ES256, made just now , signs from`)
+  expect(body).toContain('The next key is made already.')
+  const events = async () => {
+    const { body: found } = await admin.ask('GET', '/api/audit?q=kind:key.rotated')
+    return (JSON.parse(found) as { events: readonly { actor: string; detail: object }[] }).events.map(
+      ({ actor, detail }) => [actor, detail],
+    )
+  }
+  await expect
+    .poll(events)
+    .toEqual([['local:ana', { key: next, signs_from: expect.any(Number) as number, by: 'local:ana' }]])
+})
+
 it('finds out whether the public URL leads to this gateway', async () => {
   const jwks: unknown = JSON.parse((await admin.browser.go(`${house.origin}/oauth/jwks`)).body)
   const url = `${house.origin}/oauth/jwks`

@@ -1,4 +1,4 @@
-// `postern sessions`: lists and ends browser sessions that are in the state directory.
+// `postern sessions`: lists and ends browser sessions that are in the state directory. `postern keys`: the keys there.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,6 +39,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(dir, { recursive: true }))
 
 const run = verbIn(dir, 'sessions')
+const keys = verbIn(dir, 'keys')
 const users = async (...words: readonly string[]) =>
   (JSON.parse(await run('ls', '--json', ...words)) as { sessions: readonly { user: string }[] }).sessions.map(
     ({ user }) => user,
@@ -60,4 +61,22 @@ it('ends one, or all of a user', async () => {
   await expect(run('end', 'x', '--user', 'local:zoe')).rejects.toThrow('Name a session')
   expect(JSON.parse(await run('end', '--user', 'local:zoe', '--json'))).toEqual({ ended: 1 })
   expect(await users()).toEqual(['local:ana'])
+})
+
+it('lists signing keys, and makes the next one, once', async () => {
+  expect(await keys('ls')).toMatch(/^KEY +STATE +MADE +FROM OR UNTIL\n[\w-]{16} +signs +\d{4}-.*Z\n$/)
+  const made = JSON.parse(await keys('rotate', '--json')) as { key: string; signs_from: string }
+  expect(made).toEqual({
+    key: expect.any(String) as string,
+    signs_from: expect.any(String) as string,
+    made: true,
+  })
+  expect(await keys('rotate')).toBe(
+    `Key ${made.key} is made already and signs from ${made.signs_from.slice(0, 16)}Z.\n`,
+  )
+  const { keys: listed } = JSON.parse(await keys('ls', '--json')) as { keys: readonly object[] }
+  expect(listed).toEqual([
+    expect.objectContaining({ state: 'signs' }),
+    expect.objectContaining({ id: made.key, state: 'next', signs_from: made.signs_from }),
+  ])
 })

@@ -139,6 +139,24 @@ describe('the signer', () => {
     expect((await a.jwks()).keys).toHaveLength(1)
   })
 
+  it('makes the next key before it is due, once, and signs with it ten minutes later', async () => {
+    const { process, clock } = await setUp()
+    const [a, b] = [await process(), await process()]
+    const first = (await a.published()).keys[0]
+    const old = await token(a)
+    const made = await a.rotate()
+    expect(made).toEqual({ kid: expect.any(String) as string, signsFrom: clock.now + 600_000, made: true })
+    expect(await a.rotate()).toEqual({ ...made, made: false })
+    expect((await a.published()).keys.map(({ kid }) => kid)).toEqual([first?.kid, made.kid])
+    const kidOf = (jwt: string): unknown =>
+      (JSON.parse(Buffer.from(jwt.split('.')[0] ?? '', 'base64url').toString()) as { kid: string }).kid
+    expect(kidOf(await token(a))).toBe(first?.kid)
+    clock.now += 600_000
+    expect([kidOf(await token(a)), kidOf(await token(b))]).toEqual([made.kid, made.kid])
+    expect(await b.verify(old, 'at+jwt')).toMatchObject({ sub: 'x' })
+    expect((await b.rotate()).made).toBe(true)
+  })
+
   it('works from memory while the store is down, and says so; a process that never saw it cannot', async () => {
     const { process, clock, state, logged } = await setUp()
     const known = await process()

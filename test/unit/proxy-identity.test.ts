@@ -44,6 +44,7 @@ const identityOf = (
     },
     verify: () => Promise.resolve(undefined),
     jwks: () => Promise.resolve({ keys: [] }),
+    rotate: () => Promise.reject(new Error('unused')),
     published: () => Promise.resolve({ keys: [], nextAt: 0, acceptedMs: 0 }),
   }
   const service: Service = {

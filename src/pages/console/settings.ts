@@ -249,8 +249,13 @@ const exact = (ms: number): Markup => {
   return html`<time datetime="${iso}" title="${iso}">${day(ms)}, ${iso.slice(11, 16)} UTC</time>`
 }
 
-const keysCard = ({ keys }: SettingsView, rows: readonly Setting[], frame: ConsoleFrame): Markup =>
-  html`<ul class="list">${keys.keys.map((key) => keyRow(key, frame))}</ul><dl class="plain-set"><div class="set"><dt>Next key</dt><dd>${exact(keys.nextAt)}<p>It is published ten minutes before it signs. Tokens of the key before stay valid until they expire.</p></dd><dd class="from"></dd></div>${rows.map((one) => row(one))}</dl>`
+const keysCard = ({ keys }: SettingsView, rows: readonly Setting[], frame: ConsoleFrame): Markup => {
+  const isMade = keys.keys.some(({ state }) => state === 'next')
+  const rotate = isMade
+    ? html`<p class="muted sm">The next key is made already.</p>`
+    : html`<details><summary class="more">${icons.chevron}Make the next key now</summary><p>A new key is published and signs in ten minutes. Nobody has to sign in again: tokens of the key before stay valid until they expire.</p>${post(path, { csrf: frame.csrf, action: 'rotate' }, html`<button class="btn sm">Rotate key</button>`)}</details>`
+  return html`<ul class="list">${keys.keys.map((key) => keyRow(key, frame))}</ul><dl class="plain-set"><div class="set"><dt>Next key</dt><dd>${exact(keys.nextAt)}<p>It is published ten minutes before it signs. Tokens of the key before stay valid until they expire.</p>${rotate}</dd><dd class="from"></dd></div>${rows.map((one) => row(one))}</dl>`
+}
 
 // The other sections.
 
@@ -303,5 +308,5 @@ export const settingsPage = (gateway: PageContext, frame: ConsoleFrame, view: Se
     lead: html`<p>Values from the configuration file and the environment are read-only here. Secrets are never shown.</p>`,
     body: html`<div class="settings"><nav class="subnav" aria-label="Settings">${sections.map(([id, title]) => html`<a href="#${id}">${title}</a>`)}</nav>
 <div class="stack">${sections.map((section) => card(section, view, frame))}</div></div>`,
-    commands: ['postern config explain', 'postern validate --connect'],
+    commands: ['postern config explain', 'postern validate --connect', 'postern keys rotate'],
   })
