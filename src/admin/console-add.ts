@@ -2,8 +2,10 @@
 // `postern services add` does, and the page shows each step when it has happened.
 import { blockOfJson } from '../config/client-block.ts'
 import { wordsOf } from '../config/environment.ts'
+import { isEntryUrl } from '../config/registry-entry.ts'
 import { idOf } from '../config/service-keys.ts'
 import { faultText } from '../config/tree.ts'
+import { utf8Text } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { ConsoleFrame, ConsolePages } from '../ports/console.ts'
 import type { Audit } from '../ports/modules.ts'
@@ -12,7 +14,7 @@ import type { AddingEvent, Directory } from '../ports/services.ts'
 import type { ServiceRegistry } from '../services/registry.ts'
 
 export interface ConsoleAddDeps {
-  readonly runtime: Pick<Runtime, 'log'>
+  readonly runtime: Pick<Runtime, 'log' | 'outbound'>
   readonly registry: Pick<ServiceRegistry, 'add' | 'remove' | 'list' | 'config'>
   readonly directory: Pick<Directory, 'service' | 'services' | 'addresses'>
   readonly record: Audit
@@ -66,7 +68,8 @@ export const wantedFrom = (
     const notes = block.notes.map((note) => faultText({ ...note, origin: { from: 'default' } }))
     if (wanted.length === 0)
       throw invalid(
-        notes[0] ?? 'There is no MCP server in this block. Paste one with "mcpServers" or "servers".',
+        notes[0] ??
+          'There is no MCP server in this block. Paste one with "mcpServers" or "servers", or an entry of the MCP registry.',
       )
     if (wanted.length > mostAtOnce) throw invalid(`Add at most ${mostAtOnce} servers at once.`)
     const [only, second] = wanted
@@ -77,6 +80,14 @@ export const wantedFrom = (
   if (/^(?:https?|wss?):/i.test(source)) return { wanted: [{ id: own, service: { url: source } }], notes: [] }
   const [command = '', ...args] = wordsOf(source)
   return { wanted: [{ id: own, service: { command, args } }], notes: [] }
+}
+
+/** What stands at the URL of an entry of a registry, or what was typed. */
+const fetched = async ({ outbound }: Pick<Runtime, 'outbound'>, source: string): Promise<string> => {
+  if (!isEntryUrl(source)) return source
+  const { status, body } = await outbound(source, { headers: { accept: 'application/json' } })
+  if (status !== 200) throw invalid(`The registry answered ${status}.`)
+  return utf8Text(body).trim()
 }
 
 /** Without what may be secret: no query, no arguments. */
@@ -130,14 +141,14 @@ const createAddOne =
   }
 
 export const createConsoleAdd = (deps: ConsoleAddDeps) => {
-  const { registry, record, consolePages } = deps
+  const { runtime, registry, record, consolePages } = deps
   const commands = (): boolean => registry.config().admin_commands
 
   const addOne = createAddOne(deps)
   return {
     draw: async (frame: ConsoleFrame): Promise<Response> => consolePages.add(frame, { commands: commands() }),
     /** The page is sent while the servers are asked. */
-    add(frame: ConsoleFrame, form: ReadonlyMap<string, string>, by: string): Response {
+    async add(frame: ConsoleFrame, form: ReadonlyMap<string, string>, by: string): Promise<Response> {
       const typed = {
         source: (form.get('source') ?? '').trim(),
         id: (form.get('id') ?? '').trim(),
@@ -145,7 +156,7 @@ export const createConsoleAdd = (deps: ConsoleAddDeps) => {
       }
       let parsed: ReturnType<typeof wantedFrom>
       try {
-        parsed = wantedFrom(typed.source, typed.id)
+        parsed = wantedFrom(await fetched(runtime, typed.source), typed.id)
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
         return consolePages.add(frame, { ...typed, problem: error.say })

@@ -5,12 +5,15 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { isMap, parseDocument, stringify } from 'yaml'
-import { asWritten, blockIn } from '../config/client-block.ts'
+import { asWritten, blockIn, withRegistry } from '../config/client-block.ts'
 import { readDocument } from '../config/document.ts'
 import { loadConfig } from '../config/load.ts'
 import { type Fault, faultText } from '../config/tree.ts'
 import { knownRevisions } from '../known-revisions.ts'
-import type { ConfigurationRequest } from './configuration.ts'
+import { utf8Text } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { createOutbound } from '../node/outbound.ts'
+import { type ConfigurationRequest, forwardProxies } from './configuration.ts'
 import { agreed, claudeFolder, writeWhole } from './connect.ts'
 import {
   ConfigError,
@@ -48,6 +51,22 @@ export const clientFiles = (home = homedir()): Readonly<Record<string, readonly 
   'lm-studio': [join(home, '.lmstudio/mcp.json')],
 })
 
+const isUrl = (source: string): boolean => /^https?:\/\//i.test(source)
+
+/** An entry of a registry, from wherever whoever typed its URL says. */
+const fetched = async (url: string, env: ImportContext['env']) => {
+  try {
+    const outbound = createOutbound({ allowOrigins: [new URL(url).origin], proxies: forwardProxies(env) })
+    const { status, body } = await outbound(url, { headers: { accept: 'application/json' } })
+    if (status !== 200) throw new StartError('import.unreadable', `${url} answered ${status}.`)
+    return { path: url, text: utf8Text(body) }
+  } catch (error) {
+    if (error instanceof Refusal)
+      throw new StartError('import.unreadable', `${url} cannot be fetched: ${error.why}.`)
+    throw error
+  }
+}
+
 const textOf = (source: string): { readonly path: string; readonly text: string } => {
   if (source === '-') return { path: 'standard input', text: readFileSync(0, 'utf8') }
   const files = clientFiles()
@@ -74,8 +93,21 @@ export interface Imported {
   readonly notes: readonly Fault[]
 }
 
+/** What is no JSON is no entry of a registry. */
+const asBlock = (text: string): { readonly text: string; readonly notes: readonly Fault[] } => {
+  try {
+    const before: unknown = JSON.parse(text)
+    const { value, notes } = withRegistry(before, 'variable')
+    return value === before ? { text, notes } : { text: JSON.stringify(value, undefined, 2), notes }
+  } catch (error) {
+    if (error instanceof SyntaxError) return { text, notes: [] }
+    throw error
+  }
+}
+
 /** Servers in the file of a client, whatever the client calls them. Throws `ConfigError` for a file that is none. */
-export const importedFrom = (path: string, text: string): Imported => {
+export const importedFrom = (path: string, written: string): Imported => {
+  const { text, notes: told } = asBlock(written)
   const { tree, faults } = readDocument({ path, text }, asWritten)
   if (faults.length > 0) throw new ConfigError(faults)
   const { services: found, notes } = blockIn(tree)
@@ -83,7 +115,7 @@ export const importedFrom = (path: string, text: string): Imported => {
   const services = Object.fromEntries(
     Object.entries(found).map(([id, service]) => [id, withoutSecrets<ForeignService>(id, service, secrets)]),
   )
-  return { services, secrets, notes }
+  return { services, secrets, notes: [...told, ...notes] }
 }
 
 // Into the configuration.
@@ -179,7 +211,7 @@ export const importServers = async (
   options: ImportOptions,
   context: ImportContext,
 ): Promise<void> => {
-  const { path, text } = textOf(source)
+  const { path, text } = isUrl(source) ? await fetched(source, context.env) : textOf(source)
   const all = importedFrom(path, text)
   const target = options.write ? targetOf(context.wanted) : undefined
   const before = target ? known(target) : new Set<string>()

@@ -30,11 +30,11 @@ const addImport = (program: Command): void => {
   verb(
     program,
     'import',
-    'Make services of the MCP servers in a client’s configuration: postern import cursor.',
+    'Make services of the MCP servers in a client’s configuration, or of an entry of the MCP registry.',
   )
     .argument(
       '<source>',
-      'claude-desktop, claude-code, cursor, vscode, windsurf, gemini-cli, lm-studio, a file, or -.',
+      'claude-desktop, claude-code, cursor, vscode, windsurf, gemini-cli, lm-studio, a file, the URL of a registry entry, or -.',
     )
     .option('--write', 'Add them to the configuration file, and their secrets to .env, after asking.')
     .option('--yes', 'Do not ask.')

@@ -2,7 +2,8 @@
 // file, and for `postern import`, which writes one.
 import { servicesFromClientFiles, writtenTexts } from './client-files.ts'
 import { readObject } from './reading.ts'
-import { type Fault, type Tree, isBranch } from './tree.ts'
+import { type Unfilled, registryBlock } from './registry-entry.ts'
+import { type Fault, type Tree, isBranch, printable } from './tree.ts'
 
 export interface ClientBlock {
   /** As in `mcp_services`, by ID. */
@@ -30,14 +31,29 @@ export const blockIn = (tree: Tree): ClientBlock => {
   }
 }
 
+/** JSON of an entry of the MCP registry as a block of a client, and what is to be said of it. */
+export const withRegistry = (
+  value: unknown,
+  unfilled: Unfilled,
+): { readonly value: unknown; readonly notes: readonly Fault[] } => {
+  const block = registryBlock(value, unfilled)
+  if (!block) return { value, notes: [] }
+  const notes = block.notes.map(({ name, what }) => ({
+    key: printable(name),
+    origin: { from: 'default' as const },
+    what,
+  }))
+  return { value: { mcpServers: block.mcpServers }, notes }
+}
+
 /** Of JSON that was pasted; undefined for a text that is none, or too deep to be one. */
 export const blockOfJson = (text: string): ClientBlock | undefined => {
   try {
-    const value: unknown = JSON.parse(text)
+    const { value, notes } = withRegistry(JSON.parse(text), 'left-out')
     if (!isBranch(value)) return undefined
     const { tree, faults } = readObject({ path: 'pasted', value }, asWritten)
     const block = blockIn(tree)
-    return { ...block, notes: [...faults, ...block.notes] }
+    return { ...block, notes: [...notes, ...faults, ...block.notes] }
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

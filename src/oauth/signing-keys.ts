@@ -101,18 +101,27 @@ const makeKey = async (now: number, signsFrom: number): Promise<SigningKey> => {
 const rooted = (keys: readonly SigningKey[], root: string): readonly SigningKey[] =>
   keys.map(({ root: _, ...key }, i) => (i === keys.length - 1 ? { ...key, root } : key))
 
+interface NextKeys {
+  readonly now: number
+  readonly rotationMs: number
+  readonly root: string
+  readonly reseal: boolean
+  /** The next key is made before it is due. */
+  readonly isForced: boolean
+}
+
 /**
  * The keys as they must be written now; undefined when they are right as they are. `reseal`: they may be
  * sealed with a former secret, or name one.
  */
 const nextKeys = async (
   known: readonly SigningKey[],
-  { now, rotationMs, root, reseal }: { now: number; rotationMs: number; root: string; reseal: boolean },
+  { now, rotationMs, root, reseal, isForced }: NextKeys,
 ): Promise<readonly SigningKey[] | undefined> => {
   const newest = known.at(-1)
   // The very first key signs at once, whatever the clocks of other processes say.
   if (!newest) return rooted([await makeKey(now, 0)], root)
-  if (now >= newest.createdAt + rotationMs)
+  if (now >= newest.createdAt + rotationMs || (isForced && newest.signsFrom <= now))
     return rooted([...known, await makeKey(now, now + publishAheadMs)], root)
   return reseal ? rooted(known, root) : undefined
 }
@@ -146,8 +155,7 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       // Once a start: the former secret may be taken away, and the keys must not go with it. Processes in the
       // middle of a change would take turns otherwise.
       const reseal = !loaded && (kept?.former === true || known.at(-1)?.root !== root)
-      const isDue = isForced && (known.at(-1)?.signsFrom ?? 0) <= now
-      const keys = await nextKeys(known, { now, rotationMs: isDue ? 0 : rotationMs, root, reseal })
+      const keys = await nextKeys(known, { now, rotationMs, root, reseal, isForced })
       if (!keys) return known
       if (!(await records.put('', keys, { only: kept?.mark ?? 'absent' }))) continue
       tellOf(runtime, known, keys)

@@ -7,13 +7,13 @@ import { type PageContext, named, post, readAddress, readText } from '../layout.
 import { consoleMarkup, consolePage, counted, icons } from './shell.ts'
 
 const path = '/console/add'
-const commands = ['postern services add ID URL', 'postern import cursor --write']
+const commands = ['postern services add ID URL', 'postern import server.json --write']
 
 const form = ({ source, id, problem, commands: may }: AddView, { csrf }: ConsoleFrame): Markup =>
   html`<section class="card"><div class="card-body">${post(
     path,
     { csrf, action: 'add' },
-    html`<div class="field"><label for="source">${may ? 'URL, command or mcpServers block' : 'URL or mcpServers block'}</label><textarea class="input code" id="source" name="source" rows="4" required spellcheck="false" autocapitalize="none"${problem !== undefined && html` aria-invalid="true" aria-describedby="problem"`}>${source}</textarea>${problem !== undefined && html`<p class="error" id="problem">${icons.bad}<span>${readText(problem, 600)}</span></p>`}<p class="hint">For example <code>https://mcp.example.com/mcp</code>${may && html`, <code>npx -y some-server</code>`} or the block of a client’s configuration.${!may && ' Commands can be added on the gateway’s host, or here with admin_commands: true.'}</p></div>
+    html`<div class="field"><label for="source">${may ? 'URL, command, mcpServers block or registry entry' : 'URL, mcpServers block or registry entry'}</label><textarea class="input code" id="source" name="source" rows="4" required spellcheck="false" autocapitalize="none"${problem !== undefined && html` aria-invalid="true" aria-describedby="problem"`}>${source}</textarea>${problem !== undefined && html`<p class="error" id="problem">${icons.bad}<span>${readText(problem, 600)}</span></p>`}<p class="hint">For example <code>https://mcp.example.com/mcp</code>${may && html`, <code>npx -y some-server</code>`} the block of a client’s configuration, or a <code>server.json</code> of the MCP registry, pasted or as its URL.${!may && ' Commands can be added on the gateway’s host, or here with admin_commands: true.'}</p></div>
 <div class="field"><label for="id">Name</label><input class="input" id="id" name="id" value="${id}" maxlength="63" autocomplete="off" autocapitalize="none" placeholder="Taken from the URL or command"><p class="hint">It is part of the URL for clients: <code>/name/mcp</code></p></div>
 <div class="btns"><button class="btn primary">Check and add</button><a class="btn" href="/console/services">Cancel</a></div>`,
     'stack',
