@@ -15,7 +15,7 @@ import { resourceKnown, scopeGranted } from './authorize.ts'
 import { type ClientSnapshot, mayUseDevice, snapshotOf } from './client.ts'
 import type { Clients } from './clients.ts'
 import { endpoints } from './metadata.ts'
-import { jsonResponse, onlyMethod, paceKey, readForm } from './parameters.ts'
+import { countFailures, jsonResponse, onlyMethod, paceKey, readForm } from './parameters.ts'
 
 export interface DeviceRequest {
   /** Of the device code's secret. */
@@ -191,7 +191,7 @@ export const createDeviceAuthorization = (deps: DeviceAuthorizationDeps): Handle
     onlyMethod(request, 'POST')
     const params = await readForm(request)
     await limit('device', paceKey(runtime.digest, ip, params))
-    const client = await clients.authenticate(request, params)
+    const client = await countFailures(deps, clients.authenticate, ip)(request, params)
     if (!mayUseDevice(config, client))
       throw new Refusal('client.grant', `${client.id} at ${endpoints.device.path}`)
     const { address, scopes, level } = scopeGranted(await resourceKnown({ params }, deps))

@@ -9,7 +9,7 @@ import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
 import type { Grant } from './grant.ts'
 import type { Grants } from './grants.ts'
-import { jsonResponse, noStore, one, onlyMethod, paceKey, readForm } from './parameters.ts'
+import { countFailures, jsonResponse, noStore, one, onlyMethod, paceKey, readForm } from './parameters.ts'
 import { personalPrefix } from './personal-token.ts'
 import type { PersonalTokens } from './personal-tokens.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
@@ -43,11 +43,12 @@ const formOf = async (
 }
 
 const presentedToken = async (
-  { clients }: IssuedTokensDeps,
+  deps: IssuedTokensDeps,
   request: Request,
   form: URLSearchParams,
+  { ip }: RequestContext,
 ): Promise<PresentedToken> => {
-  const client = await clients.authenticate(request, form)
+  const client = await countFailures(deps, deps.clients.authenticate, ip)(request, form)
   const token = one(form, 'token')
   if (token === undefined)
     throw new Refusal('request.malformed', 'token missing', { say: 'token is required.' })
@@ -126,7 +127,7 @@ const refreshMembers = async (
 const createIntrospect =
   (deps: IssuedTokensDeps): Handler =>
   async (request, context) => {
-    const presented = await presentedToken(deps, request, await formOf(deps, request, context))
+    const presented = await presentedToken(deps, request, await formOf(deps, request, context), context)
     // RFC 7662 §2.2: of a token that is not active nothing more is said.
     return jsonResponse(
       (await accessMembers(deps, presented)) ?? (await refreshMembers(deps, presented)) ?? { active: false },
@@ -164,7 +165,7 @@ const createRevoke =
       await deps.personalTokens.end(token[0], { by: 'holder', context })
       return new Response(null, { status: 200, headers: noStore })
     }
-    const presented = await presentedToken(deps, request, form)
+    const presented = await presentedToken(deps, request, form, context)
     // RFC 7009 §2.2: an unknown or foreign token is answered like a good one. The hint is not needed: tokens
     // say what they are.
     const grant = await grantOf(presented, deps)

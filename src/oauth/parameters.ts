@@ -1,7 +1,7 @@
 // How OAuth parameters arrive and are sent back. They arrive in bounded bodies, each parameter once, and an
 // empty one counts as absent (RFC 6749 §3.1, §3.2).
 import type { Config } from '../config/schema.ts'
-import { utf8Text } from '../kit/bytes.ts'
+import { decodeBase64, utf8Text } from '../kit/bytes.ts'
 import { foreignSender, isUtf8, readMediaType, readWhole } from '../kit/http.ts'
 import { type RefusalCode, type RefusalDetail, Refusal } from '../kit/refusal.ts'
 import { withParams, withoutQuery } from '../kit/urls.ts'
@@ -72,6 +72,39 @@ export const paceKey = (digest: Runtime['digest'], ip: string, form: URLSearchPa
   ip,
   and: digest(form.get('client_id') ?? '').slice(0, 2),
 })
+
+/** The client as the request calls it, which proves nothing. */
+const namedClient = (request: Request, form: URLSearchParams): string => {
+  const [, basic = ''] = /^basic +(\S+)/i.exec(request.headers.get('authorization') ?? '') ?? []
+  return utf8Text(decodeBase64(basic) ?? new Uint8Array()).split(':', 1)[0] || (form.get('client_id') ?? '')
+}
+
+/** The client of a request, as `authenticate` of the clients finds it. */
+type Authenticate = (request: Request, form: URLSearchParams) => Promise<AuthenticatedClient>
+
+interface CountedDeps {
+  readonly limit: Limit
+  readonly runtime: Pick<Runtime, 'digest'>
+}
+
+/**
+ * Counts authentications that fail, of each client at each address. What succeeds is counted by nothing here: nobody
+ * ends the service for a client by failing in its name, from the same address either. Throws `rate.limited` in the
+ * place of `client.auth`.
+ */
+export const countFailures =
+  ({ limit, runtime }: CountedDeps, authenticate: Authenticate, ip: string): Authenticate =>
+  async (request, form) => {
+    try {
+      return await authenticate(request, form)
+    } catch (error) {
+      if (error instanceof Refusal && error.code === 'client.auth') {
+        const client = runtime.digest(namedClient(request, form)).slice(0, 2)
+        await limit('refused-clients', { ip, and: `client ${client}` })
+      }
+      throw error
+    }
+  }
 
 /** A record that is about to be kept for a caller who has neither a session nor a grant. */
 export type Newcomer = { readonly record: unknown; readonly ip: string } & (

@@ -31,6 +31,7 @@ import {
   type TokenRequest,
   checkKey,
   confirmPerson,
+  countFailures,
   factsOf,
   one,
   onlyMethod,
@@ -237,7 +238,8 @@ export const createToken = ({ clients, beginFlow, dpop, findResource, ...deps }:
       tokens.readCode(form.get('code') ?? '') ?? tokens.readRefresh(form.get('refresh_token') ?? '')
     const grant = claimed && grants.read(claimed.grantId)
     grant?.catch(() => undefined)
-    const client = await authenticateFor(type, clients)(request, form)
+    const authenticate = countFailures(deps, authenticateFor(type, clients), context.ip)
+    const client = await authenticate(request, form)
     const handle = handlers.get(type)
     if (!handle || !mayUse(client, type, deps.config))
       throw new Refusal('client.grant', `${client.id} with ${type}`)

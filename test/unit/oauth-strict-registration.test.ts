@@ -1,6 +1,7 @@
 // Registrations that another reader of the same bytes would understand otherwise, and clients that send a
 // right secret in another way than they registered.
 import { describe, expect, it } from 'vitest'
+import { createLimit, paces } from '../../src/policy/rate-limit.ts'
 import { register, type Registered } from './oauth-steps.ts'
 import { createWorld, origin, post, run, type World } from './oauth-world.ts'
 
@@ -231,3 +232,32 @@ describe('a right secret that is sent in another way than was registered', () =>
     ).toEqual(attempts.map(() => [401, 'invalid_client', usual]))
   })
 })
+
+it.each(['client_secret_post', 'client_secret_basic'])(
+  'failed authentications (%s) are counted for each client at each address, and stop nobody who has the secret [H-P5]',
+  async (method) => {
+    const world = await createWorld({ limit: createLimit({ now: () => 0, loopback: false }) })
+    const client = await register(world, { token_endpoint_auth_method: method })
+    const other = await register(world, { token_endpoint_auth_method: method })
+    const send = async ({ id, secret }: Registered, ip = '192.0.2.1', path = '/oauth/token') => {
+      const fields = { grant_type: 'refresh_token', refresh_token: 'pr_x', token: 'x' }
+      const inBody = { ...fields, client_id: id, client_secret: String(secret) }
+      const request =
+        method === 'client_secret_post'
+          ? post(path, inBody)
+          : post(path, fields, basicOf({ id, secret } as Registered))
+      const { token: tokens, introspect } = world.handlers
+      return (await run(path === '/oauth/token' ? tokens : introspect, request, ip)).status
+    }
+    const wrong = { ...client, secret: 'wrong' }
+    const many = Array.from({ length: paces['refused-clients'].points }, () => send(wrong))
+    expect(new Set(await Promise.all(many))).toEqual(new Set([401]))
+    expect([await send(wrong), await send(wrong, '192.0.2.1', '/oauth/introspect')]).toEqual([429, 429])
+    // Whoever has the secret, whoever fails elsewhere, and whoever fails as another client.
+    expect([
+      await send(client),
+      await send(wrong, '192.0.2.2'),
+      await send({ ...other, secret: 'x' }),
+    ]).toEqual([400, 401, 401])
+  },
+)
