@@ -12,7 +12,7 @@ import { type ScimPeople, createScimPeople } from './identity/scim-people.ts'
 import type { LocalPeople } from './identity/local-users.ts'
 import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/records.ts'
-import { createApiSessions } from './oauth/api-tokens.ts'
+import { type ApiSessions, createApiSessions } from './oauth/api-tokens.ts'
 import { type AppAccess, createAppAccess, createGrantAdmin } from './oauth/connected-apps.ts'
 import type { Dpop } from './oauth/dpop.ts'
 import type { Grant } from './oauth/grant.ts'
@@ -31,7 +31,6 @@ import type {
   MayStillSignIn,
   NewestPrincipal,
   ProvisionPerson,
-  Sessions,
   Signer,
 } from './ports/modules.ts'
 import type { FindKnownPerson, Person, Principal } from './ports/people.ts'
@@ -71,7 +70,7 @@ export interface AfterSignIn {
   readonly personal: PersonalTokenCheck
   readonly personalTokens: PersonalTokens
   /** Those of browsers, and of tokens at the operator's API. */
-  readonly apiSessions: Sessions
+  readonly apiSessions: ApiSessions
   readonly signedIn: SignedIn
   readonly knownPerson: FindKnownPerson
   /** Only where a provider is asked again. */

@@ -30,6 +30,8 @@ interface AppOptions {
   readonly log: Log
   /** Whose request this is, as far as is known. */
   readonly factsOf: (request: Request) => RequestFacts
+  /** The `DPoP-Nonce` of its answer. */
+  readonly nonceOf: (request: Request) => string | undefined
   readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
 }
 
@@ -157,7 +159,7 @@ const pairs = (flat: readonly string[]): [string, string][] =>
  * tells an origin that is not allowed which methods and headers exist, and it cannot allow `Mcp-Param-*`
  * beside a list (test/flow/cross-origin.test.ts compares every field).
  */
-const responseHeaders = ({ cors }: Pick<AppOptions, 'cors'>): MiddlewareHandler<Env> => {
+const responseHeaders = ({ cors, nonceOf }: Pick<AppOptions, 'cors' | 'nonceOf'>): MiddlewareHandler<Env> => {
   const crossOrigin = ({ method, headers }: Request, { methods }: Route): readonly string[] => {
     const origin = headers.get('origin') ?? undefined
     if (method !== 'OPTIONS') return cors.answer(origin)
@@ -168,6 +170,8 @@ const responseHeaders = ({ cors }: Pick<AppOptions, 'cors'>): MiddlewareHandler<
     await next()
     const { headers } = c.res
     headers.set('x-request-id', c.env.context.requestId)
+    const nonce = nonceOf(c.req.raw)
+    if (nonce !== undefined) headers.set('dpop-nonce', nonce)
     const { route } = c.var
     for (const [name, value] of route?.cors ? pairs(crossOrigin(c.req.raw, route)) : []) {
       if (name === 'Vary') headers.append(name, value)

@@ -351,6 +351,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     pages,
     log: parts.watchLog(runtime.log),
     factsOf: parts.known.of,
+    nonceOf: parts.apiSessions.nonceOf,
     redirectTo: authorizationResponse(issuer),
   })
   return {

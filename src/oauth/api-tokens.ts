@@ -69,7 +69,15 @@ const createChallenge =
   (error?: string) => {
     const said = error === undefined ? '' : `error="${error}", `
     const params = `${said}resource_metadata="${issuer}/.well-known/oauth-protected-resource${apiTarget}", scope="${apiScope}"`
-    return { 'www-authenticate': `Bearer ${params}${dpop ? `, DPoP algs="${dpop.algorithms}"` : ''}` }
+    if (!dpop) return { 'www-authenticate': `Bearer ${params}` }
+    const algorithms = `algs="${dpop.algorithms}"`
+    // As at every other resource: clients that know of bearer tokens alone read the first challenge.
+    return {
+      'www-authenticate':
+        dpop.modeOf(undefined, {}) === 'required'
+          ? `DPoP ${params}, ${algorithms}`
+          : `Bearer ${params}, DPoP ${algorithms}`,
+    }
   }
 
 /** `bearer`: no form token is asked for, because a browser sends this header for no other site. */
@@ -81,7 +89,7 @@ const sessionOf = (grant: Grant): BrowserSession => ({
   bearer: true,
 })
 
-/** Throws `token.bound`, `token.unbound` and `proof.*`. */
+/** Resolves with the nonce for the next proof. Throws `token.bound`, `token.unbound` and `proof.*`. */
 type Prove = (
   request: Request,
   presented: {
@@ -91,7 +99,7 @@ type Prove = (
     readonly claims: AccessClaims
     readonly grant: Grant
   },
-) => Promise<void>
+) => Promise<string | undefined>
 
 /** As at every other resource (RFC 9449 §7). */
 const createProve =
@@ -110,12 +118,12 @@ const createProve =
     }
     if (jkt === undefined) {
       if (byKey || dpop?.modeAt(client, {}) === 'required') await refuse('token.unbound', 'at the API')
-      return
+      return undefined
     }
     if (!byKey || !dpop) return refuse('token.bound', 'sent as Bearer')
     const facts = { client, person: personKey(grant.person), service: apiTarget }
-    const found = await dpop.atApi(request, { jkt, ath: runtime.digest(token), facts })
-    if (found) await refuse(found.code, found.why)
+    const { fault, nonce } = await dpop.atApi(request, { jkt, ath: runtime.digest(token), facts })
+    return fault ? refuse(fault.code, fault.why) : nonce
   }
 
 const createRefused =
@@ -126,16 +134,22 @@ const createRefused =
       headers: challenge(code === 'scope.insufficient' ? 'insufficient_scope' : 'invalid_token'),
     })
 
+export interface ApiSessions extends Sessions {
+  /** The `DPoP-Nonce` of the answer to this request, whatever it says (RFC 9449 §8.2). */
+  nonceOf(request: Request): string | undefined
+}
+
 /**
  * The sessions of browsers, and at the API those of tokens: with an Authorization header cookies count for nothing.
  * `of` throws `login.required`, `token.malformed`, `token.audience`, `token.revoked`, `scope.insufficient`,
  * `token.bound`, `token.unbound`, `proof.*`, `personal-token.*` and `admin.required`.
  */
-export const createApiSessions = (deps: ApiSessionsDeps): Sessions => {
+export const createApiSessions = (deps: ApiSessionsDeps): ApiSessions => {
   const { issuer, sessions, signer, personal, grants, isAdmin, dpop } = deps
   const prove = createProve(deps)
   const challenge = createChallenge(deps)
   const refused = createRefused(challenge)
+  const nonces = new WeakMap<Request, string>()
   const ofPersonalToken = async (token: string, byKey: boolean): Promise<Grant> => {
     if (byKey || dpop?.modeOf(undefined, {}) === 'required')
       throw refused('token.unbound', 'a personal access token')
@@ -155,7 +169,8 @@ export const createApiSessions = (deps: ApiSessionsDeps): Sessions => {
     const grant = await grants.live(claims.gid)
     if (!grant || !isTokenOf(grant, claims)) throw refused('token.revoked', `grant ${claims.gid}`)
     if (!claims.scope.split(' ').includes(apiScope)) throw refused('scope.insufficient', `lacks ${apiScope}`)
-    await prove(request, { token, byKey, claims, grant })
+    const nonce = await prove(request, { token, byKey, claims, grant })
+    if (nonce !== undefined) nonces.set(request, nonce)
     return grant
   }
   /** A proof is good once, and a request may be asked about more than once. */
@@ -174,6 +189,7 @@ export const createApiSessions = (deps: ApiSessionsDeps): Sessions => {
     return known
   }
   return {
+    nonceOf: (request) => nonces.get(request),
     async of(request: Request) {
       if (!new URL(request.url).pathname.startsWith(`${apiTarget}/`)) return sessions.of(request)
       const header = request.headers.get('authorization')

@@ -204,8 +204,11 @@ export interface Dpop {
    * call or was used before.
    */
   atResource(request: ProvenRequest | undefined, token: BoundToken): Promise<ProofFault | undefined>
-  /** The same of a request to the operator’s own API. */
-  atApi(request: Request, token: Omit<BoundToken, 'origin'>): Promise<ProofFault | undefined>
+  /** The same of a request to the operator’s own API; the nonce is the `DPoP-Nonce` of its answer. */
+  atApi(
+    request: Request,
+    token: Omit<BoundToken, 'origin'>,
+  ): Promise<{ readonly fault?: ProofFault | undefined; readonly nonce?: string | undefined }>
   /** For a challenge. */
   fresh(): Promise<string | undefined>
   /** As a challenge lists them. */
@@ -319,13 +322,12 @@ export const createDpop = (deps: DpopDeps): Dpop | undefined => {
       return mode === 'off' ? undefined : proof?.jkt
     },
     atResource,
-    atApi(request, token) {
+    async atApi(request, token) {
       const head = { method: request.method, target: new URL(request.url).pathname }
       const inbound = { proof: request.headers.get('dpop') ?? undefined }
-      return atResource(
-        { head, inbound, nonce: undefined },
-        { ...token, origin: originUsed(directory, request) },
-      )
+      const proven: ProvenRequest = { head, inbound, nonce: undefined }
+      const fault = await atResource(proven, { ...token, origin: originUsed(directory, request) })
+      return { fault, nonce: proven.nonce }
     },
     fresh: checks.fresh,
     algorithms: proofAlgorithms.join(' '),

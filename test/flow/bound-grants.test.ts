@@ -31,11 +31,18 @@ beforeAll(async () => {
     config: {
       dpop: {},
       device: { clients: ['tv'] },
-      service_accounts: { nightly: { services: ['echo'] } },
+      admins: ['service:operator'],
+      service_accounts: { nightly: { services: ['echo'] }, operator: { services: ['/api'] } },
       clients: {
         tv: { name: 'Television' },
         assistant: { name: 'Assistant', redirect_uris },
         agent: { name: 'Agent', grant_types: [exchangeGrant], ...confidential },
+        ops: {
+          name: 'Operations',
+          grant_types: ['client_credentials'],
+          service_account: 'operator',
+          ...confidential,
+        },
         job: {
           name: 'Job',
           grant_types: ['client_credentials'],
@@ -160,4 +167,38 @@ it('a client that uses tokens without a key binds them with its first proof', as
   for (const token of [first, renewed.body['refresh_token']])
     expect((await ask(fields(token))).body['code']).toBe('refresh.key')
   expect(boundTo(await ask(fields(again.body['refresh_token']), key))).toEqual(['DPoP', key.jkt])
+})
+
+it('the API takes bound tokens, and its answers bring the next nonce, whatever they say', async () => {
+  let ahead = 0
+  const now = () => Date.now() + ahead
+  const advance = (ms: number): void => {
+    ahead += ms
+    gateway.advance(ms)
+  }
+  const api = `${gateway.origin}/api`
+  const call = async (path: string, token: string, used: string) => {
+    const url = `${api}${path}`
+    const dpop = await key.proof({ url, method: 'GET', token, nonce: used, now: now() })
+    const headers = { authorization: `DPoP ${token}`, dpop }
+    const answer = await gateway.fetch(url, { headers })
+    return { status: answer.status, next: answer.headers.get('dpop-nonce') }
+  }
+  // Early in a minute, so that the next one is not over while this goes on.
+  advance(61_000 - (Date.now() % 60_000))
+  const fields = { grant_type: 'client_credentials', client_id: 'ops', client_secret: secret, resource: api }
+  const prove = async (used?: string) => {
+    const init = form(fields)
+    const dpop = await key.proof({ url: tokenUrl(), nonce: used, now: now() })
+    return gateway.fetch(tokenUrl(), { ...init, headers: { ...(init.headers as object), dpop } })
+  }
+  const current = (await prove()).headers.get('dpop-nonce') ?? ''
+  const token = String(((await (await prove(current)).json()) as Json)['access_token'])
+  expect(await call('/blocks', token, current)).toEqual({ status: 200, next: null })
+  advance(60_000)
+  const later = await call('/blocks', token, current)
+  expect(later).toEqual({ status: 200, next: expect.stringMatching(/^[\w-]{24}$/) })
+  expect(later.next).not.toBe(current)
+  expect(await call('/service-accounts/nobody', token, current)).toEqual({ status: 404, next: later.next })
+  expect(await call('/blocks', token, later.next ?? '')).toEqual({ status: 200, next: null })
 })
