@@ -75,6 +75,12 @@ export const proofs: Readonly<Record<string, Proof>> = {
     shows:
       'The image is built, and runs read-only, without capabilities and network (needs root, buildah, podman).',
   },
+  'alerts': {
+    file: 'alerts.ts',
+    needs: 'tools',
+    shows:
+      'Every shipped alert fires in Alertmanager when it should (needs prometheus, prometheus-alertmanager).',
+  },
   'races': {
     file: 'races.ts',
     needs: 'test',

@@ -182,8 +182,13 @@ export const openMetrics = async ({ host, port, about }: MetricsOptions): Promis
   const meters = createMeters(registry)
   const rules = createRules(meters)
   collectDefaultMetrics({ register: registry })
+  // Gauges with the name of a counter, which say what nodejs_active_… says by type.
+  for (const kind of ['handles', 'requests', 'resources'])
+    registry.removeSingleMetric(`nodejs_active_${kind}_total`)
   meters.about.set(about, 1)
   meters.reloaded.set(1)
+  // A series that begins with its first replay has not increased by it: no alert would tell of that one.
+  for (const kind of ['code', 'refresh_token']) meters.replays.inc({ kind }, 0)
   let health = (): Promise<unknown> => Promise.resolve({})
   const answer = createAnswer(registry, async () => setHealth(registry, meters, (await health()) as Health))
   const server = createServer((request, response) => {

@@ -172,6 +172,76 @@ describe('the metrics', () => {
   })
 })
 
+describe('the dashboard', () => {
+  interface Panel {
+    readonly id: number
+    readonly title: string
+    readonly type: string
+    readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
+    readonly targets?: readonly { readonly expr: string; readonly legendFormat: string }[]
+  }
+  const { panels, templating } = JSON.parse(
+    readFileSync(join(root, 'examples/grafana/postern.json'), 'utf8'),
+  ) as {
+    readonly panels: readonly Panel[]
+    readonly templating: { readonly list: readonly { readonly name: string; readonly query: string }[] }
+  }
+  const queries = [
+    ...panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
+    ...templating.list.map(({ query }) => query).filter((query) => query !== 'prometheus'),
+  ]
+
+  it('asks for metrics and labels that a scrape has', async () => {
+    metrics.watch(() =>
+      Promise.resolve({ audit: { healthy: true }, services: { jira: { status: 'healthy' } } }),
+    )
+    const told: readonly [string, object?][] = [
+      ...(['refused', 'consent.allowed', 'grant.issued', 'connection.made', 'sign-in'] as const).map(
+        (event) => [event, { refusal: 'token.expired' }] as [string, object],
+      ),
+      ['refresh.reuse'],
+    ]
+    call()
+    for (const [event, fields = {}] of told) log('warn', event, fields as Record<string, unknown>, true)
+    const scraped = new Map<string, Set<string>>()
+    for (const [, name = '', labels = ''] of (await scrape()).matchAll(/^(\w+)(?:\{(.*)\})? \S+$/gm))
+      scraped.set(name, new Set([...labels.matchAll(/(\w+)="/g)].map(([, label = '']) => label)))
+    // Prometheus adds these.
+    const everywhere = ['job', 'instance']
+    for (const query of queries) {
+      const asked = [...query.matchAll(/\b(?:postern|mcp|process|nodejs)_\w+/g)].map(([name]) => name)
+      expect([query, asked.length > 0]).toEqual([query, true])
+      for (const name of asked) {
+        expect([query, name, scraped.has(name)]).toEqual([query, name, true])
+        const known = new Set([...everywhere, ...(scraped.get(name) ?? [])])
+        const used = [
+          ...[...query.matchAll(/(\w+)=~?"/g)].map(([, label = '']) => label),
+          ...[...query.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(/, */)),
+          ...[...query.matchAll(/^label_values\(\w+, (\w+)\)$/g)].map(([, label = '']) => label),
+        ]
+        expect([query, used.filter((label) => !known.has(label))]).toEqual([query, []])
+      }
+    }
+    const legends = panels.flatMap(({ targets = [] }) => targets)
+    for (const { expr, legendFormat } of legends)
+      for (const [, label = ''] of legendFormat.matchAll(/\{\{(\w+)\}\}/g))
+        expect([expr, label, label === 'instance' || expr.includes(label)]).toEqual([expr, label, true])
+  })
+
+  it('has every metric of Postern, and panels that do not overlap', () => {
+    const all = queries.join('\n')
+    const guide = readFileSync(join(root, 'docs/guide/metrics.md'), 'utf8')
+    for (const [, name = ''] of guide.matchAll(/^\| `((?:postern|mcp)_\w+)` \|/gm))
+      expect([name, all.includes(name)]).toEqual([name, true])
+    expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
+    const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+      Array.from({ length: w * h }, (_, i) => `${x + (i % w)},${y + Math.floor(i / w)}`),
+    )
+    expect(new Set(cells).size).toBe(cells.length)
+    expect(panels.every(({ gridPos: { x, w } }) => x + w <= 24)).toBe(true)
+  })
+})
+
 describe('the guide about metrics', () => {
   const guide = readFileSync(join(root, 'docs/guide/metrics.md'), 'utf8')
 
