@@ -118,7 +118,7 @@ export const createSettings = (deps: SettingsDeps): Settings => {
         }),
       ),
     keys: () => keysOf(deps),
-    rotateKey: () => deps.signer.rotate(),
+    rotateKey: (by) => deps.signer.rotate(by),
     async check(key) {
       if (key === 'issuer') return probe(deps)
       const { oauth_providers: providers } = registry.config()

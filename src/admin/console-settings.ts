@@ -57,8 +57,7 @@ export const createConsoleSettings = (deps: ConsoleSettingsDeps) => {
     },
     /** The next signing key, made now. */
     async rotate(by: string): Promise<string> {
-      const { kid, signsFrom, made } = await settings.rotateKey()
-      if (made) record({ event: 'key.rotated', key: kid, signs_from: signsFrom, by })
+      await settings.rotateKey(by)
       return '/console/settings#keys'
     },
     /** Tests what a key names, and keeps what came of it. Throws `request.malformed` for what cannot be tested. */

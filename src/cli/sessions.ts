@@ -111,9 +111,8 @@ const listKeys = (target: AdminTarget): Promise<void> =>
   })
 
 const rotateKey = (target: AdminTarget): Promise<void> =>
-  withKeys(target, async ({ signer, record }) => {
-    const { kid, signsFrom, made } = await signer.rotate()
-    if (made) record({ event: 'key.rotated', key: kid, signs_from: signsFrom, by: 'cli' })
+  withKeys(target, async ({ signer }) => {
+    const { kid, signsFrom, made } = await signer.rotate('cli')
     if (target.json) return target.json({ key: kid, signs_from: new Date(signsFrom).toISOString(), made })
     print(
       made

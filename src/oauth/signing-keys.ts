@@ -49,7 +49,7 @@ export interface KeySet {
    * Makes the next key before it is due. Where one was made that does not sign yet, that is the next one, and
    * `made` is false.
    */
-  rotate(): Promise<{ readonly key: SigningKey; readonly made: boolean }>
+  rotate(by: string): Promise<{ readonly key: SigningKey; readonly made: boolean }>
 }
 
 export interface KeySetDeps {
@@ -131,10 +131,11 @@ const tellOf = (
   { log }: Pick<Runtime, 'log'>,
   known: readonly SigningKey[],
   keys: readonly SigningKey[],
+  by: string | undefined,
 ): void => {
   const newest = keys.at(-1)
   if (known.length > 0 && keys.length > known.length)
-    log('info', 'signing-keys.rotated', { key: newest?.kid, signs_from: newest?.signsFrom })
+    log('info', 'signing-keys.rotated', { key: newest?.kid, signs_from: newest?.signsFrom, by })
 }
 
 export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): KeySet => {
@@ -146,7 +147,7 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
    * Adds a key when there is none or the newest is due. When several processes try at once, one wins and the
    * others read what it wrote.
    */
-  const refresh = async (isForced = false): Promise<readonly SigningKey[]> => {
+  const refresh = async (by?: string): Promise<readonly SigningKey[]> => {
     for (;;) {
       const now = runtime.now()
       const kept = await records.get('')
@@ -155,10 +156,10 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       // Once a start: the former secret may be taken away, and the keys must not go with it. Processes in the
       // middle of a change would take turns otherwise.
       const reseal = !loaded && (kept?.former === true || known.at(-1)?.root !== root)
-      const keys = await nextKeys(known, { now, rotationMs, root, reseal, isForced })
+      const keys = await nextKeys(known, { now, rotationMs, root, reseal, isForced: by !== undefined })
       if (!keys) return known
       if (!(await records.put('', keys, { only: kept?.mark ?? 'absent' }))) continue
-      tellOf(runtime, known, keys)
+      tellOf(runtime, known, keys, by)
       return keys
     }
   }
@@ -190,9 +191,9 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       runtime.defer(keys)
       return known.keys
     },
-    async rotate() {
+    async rotate(by) {
       const before = (await refresh()).at(-1)
-      const keys = await refresh(true)
+      const keys = await refresh(by)
       loaded = { keys, readAt: runtime.now() }
       const key = keys.at(-1) as SigningKey
       return { key, made: key.kid !== before?.kid }
@@ -320,8 +321,8 @@ export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
       return { keys: (await keySet.current()).map(publicPart) }
     },
     published: () => publishedBy(keySet, deps),
-    async rotate() {
-      const { key, made } = await keySet.rotate()
+    async rotate(by) {
+      const { key, made } = await keySet.rotate(by)
       return { kid: key.kid, signsFrom: key.signsFrom, made }
     },
   }

@@ -47,8 +47,8 @@ export interface Signer {
     /** How long what a key has signed is accepted once its successor signs, ms. */
     readonly acceptedMs: number
   }>
-  /** Makes the next key now; `made` is false where one was made that does not sign yet. */
-  rotate(): Promise<{ readonly kid: string; readonly signsFrom: number; readonly made: boolean }>
+  /** Makes the next key now, because of `by`; `made` is false where one was made that does not sign yet. */
+  rotate(by: string): Promise<{ readonly kid: string; readonly signsFrom: number; readonly made: boolean }>
   readonly algorithm: 'ES256'
 }
 

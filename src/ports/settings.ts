@@ -56,7 +56,7 @@ export interface Settings {
   providers(): readonly ListedProvider[]
   keys(): Promise<PublishedKeys>
   /** Makes the next signing key now; `made` is false where one was made that does not sign yet. */
-  rotateKey(): Promise<{ readonly kid: string; readonly signsFrom: number; readonly made: boolean }>
+  rotateKey(by: string): Promise<{ readonly kid: string; readonly signsFrom: number; readonly made: boolean }>
   /** Connects to the public URL (`issuer`) or to a provider (`oauth_providers.<id>`); undefined for anything else. */
   check(key: string): Promise<CheckResult | undefined>
 }

@@ -144,9 +144,9 @@ describe('the signer', () => {
     const [a, b] = [await process(), await process()]
     const first = (await a.published()).keys[0]
     const old = await token(a)
-    const made = await a.rotate()
+    const made = await a.rotate('local:ana')
     expect(made).toEqual({ kid: expect.any(String) as string, signsFrom: clock.now + 600_000, made: true })
-    expect(await a.rotate()).toEqual({ ...made, made: false })
+    expect(await a.rotate('local:ana')).toEqual({ ...made, made: false })
     expect((await a.published()).keys.map(({ kid }) => kid)).toEqual([first?.kid, made.kid])
     const kidOf = (jwt: string): unknown =>
       (JSON.parse(Buffer.from(jwt.split('.')[0] ?? '', 'base64url').toString()) as { kid: string }).kid
@@ -154,7 +154,7 @@ describe('the signer', () => {
     clock.now += 600_000
     expect([kidOf(await token(a)), kidOf(await token(b))]).toEqual([made.kid, made.kid])
     expect(await b.verify(old, 'at+jwt')).toMatchObject({ sub: 'x' })
-    expect((await b.rotate()).made).toBe(true)
+    expect((await b.rotate('local:ana')).made).toBe(true)
   })
 
   it('works from memory while the store is down, and says so; a process that never saw it cannot', async () => {
