@@ -17,11 +17,11 @@ const refusalsPage = (): string =>
     [
       'This page lists every error that Postern returns. Each error has a code and a request ID. Its form depends on the endpoint:',
       '',
-      '- OAuth endpoints and other JSON endpoints: `{"error", "error_description", "code", "request_id"}`.',
+      '- OAuth endpoints and other JSON endpoints: `{"error", "error_description", "code", "request_id"}`, and `error_uri` with the URL of this page at the code, where [`docs_url`](config.md) is set.',
       '- MCP endpoints: a JSON-RPC error whose `data` has `code` and `request_id`. Responses with a `WWW-Authenticate` challenge use the OAuth form instead.',
       '- Authorization errors sent to a redirect URI: `error`, `error_description`, `state` and `iss`. The error code is omitted, because a parameter named `code` would be an authorization code.',
       '  Because anyone can register a redirect URI, Postern redirects the browser with an error only if a user has already approved the client at that URI, or if the client is in the configuration. Otherwise the error is a page with a link, for `prompt=none` too (RFC 9700, section 4.11.2). If the user clicks Cancel on the consent page, which shows the redirect URI, the browser is always redirected.',
-      '- Pages: the code and the request ID are at the end of the page.',
+      '- Pages: the code and the request ID are at the end of the page, with a link to this page where `docs_url` is set.',
       '',
       'The log has one line for every error, with the reason (`why`). See [Logs](../guide/production.md#logs).',
     ].join('\n'),

@@ -4,7 +4,14 @@ import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
 import { type RequestUrl, hostOf, isAskedAhead, requestUrl, transportSecurity } from './kit/http.ts'
 import { levelOf, refusalOf, refusedFields } from './kit/log.ts'
-import { Refusal, type RequestFacts, rpcError } from './kit/refusal.ts'
+import {
+  type DocumentationOf,
+  Refusal,
+  type RequestFacts,
+  errorUri,
+  oauthErrorBody,
+  rpcError,
+} from './kit/refusal.ts'
 import { redirectHost } from './kit/urls.ts'
 import { problemFor } from './pages/problem-texts.ts'
 import type { Fetch } from './ports/call.ts'
@@ -28,6 +35,7 @@ interface AppOptions {
   readonly hostCheck: HostCheck
   readonly pages: Pages
   readonly log: Log
+  readonly documentationOf?: DocumentationOf
   /** Whose request this is, as far as is known. */
   readonly factsOf: (request: Request) => RequestFacts
   /** The `DPoP-Nonce` of its answer. */
@@ -228,6 +236,7 @@ interface RefusalContext {
   /** The Accept header of the request. */
   readonly accept: string
   readonly pages: Pages
+  readonly documentationOf?: DocumentationOf | undefined
   /** `iss` of authorization errors (RFC 9207 §2). */
   readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
 }
@@ -245,16 +254,19 @@ const json = (status: number, body: unknown, headers: Readonly<Record<string, st
  * RFC 6749 §5.2 and §4.1.2.1: registered code, ASCII description. In a redirect nothing else: there `code`
  * means an authorization code.
  */
-const oauthError = (refusal: Refusal) => ({ error: refusal.row.oauth, error_description: ascii(refusal.say) })
+const oauthError = (refusal: Refusal, { documentationOf }: Pick<RefusalContext, 'documentationOf'>) => ({
+  error: refusal.row.oauth,
+  error_description: ascii(refusal.say),
+  ...errorUri(documentationOf, refusal.code),
+})
 
 /**
  * RFC 6749 §5.2 allows further members. The caller can quote the code and the request ID to whoever helps
  * them.
  */
-const oauthBody = (refusal: Refusal, requestId: string) => ({
-  ...oauthError(refusal),
-  code: refusal.code,
-  request_id: requestId,
+const oauthBody = (refusal: Refusal, { requestId, documentationOf }: RefusalContext) => ({
+  ...oauthErrorBody(refusal, requestId, documentationOf),
+  error_description: ascii(refusal.say),
 })
 
 const rpcBody = (refusal: Refusal, requestId: string) => ({
@@ -268,10 +280,10 @@ const wantsPage = (accept: string): boolean => !/application\/json/.test(accept)
 const challenged = (refusal: Refusal): boolean => refusal.row.status === 401 || refusal.row.status === 403
 
 /** Where an authorization error is sent: only to a redirect URI that belongs to the client. */
-const clientLocation = (refusal: Refusal, { redirectTo }: RefusalContext): string | undefined => {
+const clientLocation = (refusal: Refusal, context: RefusalContext): string | undefined => {
   const { redirect } = refusal.detail
   const state = redirect?.state === undefined ? {} : { state: redirect.state }
-  return redirect && redirectTo(redirect.uri, { ...oauthError(refusal), ...state })
+  return redirect && context.redirectTo(redirect.uri, { ...oauthError(refusal, context), ...state })
 }
 
 /** The page of a refusal. A client that nobody has approved gets a link on it and no redirect. */
@@ -282,6 +294,7 @@ const problemPage = (refusal: Refusal, location: string | undefined, context: Re
     ...problemFor(refusal.code, refusal.say),
     ...page,
     facts: page?.facts ?? [],
+    docs: context.documentationOf?.(refusal.code),
     status: refusal.row.status,
     requestId: context.requestId,
   }
@@ -305,7 +318,7 @@ export const renderRefusal = (refusal: Refusal, context: RefusalContext): Respon
     return page
   }
   const body =
-    surface === 'mcp' && !challenged(refusal) ? rpcBody(refusal, requestId) : oauthBody(refusal, requestId)
+    surface === 'mcp' && !challenged(refusal) ? rpcBody(refusal, requestId) : oauthBody(refusal, context)
   return json(refusal.row.status, body, surface === 'oauth' ? { pragma: 'no-cache', ...headers } : headers)
 }
 
@@ -341,6 +354,7 @@ const refuse = (thrown: Error, c: Context<Env>, options: AppOptions): Response =
     requestId: context.requestId,
     accept: request.headers.get('accept') ?? '',
     pages: options.pages,
+    documentationOf: options.documentationOf,
     redirectTo: options.redirectTo,
   })
 }

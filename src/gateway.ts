@@ -155,7 +155,7 @@ const createPlatform = ({
     toolMemory: createToolMemory(runtime),
     limit: createLimit({ now: runtime.now, loopback: isLoopback(issuer), shared: runtime.counters, runtime }),
     cors: createCors({ cors: config.cors, origins, debug: config.debug }),
-    ...createSite({ issuer, version: runtime.about.version, branding: config.branding }),
+    ...createSite({ issuer, version: runtime.about.version }, config),
   }
 }
 type Platform = ReturnType<typeof createPlatform>
@@ -261,15 +261,14 @@ const createLogin = (parts: Parts) => {
 type Login = ReturnType<typeof createLogin>
 
 const createCalls = (parts: Parts, { connections: { credentials, transports, located } }: Login) => {
-  const { config, issuer, recordCall: record, cors, trim, policy, rates, closures } = parts
+  const { config, issuer, recordCall: record, cors, trim, policy, rates, closures, documentationOf } = parts
   const { directory, registry, refresh, signer, grants, authenticate } = parts
   const runtime = { ...parts.runtime, transports }
   const hosts = createHostCheck({ config, directory })
   const always = transportSecurity(issuer)
-  const refuse = parts.watchRefuse(createRefuse({ cors, log: runtime.log, always }))
+  const refuse = parts.watchRefuse(createRefuse({ cors, log: runtime.log, always, documentationOf }))
   const common = { config, directory, credentials, policy, endpointOf: createEndpoints(() => runtime.now()) }
-  const { now } = runtime
-  const contextOf = createServiceContexts({ ...common, signer, transports, now })
+  const contextOf = createServiceContexts({ ...common, signer, transports, now: runtime.now })
   const alive = async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined
   parts.bridges.follow(alive)
   const proxyDeps = {
@@ -350,6 +349,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     hostCheck: hosts,
     pages,
     log: parts.watchLog(runtime.log),
+    documentationOf: parts.documentationOf,
     factsOf: parts.known.of,
     nonceOf: parts.apiSessions.nonceOf,
     redirectTo: authorizationResponse(issuer),

@@ -68,7 +68,10 @@ const refusedAnswer = {
         type: 'object',
         required: ['error', 'error_description', 'code', 'request_id'],
         properties: Object.fromEntries(
-          ['error', 'error_description', 'code', 'request_id'].map((name) => [name, { type: 'string' }]),
+          ['error', 'error_description', 'error_uri', 'code', 'request_id'].map((name) => [
+            name,
+            { type: 'string' },
+          ]),
         ),
       },
     },

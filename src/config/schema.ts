@@ -236,6 +236,12 @@ export const configSchema = z
         'Issuers of assertions for which the token endpoint gives tokens without a browser, by ID. See [Assertions](../guide/assertions.md).',
       ),
     branding: brandingKeys.optional(),
+    docs_url: httpUrl()
+      .max(500)
+      .optional()
+      .describe(
+        'URL where the documentation site of this gateway is published (`npm run docs` builds it in `site/`). Error pages and JSON errors then link to what it says of their code (`error_uri`).',
+      ),
     personal_tokens: personalTokenKeys.prefault({}),
     token_exchange: exchangeKeys,
     device: deviceKeys.optional(),

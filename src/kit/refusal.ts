@@ -106,6 +106,37 @@ export class Refusal extends Error {
   }
 }
 
+/** Where the documentation explains a refusal; undefined where the operator names no documentation. */
+export type DocumentationOf = (code: string) => string | undefined
+
+/** `base`: where `npm run docs` was put (scripts/docs.ts). */
+export const documentationAt =
+  (base: string | undefined): DocumentationOf =>
+  (code) =>
+    base === undefined ? undefined : `${base.replace(/\/+$/, '')}/reference/refusals.html#${code}`
+
+/** RFC 6749 §5.2: `error_uri` is a page about the error for people. */
+export const errorUri = (
+  documentationOf: DocumentationOf | undefined,
+  code: string,
+): { readonly error_uri?: string } => {
+  const uri = documentationOf?.(code)
+  return uri === undefined ? {} : { error_uri: uri }
+}
+
+/** RFC 6749 §5.2 allows further members: the caller can quote them to whoever helps. */
+export const oauthErrorBody = (
+  { row, say, code }: Refusal,
+  requestId: string,
+  documentationOf: DocumentationOf | undefined,
+) => ({
+  error: row.oauth,
+  error_description: say,
+  ...errorUri(documentationOf, code),
+  code,
+  request_id: requestId,
+})
+
 /** JSON-RPC 2.0 §5.1: what the caller can name to whoever helps them stands in `data`. */
 export const rpcError = ({ code, row, say, detail }: Refusal, requestId: string) => ({
   code: row.rpc,

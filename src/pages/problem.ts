@@ -86,7 +86,7 @@ ${recipeList(view.recipes)}
 ${view.onward && html`<a class="button primary" href="${ownPath(view.onward.href)}">${view.onward.label}</a>`}
 ${clientLink(view.client)}
 ${view.instead && html`<p><a href="${ownPath(view.instead.href)}">${view.instead.label}</a></p>`}
-<div class="tight"><p class="muted small">Reference for support</p><code class="copy" data-what="reference">${view.code} · ${view.requestId}</code></div>
+<div class="tight"><p class="muted small">Reference for support</p><code class="copy" data-what="reference">${view.code} · ${view.requestId}</code>${view.docs !== undefined && html`<p class="small"><a href="${view.docs}" rel="noreferrer">About this error</a></p>`}</div>
 </div>`
   return page(gateway, { title: view.title, width: 'middle', body, status: view.status })
 }

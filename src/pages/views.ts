@@ -2,6 +2,7 @@
 // a service.
 import { type ClientRecipe, clientRecipes } from '../kit/client-recipes.ts'
 import { type Drawable, type Markup, html, isolated } from '../kit/html.ts'
+import { documentationAt } from '../kit/refusal.ts'
 import type { ClientView, ConnectView, EncodeView, HomeView, Pages } from '../ports/pages.ts'
 import { accessPage } from './access.ts'
 import { accountTokensPage } from './account-tokens.ts'
@@ -225,15 +226,19 @@ export const createPages = (gateway: PageContext): Pages => ({
 })
 
 /** All pages, and the files that they load, with what the operator puts on them. */
-export const createSite = ({
-  branding,
-  ...gateway
-}: Omit<PageContext, 'brand'> & { readonly branding: Branding | undefined }) => {
+export const createSite = (
+  gateway: Omit<PageContext, 'brand'>,
+  {
+    branding,
+    docs_url: docs,
+  }: { readonly branding?: Branding | undefined; readonly docs_url?: string | undefined },
+) => {
   const { brand, brandAssets } = createBrand(branding)
   const about = { ...gateway, brand }
   return {
     pages: createPages(about),
     consolePages: createConsolePages(about),
     assets: createAssets(brandAssets),
+    documentationOf: documentationAt(docs),
   }
 }

@@ -320,6 +320,8 @@ export interface ProblemView {
   /** Facts worth showing, e.g. registered and sent redirect URI. */
   readonly facts: readonly { readonly name: string; readonly value: string }[]
   readonly requestId: string
+  /** Where the operator's documentation explains the code. */
+  readonly docs?: string | undefined
   /** A way on, inside this gateway (same-origin path). */
   readonly onward?: { readonly label: string; readonly href: string }
   /**

@@ -8,6 +8,8 @@ import {
   type RequestFacts,
   rpcError,
   rpcErrorText,
+  type DocumentationOf,
+  oauthErrorBody,
 } from '../kit/refusal.ts'
 import { type Envelope, rpcIdOf } from '../mcp/envelope.ts'
 import type { Admission, Head, Outcome, Refuse, RefusedCall, UpstreamFault } from '../ports/call.ts'
@@ -100,8 +102,8 @@ export const refusedOf =
  * For a page of a foreign origin a plain sentence. Beside a challenge (RFC 6750 §3.1) the OAuth error;
  * everywhere else JSON-RPC.
  */
-const bodyOf = (refusal: Refusal, requestId: string, rpcId: RefusedCall['rpcId']): string => {
-  const { code, row, say, detail } = refusal
+const bodyOf = (refusal: Refusal, { requestId, rpcId }: RefusedCall, docs?: DocumentationOf): string => {
+  const { code, say, detail } = refusal
   if (code === 'request.origin') return say
   if (detail.answers)
     return detail.answers.length === 0
@@ -110,8 +112,7 @@ const bodyOf = (refusal: Refusal, requestId: string, rpcId: RefusedCall['rpcId']
   const challenge = Object.keys(detail.headers ?? {}).some(
     (name) => name.toLowerCase() === 'www-authenticate',
   )
-  if (challenge)
-    return JSON.stringify({ error: row.oauth, error_description: say, code, request_id: requestId })
+  if (challenge) return JSON.stringify(oauthErrorBody(refusal, requestId, docs))
   return JSON.stringify({
     jsonrpc: '2.0',
     id: detail.rpcId ?? rpcId ?? null,
@@ -124,14 +125,16 @@ export const createRefuse =
     cors,
     log,
     always,
+    documentationOf,
   }: {
     readonly cors: Cors
     readonly log: Log
     /** Flat list of fields of every answer. */
     readonly always: readonly string[]
+    readonly documentationOf?: DocumentationOf
   }): Refuse =>
   (error, about) => {
-    const { rawHeaders, requestId, rpcId } = about
+    const { rawHeaders, requestId } = about
     const refusal = refusalOf(error)
     reportRefused(log, refusal, about)
     const { status, detail, code } = refusal
@@ -154,7 +157,7 @@ export const createRefuse =
         ...(code === 'request.origin' ? ['Vary', 'Origin'] : cors.answer(fieldOf(rawHeaders, 'origin'))),
         ...(closing.has(code) ? ['Connection', 'close'] : []),
       ],
-      body: bodyOf(refusal, requestId, rpcId),
+      body: bodyOf(refusal, about, documentationOf),
     }
   }
 

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { renderRefusal } from '../../src/app.ts'
 import { parseConfig } from '../../src/config/schema.ts'
-import { Refusal, type RefusalCode, refusals } from '../../src/kit/refusal.ts'
+import { Refusal, type RefusalCode, documentationAt, refusals } from '../../src/kit/refusal.ts'
 import { createPages } from '../../src/pages/views.ts'
 import { createRefuse } from '../../src/proxy/outcome.ts'
 import { createCors } from '../../src/proxy/resolve.ts'
@@ -105,5 +105,63 @@ describe.each(codes)('%s', (code) => {
       'error_description',
       'state',
     ])
+  })
+})
+
+describe('where the documentation is published', () => {
+  const documentationOf = documentationAt('https://docs.example.com/postern/')
+  const uri = 'https://docs.example.com/postern/reference/refusals.html#client.unknown'
+  const refusal = new Refusal('client.unknown', why)
+  const shown = (surface: Surface, accept: string, of = refusal): Response =>
+    renderRefusal(of, {
+      surface,
+      accept,
+      requestId: 'r1',
+      pages,
+      documentationOf,
+      redirectTo: (to, params) => `${to}?${new URLSearchParams(params)}`,
+    })
+
+  it('JSON, pages and redirects link to what it says of the code [RFC 6749 §5.2, §4.1.2.1]', async () => {
+    expect(await shown('oauth', 'application/json').json()).toEqual({
+      ...oauthOf('client.unknown'),
+      error_uri: uri,
+    })
+    expect(await shown('page', 'text/html').text()).toContain(
+      `<a href="${uri}" rel="noreferrer">About this error</a>`,
+    )
+    const redirected = new Refusal('consent.denied', why, { redirect: { uri: 'https://app.test/cb' } })
+    const location = shown('page', 'text/html', redirected).headers.get('location') ?? ''
+    expect(new URL(location).searchParams.get('error_uri')).toBe(
+      'https://docs.example.com/postern/reference/refusals.html#consent.denied',
+    )
+  })
+
+  it('challenges of MCP endpoints do so too', () => {
+    const refuse = createRefuse({
+      cors: createCors({ cors: parseConfig({}).cors, origins: [], debug: false }),
+      log: () => undefined,
+      always: [],
+      documentationOf,
+    })
+    const answer = refuse(new Refusal('token.expired', why, { headers: { 'www-authenticate': 'Bearer' } }), {
+      rawHeaders: [],
+      requestId: 'r1',
+      rpcId: 7,
+      method: 'POST',
+      target: '/echo/mcp',
+      ip: '127.0.0.1',
+    })
+    expect(JSON.parse(answer.body)).toEqual({
+      ...oauthOf('token.expired'),
+      error_uri: 'https://docs.example.com/postern/reference/refusals.html#token.expired',
+    })
+  })
+
+  it('is a full URL in the configuration', () => {
+    expect(parseConfig({ docs_url: 'https://docs.example.com/postern' }).docs_url).toBe(
+      'https://docs.example.com/postern',
+    )
+    expect(() => parseConfig({ docs_url: 'javascript:alert(1)' })).toThrow('must be a full http')
   })
 })

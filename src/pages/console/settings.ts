@@ -29,6 +29,7 @@ const labels: Readonly<Record<string, string>> = {
   'branding.name': 'Name on all pages',
   'branding.color': 'Color of the main button',
   'branding.logo': 'Logo',
+  docs_url: 'Documentation',
   host: 'Listens on',
   port: 'Port',
   trusted_proxies: 'Trusted proxies',
