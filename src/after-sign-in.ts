@@ -1,5 +1,6 @@
 // What becomes of the access of people after they signed in: their grants, and what their identity provider says of
 // them later. Built here of parts of several modules, as in gateway.ts.
+import { type RollCall, createRollCall } from './admin/roll-call.ts'
 import type { Config } from './config/schema.ts'
 import type { Connections } from './connections/connections.ts'
 import { type EndPerson, createBackChannelLogout } from './identity/back-channel-logout.ts'
@@ -20,6 +21,7 @@ import { type DeviceCodes, createDeviceCodes } from './oauth/device-codes.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
 import { type PersonalTokenCheck, createPersonalTokenCheck } from './oauth/personal-token.ts'
 import { type PersonalTokens, createPersonalTokens } from './oauth/personal-tokens.ts'
+import type { RunningCall } from './ports/call.ts'
 import type { FlowGrant } from './ports/flow-record.ts'
 import type {
   Audit,
@@ -58,6 +60,7 @@ interface AfterSignInDeps {
   readonly signer: Pick<Signer, 'verify'>
   readonly dpop: Dpop | undefined
   readonly record: Audit
+  readonly closures: { refresh(): Promise<void> }
   readonly met?: ((grant: FlowGrant) => void) | undefined
 }
 
@@ -77,6 +80,9 @@ export interface AfterSignIn {
   readonly confirm?: ConfirmPerson
   readonly backChannelLogout: Handler
   readonly scim: Scim
+  readonly rollCall: RollCall
+  /** The calls in progress, which that counts. */
+  readonly running: Set<RunningCall>
 }
 
 /**
@@ -187,6 +193,7 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const people = createScimPeople(deps.runtime, deps.config.oauth_providers)
   const known = createKnownPeople({ ...deps, ofPerson: access.ofPerson })
   const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
+  const running = new Set<RunningCall>()
   return {
     grants,
     newest: createNewest(grants),
@@ -204,5 +211,7 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
     ...(profiles && { confirm: profiles.confirm }),
     backChannelLogout: logout,
     scim: createScim({ ...deps, endPeople: createEndPeople(deps, access, people) }),
+    rollCall: createRollCall({ ...deps, forget: grants.forgetAll, running }),
+    running,
   }
 }

@@ -13,7 +13,14 @@ import type {
 } from '../ports/people.ts'
 import type { Directory } from '../ports/services.ts'
 import type { ServiceRegistry } from '../services/registry.ts'
-import { type BlocksAdmin, type BlocksApi, createBlocksHandlers } from './blocks-api.ts'
+import {
+  type BlocksAdmin,
+  type BlocksApi,
+  createBlocksHandlers,
+  endedBy,
+  statusOf,
+  wouldEnd,
+} from './blocks-api.ts'
 import { type Administrators, type Closures, type ClosuresRecord, leaveNoAdministrator } from './blocks.ts'
 import {
   type EndOfAccess,
@@ -25,6 +32,7 @@ import {
   createEndOfAccess,
   createSessionsEnd,
 } from './end-access.ts'
+import type { RollCall } from './roll-call.ts'
 import { type RulesAdmin, invalidRule, recordKeys, recordOf } from './stored-rules.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
 import {
@@ -37,7 +45,7 @@ import {
 
 // What administrators do, wherever they say it.
 
-export interface AccessAdmin extends BlocksAdmin {
+export interface AccessAdmin extends BlocksAdmin, RollCall {
   /** At most 1000 of them. */
   list(filter: GrantFilter): Promise<{ readonly grants: readonly ListedGrant[]; readonly truncated: boolean }>
   /** Throws `grant.unknown`. */
@@ -64,7 +72,7 @@ export interface AccessAdmin extends BlocksAdmin {
 }
 
 export interface AccessAdminDeps extends ToolsAdminDeps, SessionsEndDeps {
-  readonly grants: GrantAdmin
+  readonly grantAdmin: GrantAdmin
   readonly connections: EndOfAccessDeps['connections']
   readonly blocks: Blocks
   readonly closures: Pick<Closures, 'list' | 'close' | 'open' | 'refresh'>
@@ -75,6 +83,7 @@ export interface AccessAdminDeps extends ToolsAdminDeps, SessionsEndDeps {
   readonly builtInUser: Person | undefined
   readonly record: Audit
   readonly now: () => number
+  readonly rollCall: RollCall
 }
 
 const mostListed = 1000
@@ -129,7 +138,7 @@ const createClosing = ({
 })
 
 const createBlocking = (
-  { grants, blocks, record, now, registry, people, builtInUser }: AccessAdminDeps,
+  { grantAdmin: grants, blocks, record, now, registry, people, builtInUser }: AccessAdminDeps,
   endSessions: AccessAdmin['signOut'],
   endAccess: EndOfAccess,
 ): Pick<AccessAdmin, 'blocks' | 'block' | 'unblock'> => {
@@ -165,8 +174,8 @@ const createBlocking = (
 }
 
 export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
-  const { grants } = deps
-  const endAccess = createEndOfAccess(deps)
+  const { grantAdmin: grants } = deps
+  const endAccess = createEndOfAccess({ ...deps, grants })
   const { signOut: endSessions, ...browserSessions } = createSessionsEnd(deps)
   return {
     async signOut(user, by) {
@@ -174,6 +183,7 @@ export const createAccessAdmin = (deps: AccessAdminDeps): AccessAdmin => {
       await grants.end({ user, tokens: true }, { reason: 'signed_out_everywhere', by }, false)
       return ended
     },
+    ...deps.rollCall,
     tools: createToolsAdmin(deps),
     browserSessions,
     ...createBlocking(deps, endSessions, endAccess),
@@ -336,11 +346,14 @@ export const createAccessApi = (
       const upstreamWithin = named(request, 'revoke_upstream') === undefined ? undefined : answerWithin
       if (id !== '') {
         const accounts = await admin.revoke(id, by, { upstreamWithin })
-        return accounts ? json({ ended: accounts }) : new Response(null, { status: 204 })
+        const heard = await admin.confirm()
+        if (!accounts && statusOf(heard) === 200) return new Response(null, { status: 204 })
+        return json({ ended: accounts ?? {}, ...heard }, statusOf(heard))
       }
       const dryRun = named(request, 'dry_run') !== undefined
-      const impact = await admin.revokeAll(filterOf(request), by, { dryRun, upstreamWithin })
-      return json(dryRun ? { would_end: impact } : { ended: impact })
+      const filter = filterOf(request)
+      const impact = await admin.revokeAll(filter, by, { dryRun, upstreamWithin })
+      return dryRun ? wouldEnd(admin, impact, filter) : endedBy(admin, impact)
     },
     async signOut(request) {
       const by = await byOf(request)

@@ -30,8 +30,10 @@ const accounts = {
   not_revoked: texts.optional(),
 }
 const impact = z.strictObject({ grants: count, users: count, clients: count, ...accounts })
-const ended = z.strictObject({ ended: impact })
-const wouldEnd = z.strictObject({ would_end: impact })
+/** Absent where no process says that it is there: on Workers. */
+const heard = { processes: count.optional(), applied: count.optional(), ms: count.optional() }
+const ended = z.strictObject({ ended: impact, ...heard })
+const wouldEnd = z.strictObject({ would_end: impact.extend({ running_calls: count.optional() }) })
 
 const services = (): Readonly<Record<string, ApiOperation>> => {
   const service = z.strictObject({
@@ -109,17 +111,17 @@ const access = (): Readonly<Record<string, ApiOperation>> => {
     at: time.optional(),
     disabled: z.array(z.strictObject({ service: text, by: text, at: time })),
   })
-  const one = z.strictObject({ ended: z.strictObject(accounts) })
+  const one = z.strictObject({ ended: z.strictObject(accounts), ...heard })
   return {
     'GET /api/grants': ok(z.strictObject({ grants: z.array(grant), truncated: z.boolean() })),
-    'DELETE /api/grants': ok(z.union([ended, wouldEnd])),
+    'DELETE /api/grants': { answers: { 200: z.union([ended, wouldEnd]), 202: ended } },
     'GET /api/grants/:id': ok(grant),
-    'DELETE /api/grants/:id': { answers: { 200: one, 204: undefined } },
+    'DELETE /api/grants/:id': { answers: { 200: one, 202: one, 204: undefined } },
     'POST /api/grants/:id/end': done,
     'POST /api/grants/:id/block': { answers: { 201: ended } },
     'POST /api/grants/:id/unblock': done,
     'GET /api/blocks': ok(list('blocks', block)),
-    'POST /api/blocks': { body: wanted, answers: { 200: wouldEnd, 201: ended } },
+    'POST /api/blocks': { body: wanted, answers: { 200: wouldEnd, 201: ended, 202: ended } },
     'DELETE /api/blocks': done,
     'GET /api/lock': ok(closure),
     'PUT /api/lock': done,

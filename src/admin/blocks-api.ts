@@ -2,9 +2,32 @@
 import { isNamed, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Blocks, Handler } from '../ports/modules.ts'
-import type { BlockedParty, Impact, Person } from '../ports/people.ts'
+import type { BlockedParty, Confirmation, GrantFilter, Impact, Person } from '../ports/people.ts'
 import { type EndOptions, answerWithin } from './end-access.ts'
+import type { RollCall } from './roll-call.ts'
 import { type AdminAuthorization, bodyOf, json, timeOf } from './services-api.ts'
+
+/** 202: not every process of the gateway has said that it has heard of it. */
+export const statusOf = (heard: Confirmation | undefined, whole = 200): number =>
+  heard && heard.applied < heard.processes ? 202 : whole
+
+export const endedBy = async (
+  admin: Pick<RollCall, 'confirm'>,
+  impact: Impact,
+  status?: number,
+): Promise<Response> => {
+  const heard = await admin.confirm()
+  return json({ ended: impact, ...heard }, statusOf(heard, status))
+}
+
+export const wouldEnd = async (
+  admin: Pick<RollCall, 'runningCalls'>,
+  impact: Impact,
+  filter: GrantFilter,
+): Promise<Response> => {
+  const running = await admin.runningCalls(filter)
+  return json({ would_end: { ...impact, ...(running !== undefined && { running_calls: running }) } })
+}
 
 interface BlockOptions {
   readonly force?: boolean
@@ -67,7 +90,7 @@ export interface BlocksApi {
 }
 
 export const createBlocksHandlers = (
-  admin: BlocksAdmin,
+  admin: BlocksAdmin & Pick<RollCall, 'confirm' | 'runningCalls'>,
   { requireAdmin, requireCsrfToken }: AdminAuthorization,
 ): BlocksApi => ({
   async blocks(request) {
@@ -87,7 +110,7 @@ export const createBlocksHandlers = (
     requireOthers(person, party)
     const options = { dryRun, upstreamWithin: isUpstream ? answerWithin : undefined }
     const impact = await admin.block(party, personKey(person), options)
-    return dryRun ? json({ would_end: impact }) : json({ ended: impact }, 201)
+    return dryRun ? wouldEnd(admin, impact, party) : endedBy(admin, impact, 201)
   },
   async unblock(request) {
     const by = personKey((await requireCsrfToken(request)).person)

@@ -8,6 +8,7 @@ import { printable } from '../config/tree.ts'
 import type { Gateway } from '../gateway.ts'
 import type { BlockedParty, Impact, ListedGrant } from '../ports/people.ts'
 import { type AdminTarget, unknownIssuer, withGateway } from './admin.ts'
+import { impactText, printHeard, printRevoked, tellWouldEnd } from './ended.ts'
 import { print, printTable, StartError, UsageError } from './output.ts'
 import { issuerOf } from './state.ts'
 
@@ -84,32 +85,10 @@ export const showGrant = (target: AdminTarget, id: string): Promise<void> =>
     printTable(Object.entries(grant).map(([name, value]) => [name, String(value)]))
   })
 
-const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
-const impactText = ({ grants, users, clients, accounts }: Impact): string =>
-  [
-    `${counted(grants, 'grant')} of ${counted(users, 'user')} and ${counted(clients, 'app')}`,
-    ...(accounts === undefined ? [] : [counted(accounts, 'account')]),
-  ].join(', and ')
-
 /** Nothing waits for the command but whoever typed it. */
 const upstreamOf = ({ revokeUpstream = false }: { readonly revokeUpstream?: boolean }) => ({
   upstreamWithin: revokeUpstream ? 600_000 : undefined,
 })
-
-const printRevoked = ({
-  accounts = 0,
-  revoked = 0,
-  pending = 0,
-  not_revoked: left = [],
-}: Partial<Impact>): void => {
-  if (accounts === 0) return
-  print(`Removed ${counted(accounts, 'account')} at MCP servers. Tokens revoked: ${revoked}.`)
-  if (pending > 0) print(`Not answered yet: ${pending}.`)
-  if (left.length > 0)
-    print(
-      `Not revoked, because the authorization server did not: ${left.join(', ')}. These tokens stay valid until they expire.`,
-    )
-}
 
 export const revokeGrants = (
   target: AdminTarget,
@@ -128,13 +107,12 @@ export const revokeGrants = (
       id === undefined
         ? await access.revokeAll(filterOf(options), by, { ...upstream, dryRun })
         : { grants: 1, users: 1, clients: 1, ...(await access.revoke(id, by, upstream)) }
-    if (target.json) return target.json(dryRun ? { would_end: impact } : { ended: impact })
-    print(
-      dryRun
-        ? `This would end ${impactText(impact)}.`
-        : `Ended ${impactText(impact)}. Open streams end within five seconds.`,
-    )
-    if (!dryRun) printRevoked(impact)
+    if (dryRun) return tellWouldEnd(target, access, impact, filterOf(options))
+    const heard = await access.confirm()
+    if (target.json) return target.json({ ended: impact, ...heard })
+    print(`Ended ${impactText(impact)}. Open streams end within five seconds.`)
+    printHeard(heard)
+    printRevoked(impact)
   })
 }
 
@@ -254,9 +232,11 @@ export const addBlock = (target: AdminTarget, options: BlockOptions): Promise<vo
         if (!(error instanceof Refusal) || error.code !== 'admin.last') throw error
         throw new StartError(error.code, `${error.say} --force blocks them all the same.`)
       })
-    if (target.json) return target.json(dryRun ? { would_end: impact } : { ended: impact })
-    if (dryRun) return print(`This would end ${impactText(impact)}.`)
+    if (dryRun) return tellWouldEnd(target, access, impact, party)
+    const heard = await access.confirm()
+    if (target.json) return target.json({ ended: impact, ...heard })
     print(`Blocked. Ended ${impactText(impact)}. Open streams end within five seconds.`)
+    printHeard(heard)
     printRevoked(impact)
   })
 }
@@ -386,12 +366,14 @@ export const revokeAccess = (
 export const closeAccess = (target: AdminTarget, service?: string): Promise<void> =>
   withAccess(target, async (access) => {
     await access.close(service, by)
-    if (target.json) return target.json(listedClosures(await access.closures()))
+    const heard = await access.confirm()
+    if (target.json) return target.json({ ...listedClosures(await access.closures()), ...heard })
     const [what, until] =
       service === undefined
         ? ['Locked. Every MCP request', 'postern unlock']
         : [`Disabled ${service}. Every MCP request to it`, `postern services enable ${service}`]
     print(`${what} gets 503 until ${until}. Open streams end within five seconds.`)
+    printHeard(heard)
   })
 
 export const openAccess = (target: AdminTarget, service?: string): Promise<void> =>

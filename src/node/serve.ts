@@ -406,6 +406,7 @@ export const serve = async (options: ServeOptions): Promise<ListeningServer> => 
   let current: RequestHandler = (request, response) => void opened.then((handle) => handle(request, response))
   let currentUpgrade: UpgradeHandler = () => false
   let closeForward = (): void => undefined
+  let leave = (): Promise<void> => Promise.resolve()
   const draining = createDrain()
   const port = await listen(options.host, options.port, () => {
     const server = createServer(serverOptions, (request, response) => current(request, response))
@@ -421,26 +422,31 @@ export const serve = async (options: ServeOptions): Promise<ListeningServer> => 
       const look = (): void => {
         // Before the storage has answered once, the next call asks again.
         const { registry, access, flows } = gateway
-        Promise.all([registry.refresh(), access.refresh(), flows?.sweep()]).catch(() => undefined)
+        Promise.all([registry.refresh(), access.refresh(), access.answer(), flows?.sweep()]).catch(
+          () => undefined,
+        )
       }
       look()
       const watching = setInterval(look, watchMs).unref()
       gateway.registry.onRemoved((gone, locate) => endStreamsOfRemoved(draining.answers, gone, locate))
-      closeForward = () => {
+      closeForward = close
+      leave = async () => {
         clearInterval(watching)
-        close()
+        await gateway.access.leave().catch(() => undefined)
       }
       current = handle
       ready(handle)
     },
-    drain(times) {
+    async drain(times) {
       const handle = current
       current = (request, response) => {
         response.shouldKeepAlive = false
         handle(request, response)
       }
       closeForward()
-      return draining.drain(times)
+      const clean = await draining.drain(times)
+      await leave()
+      return clean
     },
   }
 }

@@ -36,6 +36,8 @@ export interface Grants extends GrantsEnd {
    * when the record changed since it was read.
    */
   rotate(read: ReadGrant, rotated: Grant, ip: string): Promise<boolean>
+  /** Whatever is remembered of grants is asked for again. */
+  forgetAll(): void
   /** Removes a grant whose code was never sent. */
   discard(id: string): Promise<void>
   /**
@@ -196,7 +198,7 @@ const createReads = (
 const liveForMs = 500
 const maxLive = 10_000
 
-type GrantStatus = Pick<Grants, 'live' | 'lately'> & { readonly forget: (id: string) => void }
+type GrantStatus = Pick<Grants, 'live' | 'lately' | 'forgetAll'> & { readonly forget: (id: string) => void }
 
 const createGrantStatus = (
   runtime: Pick<Runtime, 'now' | 'defer'>,
@@ -205,30 +207,38 @@ const createGrantStatus = (
 ): GrantStatus => {
   const { now } = runtime
   const singleFlight = createSingleFlight(runtime)
-  const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
+  /** `asked`: in which round it was asked for; another one begins when all is forgotten. */
+  interface Seen {
+    readonly grant: Grant | undefined
+    readonly at: number
+    readonly asked: number
+  }
+  const seen = new Map<string, Seen>()
+  let round = 0
   const recent = (id: string): { readonly grant: Grant | undefined } | undefined => {
     const known = seen.get(id)
     const age = known ? now() - known.at : -1
     // Below 0 after the clock was set back.
-    return age >= 0 && age < liveForMs ? known : undefined
+    return age >= 0 && age < liveForMs && known?.asked === round ? known : undefined
   }
   const ask = async (id: string): Promise<Grant | undefined> => {
-    const at = now()
+    const [at, asked] = [now(), round]
     const found = await read(id)
     const grant = found?.grant.state === 'live' ? found.grant : undefined
     if (grant) noteUse(grant, !seen.has(id))
     seen.delete(id)
     if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
-    seen.set(id, { grant, at })
+    seen.set(id, { grant, at, asked })
     return grant
   }
   return {
     async live(id) {
       const known = recent(id)
-      return known ? known.grant : singleFlight(id, () => ask(id))
+      return known ? known.grant : singleFlight(`${round} ${id}`, () => ask(id))
     },
     lately: (id, whenever) => (whenever ? seen.get(id) : recent(id))?.grant,
     forget: (id) => void seen.delete(id),
+    forgetAll: () => void round++,
   }
 }
 
@@ -333,7 +343,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   const reads = createReads(records, deps)
   const { read, readKept, withLiveParent } = reads
   const list = createGrantList(deps, records, reads)
-  const { live, lately, forget } = createGrantStatus(runtime, read, (grant, isNew) => {
+  const { live, lately, forget, forgetAll } = createGrantStatus(runtime, read, (grant, isNew) => {
     list.noteUse(grant)
     deps.inUse?.(grant.person)
     if (isNew) deps.met?.(grant)
@@ -349,6 +359,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
     withLiveParent,
     live,
     lately,
+    forgetAll,
     async create(wanted) {
       const { grant, secret } = newGrant(wanted, deps)
       await Promise.all([

@@ -45,6 +45,12 @@ export type ReadBody = (max: number, grow: (bytes: number) => void) => Promise<U
  */
 export type Fetch = typeof globalThis.fetch & { readonly endsWithRequest?: boolean }
 
+/** A call in progress. */
+export interface RunningCall {
+  readonly principal: Principal | undefined
+  readonly address: Pick<Address, 'service'>
+}
+
 /** An answer made by the gateway itself. */
 export interface Answer {
   readonly kind: 'answer'

@@ -136,6 +136,13 @@ export interface Impact extends Partial<EndedAccounts> {
   readonly clients: number
 }
 
+/** How many processes of the gateway there are, and how many of them have heard of an end, after so many ms. */
+export interface Confirmation {
+  readonly processes: number
+  readonly applied: number
+  readonly ms: number
+}
+
 /** Grants of this user (key or verified e-mail address), client, domain and service, as far as each is named. */
 export interface GrantFilter {
   readonly user?: string | undefined

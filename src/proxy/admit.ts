@@ -182,7 +182,7 @@ export const takePermit: Step<AdmitDeps, AuthenticatedCall, PermittedCall> = {
         throw new Refusal('audit.unavailable', '', { about: factsOf({ address, principal }) })
       // What a connection says besides its requests takes no permit: the connection has one.
       if (head.within === undefined || head.within === true)
-        call.permit = (head.method === 'GET' ? streamLimit : callLimit)(callerKey(principal, head.ip))
+        call.permit = (head.method === 'GET' ? streamLimit : callLimit)(callerKey(principal, head.ip), call)
       call.holding = budget.open(principal, head.ip)
       return opening
     },

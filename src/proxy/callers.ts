@@ -2,6 +2,7 @@
 // thousand calls stand in the way of another's ten.
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit } from '../ports/modules.ts'
+import type { RunningCall } from '../ports/call.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
@@ -14,21 +15,24 @@ export const callerKey = (principal: Principal | undefined, ip: string): string 
  * Takes a place for a caller; the function it returns gives it back, once. Throws `calls.limited` when all
  * are taken.
  */
-export type TakePermit = (caller: string) => () => void
+export type TakePermit = (caller: string, call: RunningCall) => () => void
 
-export const createConcurrencyLimit = (most: number): TakePermit => {
+/** `running`: holds the calls in progress. */
+export const createConcurrencyLimit = (most: number, running?: Set<RunningCall>): TakePermit => {
   const taken = new Map<string, number>()
-  return (caller) => {
+  return (caller, call) => {
     const before = taken.get(caller) ?? 0
     if (before >= most)
       throw new Refusal('calls.limited', `${caller} has ${before} calls in progress`, {
         headers: { 'retry-after': '1' },
       })
     taken.set(caller, before + 1)
+    running?.add(call)
     let given = false
     return () => {
       if (given) return
       given = true
+      running?.delete(call)
       const left = (taken.get(caller) ?? 1) - 1
       if (left > 0) taken.set(caller, left)
       else taken.delete(caller)

@@ -5,7 +5,7 @@ import { requestUrl } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
-import type { ProxiedCalls, Refuse } from '../ports/call.ts'
+import type { ProxiedCalls, Refuse, RunningCall } from '../ports/call.ts'
 import type { AskForMore, Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
 import type { CallRates } from '../ports/policy.ts'
 import type { Runtime, LocatedCall, SessionLocation } from '../ports/runtime.ts'
@@ -53,6 +53,8 @@ interface ProxyConfig {
 }
 
 export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
+  /** The calls in progress, for whoever asks. */
+  readonly running?: Set<RunningCall>
   readonly runtime: Runtime
   readonly config: ProxyConfig
   readonly authenticate: AuthenticateBearer
@@ -131,10 +133,10 @@ const createSelection = ({ adapterOf, endpointOf, config, ...deps }: SelectionDe
 }
 
 /** What the steps of a call need, as far as it is made here. */
-const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>) => ({
+const createLimits = ({ config, runtime, running }: Pick<ProxyDeps, 'config' | 'runtime' | 'running'>) => ({
   supported: config.protocol_versions ?? publishedVersions,
   streamLimit: createConcurrencyLimit(config.max_open_streams),
-  callLimit: createConcurrencyLimit(config.max_concurrent_calls),
+  callLimit: createConcurrencyLimit(config.max_concurrent_calls, running),
   budget: createBodyBudget(runtime.bodyBytes),
   tracing: runtime.tracing && createCallTracing(runtime.tracing, runtime),
 })

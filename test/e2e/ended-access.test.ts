@@ -2,6 +2,7 @@
 // both, by the stopwatch.
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { stripVTControlCharacters } from 'node:util'
@@ -35,6 +36,8 @@ interface Running {
 
 let place: Place
 let upstream: Upstream
+/** Answers that calls wait for. */
+const held: ServerResponse[] = []
 let gateways: readonly Running[]
 
 const start = async (): Promise<Running> => {
@@ -59,8 +62,9 @@ const start = async (): Promise<Running> => {
 
 beforeAll(async () => {
   place = createPlace()
-  upstream = await openUpstream((request, response) => {
-    if (request.method === 'GET')
+  upstream = await openUpstream((request, response, body) => {
+    if (body.includes('"hang"')) held.push(response)
+    else if (request.method === 'GET')
       response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': open\n\n')
     else
       response
@@ -150,14 +154,36 @@ it('ends what a user allowed, in every process: no message after a second, no st
     those.map(({ client }) => client.id).toSorted(),
   )
   expect(await here('grants', 'show', grants[0]?.id ?? '')).toEqual(grants[0])
-  expect(await here('grants', 'revoke', '--user', 'local:ana', '--dry-run')).toEqual({
-    would_end: { grants: 2, users: 1, clients: 2 },
-  })
-  expect(JSON.parse((await cli('grants', 'revoke', '--user', 'local:ana')).out)).toEqual({
+  const calls = those.map((each) => callerAt(each).post(call('hang')))
+  await until(() => held.length === 2, 'the calls')
+  // A process that is busy for a second is not counted this time.
+  const impact = (...filter: string[]) => here('grants', 'revoke', ...filter, '--dry-run')
+  await expect
+    .poll(() => impact('--user', 'local:ana'), { timeout: 20_000 })
+    .toEqual({ would_end: { grants: 2, users: 1, clients: 2, running_calls: 2 } })
+  await expect
+    .poll(() => impact('--client', those[1]?.client.id ?? ''), { timeout: 20_000 })
+    .toEqual({ would_end: { grants: 1, users: 1, clients: 1, running_calls: 1 } })
+  for (const response of held.splice(0))
+    response
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end('{"jsonrpc":"2.0","id":7,"result":{}}')
+  for (const answer of calls) expect((await answer).status).toBe(200)
+  expect(JSON.parse((await cli('grants', 'revoke', '--user', 'local:ana')).out)).toMatchObject({
     ended: { grants: 2, users: 1, clients: 2 },
+    processes: 2,
   })
   await isOver(those, streams)
   expect(await here('grants', 'show', grants[0]?.id ?? '')).toEqual({ refused: 'grant.unknown' })
+  await expect
+    .poll(() => here('grants', 'revoke', '--user', 'local:ana'), { timeout: 20_000 })
+    .toEqual({
+      ...{ ended: { grants: 0, users: 0, clients: 0 }, processes: 2, applied: 2 },
+      ms: expect.any(Number) as number,
+    })
+  expect(await shown('grants', 'revoke', '--user', 'local:ana')).toMatch(
+    /^Ended 0 grants of 0 users and 0 apps\. Open streams end within five seconds\.\nIn force in (?:2 processes after \d+ ms\.|\d of 2 processes\. The others have not said so within a second: they may be busy, or were killed\.)\n$/,
+  )
   expect(await here('grants', 'revoke')).toEqual({ refused: 'usage' })
 }, 120_000)
 
@@ -166,12 +192,13 @@ it('blocks a user in every process until that is lifted', async () => {
   const streams = await openStreams(those)
   expect(await here('blocks', 'add', '--user', 'local:ana')).toEqual({ refused: 'admin.last' })
   expect(await here('blocks', 'add', '--user', 'local:ana', '--force', '--dry-run')).toEqual({
-    would_end: { grants: 2, users: 1, clients: 2 },
+    would_end: { grants: 2, users: 1, clients: 2, running_calls: 0 },
   })
   expect(
     JSON.parse((await cli('blocks', 'add', '--user', 'local:ana', '--force', '--revoke-upstream')).out),
-  ).toEqual({
+  ).toMatchObject({
     ended: { grants: 2, users: 1, clients: 2, accounts: 0, revoked: 0, pending: 0, not_revoked: [] },
+    processes: 2,
   })
   await isOver(those, streams)
   for (const { origin } of gateways) {
@@ -210,7 +237,7 @@ it('locks the gateway and disables a service in every process, and shows who has
       (await Promise.all(those.map(async (each) => callerAt(each).post(call())))).map(({ status }) => status)
     await holdsAfter(1000, async () => (await asked()).join() === wanted.join(), wanted.join())
   }
-  expect(await here('lock')).toMatchObject({ locked: true, by: 'cli', disabled: [] })
+  expect(await here('lock')).toMatchObject({ locked: true, by: 'cli', disabled: [], processes: 2 })
   const since = performance.now()
   await answers(503, 503)
   await Promise.all(streams)

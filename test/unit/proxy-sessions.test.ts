@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { digest } from '../../src/node/crypto.ts'
+import type { RunningCall } from '../../src/ports/call.ts'
 import type { AuditEvent } from '../../src/ports/modules.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import type { Service } from '../../src/ports/services.ts'
@@ -117,14 +118,19 @@ describe('a session', () => {
 
 describe('places for calls', () => {
   it('are counted for each caller and given back once [H-R9]', () => {
-    const take = createConcurrencyLimit(2)
-    const first = take('ana')
-    take('ana')
-    expect(() => take('ana')).toThrow(Refusal)
-    take('bo')
+    const running = new Set<RunningCall>()
+    const take = createConcurrencyLimit(2, running)
+    const call = (): RunningCall => ({ principal: undefined, address: { service: {} as Service } })
+    const first = take('ana', call())
+    take('ana', call())
+    expect(() => take('ana', call())).toThrow(Refusal)
+    take('bo', call())
+    expect(running.size).toBe(3)
     first()
     first()
-    take('ana')
-    expect(() => take('ana')).toThrow(Refusal)
+    expect(running.size).toBe(2)
+    take('ana', call())
+    expect(() => take('ana', call())).toThrow(Refusal)
+    expect(running.size).toBe(3)
   })
 })
