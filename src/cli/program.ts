@@ -262,7 +262,9 @@ export const argumentsOf = (words: readonly string[]): readonly string[] => {
 
 const addStoreVerbs = (store: Command): void => {
   const type = (flags: string, about: string): Option =>
-    new Option(`${flags} <type>`, about).choices(['sqlite', 'redis', 'postgres']).makeOptionMandatory()
+    new Option(`${flags} <type>`, about)
+      .choices(['sqlite', 'redis', 'postgres', 'vault'])
+      .makeOptionMandatory()
   verb(store, 'copy', 'Copy all records to another storage, and compare them. The gateway must be stopped.')
     .addOption(type('--from', 'Where the records are.'))
     .addOption(type('--to', 'Where they go: an empty storage, or one where this copy was interrupted.'))

@@ -54,7 +54,7 @@ export const openStateDirectory = (path: string): boolean => {
 
 /** An error of the state directory, or of the storage, as a StartError; any other error unchanged. */
 export const stateError = (error: unknown, { storage }: Pick<Config, 'storage'>): unknown => {
-  const server = storage.type === 'redis' || storage.type === 'postgres'
+  const server = storage.type !== 'sqlite' && storage.type !== 'memory'
   if (error instanceof Refusal && error.code === 'storage.unavailable')
     return new StartError(
       'storage.unusable',

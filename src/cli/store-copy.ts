@@ -77,6 +77,11 @@ const requireUsable = ({ config, stateDir }: AdminTarget, { from, to }: CopyStor
       'store.unconfigured',
       'There is no PostgreSQL server in the configuration. Set storage.postgres.url.',
     )
+  if ([from, to].includes('vault') && config.storage.vault?.url === undefined)
+    throw new StartError(
+      'store.unconfigured',
+      'There is no Vault server in the configuration. Set storage.vault.url, or VAULT_URL.',
+    )
   const file = join(stateDir, 'postern.db')
   if (from === 'sqlite' && !existsSync(file))
     throw new StartError(

@@ -238,12 +238,17 @@ const serverCommand = (context: OverlayContext): void => {
     context.tree.set(['default_service'], 'server', origin)
 }
 
+/** Variables that name a server, with the storage that it is. */
+const storageNames = { REDIS_URL: 'redis', REDIS_HOST: 'redis', VAULT_URL: 'vault' } as const
+
 /** Whoever names a server wants the data there, and in production wants it kept. */
 const storage = (context: OverlayContext, referenced: ReadonlySet<string>): void => {
   const { tree, values } = context
-  const named = ['REDIS_URL', 'REDIS_HOST'].find((name) => filled(context, name) && !referenced.has(name))
+  const named = Object.keys(storageNames).find((name) => filled(context, name) && !referenced.has(name)) as
+    | keyof typeof storageNames
+    | undefined
   if (named !== undefined && tree.written(['storage', 'type']) === undefined)
-    tree.set(['storage', 'type'], 'redis', {
+    tree.set(['storage', 'type'], storageNames[named], {
       from: 'environment',
       name: filled(context, named)?.from ?? named,
     })
@@ -280,7 +285,6 @@ export const overlayEnvironment = (
     [...values].map(([name, { text }]) => [name, text] as const),
     (name) => fixedNames.has(name) || referenced.has(name),
     {
-      storage: tree.written(['storage', 'type']) !== undefined,
       services: isBranch(services) ? Object.keys(services) : [],
     },
   )

@@ -30,7 +30,10 @@ const elsewhere: readonly (readonly [RegExp, string])[] = [
     /^mcp_services\.[^.]+\.rate_limits\[\d+\]\.services$/,
     'cannot be set in a rate limit of one service; those over several services are in `rate_limits` at the top level',
   ],
-  [/^storage\.vault$/, 'is not a known setting; set `storage.type` to sqlite, redis, postgres or memory'],
+  [
+    /^storage\.vault\.timeout$/,
+    'is not needed: a request to Vault has 800 ms and one repetition, at the start 10 seconds; remove it',
+  ],
   [
     /^storage\.redis\.(socket_timeout|socket_connect_timeout|retry_on_timeout|health_check_interval)$/,
     'is not needed: an operation has 500 ms and one repetition, and idle connections are checked every 10 seconds; remove it',

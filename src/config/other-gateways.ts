@@ -1,5 +1,5 @@
 // Environment variables that other gateways document and this one does not read. None is passed over in
-// silence: what restricts access, or asks for a store, refuses the start; everything else is answered with
+// silence: what restricts access refuses the start; everything else is answered with
 // the key that takes its place.
 import { type Fault, printable } from './tree.ts'
 
@@ -7,8 +7,8 @@ export interface OtherName {
   /** As the reference shows it. */
   readonly shown: string
   readonly matches: RegExp
-  /** `access` and `store` refuse the start; `store` gives way where `storage.type` is written. */
-  readonly kind: 'access' | 'store' | 'replaced'
+  /** `access` refuses the start. */
+  readonly kind: 'access' | 'replaced'
   readonly what: string
 }
 
@@ -22,19 +22,12 @@ const access = (list: readonly string[], what: string): OtherName => ({
   kind: 'access',
   what,
 })
-const store = (list: readonly string[], what: string): OtherName => ({
-  ...names(...list),
-  kind: 'store',
-  what,
-})
 const replaced = (list: readonly string[], what: string): OtherName => ({
   ...names(...list),
   kind: 'replaced',
   what,
 })
 
-const noStore =
-  'which is not supported: data is kept in an embedded database, in Redis or in PostgreSQL. Remove this variable, or set storage.type to confirm'
 const noTest = 'belongs to the test suite of another gateway and has no effect: remove it'
 
 const exact: readonly OtherName[] = [
@@ -42,21 +35,9 @@ const exact: readonly OtherName[] = [
     ['MCP_SERVER_ALLOWLIST'],
     'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable',
   ),
-  store(
-    [
-      'VAULT_URL',
-      'VAULT_TOKEN',
-      'VAULT_MOUNT_POINT',
-      'VAULT_PATH_PREFIX',
-      'VAULT_AUTH_METHOD',
-      'VAULT_VERIFY_SSL',
-      'VAULT_TIMEOUT',
-      'VAULT_NAMESPACE',
-      'VAULT_ROLE_ID',
-      'VAULT_SECRET_ID',
-      'VAULT_K8S_ROLE',
-    ],
-    `asks for storage in Vault, ${noStore}`,
+  replaced(
+    ['VAULT_TIMEOUT'],
+    'has no effect: a request to Vault has 800 ms and one repetition, at the start 10 seconds',
   ),
   replaced(
     ['JWT_ALGORITHM', 'JWT_PRIVATE_KEY_B64'],
@@ -189,8 +170,6 @@ export interface OtherGatewayFindings {
 }
 
 export interface OtherGatewayContext {
-  /** Whether `storage.type` is written. */
-  readonly storage: boolean
   /** Ids of the services that are configured. */
   readonly services: readonly string[]
 }
@@ -206,7 +185,7 @@ const serviceTurnedOff = (name: string, text: string, services: readonly string[
 export const checkOtherNames = (
   values: Iterable<readonly [name: string, text: string]>,
   skip: (name: string) => boolean,
-  { storage, services }: OtherGatewayContext,
+  { services }: OtherGatewayContext,
 ): OtherGatewayFindings => {
   const faults: Fault[] = []
   const warnings: Fault[] = []
@@ -226,15 +205,8 @@ export const checkOtherNames = (
         origin,
         what: `turns "${printable(running)}" off, but mcp_services lists it: remove one of the two`,
       })
-    else if (known.kind === 'access' || (known.kind === 'store' && !storage))
-      faults.push({ key: '', origin, what: known.what })
-    else
-      warnings.push({
-        key: '',
-        origin,
-        what:
-          known.kind === 'store' ? 'has no effect: storage.type decides where data is stored' : known.what,
-      })
+    else if (known.kind === 'access') faults.push({ key: '', origin, what: known.what })
+    else warnings.push({ key: '', origin, what: known.what })
   }
   return { faults, warnings }
 }

@@ -158,18 +158,75 @@ export const postgresKeys = z
   })
   .describe('The PostgreSQL server, for `type: postgres`. PostgreSQL 15 or later.')
 
+const vaultUrl = z
+  .string()
+  .regex(/^https?:\/\/[^\s/?#@]+\/?$/, 'must be https://host:port, without a path')
+  .refine((text) => URL.canParse(text), 'must be https://host:port, without a path')
+const vaultPath = (description: string) =>
+  z
+    .string()
+    .regex(/^[A-Za-z0-9_-]+(?:\/[A-Za-z0-9_-]+)*$/, 'use letters, digits, _ and -, with / between folders')
+    .describe(description)
+
+export const vaultKeys = z
+  .strictObject({
+    url: vaultUrl.describe('The server: `https://vault.example.com:8200`. Required.').optional(),
+    urls: z
+      .array(vaultUrl)
+      .max(20)
+      .default([])
+      .describe(
+        'Other servers of the same cluster. If one does not respond, the next is asked, and a standby may send the gateway to one of them.',
+      ),
+    namespace: vaultPath('Namespace (Vault Enterprise, OpenBao). Default: none.').optional(),
+    mount_point: vaultPath('Where the KV engine, version 2, is mounted.').default('secret'),
+    path_prefix: vaultPath(
+      'Folder for all records. Gateways with different folders share an engine without sharing records.',
+    ).default('postern'),
+    auth_method: z
+      .enum(['token', 'approle', 'kubernetes'])
+      .default('token')
+      .describe('How the gateway gets its token: `token`, `approle` or `kubernetes`.'),
+    auth_mount: vaultPath('Where the auth method is mounted. Default: its name.').optional(),
+    token: secret('The token, for `auth_method: token`. It is renewed if it can be.').optional(),
+    role_id: text('Role ID, for `auth_method: approle`.').optional(),
+    secret_id: secret('Secret ID, for `auth_method: approle`.').optional(),
+    secret_id_wrapped: z
+      .boolean()
+      .default(false)
+      .describe(
+        '`secret_id` is a wrapping token (`-wrap-ttl`) that holds the secret ID and can be opened once. If somebody else has opened it, the gateway does not start.',
+      ),
+    role: text('Role, for `auth_method: kubernetes`.').optional(),
+    jwt_path: text('File with the service account token, for `auth_method: kubernetes`.').default(
+      '/var/run/secrets/kubernetes.io/serviceaccount/token',
+    ),
+    verify_ssl: z
+      .boolean()
+      .default(true)
+      .describe(
+        '`false`: the certificate of the server is not checked; allowed only if the server is on a loopback address.',
+      ),
+    ssl_ca_certs: text(
+      'File with the CA certificates that may sign the certificate of the server, in PEM format. Default: those of Node.',
+    ).optional(),
+  })
+  .describe('The Vault or OpenBao server, for `type: vault`.')
+
 export const storageKeys = z
   .strictObject({
     type: z
-      .enum(['sqlite', 'memory', 'redis', 'postgres'])
+      .enum(['sqlite', 'memory', 'redis', 'postgres', 'vault'])
       .default('sqlite')
       .describe(
-        '`sqlite`: a database file in the state directory. `redis` and `postgres`: a Redis or PostgreSQL server that several processes and machines share. `memory`: a single process only, and all data is lost on exit. See [Storage](../guide/storage.md).',
+        '`sqlite`: a database file in the state directory. `redis` and `postgres`: a Redis or PostgreSQL server that several processes and machines share. `vault`: a Vault or OpenBao server, for some thousand grants. `memory`: a single process only, and all data is lost on exit. See [Storage](../guide/storage.md).',
       ),
     redis: redisKeys.optional(),
     postgres: postgresKeys.optional(),
+    vault: vaultKeys.optional(),
   })
   .describe('Storage for authorization codes, grants, sessions and client registrations.')
 
 export type RedisSettings = z.output<typeof redisKeys>
 export type PostgresSettings = z.output<typeof postgresKeys>
+export type VaultSettings = z.output<typeof vaultKeys>

@@ -235,6 +235,7 @@ const emptyStores: Readonly<Record<Config['storage']['type'], string | undefined
   sqlite: undefined,
   redis: 'set another storage.redis.prefix',
   postgres: 'set another storage.postgres.schema',
+  vault: 'set another storage.vault.path_prefix',
 }
 
 const damagedText = ({ location, shared }: Location, key: string): string =>

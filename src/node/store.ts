@@ -298,7 +298,7 @@ interface Storage extends OpenedStore {
 
 /** As `openStore`, for whoever copies it. The driver of a server is loaded only where it is configured. */
 export const openStorage = async ({ config, stateDir, now, ...deps }: StoreDeps): Promise<Storage> => {
-  const { type, redis, postgres } = config.storage
+  const { type, redis, postgres, vault } = config.storage
   if (type === 'memory')
     return { location: 'memory', store: createMemoryStore({ now }), close: () => undefined }
   if (type === 'sqlite') {
@@ -309,6 +309,11 @@ export const openStorage = async ({ config, stateDir, now, ...deps }: StoreDeps)
     if (!postgres) throw new RangeError('storage.postgres is not set')
     const { openPostgresStore } = await import('./postgres.ts')
     return openPostgresStore({ ...deps, now, settings: postgres })
+  }
+  if (type === 'vault') {
+    if (vault?.url === undefined) throw new RangeError('storage.vault.url is not set')
+    const { openVaultStore } = await import('./vault.ts')
+    return openVaultStore({ ...deps, now, settings: vault })
   }
   const { openRedisStore } = await import('./redis.ts')
   return openRedisStore({ ...deps, now, settings: redis ?? redisKeys.parse({}) })

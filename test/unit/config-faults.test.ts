@@ -1048,7 +1048,7 @@ describe('what would be unsafe', () => {
   it('memory in production, which NODE_ENV says [H-U9]', async () => {
     const text = 'storage: { type: memory }\n'
     expect(await faultsOf(text, { env: { NODE_ENV: 'production' } })).toEqual([
-      'config.yaml:1:18 storage.type – memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite, redis or postgres',
+      'config.yaml:1:18 storage.type – memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite, redis, postgres or vault',
     ])
     expect(await faultsOf(text)).toEqual([])
   })

@@ -97,12 +97,22 @@ describe('a configuration as the document prints it', () => {
     })
   })
 
-  it('is told which storage types exist instead of vault', async () => {
+  it('keeps its records in Vault', async () => {
     const env = { VAULT_URL: 'http://localhost:8200', VAULT_TOKEN: 'x' }
-    expect(await faultsOf(printed.vaultStorage, { env })).toEqual([
-      'config.yaml:2:9 storage.type – must be one of: sqlite, memory, redis, postgres; found "vault"',
-      'config.yaml:3:3 storage.vault – is not a known setting; set `storage.type` to sqlite, redis, postgres or memory',
-    ])
+    expect((await configOf(printed.vaultStorage, { env })).storage).toEqual({
+      type: 'vault',
+      vault: {
+        url: 'http://localhost:8200',
+        urls: [],
+        token: 'x',
+        mount_point: 'secret',
+        path_prefix: 'mcp-gateway',
+        auth_method: 'token',
+        secret_id_wrapped: false,
+        jwt_path: '/var/run/secrets/kubernetes.io/serviceaccount/token',
+        verify_ssl: true,
+      },
+    })
   })
 })
 

@@ -171,8 +171,6 @@ const works: readonly (readonly [
 
 const github =
   'is not a known setting: for sign-in with GitHub set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, and remove this variable'
-const instead =
-  'which is not supported: data is kept in an embedded database, in Redis or in PostgreSQL. Remove this variable, or set storage.type to confirm'
 const servers =
   'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable'
 const byName =
@@ -182,19 +180,6 @@ const origins =
 
 const refuses: readonly (readonly [name: string, text: string, fault: string])[] = [
   ['MCP_SERVER_ALLOWLIST', 'mcp.example.com', servers],
-  ...[
-    'URL',
-    'TOKEN',
-    'MOUNT_POINT',
-    'PATH_PREFIX',
-    'AUTH_METHOD',
-    'VERIFY_SSL',
-    'TIMEOUT',
-    'NAMESPACE',
-    'ROLE_ID',
-    'SECRET_ID',
-    'K8S_ROLE',
-  ].map((name) => [`VAULT_${name}`, 'x', `asks for storage in Vault, ${instead}`] as const),
   // Spellings that nobody documents, and that mean the same.
   ['GITHUB_OAUTH_CLIENT_ID', 'x', github],
   ['GITHUB_CLIENT_SECRETS', 'x', github],
@@ -257,6 +242,10 @@ const answered: readonly (readonly [name: string, warning: string])[] = [
     'REDIRECT_URI',
     'INVALID_REDIRECT_URI',
   ].map((name) => [`TEST_${name}`, tests] as const),
+  [
+    'VAULT_TIMEOUT',
+    'has no effect: a request to Vault has 800 ms and one repetition, at the start 10 seconds',
+  ],
   ['HEALTH_CHECK_TIMEOUT', health],
   ['HEALTH_CHECK_INTERVAL', health],
   [
@@ -266,6 +255,37 @@ const answered: readonly (readonly [name: string, warning: string])[] = [
 ]
 
 describe('a variable of another gateway', () => {
+  it('that names a Vault stores there', async () => {
+    const env = {
+      VAULT_URL: 'http://127.0.0.1:8200',
+      VAULT_AUTH_METHOD: 'approle',
+      VAULT_ROLE_ID: 'role',
+      VAULT_SECRET_ID: 'secret',
+      VAULT_MOUNT_POINT: 'kv',
+      VAULT_PATH_PREFIX: 'mcp-gateway',
+      VAULT_NAMESPACE: 'team',
+      VAULT_VERIFY_SSL: 'false',
+    }
+    expect((await configOf('', { env })).storage).toMatchObject({
+      type: 'vault',
+      vault: {
+        url: 'http://127.0.0.1:8200',
+        auth_method: 'approle',
+        role_id: 'role',
+        secret_id: 'secret',
+        mount_point: 'kv',
+        path_prefix: 'mcp-gateway',
+        namespace: 'team',
+        verify_ssl: false,
+      },
+    })
+    // Many have it set for the command line of Vault.
+    expect(await faultsOf('storage: { type: sqlite }\n', { env: { VAULT_TOKEN: 'x' } })).toEqual([])
+    expect(await faultsOf('', { env: { VAULT_TOKEN: 'x' } })).toEqual([
+      'environment VAULT_TOKEN storage.vault.token – asks for storage in vault, but storage.type is not set: set storage.type to vault, or to sqlite to confirm the default',
+    ])
+  })
+
   it.each([...works.map(([name, text, wanted, beside = {}]) => ({ name, text, wanted, beside }))])(
     '$name=$text works',
     async ({ name, text, wanted, beside }) => {
@@ -289,16 +309,13 @@ describe('a variable of another gateway', () => {
     },
   )
 
-  it.each(refuses)(
-    'never is passed over where it restricts access or asks for a store: %s=%s',
-    async (name, text, fault) => {
-      expect(await faultsOf('', { env: { [name]: text } })).toEqual([`environment ${name} – ${fault}`])
-      expect(await faultsOf('', { env: { [`${name}_FILE`]: '/run/secrets/x' } })).toEqual([
-        `environment ${name}_FILE – ${fault}`,
-      ])
-      expect(await faultsOf('', { env: { [name]: '' } })).toEqual([])
-    },
-  )
+  it.each(refuses)('never is passed over where it restricts access: %s=%s', async (name, text, fault) => {
+    expect(await faultsOf('', { env: { [name]: text } })).toEqual([`environment ${name} – ${fault}`])
+    expect(await faultsOf('', { env: { [`${name}_FILE`]: '/run/secrets/x' } })).toEqual([
+      `environment ${name}_FILE – ${fault}`,
+    ])
+    expect(await faultsOf('', { env: { [name]: '' } })).toEqual([])
+  })
 
   it.each(answered)('%s is answered', async (name, warning) => {
     expect(await faultsOf('', { env: { [name]: 'x' } })).toEqual([])
@@ -309,7 +326,7 @@ describe('a variable of another gateway', () => {
     for (const name of ['ENVIRONMENT', 'NODE_ENV'])
       expect(await faultsOf('storage: { type: memory }\n', { env: { [name]: 'production' } })).toEqual([
         expect.stringContaining(
-          'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite, redis or postgres',
+          'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite, redis, postgres or vault',
         ),
       ])
     expect(await faultsOf('storage: { type: memory }\n', { env: { ENVIRONMENT: 'development' } })).toEqual([])
@@ -487,8 +504,8 @@ describe('a key of another gateway’s file', () => {
 
   it.each([
     [
-      'storage: { type: vault, vault: { url: "https://v.example" } }',
-      'storage.type – must be one of: sqlite, memory, redis, postgres; found "vault"',
+      'storage: { type: etcd }',
+      'storage.type – must be one of: sqlite, memory, redis, postgres, vault; found "etcd"',
     ],
     [
       'storage: { redis: { host: localhost } }',

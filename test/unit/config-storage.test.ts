@@ -152,6 +152,47 @@ it('links that Kubernetes makes of a service called redis name no server', async
   expect(await load('', { env })).toMatchObject({ ok: true, config: { storage: { type: 'sqlite' } } })
 })
 
+describe('Vault', () => {
+  const vault = (keys: string): string => `storage: { type: vault, vault: { ${keys} } }\n`
+
+  it('needs a URL, and what its way to a token needs', async () => {
+    expect(await faultsOf('storage: { type: vault }\n')).toEqual([
+      expect.stringContaining(
+        'storage.type – asks for storage in Vault: set storage.vault.url to the server',
+      ),
+      expect.stringContaining(
+        'storage.type – needs storage.vault.token to sign in to Vault (auth_method: token)',
+      ),
+    ])
+    expect(await faultsOf(vault('url: "http://[::1]:8200", auth_method: approle, role_id: a'))).toEqual([
+      expect.stringContaining(
+        'storage.vault.auth_method – needs storage.vault.secret_id to sign in to Vault (auth_method: approle)',
+      ),
+    ])
+    expect(
+      await faultsOf(vault('url: "http://localhost", token: a, path_prefix: "../x", timeout: 10')),
+    ).toEqual([
+      expect.stringContaining('storage.vault.path_prefix – use letters, digits, _ and -'),
+      expect.stringContaining('storage.vault.timeout – is not needed: a request to Vault has 800 ms'),
+    ])
+  })
+
+  it('is reached with TLS, and its certificate checked, on the network', async () => {
+    const far = 'url: "http://vault.example.com:8200", token: a'
+    expect(await warningsOf(vault(far))).toEqual([
+      expect.stringContaining(
+        'storage.vault.url – connects without TLS: the token and all records can be read',
+      ),
+    ])
+    expect(await faultsOf(vault(`${far}, verify_ssl: false`))).toEqual([
+      expect.stringContaining(
+        'storage.vault.verify_ssl – can be false only for a server on a loopback address',
+      ),
+    ])
+    expect(await warningsOf(vault('url: "https://vault.example.com", token: a'))).toEqual([])
+  })
+})
+
 describe('PostgreSQL', () => {
   const postgres = (keys: string): string => `storage: { type: postgres, postgres: { ${keys} } }\n`
 

@@ -6,11 +6,11 @@ const survives: Rule = (draft, report) => {
   if (draft.production && draft.text('storage', 'type') === 'memory')
     report.fault(
       ['storage', 'type'],
-      'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite, redis or postgres',
+      'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite, redis, postgres or vault',
     )
 }
 
-const servers = ['redis', 'postgres'] as const
+const servers = ['redis', 'postgres', 'vault'] as const
 
 /** A section of another type than the one that is used. */
 const unused: Rule = (draft, report) => {
@@ -150,4 +150,44 @@ const postgres: Rule = (draft, report) => {
     )
 }
 
-export const storageRules: readonly Rule[] = [survives, unused, redis, postgres]
+/** What each way to a token needs. */
+const vaultLogin: Readonly<Record<string, readonly string[]>> = {
+  token: ['token'],
+  approle: ['role_id', 'secret_id'],
+  kubernetes: ['role'],
+}
+
+const vaultTls = (draft: RawConfig, report: Report, path: Path): void => {
+  const url = urlOf(draft, path)
+  const verify: Path = ['storage', 'vault', 'verify_ssl']
+  if (!url || isLoopbackHost(url.hostname.replaceAll(/[[\]]/g, ''))) return
+  if (draft.has(...verify) && !draft.flag(...verify))
+    report.fault(
+      verify,
+      'can be false only for a server on a loopback address: set ssl_ca_certs to the CA of the server instead',
+    )
+  if (url.protocol === 'http:')
+    report.warn(
+      path,
+      'connects without TLS: the token and all records can be read on the network. Use https://',
+    )
+}
+
+const vault: Rule = (draft, report) => {
+  if (draft.workers || draft.text('storage', 'type') !== 'vault') return
+  const at = (key: string): Path => ['storage', 'vault', key]
+  const isMissing = (key: string): boolean => !draft.has(...at(key)) && !draft.lost(...at(key))
+  if (isMissing('url'))
+    report.fault(['storage', 'type'], 'asks for storage in Vault: set storage.vault.url to the server')
+  const method = draft.text(...at('auth_method')) ?? ''
+  for (const key of vaultLogin[method] ?? [])
+    if (isMissing(key))
+      report.fault(
+        draft.has(...at('auth_method')) ? at('auth_method') : ['storage', 'type'],
+        `needs storage.vault.${key} to sign in to Vault (auth_method: ${method})`,
+      )
+  for (const path of [at('url'), ...draft.texts(...at('urls')).map((one) => one.path)])
+    vaultTls(draft, report, path)
+}
+
+export const storageRules: readonly Rule[] = [survives, unused, redis, postgres, vault]
