@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parse, stringify } from 'yaml'
-import { type Metrics, openMetrics } from '../src/node/metrics.ts'
+import { type ServedMetrics, openMetrics } from '../src/node/metrics.ts'
 import { freePort } from './harness/free-port.ts'
 import { createVerdicts } from './harness/verdict.ts'
 
@@ -208,7 +208,7 @@ const well = {
 }
 
 const fireAll = async (
-  { metrics, prometheus }: { readonly metrics: Metrics; readonly prometheus: string },
+  { metrics, prometheus }: { readonly metrics: ServedMetrics; readonly prometheus: string },
   state: { health: object },
   heard: ReadonlyMap<string, string[]>,
 ) => {

@@ -65,6 +65,7 @@ import type { CounterSteps, CountTable } from './ports/store.ts'
 import { callStdio, createFetchProxy } from './proxy/fetch.ts'
 import { createForwardAuth } from './proxy/forward-auth.ts'
 import { createRefuse } from './proxy/outcome.ts'
+import { type PeerSide, createPeerSide } from './proxy/peers.ts'
 import { callerContext } from './proxy/identity-headers.ts'
 import { type ProxyDeps, createProxy, createSessionGateway } from './proxy/proxy.ts'
 import { createCors, createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
@@ -116,6 +117,8 @@ export interface Gateway extends RequestHandling, ProxiedCalls {
   /** The keys that sign access tokens. */
   readonly signer: Pick<Signer, 'published' | 'rotate'>
   readonly refuse: Refuse
+  /** Sessions of the other processes, and theirs of this one (`Runtime.peers`); absent where there are none. */
+  readonly peers: PeerSide | undefined
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
   /** Writes an audit event that only the runtime knows of. */
@@ -273,13 +276,7 @@ const createCalls = (parts: Parts, { connections: { credentials, transports, loc
   parts.bridges.follow(alive)
   const proxyDeps = {
     ...common,
-    runtime,
-    hosts,
-    contextOf,
-    authenticate,
-    cors,
-    record,
-    alive,
+    ...{ runtime, hosts, contextOf, authenticate, cors, record, alive },
     newest: parts.newest,
     serving: closures.over(registry.serving),
     ...{ closures, running: parts.running },
@@ -289,11 +286,12 @@ const createCalls = (parts: Parts, { connections: { credentials, transports, loc
     toolMemory: parts.toolMemory,
     askForMore: parts.stepUps.askForMore,
   }
-  const { admit, respond, makeCall, verify, admitSocket, moved } = createProxy(proxyDeps)
+  const { admit, respond, makeCall, verify, admitSocket, moved, peers } = createProxy(proxyDeps)
   return {
     verify: createForwardAuth({ settings: config.forward_auth, verify, refuse }),
     ...{ hosts, contextOf, refuse, admit, respond, admitSocket },
-    fetchProxy: createFetchProxy({ makeCall, refuse, moved }),
+    fetchProxy: createFetchProxy({ makeCall, refuse, moved, fetchFor: peers?.fetchFor }),
+    peers: peers && createPeerSide(peers, transports, { makeCall, refuse }),
     session: (id: string) => located(createSessionGateway({ ...proxyDeps, directory, refuse, refresh }, id)),
   }
 }

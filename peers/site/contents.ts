@@ -39,7 +39,15 @@ export const contents: readonly Section[] = [
   },
   {
     title: 'Run it',
-    pages: ['guide/containers', 'guide/storage', 'guide/metrics', 'guide/traces', 'guide/branding', 'guide/cloudflare'],
+    pages: [
+      'guide/containers',
+      'guide/storage',
+      'guide/several-processes',
+      'guide/metrics',
+      'guide/traces',
+      'guide/branding',
+      'guide/cloudflare',
+    ],
   },
   { title: 'When something fails', pages: ['troubleshooting', 'guide/doctor', 'reference/refusals'] },
   {

@@ -18,6 +18,7 @@ import { forwardProxies } from './configuration.ts'
 import { StartError, packageVersion } from './output.ts'
 import { type ReloadSource, watchConfiguration } from './reload.ts'
 import { writePidFile, openStateDirectory, stateError } from './state.ts'
+import type { WorkerRole } from './workers.ts'
 import {
   exitCodes,
   inForeground,
@@ -28,6 +29,7 @@ import {
   withStderr,
   isolationText,
   startBanner,
+  type StartFacts,
 } from './terminal.ts'
 
 // The service of a gateway without configured services: the demo server, in this process.
@@ -60,6 +62,8 @@ export interface StartedGateway {
   readonly gateway: Gateway
   readonly listening: ListeningServer
   readonly runtime: NodeRuntime
+  /** Absent where this is the only process. */
+  readonly hop: { close(): Promise<void> } | undefined
   /** Removes its pid file, so that commands no longer find it. */
   readonly forget: () => void
 }
@@ -76,6 +80,8 @@ export interface StartGatewayOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Whether the process is finishing its last requests. */
   readonly draining: () => boolean
+  /** Which of the processes of this computer it is, from 0; undefined where it is one. */
+  readonly slot?: number | undefined
 }
 
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '::1'])
@@ -122,10 +128,11 @@ export const startGateway = async ({
   log,
   env,
   draining,
+  slot,
 }: StartGatewayOptions): Promise<StartedGateway> => {
   const version = packageVersion()
   const proxies = forwardProxies(env)
-  const runtime = await createNodeRuntime({
+  const own = await createNodeRuntime({
     config,
     stateDir,
     privateFiles,
@@ -137,6 +144,9 @@ export const startGateway = async ({
   }).catch((error: unknown) => {
     throw stateError(error, config)
   })
+  const several = config.cluster !== undefined || slot !== undefined
+  const hop = several ? await (await import('./workers.ts')).startHop(config, slot, own) : undefined
+  const runtime = hop ? { ...own, peers: hop } : own
   const { host, port, trusted_proxies: trustedProxies } = config
   const listening = await serve({
     host,
@@ -157,14 +167,16 @@ export const startGateway = async ({
   isolationText(config, runtime)
   gateway.record(startedEvent(gateway, runtime.about))
   const program = wrapped === undefined ? undefined : config.mcp_services[wrapped]?.command
-  const own = [
+  const local = [
     ...services.map(({ id }) => ({ id, from: 'built in' as const })),
     ...(wrapped === undefined
       ? []
       : [{ id: wrapped, from: 'wrap' as const, ...(program === undefined ? {} : { command: program }) }]),
   ]
   listening.open(gateway)
-  return { gateway, listening, runtime, forget: writePidFile(stateDir, gateway.directory.issuer, own) }
+  if (gateway.peers) hop?.open(gateway.peers.answer)
+  const forget = writePidFile(stateDir, gateway.directory.issuer, local)
+  return { gateway, listening, runtime, hop, forget }
 }
 
 // Runs until it is told to stop.
@@ -216,13 +228,15 @@ const openState = (path: string): boolean =>
 
 /** Returns the exit code. */
 const shutDown = async (
-  { listening, runtime, gateway }: StartedGateway,
+  { listening, runtime, gateway, hop }: StartedGateway,
   signal: NodeJS.Signals,
 ): Promise<number> => {
   const [clean] = await Promise.all([
     listening.drain({ graceMs: drainMs, lingerMs: signal === 'SIGTERM' ? lingerMs : 0 }),
     gateway.bridges.close(serversMs),
   ])
+  // Its sessions end with it; until here the other processes may ask for them.
+  await hop?.close()
   const closed = await Promise.race([
     runtime.close().then(() => true),
     new Promise<false>((resolve) => void setTimeout(resolve, afterwardsMs, false).unref()),
@@ -247,10 +261,18 @@ const endTrail = async (
 }
 
 /** Undefined where none are configured. Throws `StartError`. */
-const startMetrics = async ({ metrics }: Config): Promise<Metrics | undefined> => {
+const startMetrics = async (
+  { metrics }: Config,
+  role: WorkerRole | undefined,
+): Promise<Metrics | undefined> => {
   if (!metrics) return undefined
   const about = { version: packageVersion(), runtime: `node ${process.versions.node}` }
-  const { openMetrics } = await import('../node/metrics.ts')
+  const { createCounting, openMetrics } = await import('../node/metrics.ts')
+  if (role) {
+    const counting = createCounting(about)
+    role.count(counting.values)
+    return counting
+  }
   return openMetrics({ ...metrics, about }).catch((error: unknown) => {
     throw new StartError(
       'metrics.port',
@@ -261,9 +283,30 @@ const startMetrics = async ({ metrics }: Config): Promise<Metrics | undefined> =
 
 /** Says where the metrics are, and lets them ask for the health of this gateway. */
 const watchHealth = (metrics: Metrics, { gateway, runtime }: StartedGateway): void => {
-  runtime.log('info', 'metrics.listening', { url: metrics.url })
+  if (metrics.url !== undefined) runtime.log('info', 'metrics.listening', { url: metrics.url })
   const request = new Request(`${gateway.directory.issuer}/health`)
   metrics.watch(async () => (await gateway.fetch(request, { requestId: 'metrics', ip: '127.0.0.1' })).json())
+}
+
+/** The first lines: where it listens, and how to sign in. */
+const announce = async (
+  { stateDir, tty, printLink, program, command }: StartOptions,
+  { gateway, runtime: { about } }: StartedGateway,
+  { fresh, keys }: Pick<StartFacts, 'fresh' | 'keys'>,
+): Promise<void> => {
+  const { links, directory } = gateway
+  const wanted = links.enabled && (tty ? fresh : printLink)
+  const link = wanted ? `${directory.issuer}/?t=${await links.mint()}` : undefined
+  const readyMs = Math.round(performance.now())
+  startBanner({ stateDir, tty, gateway, about, link, fresh, keys, program, command, readyMs })
+}
+
+/** A process that is the whole gateway. */
+const alone = {
+  slot: undefined,
+  leads: true,
+  ready: () => Promise.resolve(),
+  untilStopped: untilSignal,
 }
 
 /**
@@ -271,13 +314,23 @@ const watchHealth = (metrics: Metrics, { gateway, runtime }: StartedGateway): vo
  * `StartError` when it cannot start.
  */
 export const start = async (options: StartOptions): Promise<void> => {
+  if (options.config.workers === 1 || options.ready) return run(options)
+  const { runWorkers, workerRole } = await import('./workers.ts')
+  const role = workerRole()
+  if (role) return run(options, role)
+  openState(options.stateDir)
+  return runWorkers(options)
+}
+
+const run = async (options: StartOptions, role?: WorkerRole): Promise<void> => {
   const { config, stateDir, tty, logLevel, source } = options
+  const { slot, leads, untilStopped, ready } = role ?? alone
   const fresh = openState(stateDir)
   // Until the first line, which programs read, has been printed.
   const held = true
   const nodeLog = tty ? createTerminalLog(logLevel, held) : createJsonLog(logLevel, held)
   const shown = options.showStderr ? withStderr(nodeLog.log, nodeLog.stderr) : nodeLog.log
-  const metrics = await startMetrics(config)
+  const metrics = await startMetrics(config, role)
   const log = metrics?.observe(shown) ?? shown
   let ending = false
   const up = await startGateway({
@@ -289,36 +342,23 @@ export const start = async (options: StartOptions): Promise<void> => {
     log,
     env: options.env,
     draining: () => ending,
+    slot,
   }).catch(async (error: unknown) => {
     await nodeLog.end()
     throw error
   })
   const { gateway, runtime } = up
   if (metrics) watchHealth(metrics, up)
-  const link =
-    gateway.links.enabled && (tty ? fresh : options.printLink)
-      ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`
-      : undefined
   ignoreClosedOutput()
   logFaults(nodeLog)
   // Before the first line is printed: a program that reads it may send a signal at once.
   const reload = watchConfiguration(source, gateway.registry, config, runtime.log)
-  const asked = untilSignal({ terminal: tty, log: nodeLog, again: () => void reload.now() })
-  const keys = tty && process.stdin.isTTY && inForeground()
+  const asked = untilStopped({ terminal: tty, log: nodeLog, again: () => void reload.now() })
+  await ready()
+  const keys = !role && tty && process.stdin.isTTY && inForeground()
   // Before the banner mentions the keys.
   const stopKeys = keys ? listenKeys(gateway) : () => undefined
-  startBanner({
-    stateDir,
-    tty,
-    gateway,
-    about: runtime.about,
-    link,
-    fresh,
-    keys,
-    program: options.program,
-    command: options.command,
-    readyMs: Math.round(performance.now()),
-  })
+  if (leads) await announce(options, up, { fresh, keys })
   await options.ready?.(gateway)
   nodeLog.release()
   for (const message of options.warnings) log('warn', 'config.warning', { message })

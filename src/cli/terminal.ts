@@ -231,7 +231,7 @@ export const exitCodes = { inOrder: 0, forced: 2, unclean: 3 } as const
 const sameGestureMs = 100
 
 /** Ends the process as soon as the log is written. */
-const exitAfter = (log: NodeLog, code: number): void => {
+export const exitAfter = (log: NodeLog, code: number): void => {
   const exit = (): never => process.exit(code)
   log.end().then(exit, exit)
 }

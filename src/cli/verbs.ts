@@ -20,6 +20,7 @@ export interface Given {
   readonly publicUrl?: string
   readonly debug?: boolean
   readonly logLevel?: string
+  readonly workers?: string
   readonly printSignInLink?: boolean
   /** The name of the same flag in 0.1.0. */
   readonly printLoginLink?: boolean
@@ -36,8 +37,9 @@ export const wantedOf = ({
   publicUrl,
   debug,
   logLevel,
+  workers,
 }: Given): ConfigurationRequest => {
-  const flags: Flags = { host, port, issuer: publicUrl, debug, log_level: logLevel }
+  const flags: Flags = { host, port, issuer: publicUrl, debug, log_level: logLevel, workers }
   return { file: config, envFile, flags }
 }
 

@@ -11,6 +11,7 @@ export interface Flags {
   readonly issuer?: string | undefined
   readonly debug?: boolean | undefined
   readonly log_level?: string | undefined
+  readonly workers?: string | undefined
   /** A service that the command line itself describes (`postern wrap`). */
   readonly wrapped?: { readonly id: string; readonly service: Readonly<Record<string, unknown>> } | undefined
 }
@@ -39,6 +40,7 @@ export const configFlags: readonly ConfigFlag[] = [
     note: 'Minimum log level.',
     choices: ['debug', 'info', 'warn', 'error'],
   },
+  { key: 'workers', option: '--workers <number>', note: 'Number of processes that serve requests.' },
 ]
 
 /** Flags that are no configuration. */

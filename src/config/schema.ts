@@ -11,6 +11,7 @@ import { brandingKeys } from './branding-keys.ts'
 import { deviceKeys, withDeviceClient } from './device-keys.ts'
 import { forwardAuthKeys } from './forward-auth-keys.ts'
 import { metricsKeys, telemetryKeys } from './telemetry-keys.ts'
+import { clusterKeys, workersKey } from './process-keys.ts'
 import { dpopKeys } from './dpop-keys.ts'
 import { httpUrl, secret, serviceId, text, duration } from './key-types.ts'
 import {
@@ -212,6 +213,8 @@ export const configSchema = z
     flows: flowRecord.optional(),
     metrics: metricsKeys.optional(),
     telemetry: telemetryKeys.optional(),
+    workers: workersKey,
+    cluster: clusterKeys.optional(),
     forward_auth: forwardAuthKeys.optional(),
     rate_limits: rateLimitKeys,
     local_users: z

@@ -94,3 +94,12 @@ export const canonicalJson = (value: unknown): string | undefined => {
   }
   return `{${members.join(',')}}`
 }
+
+// Ids of what one process keeps in its memory: they end in the name of that process, where there are several.
+
+/** `n` random bytes, and whose it is. */
+export const newId = (random: (n: number) => Uint8Array, n: number, node: string | undefined): string =>
+  encodeBase64url(random(n)) + (node === undefined ? '' : `.${node}`)
+
+/** The process that the id names; undefined where it names none. */
+export const nodeOfId = (id: string): string | undefined => /[\w-]{32}\.([\w-]{16})$/.exec(id)?.[1]

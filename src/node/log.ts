@@ -116,10 +116,13 @@ const createStderr = (held: boolean): Pick<NodeLog, 'stderr' | 'release'> => {
 
 /**
  * One JSON line per event, written in large pieces by a writer that never blocks. `held`: nothing is written
- * before `release` or `end`.
+ * before `release` or `end`. `writer`: where others write lines too.
  */
-export const createJsonLog = (least: LogLevel, held = false): NodeLog => {
-  const writer = createLineWriter(1, held)
+export const createJsonLog = (
+  least: LogLevel,
+  held = false,
+  writer: LineWriter = createLineWriter(1, held),
+): NodeLog => {
   const { stderr, release } = createStderr(held)
   let time = 0
   let ts = ''

@@ -4,7 +4,7 @@
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { AggregatorRegistry, Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 import { isLoopbackHost } from '../kit/addresses.ts'
 import { refusals } from '../kit/refusal.ts'
 import type { Log } from '../ports/runtime.ts'
@@ -35,8 +35,9 @@ const outcomeOf = ({ result, is_error: isError, refusal }: Fields): string => {
 const createMeters = (registry: Registry) => {
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
     new Counter({ name: `postern_${name}_total`, help, labelNames, registers: [registry] })
+  // Of several processes the worst counts.
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
-    new Gauge({ name: `postern_${name}`, help, labelNames, registers: [registry] })
+    new Gauge({ name: `postern_${name}`, help, labelNames, registers: [registry], aggregator: 'min' })
   return {
     calls: counter('calls', 'Messages of MCP clients, by how they ended.', ['service', 'method', 'outcome']),
     // OpenTelemetry's mcp.server.operation.duration, as Prometheus writes it.
@@ -68,6 +69,7 @@ const createMeters = (registry: Registry) => {
       name: 'postern_audit_up',
       help: 'Whether the audit trail can be written.',
       registers: [],
+      aggregator: 'min',
     }),
     serviceUp: gauge('service_up', 'Whether the server of a service responds; absent until its first call.', [
       'service',
@@ -136,10 +138,14 @@ const setHealth = (registry: Registry, meters: Meters, { storage, audit, service
     if (status !== 'unknown') meters.serviceUp.set({ service }, status === 'healthy' ? 1 : 0)
 }
 
-export interface MetricsOptions {
+interface Address {
   readonly host: string
   readonly port: number
-  readonly about: { readonly version: string; readonly runtime: string }
+}
+
+interface About {
+  readonly version: string
+  readonly runtime: string
 }
 
 export interface Metrics {
@@ -147,9 +153,60 @@ export interface Metrics {
   observe(log: Log): Log
   /** What is asked at each scrape: the body of `/health`. */
   watch(health: () => Promise<unknown>): void
-  /** Where they are, with the port that was chosen. */
-  readonly url: string
+  /** Where they are, with the port that was chosen; absent where another process serves them. */
+  readonly url?: string
   close(): void
+}
+
+export interface ServedMetrics extends Metrics {
+  readonly url: string
+}
+
+/** What is counted here, with nobody to ask for it yet. */
+interface Counting extends Omit<Metrics, 'url'> {
+  readonly registry: Registry
+  /** All metrics with their values, to be added up with those of other processes. */
+  values(): Promise<object[]>
+  /** The same as text. */
+  text(): Promise<string>
+}
+
+export const createCounting = (about: About): Counting => {
+  const registry = new Registry()
+  const meters = createMeters(registry)
+  const rules = createRules(meters)
+  collectDefaultMetrics({ register: registry })
+  // Gauges with the name of a counter, which say what nodejs_active_… says by type.
+  for (const kind of ['handles', 'requests', 'resources'])
+    registry.removeSingleMetric(`nodejs_active_${kind}_total`)
+  meters.about.set({ ...about }, 1)
+  meters.reloaded.set(1)
+  // A series that begins with its first replay has not increased by it: no alert would tell of that one.
+  for (const kind of ['code', 'refresh_token']) meters.replays.inc({ kind }, 0)
+  let health = (): Promise<unknown> => Promise.resolve({})
+  const refresh = async (): Promise<void> => setHealth(registry, meters, (await health()) as Health)
+  return {
+    registry,
+    observe:
+      (log) =>
+      (level, event, fields = {}, audit, json) => {
+        log(level, event, fields, audit, json)
+        if (Object.hasOwn(rules, event)) rules[event]?.(fields)
+        if (level === 'warn' || level === 'error') meters.logged.inc({ level })
+      },
+    watch(ask) {
+      health = ask
+    },
+    async values() {
+      await refresh()
+      return registry.getMetricsAsJSON()
+    },
+    async text() {
+      await refresh()
+      return registry.metrics()
+    },
+    close: () => undefined,
+  }
 }
 
 /**
@@ -161,36 +218,25 @@ const isForeign = ({ headers, socket }: IncomingMessage): boolean =>
   !isLoopbackHost(URL.parse(`http://${headers.host ?? ''}`)?.hostname ?? '')
 
 const createAnswer =
-  (registry: Registry, refresh: () => Promise<void>) =>
+  (text: () => Promise<string>) =>
   async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const refuse = (status: number, text: string, headers = {}): void =>
+    const refuse = (status: number, words: string, headers = {}): void =>
       void response
         .writeHead(status, { 'content-type': 'text/plain; charset=utf-8', ...headers })
-        .end(`${text}\n`)
+        .end(`${words}\n`)
     if (isForeign(request)) return refuse(403, 'Use a loopback address.')
     if (request.url?.split('?', 1)[0] !== '/metrics') return refuse(404, 'The metrics are at /metrics.')
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return refuse(405, 'Use GET.', { allow: 'GET, HEAD' })
-    await refresh()
-    const text = await registry.metrics()
-    response.writeHead(200, { 'content-type': registry.contentType, 'cache-control': 'no-store' }).end(text)
+    const said = await text()
+    response
+      .writeHead(200, { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE, 'cache-control': 'no-store' })
+      .end(said)
   }
 
 /** Rejects with the error of listening. */
-export const openMetrics = async ({ host, port, about }: MetricsOptions): Promise<Metrics> => {
-  const registry = new Registry()
-  const meters = createMeters(registry)
-  const rules = createRules(meters)
-  collectDefaultMetrics({ register: registry })
-  // Gauges with the name of a counter, which say what nodejs_active_… says by type.
-  for (const kind of ['handles', 'requests', 'resources'])
-    registry.removeSingleMetric(`nodejs_active_${kind}_total`)
-  meters.about.set(about, 1)
-  meters.reloaded.set(1)
-  // A series that begins with its first replay has not increased by it: no alert would tell of that one.
-  for (const kind of ['code', 'refresh_token']) meters.replays.inc({ kind }, 0)
-  let health = (): Promise<unknown> => Promise.resolve({})
-  const answer = createAnswer(registry, async () => setHealth(registry, meters, (await health()) as Health))
+const serveText = async ({ host, port }: Address, text: () => Promise<string>) => {
+  const answer = createAnswer(text)
   const server = createServer((request, response) => {
     answer(request, response).catch(() => response.destroy())
   })
@@ -203,19 +249,29 @@ export const openMetrics = async ({ host, port, about }: MetricsOptions): Promis
   const { port: chosen } = server.address() as AddressInfo
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${chosen}/metrics`,
-    observe:
-      (log) =>
-      (level, event, fields = {}, audit, json) => {
-        log(level, event, fields, audit, json)
-        if (Object.hasOwn(rules, event)) rules[event]?.(fields)
-        if (level === 'warn' || level === 'error') meters.logged.inc({ level })
-      },
-    watch(ask) {
-      health = ask
-    },
     close() {
       server.close()
       server.closeAllConnections()
     },
   }
 }
+
+/** Rejects with the error of listening. */
+export const openMetrics = async ({
+  about,
+  ...address
+}: Address & { readonly about: About }): Promise<ServedMetrics> => {
+  const { observe, watch, text } = createCounting(about)
+  return { observe, watch, ...(await serveText(address, text)) }
+}
+
+/** Of several processes, added up. `ask`: what each of them counts. Rejects with the error of listening. */
+export const openSummedMetrics = ({
+  ask,
+  ...address
+}: Address & { readonly ask: () => Promise<object[][]> }): Promise<{ readonly url: string; close(): void }> =>
+  serveText(address, async () =>
+    AggregatorRegistry.aggregate(
+      (await ask()) as Parameters<typeof AggregatorRegistry.aggregate>[0],
+    ).metrics(),
+  )

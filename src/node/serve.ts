@@ -2,13 +2,14 @@
 // take the fast path (node/proxy); everything else goes to `gateway.fetch`.
 import { randomFillSync } from 'node:crypto'
 import { type IncomingMessage, type ServerResponse, type Server, createServer } from 'node:http'
-import { type AddressInfo, type Socket, BlockList, isIP, Server as NetServer } from 'node:net'
+import { type Socket, BlockList, isIP, Server as NetServer } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import type { Gateway } from '../gateway.ts'
 import { fieldOf } from '../kit/http.ts'
 import type { RequestContext } from '../ports/runtime.ts'
 import type { Directory, Service } from '../ports/services.ts'
 import { type ForwardDeps, createForward } from './proxy/forward.ts'
+import { listen } from './listen.ts'
 import {
   protectServer,
   validateRequest,
@@ -210,70 +211,6 @@ export const createDrain = (): Drain => {
   }
 }
 
-// Binds the gateway's address; `localhost` means both loopback addresses.
-
-/**
- * Clients differ in which of the two they try first for `localhost` (RFC 6761 §6.3, RFC 8305 §4), and some
- * try only one. With only one bound, any other user of this computer could bind the other one and receive
- * what is sent there.
- */
-const addressesOf = (host: string): readonly string[] =>
-  host.toLowerCase() === 'localhost' ? ['127.0.0.1', '::1'] : [host]
-
-/** This computer has no such address: IPv6 or, rarely, IPv4 is disabled. */
-const absent = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'])
-/** A port that is free on one address may be taken on the other. */
-const mostTries = 20
-
-const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
-
-const bind = (server: Server, host: string, port: number): Promise<number> =>
-  new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ host, port }, () => {
-      server.off('error', reject)
-      resolve((server.address() as AddressInfo).port)
-    })
-  })
-
-const bindAll = async (hosts: readonly string[], wanted: number, create: () => Server): Promise<number> => {
-  const servers: Server[] = []
-  let port = wanted
-  let missing: unknown
-  for (const host of hosts) {
-    const server = create()
-    try {
-      port = await bind(server, host, port)
-      servers.push(server)
-    } catch (error) {
-      if (hosts.length > 1 && absent.has(codeOf(error))) {
-        missing = error
-        continue
-      }
-      for (const bound of servers) bound.close()
-      throw error
-    }
-  }
-  if (servers.length === 0) throw missing
-  return port
-}
-
-/**
- * Creates a server for each address of the host, binds them all to one port, and returns the port. Rejects
- * with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOTFOUND), which names the address.
- */
-export const listen = async (host: string, port: number, create: () => Server): Promise<number> => {
-  const hosts = addressesOf(host)
-  for (let tries = 1; ; tries++) {
-    try {
-      return await bindAll(hosts, port, create)
-    } catch (error) {
-      if (port !== 0 || hosts.length === 1 || codeOf(error) !== 'EADDRINUSE' || tries >= mostTries)
-        throw error
-    }
-  }
-}
-
 const pathOf = (target: string): string => {
   const query = target.indexOf('?')
   return query === -1 ? target : target.slice(0, query)
@@ -336,6 +273,30 @@ const watchMs = 400
 type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
 type UpgradeHandler = NonNullable<NonNullable<Parameters<typeof protectServer>[1]>['upgrade']>
 
+/** For everything that is no proxied call, and for calls whose session another process keeps (`away`). */
+const createFetchHandler = (gateway: Gateway) => {
+  const contexts = new WeakMap<IncomingMessage, RequestContext>()
+  const listenerFor = (answer: Gateway['fetch']) =>
+    getRequestListener(
+      (request, env) =>
+        answer(request, contexts.get((env as { incoming: IncomingMessage }).incoming) as RequestContext),
+      { overrideGlobalObjects: false },
+    )
+  const own = listenerFor(gateway.fetch)
+  const others = listenerFor((request, context) => gateway.handle(request, context, fetch))
+  return (
+    request: IncomingMessage,
+    response: ServerResponse,
+    context: RequestContext,
+    away: boolean,
+  ): void => {
+    contexts.set(request, context)
+    const answer = away ? others : own
+    // The gateway responds to its own faults; what is left is a socket that died.
+    answer(request, response).catch(() => response.destroy())
+  }
+}
+
 const createHandlers = (
   gateway: Gateway,
   options: ServeOptions,
@@ -351,12 +312,8 @@ const createHandlers = (
     proxies: options.proxies,
   })
   const upgrades = createUpgrade(gateway)
-  const contexts = new WeakMap<IncomingMessage, RequestContext>()
-  const fetchHandler = getRequestListener(
-    (request, env) =>
-      gateway.fetch(request, contexts.get((env as { incoming: IncomingMessage }).incoming) as RequestContext),
-    { overrideGlobalObjects: false },
-  )
+  const { isAway = () => false } = gateway.peers ?? {}
+  const answerByFetch = createFetchHandler(gateway)
   const handle: RequestHandler = (request, response) => {
     const context = contextOf(request)
     const refusal = validateRequest(request)
@@ -375,14 +332,13 @@ const createHandlers = (
     const host = gateway.directory.hosted ? fieldOf(request.rawHeaders, 'host') : undefined
     const authorized = fields?.authorization !== undefined
     const located = gateway.locateCall(method, pathOf(url), fields?.accept, authorized, host)
-    if (located) {
+    const away = located !== undefined && isAway({ rawHeaders: request.rawHeaders, target: url })
+    if (located && !away) {
       forward.serve(request, response, context, located)
       return
     }
-    contexts.set(request, isRoutable(url) ? context : { ...context, unroutable: true })
     proceed(request, response)
-    // `gateway.fetch` responds to its own faults; what is left is a socket that died.
-    fetchHandler(request, response).catch(() => response.destroy())
+    answerByFetch(request, response, isRoutable(url) ? context : { ...context, unroutable: true }, away)
   }
   return {
     handle,

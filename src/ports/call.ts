@@ -1,7 +1,7 @@
 // A proxied call between the two who share it: the proxy decides (`Admit`) and carries its decision out
 // (`Respond`), the runtime copies bytes. Header lists are flat: name, value, name, value…
 import type { Refusal, RefusalCode, ReportRefused } from '../kit/refusal.ts'
-import type { Principal } from './people.ts'
+import type { Principal, Settled } from './people.ts'
 import type { Address, DispatchStdio, JsonBody, LocatedAddress } from './services.ts'
 
 /** A request as the runtime received it, before anything is believed. */
@@ -30,6 +30,8 @@ export interface Head {
    * message came in, or in the object of its session.
    */
   readonly proven?: true
+  /** Who calls, as another process of this gateway found out (`Peers`). Never said by the request itself. */
+  readonly settled?: Settled | undefined
 }
 
 /**
@@ -50,6 +52,9 @@ export interface RunningCall {
   readonly principal: Principal | undefined
   readonly address: Pick<Address, 'service'>
 }
+
+/** Answers what another process of this gateway asks of the sessions of this one (`Peers`). Never rejects. */
+export type AnswerPeer = (head: Head, body: Uint8Array | undefined, signal: AbortSignal) => Promise<Response>
 
 /** An answer made by the gateway itself. */
 export interface Answer {

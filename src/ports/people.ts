@@ -70,6 +70,15 @@ export interface Principal {
   readonly expiresAt: number
 }
 
+/** Whom the process that received a call let in; the process that keeps the session asks whether that still holds. */
+export interface Settled {
+  /** Where they were let in. */
+  readonly service: string
+  readonly generation: string | undefined
+  /** Undefined at a service without login. */
+  readonly principal: Principal | undefined
+}
+
 // What people have allowed apps, and who may not be allowed anything.
 
 /**

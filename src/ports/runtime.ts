@@ -3,7 +3,7 @@
 import type { KeyRing } from '../kit/keyring.ts'
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
-import type { Principal } from './people.ts'
+import type { Principal, Settled } from './people.ts'
 import type {
   AuditBody,
   AuditCheck,
@@ -352,6 +352,41 @@ export interface Trail {
   keepBody?(body: AuditBody): void
 }
 
+// Several processes of one gateway: a session that one of them keeps is reached through every other.
+
+/** A request that was let in as far as its token, for the process that keeps its session. */
+export interface PeerCall {
+  /** Without what the caller was let in by; `settled` says who it is. */
+  readonly head: PeerHead
+  readonly body: Uint8Array | undefined
+  readonly signal: AbortSignal
+  /** Longest wait for the head of the answer, ms. */
+  readonly timeoutMs: number
+}
+
+export interface PeerHead {
+  readonly method: string
+  readonly target: string
+  readonly host: string | undefined
+  readonly rawHeaders: readonly string[]
+  readonly ip: string
+  readonly requestId: string
+  readonly settled: Settled
+}
+
+export interface Peers {
+  /** This process, as the ids of what it keeps name it: 16 characters, drawn at its start. */
+  readonly node: string
+  /** How many processes of this computer share what its services may use, this one among them. */
+  readonly siblings: number
+  /**
+   * The process with that name; undefined where none is running. Rejects with `Refusal('storage.unavailable')`. What it
+   * returns asks that process, and rejects with `session.unknown` where it is gone, and `upstream.timeout` where it
+   * does not respond.
+   */
+  find(node: string): Promise<((call: PeerCall) => Promise<Response>) | undefined>
+}
+
 /** A file, or an environment variable (on Workers: a secret), by its name. */
 export interface AssertionPlace {
   readonly file?: string | undefined
@@ -469,6 +504,8 @@ export interface Runtime {
   readonly readAssertion?: (at: AssertionPlace) => Promise<string | undefined>
   /** Starts servers that are commands; absent where there are no processes. */
   readonly spawn?: SpawnServer
+  /** The other processes of this gateway; absent where it is one, or where each answers for itself. */
+  readonly peers?: Peers | undefined
   /**
    * How much of what callers send may be kept in memory while their calls are going, in all: a part of what
    * this process may use. Bytes.

@@ -47,7 +47,7 @@ export interface AdmitDeps extends ResolveDeps, AccessDeps, RatesDeps {
   readonly streamLimit: TakePermit
   readonly callLimit: TakePermit
   readonly budget: BodyBudget
-  readonly sessions: Pick<McpSessions, 'check'>
+  readonly sessions: Pick<McpSessions, 'check' | 'settled'>
   readonly recovery: Pick<CredentialRecovery, 'openState' | 'refuse'>
   readonly select: SelectUpstream
   readonly admission: (call: AdmittedCall) => Admission
@@ -122,10 +122,12 @@ export const checkRevision: Step<AdmitDeps, ResolvedRequest, VersionedCall> = {
 export const checkToken: Step<AdmitDeps, ResolvedRequest, AuthenticatedCall> = {
   name: 'bearer token',
   make:
-    ({ authenticate }) =>
+    ({ authenticate, sessions }) =>
     (call) => {
-      const { address, inbound, origin } = call
-      if (!address.service.authRequired) return undefined
+      const { address, inbound, origin, head } = call
+      const { service } = address
+      if (!service.authRequired) return undefined
+      if (head.settled) return after(sessions.settled(head.settled, service), (who) => (call.principal = who))
       const found = authenticate(inbound.authorization, address, origin, call)
       if (found instanceof Promise) return after(found, (principal) => (call.principal = principal))
       call.principal = found

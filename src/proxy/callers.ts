@@ -3,7 +3,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit } from '../ports/modules.ts'
 import type { RunningCall } from '../ports/call.ts'
-import type { Principal } from '../ports/people.ts'
+import type { Principal, Settled } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 
@@ -184,6 +184,11 @@ export interface McpSessions {
   learn(id: string, service: Service, principal: Principal): Promise<void>
   /** The session is over. */
   forget(id: string, service: Service): Promise<void>
+  /**
+   * Whom another process let in for one of the sessions here, and whether that still holds. Rejects with `token.*` as
+   * the check of a token does.
+   */
+  settled(settled: Settled, service: Service): Promise<Principal>
 }
 
 interface Bound {
@@ -217,6 +222,8 @@ const createMemory = () => {
 interface McpSessionsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'store' | 'digest'>
   readonly record: Audit
+  /** Whether the grant of this principal lives. */
+  readonly alive: (principal: Principal) => Promise<boolean>
 }
 
 const keyOf = (id: string, service: Service, digest: Runtime['digest']): string =>
@@ -258,6 +265,13 @@ export const createMcpSessions = (deps: McpSessionsDeps): McpSessions => {
   const memory = createMemory()
   const checkStored = createCheckStored(deps, memory)
   return {
+    async settled({ principal, ...at }, { id, generation }) {
+      if (!principal || at.service !== id || at.generation !== generation)
+        throw new Refusal('token.audience', `let in by another process at ${at.service}`)
+      if (principal.expiresAt <= now()) throw new Refusal('token.expired')
+      if (!(await deps.alive(principal))) throw new Refusal('token.revoked')
+      return principal
+    },
     check(id, service, principal) {
       const known = memory.get(id, service)
       // Every call of a session comes by here: whoever it was bound to a moment ago is recognised without a

@@ -349,7 +349,7 @@ export const createMakeCall = (
   }
 }
 
-interface FetchProxyDeps {
+export interface FetchProxyDeps {
   readonly makeCall: MakeCall
   readonly refuse: Refuse
   /**
@@ -357,6 +357,8 @@ interface FetchProxyDeps {
    * Rejects with what the caller is refused.
    */
   readonly moved?: ((head: Head, request: Request) => Promise<Response | undefined> | undefined) | undefined
+  /** The fetch of a call, where it depends on the call. Absent: the one that comes with it. */
+  readonly fetchFor?: CallByFetch['fetchFor'] | undefined
 }
 
 export const headOf = (
@@ -378,7 +380,7 @@ const answerResponse = ({ status, headers, body }: Answer): Response =>
 
 /** Never rejects. */
 export const createFetchProxy =
-  ({ makeCall, refuse, moved }: FetchProxyDeps) =>
+  ({ makeCall, refuse, moved, fetchFor }: FetchProxyDeps) =>
   async (request: Request, head: Head, fetch: Fetch): Promise<Response> => {
     let last: Admission | undefined
     try {
@@ -390,7 +392,7 @@ export const createFetchProxy =
           {
             head,
             readBody: (max, grow) => readWhole(request, max, grow),
-            fetchFor: () => fetch,
+            fetchFor: fetchFor ?? (() => fetch),
             signal: request.signal,
           },
           (admitted) => void (last = admitted),

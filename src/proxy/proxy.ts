@@ -1,6 +1,6 @@
 // Every way to a service: a call over HTTP, a WebSocket, an event stream of HTTP+SSE, each judged by the
 // steps of admit.ts; here, or in the object of one session.
-import { encodeBase64url } from '../kit/bytes.ts'
+import { newId } from '../kit/bytes.ts'
 import { requestUrl } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
@@ -20,11 +20,13 @@ import { createKeepBodies } from './kept-bodies.ts'
 import { createWatchLists } from './list-notices.ts'
 import { createFinish, askedOf } from './outcome.ts'
 import type { ResolveDeps } from './resolve.ts'
+import { type PeerRequests, createPeerRequests } from './peers.ts'
 import { type Verify, createVerify } from './forward-auth.ts'
 import { createRespond } from './response-sink.ts'
 import { type RevalidationDeps, createRevalidation } from './revalidate.ts'
 import { type RevisionBridgeDeps, createRevisionBridge } from './revisions/bridge.ts'
 import {
+  type ConnectionSteps,
   createInternalCalls,
   createConnectionSteps,
   type MakeInternalCall,
@@ -50,6 +52,7 @@ interface ProxyConfig {
   /** Seconds. */
   readonly heartbeat: number
   readonly protocol_versions?: readonly string[] | undefined
+  readonly personal_tokens?: { readonly header?: string | undefined }
 }
 
 export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
@@ -83,6 +86,8 @@ export interface Proxy extends ProxiedCalls {
   readonly verify: Verify
   /** Requests about sessions that live elsewhere; absent where all live here. */
   readonly moved: ReturnType<typeof createSessionLocation> | undefined
+  /** Requests about sessions of the other processes; absent where there are none. */
+  readonly peers: PeerRequests | undefined
   /**
    * A call that was let in elsewhere, to the server on a connection whose session lives here. Rejects with
    * `Refusal`.
@@ -190,13 +195,30 @@ const createListAccess = (
   }
 }
 
+/** Sessions that are not kept here: each in an object of its own, or by another process. */
+const createElsewhere = (
+  { runtime, config }: Pick<ProxyDeps, 'runtime' | 'config'>,
+  steps: AdmitDeps,
+  connections: ConnectionSteps,
+): Pick<Proxy, 'moved' | 'peers'> => {
+  const { sessionLocations } = runtime.transports
+  const tokenHeader = config.personal_tokens?.header
+  const peers =
+    runtime.peers &&
+    createPeerRequests({ ...steps, peers: runtime.peers, transports: runtime.transports, tokenHeader })
+  return {
+    peers,
+    moved: peers?.moved ?? (sessionLocations && createSessionLocation({ sessionLocations, connections })),
+  }
+}
+
 export const createProxy = (deps: ProxyDeps): Proxy => {
   const { runtime, config, record, sessionId } = deps
   const { transports, now, timer, log, defer } = runtime
   const watch = createRevalidation(deps)
   const keepAliveMs = config.heartbeat * 1000
   const limits = createLimits(deps)
-  const sessions = createMcpSessions({ runtime, record })
+  const sessions = createMcpSessions({ runtime, record, alive: deps.alive })
   const recovery = createCredentialRecovery(deps)
   const { tracing } = limits
   const finish = createFinish({ now, record, keepBodies: createKeepBodies(runtime), tracing })
@@ -219,13 +241,14 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
     config,
     endpointOf: deps.endpointOf,
     adapterOf,
-    nextId: () => sessionId ?? encodeBase64url(runtime.random(32)),
+    nextId: () => sessionId ?? newId(runtime.random, 32, runtime.peers?.node),
   })
   const admission = createAdmission({ ...deps, access, finish, sessions, recovery, watch, keepAliveMs })
   const steps: AdmitDeps = { ...deps, ...limits, ...access, sessions, recovery, select, admission, finish }
   const admit = createAdmit(steps)
   const connections = createConnectionSteps(steps)
   return {
+    ...createElsewhere(deps, steps, connections),
     admit,
     ...{ respond, makeCall, verify: createVerify(steps) },
     admitSocket: createAdmitSocket({
@@ -241,9 +264,6 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
       timer,
       log,
     }),
-    moved:
-      transports.sessionLocations &&
-      createSessionLocation({ sessionLocations: transports.sessionLocations, connections }),
     server(service, request, about) {
       const adapter = adapterOf(service)
       if (!adapter) throw new Refusal('session.unknown', `${service.id} is no server elsewhere`)

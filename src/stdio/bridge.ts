@@ -1,7 +1,7 @@
 // The stdio bridge of each service that is a command: Streamable HTTP of every revision on one side, the
 // command's standard input and output on the other.
 import type { Config } from '../config/schema.ts'
-import { encodeBase64url } from '../kit/bytes.ts'
+import { newId as idOf } from '../kit/bytes.ts'
 import { fieldOf } from '../kit/http.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -119,6 +119,7 @@ export interface BridgeDeps {
   readonly now: () => number
   readonly timer: Timer
   readonly random: (n: number) => Uint8Array
+  readonly peers?: Runtime['peers']
   readonly digest: Runtime['digest']
   readonly log: Log
   readonly about: { readonly version: string }
@@ -201,7 +202,7 @@ const createEndpoints = (options: BridgeOptions, deps: BridgeDeps, pool: Process
   const unexpected = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })
   const base = { pool, now, timer, about, startMs, unexpected }
   const sharedProcess = shared ? createSharedProcess({ ...base, owner: 'shared' }) : undefined
-  const newId = (): string => encodeBase64url(random(24))
+  const newId = (): string => idOf(random, 24, deps.peers?.node)
   return {
     sharedProcess,
     newId,
@@ -336,7 +337,8 @@ const bridgeOf = (
       sleepMs: service.sleep_after * 1000,
       holdMs: service.reconnect_after,
       keepAliveMs,
-      maxProcesses: service.max_processes,
+      // Each process of this computer has its part of them.
+      maxProcesses: Math.max(1, Math.floor(service.max_processes / (runtime.peers?.siblings ?? 1))),
       maxProcessesPerPerson: service.max_processes_per_person,
     },
     {

@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
+import { type PeerListener, openHop } from '../../src/node/peers.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
+import type { PeerCall, Runtime } from '../../src/ports/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
 import type { LoginTarget } from './login.ts'
@@ -28,6 +30,11 @@ export interface Twin extends LoginTarget {
   /** Adds a service, as somebody at this process's own computer does. */
   supply(id: string, service: Readonly<Record<string, unknown>>): Promise<void>
   remove(id: string): Promise<void>
+  readonly runtime: Runtime
+  /** Where the others reach it, if they do. */
+  readonly hop: PeerListener | undefined
+  /** What it has asked of the others. */
+  readonly asked: PeerCall[]
   close(): Promise<void>
 }
 
@@ -67,7 +74,7 @@ export const createTwins = (upstream: string): Twins => {
       const config = parseConfig({
         local_users: [person],
         ...input,
-        mcp_services: { echo: { url: upstream } },
+        mcp_services: { echo: { url: upstream }, ...input.mcp_services },
       })
       const log: Twin['log'] = []
       let moved = 0
@@ -80,13 +87,25 @@ export const createTwins = (upstream: string): Twins => {
       })
       let failing = 0
       const store = breakable(own.store, () => failing-- > 0)
-      const runtime = { ...own, store, timer: clock.timer, passwords: withoutDelay(own.passwords) }
+      const base = { ...own, store, timer: clock.timer, passwords: withoutDelay(own.passwords) }
+      const listen = { host: '127.0.0.1', port: 0 }
+      const hop = config.cluster && (await openHop({ listen, runtime: base }))
+      const asked: PeerCall[] = []
+      const find: PeerListener['find'] = async (node) => {
+        const send = await hop?.find(node)
+        return send && ((call) => (asked.push(call), send(call)))
+      }
+      const runtime: Runtime = hop ? { ...base, peers: { node: hop.node, siblings: 1, find } } : base
       const gateway = createGateway({ config, runtime, issuer: origin })
       await gateway.warm()
+      if (gateway.peers) hop?.open(gateway.peers.answer)
       let count = 0
       const twin: Twin = {
         origin,
         log,
+        runtime,
+        hop,
+        asked,
         breakStorage: (count) => void (failing = count),
         setClock: (ms) => void (moved = ms),
         async supply(id, service) {
@@ -111,7 +130,9 @@ export const createTwins = (upstream: string): Twins => {
             fetch,
           ),
         async close() {
-          await runtime.close()
+          await hop?.close()
+          await gateway.bridges.close(0)
+          await own.close()
           open.splice(open.indexOf(twin), 1)
         },
       }

@@ -109,7 +109,7 @@ describe('what is written wrongly', () => {
       'xyzzy: 1\n',
       [
         'config.yaml:1:1 xyzzy',
-        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, metrics, telemetry, forward_auth, rate_limits, local_users, clients, service_accounts, assertion_issuers, branding, personal_tokens, token_exchange, device, dpop, copy_redirect_url, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
+        'is not a known setting; known settings here: host, port, issuer, session_secret, previous_secrets, token_encryption_key, debug, log_level, allowed_hosts, trusted_proxies, protocol_versions, default_service, domain_root, base_domain, hosts, admins, auditors, admin_commands, cors, oauth_providers, single_provider, mcp_services, mcpServers, access, audit, flows, metrics, telemetry, workers, cluster, forward_auth, rate_limits, local_users, clients, service_accounts, assertion_issuers, branding, personal_tokens, token_exchange, device, dpop, copy_redirect_url, client_metadata_documents, dynamic_registration, storage, access_token_lifetime, refresh_token_lifetime, refresh_grace, refresh_late_repeat, code_lifetime, session_timeout, client_lifetime, key_rotation, heartbeat, max_concurrent_calls, max_open_streams',
       ],
     ],
     [

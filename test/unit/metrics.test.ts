@@ -5,11 +5,11 @@ import { type IncomingMessage, get } from 'node:http'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { type Metrics, openMetrics } from '../../src/node/metrics.ts'
+import { type ServedMetrics, openMetrics } from '../../src/node/metrics.ts'
 import type { Log } from '../../src/ports/runtime.ts'
 import { root } from '../structure/tree.ts'
 
-let metrics: Metrics
+let metrics: ServedMetrics
 let lines: unknown[][]
 let log: Log
 beforeEach(async () => {

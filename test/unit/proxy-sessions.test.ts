@@ -33,6 +33,7 @@ let store: Store
 let events: AuditEvent[]
 const open = () =>
   createMcpSessions({
+    alive: () => Promise.resolve(true),
     runtime: { now: () => time, digest, store },
     record: (event) => void events.push(event),
   })

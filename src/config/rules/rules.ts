@@ -112,6 +112,8 @@ const unused: Readonly<Record<string, string>> = {
   admin_commands: 'a Worker cannot start programs',
   metrics: 'Cloudflare counts the requests of a Worker',
   telemetry: 'Cloudflare exports the traces of a Worker',
+  workers: 'Cloudflare decides how many processes there are',
+  cluster: 'sessions are kept in Durable Objects',
 }
 
 const workers: Rule = (draft, report) => {

@@ -10,6 +10,28 @@ const survives: Rule = (draft, report) => {
     )
 }
 
+/** Several processes are one gateway by their storage alone. */
+const shared: Rule = (draft, report) => {
+  if (draft.workers || draft.text('storage', 'type') !== 'memory') return
+  const at = (draft.number('workers') ?? 1) > 1 ? 'workers' : draft.has('cluster') ? 'cluster' : undefined
+  if (at !== undefined)
+    report.fault(
+      [at],
+      'needs storage that processes share: set storage.type to sqlite (one computer), redis or postgres. With memory, each process would have its own sign-ins',
+    )
+}
+
+const anyHost = new Set(['0.0.0.0', '[::]'])
+
+const cluster: Rule = (draft, report) => {
+  const listen = draft.text('cluster', 'listen') ?? ''
+  if (!draft.workers && anyHost.has(listen.replace(/:\d+$/, '')) && !draft.has('cluster', 'address'))
+    report.fault(
+      ['cluster', 'listen'],
+      'names all addresses of this computer: set cluster.address to the one that the other processes connect to',
+    )
+}
+
 const servers = ['redis', 'postgres', 'vault'] as const
 
 /** A section of another type than the one that is used. */
@@ -190,4 +212,4 @@ const vault: Rule = (draft, report) => {
     vaultTls(draft, report, path)
 }
 
-export const storageRules: readonly Rule[] = [survives, unused, redis, postgres, vault]
+export const storageRules: readonly Rule[] = [survives, shared, cluster, unused, redis, postgres, vault]

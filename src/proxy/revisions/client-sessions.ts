@@ -1,6 +1,6 @@
 // Sessions of legacy clients at a modern server, which has none: what the client sent with `initialize`,
 // sealed in the store for its person and client, so that every process has them; and their GET streams.
-import { encodeBase64url } from '../../kit/bytes.ts'
+import { newId } from '../../kit/bytes.ts'
 import { type Records, createRecords } from '../../kit/records.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { type Rpc, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
@@ -48,8 +48,8 @@ const maxPerOwner = 32
 /** Sessions of callers that cannot be told apart. */
 const maxAnonymous = 1000
 
-export const newSessionId = ({ random }: Pick<Runtime, 'random'>): string =>
-  idPrefix + encodeBase64url(random(32))
+export const newSessionId = ({ random, peers }: Pick<Runtime, 'random' | 'peers'>): string =>
+  idPrefix + newId(random, 32, peers?.node)
 
 export const isClientSession = (id: string | undefined): id is string => id?.startsWith(idPrefix) === true
 

@@ -194,9 +194,13 @@ const fieldsOf = (
   return fields
 }
 
-export const createInternalCalls = ({ makeCall, transports }: InternalCallsDeps): MakeInternalCall => {
-  const fetchFor = ({ upstream }: Admission): Fetch =>
+export const createFetchFor =
+  (transports: RuntimeTransports) =>
+  ({ upstream }: Admission): Fetch =>
     (upstream.kind === 'http' && upstream.publicOnly ? transports.publicOnly : transports).fetch
+
+export const createInternalCalls = ({ makeCall, transports }: InternalCallsDeps): MakeInternalCall => {
+  const fetchFor = createFetchFor(transports)
   return ({ head: came, path }, call) => {
     const bytes = utf8(call.body ?? '')
     const readBody: ReadBody = async (max, grow) => {

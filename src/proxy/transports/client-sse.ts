@@ -159,7 +159,7 @@ export interface SessionLocationDeps {
 }
 
 /** The answer with `over` called once when nothing more of it will be sent. */
-const until = (response: Response, over: () => void): Response => {
+export const until = (response: Response, over: () => void): Response => {
   const reader = response.body?.getReader()
   if (!reader) {
     over()

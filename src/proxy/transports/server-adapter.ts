@@ -33,7 +33,7 @@ export interface ServerAdapter {
 }
 
 export interface ServerAdapterDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'random' | 'transports' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'random' | 'transports' | 'log' | 'peers'>
   readonly endpointOf: EndpointOf
   readonly contextOf: ContextOf
   readonly watch: Revalidation

@@ -1,5 +1,5 @@
 // HTTP+SSE and WebSocket servers as Streamable HTTP: each session has a connection of its own.
-import { encodeBase64url } from '../../kit/bytes.ts'
+import { newId } from '../../kit/bytes.ts'
 import { stdioResponse } from '../../kit/plain-response.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { type Connect, createJsonRpcPeer } from '../../mcp/json-rpc-peer.ts'
@@ -12,7 +12,7 @@ import { refusedOf } from '../outcome.ts'
 import type { Revalidation } from '../revalidate.ts'
 
 export interface SessionEndpointDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'random' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'random' | 'log' | 'peers'>
   readonly service: Service
   readonly connect: Connect
   readonly watch: Revalidation
@@ -103,11 +103,11 @@ const tickMs = 100
 
 export const createSessionEndpoint = (deps: SessionEndpointDeps): SessionEndpoint => {
   const { runtime, service, keepAliveMs } = deps
-  const { now, timer, random, log } = runtime
+  const { now, timer, random, log, peers } = runtime
   const http = createStreamableHttp({
     now,
     timer,
-    newId: () => sessionOfConnection(encodeBase64url(random(32))),
+    newId: () => sessionOfConnection(newId(random, 32, peers?.node)),
     connect: createConnections(deps),
     startMs: service.timeoutMs,
     sessionMs: idleMs,
