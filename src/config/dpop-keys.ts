@@ -30,7 +30,7 @@ export const dpopKeys = z
       .enum(['auto', 'memory', 'store'])
       .default('auto')
       .describe(
-        'Where the proofs of calls are remembered, so that each is accepted once. `store`: in the storage, for any number of processes. `memory`: in this process, which is faster; only for a gateway that is one process, and only with `nonce: required`. `auto`: `memory` if records are kept in memory too and a nonce is required, `store` otherwise. Proofs at the token endpoint are always remembered in the storage.',
+        'Where the proofs of calls are remembered, so that each is accepted once. `store`: in the storage, for any number of processes. `memory`: in this process, which is faster; for a gateway that is one process, and only with `nonce: required`. `auto`: in the process while it is the only one that uses the storage, and in the storage otherwise, with `nonce: off`, and on Workers. Proofs at the token endpoint are always remembered in the storage.',
       ),
   })
   .describe(

@@ -1,7 +1,6 @@
-// DPoP (RFC 9449) at the authorization server and at the services: whose tokens are bound to a key, nonces, and that
-// each proof is accepted once.
+// DPoP (RFC 9449) at the authorization server and at the services: whose tokens are bound to a key, and what is asked of
+// each proof. Nonces, and that each is accepted once, are in dpop-uses.ts.
 import type { Config } from '../config/schema.ts'
-import { encodeBase64url } from '../kit/bytes.ts'
 import { type RequestFacts, Refusal } from '../kit/refusal.ts'
 import type { Audit, ProvenRequest } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -18,10 +17,18 @@ import {
   readProof,
 } from './dpop-proof.ts'
 
+import {
+  type JudgedNonce,
+  type ProofUse,
+  type ProofUses,
+  type ProofUsesDeps,
+  createProofUses,
+} from './dpop-uses.ts'
+
 export type DpopMode = NonNullable<Service['dpop']>
 
 export interface DpopDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'keys' | 'digest' | 'store' | 'counters' | 'es256Check'>
+  readonly runtime: ProofUsesDeps & Pick<Runtime, 'digest' | 'es256Check'>
   readonly config: Pick<Config, 'dpop' | 'clients'>
   readonly directory: Pick<Directory, 'issuer' | 'origins' | 'host' | 'resolve'>
   readonly record: Audit
@@ -29,104 +36,11 @@ export interface DpopDeps {
 
 type Settings = NonNullable<Config['dpop']>
 
-// Nonces (RFC 9449 §8): one for each minute, which every process of the gateway can work out for itself.
-
-const nonceMs = 60_000
-const nonceBytes = 18
-
-interface JudgedNonce {
-  /** Number of the minute that it belongs to; undefined: it counts no more, or never did. */
-  readonly minute: number | undefined
-  /** What the next proof should contain, where that is another one. */
-  readonly newer: string | undefined
-}
-
-interface Nonces {
-  current(): Promise<string>
-  judge(nonce: unknown): Promise<JudgedNonce>
-}
-
-/** `of`: the process that they are good at; empty: all of them. */
-const createNonces = ({ now, keys }: DpopDeps['runtime'], of: string): Nonces => {
-  const made = new Map<number, string>()
-  // A clock that was set back must not make good again what was forgotten meanwhile.
-  let newest = 0
-  const minute = (): number => (newest = Math.max(newest, Math.floor(now() / nonceMs)))
-  const at = async (index: number): Promise<string> => {
-    const known = made.get(index)
-    if (known !== undefined) return known
-    const mac = await keys.mac('dpop-nonce', `${of}.${index}`)
-    if (!mac) throw new TypeError('the current root key is gone')
-    const nonce = encodeBase64url(mac.subarray(0, nonceBytes))
-    for (const before of made.keys()) if (before < index - 1) made.delete(before)
-    made.set(index, nonce)
-    return nonce
-  }
-  return {
-    current: () => at(minute()),
-    async judge(nonce) {
-      const index = minute()
-      const current = await at(index)
-      if (nonce === current) return { minute: index, newer: undefined }
-      const isLast = nonce === (await at(index - 1))
-      return { minute: isLast ? index - 1 : undefined, newer: current }
-    },
-  }
-}
-
-// That each proof is accepted once.
-
-/** What a proof was used for: it may be used for nothing else, and for this once. */
-interface Use {
-  readonly id: string
-  /** Epoch ms after which no process accepts it. */
-  readonly until: number
-  readonly minute: number | undefined
-}
-
-/** False where it was remembered before. */
-type Remember = (use: Use) => boolean | Promise<boolean>
-
-/** Proofs of one minute. */
-const mostRemembered = 200_000
-const leewayMs = 60_000
-
-const rememberInStore =
-  ({ store, now }: DpopDeps['runtime']): Remember =>
-  async ({ id, until }) =>
-    (await store.put(`proof:${id}`, '', { ttlMs: Math.max(1, until - now()) + leewayMs, only: 'absent' })) !==
-    undefined
-
-/**
- * By the minute of their nonce, which is good for two minutes: what is older is forgotten at once. A process that
- * starts anew has other nonces, so nothing has to outlive it.
- */
-export const createProofMemory = (most = mostRemembered): Remember => {
-  const used = new Map<number, Set<string>>()
-  return ({ id, minute = 0 }) => {
-    const ids = used.get(minute) ?? new Set<string>()
-    if (ids.has(id)) return false
-    if (ids.size >= most)
-      throw new Refusal('storage.unavailable', `${ids.size} proofs in a minute`, {
-        say: 'Too many requests with DPoP proofs. Try again in a moment.',
-        headers: { 'retry-after': '5' },
-      })
-    used.set(minute, ids.add(id))
-    // One minute later than they end: a proof that was let through a moment ago is being remembered now.
-    for (const before of used.keys()) if (before < minute - 3) used.delete(before)
-    return true
-  }
-}
-
-/** Whether one process owns the records: then it may remember the proofs of calls by itself. */
-const remembersHere = ({ replay, nonce }: Settings, { counters }: DpopDeps['runtime']): boolean =>
-  replay === 'memory' || (replay === 'auto' && nonce === 'required' && counters === undefined)
-
 // What is judged of a proof at both places.
 
 interface CheckedProof {
   readonly proof: ReadProof
-  readonly minute: number | undefined
+  readonly judged: JudgedNonce | undefined
   /** For the next proof, where that is another one. */
   readonly newer: string | undefined
 }
@@ -141,13 +55,12 @@ interface Wanted {
 
 interface Checks {
   check(wanted: Wanted): Promise<CheckedProof | ProofFault>
-  use(checked: CheckedProof, url: string): Use
+  use(checked: CheckedProof, url: string): ProofUse
   /** For a refusal that asks for a proof: what the next one should contain. */
   fresh(): Promise<string | undefined>
 }
 
-const createChecks = (runtime: DpopDeps['runtime'], settings: Settings, own: string): Checks => {
-  const nonces = settings.nonce === 'required' ? createNonces(runtime, own) : undefined
+const createChecks = (runtime: DpopDeps['runtime'], settings: Settings, { nonces }: ProofUses): Checks => {
   const verify = createVerifyProof(runtime.es256Check)
   const windowMs = settings.window * 1000
   return {
@@ -160,14 +73,15 @@ const createChecks = (runtime: DpopDeps['runtime'], settings: Settings, own: str
       if (judged && judged.minute === undefined)
         return { code: 'proof.nonce', why: proof.nonce === undefined ? 'no nonce' : 'nonce of another time' }
       return (await verify(proof))
-        ? { proof, minute: judged?.minute, newer: judged?.newer }
+        ? { proof, judged, newer: judged?.newer }
         : { code: 'proof.signature', why: `key ${proof.jkt}` }
     },
-    use: ({ proof: { jkt, htm, jti, issuedAt }, minute }, url) => ({
+    use: ({ proof: { jkt, htm, jti, issuedAt }, judged }, url) => ({
       // By key: nobody can use up the identifiers of others.
       id: runtime.digest(JSON.stringify([jkt, htm, url, jti])),
       until: issuedAt + windowMs,
-      minute,
+      minute: judged?.minute,
+      here: judged?.own ?? false,
     }),
     fresh: async () => nonces?.current(),
   }
@@ -240,10 +154,10 @@ const originUsed = ({ issuer, origins, host }: DpopDeps['directory'], request: R
 }
 
 const createTokenProofs = (
-  { runtime, directory, record }: DpopDeps,
+  { directory, record }: DpopDeps,
   { check, use, fresh }: Checks,
+  { inStore: remember }: ProofUses,
 ): Dpop['atTokenEndpoint'] => {
-  const remember = rememberInStore(runtime)
   return async (request) => {
     const field = request.headers.get('dpop')
     if (field === null) return undefined
@@ -276,11 +190,10 @@ const createTokenProofs = (
 const ordinary: ReadonlySet<string> = new Set(['proof.missing', 'proof.nonce'])
 
 const createCallProofs = (
-  { runtime, record }: DpopDeps,
-  settings: Settings,
+  { record }: Pick<DpopDeps, 'record'>,
   { check, use }: Checks,
+  { remember }: ProofUses,
 ): Dpop['atResource'] => {
-  const remember = remembersHere(settings, runtime) ? createProofMemory() : rememberInStore(runtime)
   return async (request, { jkt, ath, origin, facts }) => {
     const tell = (found: ProofFault): ProofFault => {
       const told = { code: found.code, ...facts, jkt }
@@ -304,18 +217,18 @@ export const createDpop = (deps: DpopDeps): Dpop | undefined => {
   const { config, runtime, directory } = deps
   const settings = config.dpop
   if (!settings || !isDpopOn(config)) return undefined
-  const own = remembersHere(settings, runtime) ? encodeBase64url(runtime.random(12)) : ''
-  const checks = createChecks(runtime, settings, own)
+  const uses = createProofUses(runtime, settings)
+  const checks = createChecks(runtime, settings, uses)
   const modeOf: Dpop['modeOf'] = (client, service) => {
     const named = [client, service?.dpop]
     return (['required', 'off', 'optional'] as const).find((mode) => named.includes(mode)) ?? settings.mode
   }
-  const atResource = createCallProofs(deps, settings, checks)
+  const atResource = createCallProofs(deps, checks, uses)
   return {
     modeOf,
     modeAt: (clientId, service) =>
       modeOf(Object.hasOwn(config.clients, clientId) ? config.clients[clientId]?.dpop : undefined, service),
-    atTokenEndpoint: createTokenProofs(deps, checks),
+    atTokenEndpoint: createTokenProofs(deps, checks, uses),
     bind(client, resource, proof) {
       const mode = modeOf(client.dpop, directory.resolve(resource)?.service)
       if (mode === 'required' && !proof) throw new Refusal('proof.missing', `${client.id} at ${resource}`)

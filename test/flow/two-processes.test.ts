@@ -6,6 +6,7 @@ import {
   allow,
   authorizeUrl,
   type Client,
+  form,
   logIn,
   type LoginTarget,
   redeem,
@@ -17,6 +18,7 @@ import { signInAs } from '../runtimes/administrator.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { ana, callerOf } from '../runtimes/people.ts'
 import type { TestGateway } from '../runtimes/runtimes.ts'
+import { createProver } from '../runtimes/proofs.ts'
 import { createTwins, type Twin, type Twins } from '../runtimes/twins.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
@@ -236,4 +238,63 @@ it('stored access rules hold in every process within a second', async () => {
   twins.advance(2000)
   other.breakStorage(10)
   expect(await code(other)).toBe(503)
+})
+
+it('proofs of bound tokens are accepted once by both, and clients go to either with one retry at most (case 65)', async () => {
+  const first = await twins.open({ dpop: {} })
+  const { origin, fetch } = first
+  const key = await createProver()
+  let nonce: string | undefined
+  let retries = 0
+  let last: RequestInit = {}
+  /** As a client that keeps the newest nonce, and tries again once. */
+  const proven = async (twin: Twin, url: string, init: RequestInit, token?: string): Promise<Response> => {
+    const send = async () => {
+      const dpop = await key.proof({ url, nonce, ...(token !== undefined && { token }) })
+      const scheme = token !== undefined && { authorization: `DPoP ${token}` }
+      last = { ...init, headers: { ...(init.headers as object), dpop, ...scheme } }
+      const answer = await twin.fetch(url, last)
+      nonce = answer.headers.get('dpop-nonce') ?? nonce
+      return answer
+    }
+    const answer = await send()
+    if (answer.status === 200) return answer
+    retries++
+    return send()
+  }
+  const client = await register(first)
+  const asking = authorizeUrl(first, client)
+  const back = await allow(createBrowser(fetch, origin), asking.url)
+  const redeemed = await proven(
+    first,
+    `${origin}/oauth/token`,
+    form({
+      grant_type: 'authorization_code',
+      code: back.searchParams.get('code') ?? '',
+      redirect_uri: client.redirectUri,
+      client_id: client.id,
+      code_verifier: asking.verifier,
+    }),
+  )
+  const token = ((await redeemed.json()) as Tokens).access_token
+  const listing = {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'accept': 'application/json, text/event-stream' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
+  }
+  const at = async (twin: Twin) => (await proven(twin, `${origin}/echo/mcp`, listing, token)).status
+  const codes = async (...those: readonly Twin[]) =>
+    Promise.all(
+      those.map(
+        async (twin) =>
+          ((await (await twin.fetch(`${origin}/echo/mcp`, last)).json()) as { code: string }).code,
+      ),
+    )
+  for (let times = 0; times < 3; times++) expect(await at(first)).toBe(200)
+  const second = await twins.open({ dpop: {} })
+  // It is no nonce of its own, or one of both that was used: accepted by neither.
+  expect(await codes(first, second)).toEqual(['proof.replayed', 'proof.nonce'])
+  for (const twin of [second, first, second, second, first, second]) expect(await at(twin)).toBe(200)
+  expect(await codes(first, second)).toEqual(['proof.replayed', 'proof.replayed'])
+  expect(retries).toBeLessThan(8)
 })

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { ConfigInput } from '../../src/config/schema.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { apiTarget, createApiSessions } from '../../src/oauth/api-tokens.ts'
-import { createProofMemory } from '../../src/oauth/dpop.ts'
+import { createProofMemory } from '../../src/oauth/dpop-uses.ts'
 import type { Handler, ProvenRequest } from '../../src/ports/modules.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
@@ -138,7 +138,7 @@ describe('a proof', () => {
     const remember = createProofMemory(2)
     const use = (id: string, minute: number) => {
       try {
-        return remember({ id, minute, until: 0 })
+        return remember({ id, minute, until: 0, here: true })
       } catch (error) {
         return (error as Refusal).code
       }
