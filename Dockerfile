@@ -7,12 +7,13 @@ WORKDIR /build
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
-RUN node scripts/build.mjs && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+RUN node scripts/build.mjs && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund \
+  && npm sbom --omit=dev --omit=optional --sbom-format=cyclonedx > sbom.cdx.json
 RUN node -e "fs.mkdirSync('/data', { mode: 0o700 }); fs.chownSync('/data', 10001, 10001)"
 
 FROM ${NODE_IMAGE}
 WORKDIR /app
-COPY --from=build /build/package.json /build/postern.schema.json /build/LICENSE ./
+COPY --from=build /build/package.json /build/postern.schema.json /build/LICENSE /build/sbom.cdx.json ./
 COPY --from=build /build/bin ./bin
 COPY --from=build /build/node_modules ./node_modules
 COPY --from=build /build/dist ./dist

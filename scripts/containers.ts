@@ -2,7 +2,16 @@
 // capabilities, network and new privileges. No registry of images is needed: the base image is made of this machine's
 // Node. Needs buildah, podman and runc (Debian: apt-get install buildah podman runc), and root.
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -150,13 +159,61 @@ const checkContainer = async (): Promise<void> => {
     'a client is told where to sign in',
     `${String(seen['status'])} ${String(seen['challenge'])}`,
   )
+  const listed = inside(
+    "const { components } = JSON.parse((await import('node:fs')).readFileSync('/app/sbom.cdx.json', 'utf8')); console.log(components.map(({ name }) => name).join())",
+  ).split(',')
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    readonly dependencies: Readonly<Record<string, string>>
+  }
+  // Of a scoped package the name alone.
+  const missing = Object.keys(dependencies).filter((one) => !listed.includes(one.replace(/^@[^/]+\//, '')))
+  verdicts.claim(
+    missing.every((one) => listed.includes(one)),
+    'its list of packages has every dependency',
+    missing.join(', ') || `${listed.length} packages`,
+  )
   need('podman', [...podman, 'kill', '--signal', 'TERM', name])
   const code = need('podman', [...podman, 'wait', name])
   verdicts.claim(code === '0', 'SIGTERM ends it in order', `exit code ${code}`)
 }
 
+/** The most that systemd-analyze may find a unit exposed, in tenths, with the drop-ins that it is tried with. */
+const units: readonly (readonly [most: number, dropIn: string | undefined])[] = [
+  [15, undefined],
+  [30, 'stdio-servers.conf'],
+]
+
+/** What needs no container: the systemd unit, and the manifests for Kubernetes. */
+const checkFiles = (folder: string): void => {
+  for (const [most, dropIn] of run('which', ['systemd-analyze']).ok ? units : []) {
+    const unit = join(folder, 'postern.service')
+    cpSync(join(root, 'examples/systemd/postern.service'), unit)
+    const more = join(folder, 'postern.service.d')
+    rmSync(more, { recursive: true, force: true })
+    if (dropIn !== undefined) {
+      mkdirSync(more)
+      cpSync(join(root, 'examples/systemd', dropIn), join(more, dropIn))
+    }
+    const { ok, out } = run('systemd-analyze', [
+      ...['security', '--offline=true', '--no-pager', `--threshold=${most}`, unit],
+    ])
+    const level = /exposure level for \S+: ([\d.]+)/.exec(out)?.[1] ?? 'unknown'
+    verdicts.claim(
+      ok,
+      `the systemd unit${dropIn ? ` with ${dropIn}` : ''} is at most ${most / 10} exposed`,
+      level,
+    )
+  }
+  for (const name of run('which', ['kubectl']).ok ? ['base', 'redis'] : []) {
+    const { ok, out, err } = run('kubectl', ['kustomize', `examples/kubernetes/kustomize/${name}`])
+    const kinds = [...out.matchAll(/^kind: (\w+)$/gm)].map(([, kind]) => kind)
+    verdicts.claim(ok && kinds.includes('Deployment'), `kubectl renders ${name}`, ok ? kinds.join(', ') : err)
+  }
+}
+
 const folder = mkdtempSync(join(tmpdir(), 'postern-containers-'))
 try {
+  checkFiles(folder)
   buildImages(folder)
   await checkContainer()
 } finally {

@@ -41,6 +41,7 @@ export const contents: readonly Section[] = [
     title: 'Run it',
     pages: [
       'guide/containers',
+      'guide/kubernetes',
       'guide/storage',
       'guide/several-processes',
       'guide/metrics',

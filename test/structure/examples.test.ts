@@ -1,10 +1,12 @@
 // The examples for containers and service managers say what the product is.
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { healthUrl } from '../../src/cli/healthcheck.ts'
 import { presets } from '../../src/proxy/identity-headers.ts'
+import { configOf } from '../unit/config-world.ts'
 import { root } from './tree.ts'
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
@@ -19,6 +21,11 @@ describe('the Dockerfile', () => {
       lines.filter((line) => line.startsWith('FROM ')).every((line) => line.includes('${NODE_IMAGE}')),
     ).toBe(true)
     expect(text).toMatch(/^USER 10001:10001$/m)
+  })
+
+  it('lists the packages in the image', () => {
+    expect(text).toContain('npm sbom --omit=dev --omit=optional --sbom-format=cyclonedx > sbom.cdx.json\n')
+    expect(text).toContain(' /build/sbom.cdx.json ./\n')
   })
 
   it('starts the gateway without a shell, and copies nothing that the build context leaves out', () => {
@@ -48,6 +55,79 @@ describe('the compose file', () => {
       ...['redis-server', '--appendonly', 'yes', '--maxmemory-policy', 'noeviction'],
     ])
     expect(services['redis']).not.toHaveProperty('ports')
+  })
+})
+
+interface Compose {
+  readonly services: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+}
+const compose = (path: string) => parse(read(`examples/${path}`), { merge: true }) as Compose
+
+describe('the other compose files', () => {
+  it('one gateway in memory', async () => {
+    const { services } = compose('compose/memory.yaml')
+    const postern = services['postern'] ?? {}
+    expect(postern).toMatchObject({ read_only: true, cap_drop: ['ALL'], ports: ['127.0.0.1:8080:8080'] })
+    const env = postern['environment'] as Readonly<Record<string, string>>
+    const { storage, issuer, mcp_services } = await configOf('', {
+      env: { ...env, LOCAL_USER: 'ana', LOCAL_PASSWORD: 'correct horse battery' },
+    })
+    expect([storage.type, issuer, Object.keys(mcp_services)]).toEqual([
+      'memory',
+      'http://localhost:8080',
+      ['everything'],
+    ])
+  })
+
+  const { services } = compose('traefik/compose.yaml')
+  const nine = [
+    ...['mcp-everything', 'mcp-fetch', 'mcp-fetchs', 'mcp-filesystem', 'mcp-memory', 'mcp-playwright'],
+    ...['mcp-sequentialthinking', 'mcp-time', 'mcp-tmux'],
+  ]
+
+  it('nine servers behind two gateways on Redis, which Traefik reaches at a host for each', async () => {
+    const env = {
+      BASE_DOMAIN: 'example.com',
+      GATEWAY_JWT_SECRET: randomBytes(32).toString('base64url'),
+      GITHUB_CLIENT_ID: 'id',
+      GITHUB_CLIENT_SECRET: 'secret',
+      ALLOWED_GITHUB_USERS: 'ana',
+      REDIS_URL: 'redis://:password@redis:6379/0',
+    }
+    const config = await configOf(read('examples/traefik/postern.yaml'), { env })
+    expect(Object.entries(config.mcp_services).map(([id, { url }]) => [id, url])).toEqual(
+      nine.map((id) => [id, `http://${id}:3000/mcp`]),
+    )
+    expect(Object.keys(services)).toEqual(['traefik', 'postern-1', 'postern-2', 'redis', ...nine])
+    for (const name of ['postern-1', 'postern-2']) {
+      const { labels, ...service } = services[name] as { readonly labels: Readonly<Record<string, string>> }
+      expect(service).toMatchObject({
+        read_only: true,
+        cap_drop: ['ALL'],
+        depends_on: { redis: { condition: 'service_healthy' } },
+        networks: ['public', 'inside'],
+      })
+      const hosts = [...(labels['traefik.http.routers.postern.rule'] ?? '').matchAll(/Host\(`([^`]+)`\)/g)]
+      expect(hosts.map(([, host]) => host)).toEqual(
+        ['auth', ...nine].map((host) => `${host}.\${BASE_DOMAIN}`),
+      )
+      expect(labels['traefik.http.services.postern.loadbalancer.server.port']).toBe(String(config.port))
+    }
+    expect(services['redis']).not.toHaveProperty('ports')
+    expect(services['redis']?.['command']).toEqual(expect.arrayContaining(['--appendonly', 'noeviction']))
+  })
+
+  it.each(nine)('%s is a stdio server that only the gateways reach', async (name) => {
+    const service = services[name] ?? {}
+    expect(service).toMatchObject({ cap_drop: ['ALL'], networks: ['inside', 'outside'] })
+    expect(service).not.toHaveProperty('ports')
+    const config = await configOf('', { env: service['environment'] as Readonly<Record<string, string>> })
+    expect([
+      config.port,
+      config.issuer,
+      config.default_service,
+      config.mcp_services['server']?.auth_required,
+    ]).toEqual([3000, `https://${name}:3000`, 'server', false])
   })
 })
 
