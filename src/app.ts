@@ -16,7 +16,7 @@ import { redirectHost } from './kit/urls.ts'
 import { problemFor } from './pages/problem-texts.ts'
 import type { Fetch } from './ports/call.ts'
 import type { Handler, Route, Surface } from './ports/modules.ts'
-import type { Pages } from './ports/pages.ts'
+import type { Pages, PagesFor } from './ports/pages.ts'
 import type { Log, RequestContext } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
 import { type createFetchProxy, headOf } from './proxy/fetch.ts'
@@ -33,7 +33,7 @@ interface AppOptions {
   readonly directory: Directory
   readonly cors: Cors
   readonly hostCheck: HostCheck
-  readonly pages: Pages
+  readonly pages: PagesFor
   readonly log: Log
   readonly documentationOf?: DocumentationOf
   /** Whose request this is, as far as is known. */
@@ -353,7 +353,7 @@ const refuse = (thrown: Error, c: Context<Env>, options: AppOptions): Response =
     surface,
     requestId: context.requestId,
     accept: request.headers.get('accept') ?? '',
-    pages: options.pages,
+    pages: options.pages(request),
     documentationOf: options.documentationOf,
     redirectTo: options.redirectTo,
   })

@@ -3,7 +3,7 @@ import { hostOf, isFromElsewhere } from './kit/http.ts'
 import { Refusal } from './kit/refusal.ts'
 import { createSingleFlight } from './kit/single-flight.ts'
 import type { AuditEvent, ConnectStep, Handler, Sessions } from './ports/modules.ts'
-import type { ConnectView, Pages } from './ports/pages.ts'
+import type { ConnectView, PagesFor } from './ports/pages.ts'
 import type { Person } from './ports/people.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Address, Directory, Service, ServiceState } from './ports/services.ts'
@@ -102,7 +102,7 @@ interface StatusOptions {
   readonly runtime: Runtime
   readonly directory: Directory
   readonly sessions: Sessions
-  readonly pages: Pages
+  readonly pages: PagesFor
   readonly accountStatus: ConnectStep['standing']
   readonly draining: () => boolean
   /** Whether the gateway has encoded hosts. */
@@ -256,7 +256,7 @@ export const createStatus = (options: StatusOptions): Status => {
           account: await accountStatus(address.service, session.person),
         })),
       )
-      return pages.home({
+      return pages(request).home({
         person: session.person,
         csrf: session.csrf,
         services,
@@ -276,7 +276,7 @@ export const createStatus = (options: StatusOptions): Status => {
       const found = directory.locate(new URL(request.url).pathname, hostOf(request))
       if (!found) throw new Refusal('route.unknown', 'no such address')
       return Promise.resolve(
-        pages.connect({ service: view(streamable(directory, found.address)), reachable }),
+        pages(request).connect({ service: view(streamable(directory, found.address)), reachable }),
       )
     },
   }

@@ -4,7 +4,7 @@ import { readOwnForm, seeOther } from '../kit/http.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { BrowserSession, Handler, Sessions } from '../ports/modules.ts'
-import type { AccessView, Pages } from '../ports/pages.ts'
+import type { AccessView, PagesFor } from '../ports/pages.ts'
 import type { GrantFilter, ListedGrant, Person } from '../ports/people.ts'
 import type { Directory } from '../ports/services.ts'
 import type { AccessAdmin } from './access-api.ts'
@@ -26,7 +26,7 @@ export interface AccessPageDeps {
   readonly sessions: Sessions
   readonly isAdmin: (person: Person) => boolean
   readonly directory: Pick<Directory, 'origins' | 'services'>
-  readonly pages: Pages
+  readonly pages: PagesFor
 }
 
 const path = '/account/access'
@@ -118,7 +118,7 @@ export const createAccessPage = (deps: AccessPageDeps): AccessPage => {
         page: { at, count },
         blocks,
       }
-      return pages.access(view)
+      return pages(request).access(view)
     },
     async act(request) {
       const session = await sessions.of(request)

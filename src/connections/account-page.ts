@@ -4,7 +4,7 @@ import { exchangesSignIn, personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Audit, Handler, Limit, BrowserSession, Sessions } from '../ports/modules.ts'
-import type { ConnectUpstreamView, Pages } from '../ports/pages.ts'
+import type { ConnectUpstreamView, PagesFor } from '../ports/pages.ts'
 import type { ConnectionAdmin, Person } from '../ports/people.ts'
 import type { Runtime, RequestContext } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -77,7 +77,7 @@ export interface ConnectPageDeps {
   readonly runtime: Pick<Runtime, 'keys'>
   readonly directory: Directory
   readonly sessions: Sessions
-  readonly pages: Pages
+  readonly pages: PagesFor
   readonly accounts: AccountStore
   readonly asks: SignInStep['asks']
   readonly links: Pick<AccountLinks, 'read'>
@@ -135,7 +135,7 @@ export const createConnectPage = ({
       const account = await links.read(link, upstream.id, session.person)
       const view = viewOf(upstream, { description: '', asks: 'account' }, session, undefined, undefined)
       const forAccount = { name: account.name ?? account.subject, link }
-      return pages.connectUpstream({ ...view, switchAccount: signInPath(here, true), forAccount })
+      return pages(request).connectUpstream({ ...view, switchAccount: signInPath(here, true), forAccount })
     }
     const owner = url.searchParams.get('for')
     // MCP Elicitation, "Phishing": whoever opens the link must be the person whose client was given it.
@@ -152,7 +152,7 @@ export const createConnectPage = ({
       asks: known ? 'account' : await asks(service, upstream),
     } as const
     const onward = onwardPath(url.searchParams.get('return_to'))
-    return pages.connectUpstream(viewOf(upstream, about, session, kept?.accounts, onward))
+    return pages(request).connectUpstream(viewOf(upstream, about, session, kept?.accounts, onward))
   },
 
   start(request) {

@@ -11,7 +11,7 @@ import type {
   Sessions,
   UpstreamCredentials,
 } from '../ports/modules.ts'
-import type { Pages } from '../ports/pages.ts'
+import type { PagesFor } from '../ports/pages.ts'
 import type { AccountsOf, ConnectionAdmin, Person } from '../ports/people.ts'
 import type { Runtime, RuntimeTransports, SessionLocation } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -50,7 +50,7 @@ export interface ConnectionsDeps {
   readonly config: ProviderSettings
   readonly directory: Directory
   readonly sessions: Sessions
-  readonly pages: Pages
+  readonly pages: PagesFor
   readonly limit: Limit
   readonly record: Audit
 }

@@ -13,7 +13,7 @@ import type {
   ProvisionPerson,
   SaveProviderTokens,
 } from '../ports/modules.ts'
-import type { Pages } from '../ports/pages.ts'
+import type { PagesFor } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type LocalPeople, type LoginLinks, owner } from './local-users.ts'
 import { type SignedIn, createProviderSignIn } from './provider-callback.ts'
@@ -46,7 +46,7 @@ export interface SignInDeps {
   readonly links: LoginLinks
   readonly sessions: BrowserSessions
   readonly blocks: Pick<Blocks, 'covers'>
-  readonly pages: Pages
+  readonly pages: PagesFor
   readonly describeFlow: DescribeFlow
   readonly keepTokens: SaveProviderTokens
   readonly signedIn: SignedIn
@@ -99,7 +99,7 @@ const drawPage = async (
 ): Promise<Response> => {
   const binding = await csrf.bind(request)
   const { asking, providers, password, link } = options
-  const page = pages.login({
+  const page = pages(request).login({
     ...(asking && { asking }),
     providers: providers.map(({ id, name, direct }) => ({ id, name, anyEmail: direct !== undefined })),
     password,

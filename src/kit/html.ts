@@ -1,16 +1,20 @@
 // HTML that is safe by construction: a template that escapes whatever it is given, and the headers every page
-// carries.
+// carries. What it says may depend on the reader's language, which is known when the page is drawn.
+import type { Language } from './language.ts'
 
 // Not hono/html: its mark of safety is a plain property that decoded JSON can carry, and its template turns
 // into a promise when a value does.
 const inner = Symbol('markup')
 
+/** HTML, or a part that is drawn in the language of the page. */
+type Part = string | ((language: Language) => string)
+
 /**
- * Markup made by `html` or `trusted`. The symbol cannot come out of JSON, so nothing from outside can pass
- * for it.
+ * Markup made by `html`, `inLanguage` or `trusted`. The symbol cannot come out of JSON, so nothing from outside
+ * can pass for it.
  */
 export interface Markup {
-  readonly [inner]: string
+  readonly [inner]: readonly Part[]
 }
 
 /**
@@ -31,26 +35,44 @@ const escape = (text: string): string =>
 
 const isList = (value: Drawable): value is readonly Drawable[] => Array.isArray(value)
 
-const draw = (value: Drawable): string => {
-  if (value === undefined || value === null || typeof value === 'boolean') return ''
-  if (typeof value === 'string') return escape(value)
-  if (typeof value === 'number') return String(value)
-  return isList(value) ? value.map(draw).join('') : value[inner]
+/** Parts in order; texts that follow one another are joined. */
+const collect = (parts: Part[], value: Drawable): void => {
+  if (value === undefined || value === null || typeof value === 'boolean') return
+  if (isList(value)) for (const one of value) collect(parts, one)
+  else if (typeof value === 'object') for (const part of value[inner] ?? []) append(parts, part)
+  else append(parts, typeof value === 'string' ? escape(value) : String(value))
+}
+
+const append = (parts: Part[], part: Part): void => {
+  const last = parts.at(-1)
+  if (typeof part === 'string' && typeof last === 'string') parts[parts.length - 1] = last + part
+  else parts.push(part)
 }
 
 /**
  * A tagged template: every value is escaped for text and for quoted attributes, except markup made here.
  * Always quote attributes.
  */
-export const html = (strings: TemplateStringsArray, ...values: readonly Drawable[]): Markup => ({
-  [inner]: strings.reduce((whole, part, i) => whole + draw(values[i - 1]) + part),
+export const html = (strings: TemplateStringsArray, ...values: readonly Drawable[]): Markup => {
+  const parts: Part[] = []
+  for (const [i, text] of strings.entries()) {
+    collect(parts, values[i - 1])
+    append(parts, text)
+  }
+  return { [inner]: parts }
+}
+
+/** What is drawn in the language of the page that it stands on. */
+export const inLanguage = (draw: (language: Language) => Drawable): Markup => ({
+  [inner]: [(language) => htmlText(html`${draw(language)}`, language)],
 })
 
 /** Markup that this code base wrote itself, such as an icon. Never anything that came from outside. */
-export const trusted = (text: string): Markup => ({ [inner]: text })
+export const trusted = (text: string): Markup => ({ [inner]: [text] })
 
 /** The text of the markup. */
-export const htmlText = (markup: Markup): string => markup[inner]
+export const htmlText = (markup: Markup, language: Language = 'en'): string =>
+  markup[inner].map((part) => (typeof part === 'string' ? part : part(language))).join('')
 
 /**
  * Content-Security-Policy of every page: nothing inline, nothing foreign, never framed (RFC 9700 §4.16).
@@ -79,8 +101,8 @@ export const pageHeaders: Readonly<Record<string, string>> = {
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Permissions-Policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
   'Cache-Control': 'no-store',
-  // The same address may answer JSON or events to a client that asks for them.
-  Vary: 'Accept',
+  // The same address may answer JSON or events to a client that asks for them, and each reader in their language.
+  Vary: 'Accept, Accept-Language',
 }
 
 /**
@@ -93,9 +115,13 @@ export const isolated: Readonly<Record<string, string>> = { 'Cross-Origin-Opener
 /** A complete page. Headers of the response are open: append `Set-Cookie` to it freely. */
 export const htmlResponse = (
   page: Markup,
-  options: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> } = {},
+  options: {
+    readonly status?: number
+    readonly headers?: Readonly<Record<string, string>>
+    readonly language?: Language
+  } = {},
 ): Response =>
-  new Response(page[inner], {
+  new Response(htmlText(page, options.language), {
     status: options.status ?? 200,
-    headers: { ...pageHeaders, ...options.headers },
+    headers: { ...pageHeaders, 'Content-Language': options.language ?? 'en', ...options.headers },
   })

@@ -16,7 +16,7 @@ import type {
   Sessions,
 } from '../ports/modules.ts'
 import type { GrantFilter, ListedGrant } from '../ports/people.ts'
-import type { ClientView, ConnectedAppsView, Pages } from '../ports/pages.ts'
+import type { ClientView, ConnectedAppsView, PagesFor } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -190,7 +190,7 @@ export interface ConnectedAppsDeps {
   readonly blocks: Pick<Blocks, 'add'>
   readonly directory: Pick<Directory, 'origins' | 'service'>
   readonly sessions: Sessions & { endOfPerson(key: string): Promise<number> }
-  readonly pages: Pages
+  readonly pages: PagesFor
   readonly limit: Limit
   readonly record: Audit
 }
@@ -324,7 +324,7 @@ export const createConnectedApps = (deps: ConnectedAppsDeps): ConnectedApps => {
       const session = await sessions.of(request)
       if (!session) return seeOther(signInPath)
       const grants = await access.ofPerson(personKey(session.person))
-      return pages.connectedApps({
+      return pages(request).connectedApps({
         person: session.person,
         csrf: session.csrf,
         switchAccount: `/login?switch=1&return_to=${encodeURIComponent(path)}`,

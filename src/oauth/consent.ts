@@ -14,7 +14,7 @@ import type {
   ServiceChoices,
   Sessions,
 } from '../ports/modules.ts'
-import type { Pages } from '../ports/pages.ts'
+import type { Pages, PagesFor } from '../ports/pages.ts'
 
 import type { Consented } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
@@ -316,11 +316,13 @@ const decided = async (
   return allow(deps, consents, consentRequest, form, context)
 }
 
-export const createConsent = (deps: ConsentDeps): Consent => {
-  const { clients, directory } = deps
-  const consents = createRememberedConsents(deps)
+export const createConsent = (given: Omit<ConsentDeps, 'pages'> & { readonly pages: PagesFor }): Consent => {
+  const { clients, directory } = given
+  const consents = createRememberedConsents(given)
+  const depsFor = (request: Request): ConsentDeps => ({ ...given, pages: given.pages(request) })
 
   const page: Handler = async (request, context) => {
+    const deps = depsFor(request)
     const { read, session } = await readBoth(deps, one(readQuery(request), 'flow'), request)
     const { pending } = read
     return clients.approvals.guard(async () => {
@@ -334,6 +336,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
   }
 
   const decide: Handler = async (request, context) => {
+    const deps = depsFor(request)
     fromOurPage(request, directory.origins)
     const form = await readForm(request, mostConsentBytes, mostConsentParameters)
     const both = await readBoth(deps, one(form, 'flow'), request)
@@ -343,5 +346,5 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     )
   }
 
-  return { page, decide, describeFlow: createDescribeFlow(deps) }
+  return { page, decide, describeFlow: createDescribeFlow(given) }
 }

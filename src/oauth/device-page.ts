@@ -7,7 +7,7 @@ import { levelOf, refusedFields } from '../kit/log.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal, type RequestFacts } from '../kit/refusal.ts'
 import type { BrowserSession, Handler, Limit, Sessions } from '../ports/modules.ts'
-import type { Pages } from '../ports/pages.ts'
+import type { PagesFor } from '../ports/pages.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { AuthorizationRequest, DeviceOrigin, PendingRequests } from './authorization-requests.ts'
@@ -33,7 +33,7 @@ export interface DevicePageDeps {
   readonly devices: DeviceCodes
   readonly pendingRequests: PendingRequests
   readonly sessions: Sessions
-  readonly pages: Pages
+  readonly pages: PagesFor
   readonly limit: Limit
 }
 
@@ -133,8 +133,13 @@ const refuseElsewhere = ({ from }: DeviceOrigin, ip: string, about: RequestFacts
 
 const createDevicePage = (deps: DevicePageDeps): DevicePage => {
   const { runtime, config, directory, pendingRequests, sessions, pages } = deps
-  const draw = (session: BrowserSession, code: string | undefined, problem?: string): Response =>
-    pages.device({
+  const draw = (
+    request: Request,
+    session: BrowserSession,
+    code: string | undefined,
+    problem?: string,
+  ): Response =>
+    pages(request).device({
       person: session.person,
       csrf: session.csrf,
       switchAccount: loginPath(code, 'switch=1&'),
@@ -142,17 +147,22 @@ const createDevicePage = (deps: DevicePageDeps): DevicePage => {
       linked: code !== undefined && problem === undefined,
       ...(problem !== undefined && { problem }),
     })
-  const wrong = (session: BrowserSession, typed: string, { ip, requestId }: RequestContext): Response => {
+  const wrong = (
+    request: Request,
+    session: BrowserSession,
+    typed: string,
+    { ip, requestId }: RequestContext,
+  ): Response => {
     const refusal = new Refusal('device.code', 'no pending device request has this code')
     const facts = { method: 'POST', path: devicePath, person: personKey(session.person), ip, requestId }
     runtime.log(levelOf(refusal), 'refused', refusedFields(refusal, facts))
-    return draw(session, userCodeIn(typed), refusal.say)
+    return draw(request, session, userCodeIn(typed), refusal.say)
   }
   return {
     async page(request) {
       const code = userCodeIn(readQuery(request).get('user_code') ?? '')
       const session = await sessions.of(request)
-      return session ? draw(session, code) : seeOther(loginPath(code))
+      return session ? draw(request, session, code) : seeOther(loginPath(code))
     },
     async enter(request, context) {
       const session = await sessions.of(request)
@@ -160,7 +170,7 @@ const createDevicePage = (deps: DevicePageDeps): DevicePage => {
       const form = await formOf(request, session, directory)
       const typed = form.get('user_code') ?? ''
       const found = await findDevice(deps, typed, session, context.ip)
-      if (!found) return wrong(session, typed, context)
+      if (!found) return wrong(request, session, typed, context)
       const origin = originOf(found, context.ip)
       if (origin.elsewhere && config.device?.other_network === 'refuse')
         throw refuseElsewhere(origin, context.ip, {

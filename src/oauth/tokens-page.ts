@@ -5,7 +5,7 @@ import { type Permission, higherOf, ladder } from '../kit/levels.ts'
 import { personKey } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { BrowserSession, Handler, Limit, Sessions } from '../ports/modules.ts'
-import type { AccountTokensView, Pages, TokenForm } from '../ports/pages.ts'
+import type { AccountTokensView, Pages, PagesFor, TokenForm } from '../ports/pages.ts'
 import type { ListedToken, WantedToken } from '../ports/people.ts'
 import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -27,7 +27,7 @@ export interface TokensPageDeps {
   readonly directory: Pick<Directory, 'origins' | 'services' | 'service' | 'addresses'>
   readonly personalTokens: PersonalTokens
   readonly sessions: Sessions
-  readonly pages: Pages
+  readonly pages: PagesFor
   readonly limit: Limit
 }
 
@@ -89,7 +89,7 @@ const wantedIn = (
 }
 
 const createDraw =
-  (deps: TokensPageDeps) =>
+  (deps: TokensPageDeps, pages: Pages) =>
   async (
     session: BrowserSession,
     more: {
@@ -98,7 +98,7 @@ const createDraw =
       readonly chosen?: Partial<Chosen>
     } = {},
   ): Promise<Response> => {
-    const { runtime, config, directory, personalTokens, pages } = deps
+    const { runtime, config, directory, personalTokens } = deps
     const { self_service: open } = config.personal_tokens
     const now = runtime.now()
     const isRecent = now - session.signedInAt < recentMs
@@ -189,15 +189,14 @@ const createActions = (
 }
 
 export const createTokensPage = (deps: TokensPageDeps): TokensPage => {
-  const { sessions } = deps
-  const draw = createDraw(deps)
-  const actions = createActions(deps, draw)
+  const { sessions, pages } = deps
   return {
     async page(request) {
       const session = await sessions.of(request)
-      return session ? draw(session) : seeOther(signInPath)
+      return session ? createDraw(deps, pages(request))(session) : seeOther(signInPath)
     },
     async act(request, context) {
+      const actions = createActions(deps, createDraw(deps, pages(request)))
       const { session, form, action } = await readOwnAction(request, context, actions, deps, signInPath)
       return action(session, form, context)
     },

@@ -79,21 +79,22 @@ if (find) addEventListener('keydown', (event) => {
   find.focus()
 })
 
-// Copy buttons.
+// Copy buttons, in the language of the page.
+const words = { copy: 'Copy', copyWhat: 'Copy {what}', copied: 'Copied', press: 'Press Ctrl+C', selected: 'Selected. Press Control C to copy.', ...document.currentScript.dataset }
 for (const text of document.querySelectorAll('.copy')) {
   const button = document.createElement('button')
   const name = (label, said) => { button.textContent = label; button.setAttribute('aria-label', said) }
-  const rest = () => name('Copy', 'Copy ' + (text.dataset.what || 'text'))
+  const rest = () => name(words.copy, text.dataset.what ? words.copyWhat.replace('{what}', () => text.dataset.what) : words.copy)
   button.type = 'button'
   button.className = 'slim'
   rest()
   button.addEventListener('click', async () => {
     try {
       await navigator.clipboard.writeText(text.textContent)
-      name('Copied', 'Copied')
+      name(words.copied, words.copied)
     } catch {
       getSelection().selectAllChildren(text)
-      name('Press Ctrl+C', 'Selected. Press Control C to copy.')
+      name(words.press, words.selected)
     }
     setTimeout(rest, 2000)
   })
@@ -250,11 +251,11 @@ details p { font-size: 14px; }
 
 /* problem */
 .hops { display: flex; list-style: none; align-items: flex-start; }
-.hops li { flex: 1; position: relative; display: flex; flex-direction: column; align-items: center; gap: 4px; font-size: 13px; line-height: 1.35; text-align: center; }
+.hops li { flex: 1; min-width: 0; position: relative; display: flex; flex-direction: column; align-items: center; gap: 4px; font-size: 13px; line-height: 1.35; text-align: center; }
 .hops li + li::before { content: ""; position: absolute; top: 15px; right: calc(50% + 22px); left: calc(-50% + 22px); border-top: 2px solid var(--line); }
 .hops .dot { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 50%; border: 2px solid currentColor; background: var(--surface); }
 .hops .ok .dot { color: var(--ok); } .hops .failed .dot { color: var(--bad); } .hops .unreached .dot { color: var(--text-2); border-style: dashed; }
-.hops .name { font-weight: 600; } .hops .state { color: var(--text-2); }
+.hops .name { font-weight: 600; max-width: 100%; hyphens: auto; overflow-wrap: anywhere; } .hops .state { color: var(--text-2); }
 .steps { padding-inline-start: 24px; } .steps li + li { margin-top: 4px; }
 .facts { display: grid; gap: 8px; }
 .facts dt { color: var(--text-2); font-size: 13px; }

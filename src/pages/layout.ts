@@ -1,11 +1,13 @@
 // What every page is made of: text of strangers made safe to show, the frame, and the parts that several
 // pages share.
-import { type Drawable, type Markup, html, htmlResponse } from '../kit/html.ts'
+import { type Drawable, type Markup, html, htmlResponse, inLanguage } from '../kit/html.ts'
 import { judgeRedirectUri, sameOriginPath } from '../kit/urls.ts'
 import type { ClientView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
+import type { Language } from '../kit/language.ts'
 import { adminIcon, assetPaths, verifiedIcon, warnIcon } from './assets.ts'
 import { type Brand, brandMark, brandName } from './brand.ts'
+import { say, sayAgain } from './language.ts'
 
 // Text that strangers chose (client names, addresses, descriptions), made safe to show to a person who
 // decides by it. Escaping is the template's work; this is about what survives escaping: direction
@@ -136,10 +138,12 @@ export interface PageContext {
   readonly version: string
   /** Of the operator. */
   readonly brand?: Brand
+  /** Of the reader; English unless it is said. */
+  readonly language?: Language
 }
 
 export interface Page {
-  readonly title: string
+  readonly title: Drawable
   readonly width: 'narrow' | 'middle' | 'wide'
   readonly body: Drawable
   readonly status?: number
@@ -149,14 +153,21 @@ export interface Page {
   readonly foot?: Drawable
 }
 
+/** What the script says beside a text that can be copied. It says it in English by itself. */
+const copyWords = inLanguage(
+  (language) =>
+    language !== 'en' &&
+    html` data-copy="${say('Copy')}" data-copy-what="${say('Copy {what}', { what: '{what}' })}" data-copied="${say('Copied')}" data-press="${say('Press Ctrl+C')}" data-selected="${say('Selected. Press Control C to copy.')}"`,
+)
+
 /** A document up to its body. */
 export const documentHead = (
   { brand }: PageContext,
-  title: string,
+  title: Drawable,
   stylesheet: string,
   more?: Drawable,
 ): Drawable => html`<!doctype html>
-<html lang="en" dir="ltr">
+<html lang="${inLanguage((language) => language)}" dir="ltr">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -169,7 +180,7 @@ export const documentHead = (
   html`
 <link rel="stylesheet" href="${brand.stylesheet}">`
 }
-<script src="${assetPaths.script}" defer></script>${more}
+<script src="${assetPaths.script}" defer${copyWords}></script>${more}
 </head>`
 
 export const page = (
@@ -185,25 +196,33 @@ ${foot !== undefined && html`<footer class="foot">${foot}</footer>`}
 </body>
 </html>
 `,
-    { ...(status === undefined ? {} : { status }), ...(headers ? { headers } : {}) },
+    {
+      ...(status === undefined ? {} : { status }),
+      ...(headers ? { headers } : {}),
+      ...(gateway.language && { language: gateway.language }),
+    },
   )
 
 // The small parts.
 
-export const clientName = (client: ClientView) => readName(client.name, 'Unnamed app')
+const unnamedApp = 'Unnamed app'
+export const clientName = (client: ClientView) => readName(client.name, unnamedApp)
+
+/** The name of an app in a text, such as a title. */
+export const nameText = (name: string): Drawable => (name === unnamedApp ? say(unnamedApp) : name)
 
 /** A name that a stranger chose, cut off from the text around it in every direction of writing. */
-export const named = (name: string): Markup => html`<bdi>${name}</bdi>`
+export const named = (name: string): Markup => html`<bdi>${nameText(name)}</bdi>`
 
 /** How far the client's name can be believed, in words. */
 export const badge = (client: ClientView): Markup => {
   if (client.kind === 'registered')
-    return html`<p class="badge plain">${adminIcon}<span>Registered by your administrator</span></p>`
+    return html`<p class="badge plain">${adminIcon}<span>${say('Registered by your administrator')}</span></p>`
   if (client.kind === 'document' && client.host)
-    return html`<p class="badge ok">${verifiedIcon}<span>Verified domain ${named(readAddress(client.host))}</span></p>`
+    return html`<p class="badge ok">${verifiedIcon}<span>${say('Verified domain {host}', { host: named(readAddress(client.host)) })}</span></p>`
   if (client.kind === 'personal')
-    return html`<p class="badge plain">${adminIcon}<span>Personal access token</span></p>`
-  return html`<p class="badge warn">${warnIcon}<span>Unverified. Anyone can use this name.</span></p>`
+    return html`<p class="badge plain">${adminIcon}<span>${say('Personal access token')}</span></p>`
+  return html`<p class="badge warn">${warnIcon}<span>${say('Unverified. Anyone can use this name.')}</span></p>`
 }
 
 export const caution = (text: Drawable): Markup =>
@@ -219,6 +238,17 @@ export const account = (person: Person): { readonly name: string; readonly detai
   return { name, detail: name === id ? undefined : id }
 }
 
+/** Who is signed in, and the way to another account. */
+export const signedInAs = (view: { readonly person: Person; readonly switchAccount: string }): Markup => {
+  const { name, detail } = account(view.person)
+  const person = html`<strong>${named(name)}</strong>${detail && html` <span class="muted">${named(detail)}</span>`}`
+  return html`<p class="who"><span>${say('Signed in as {person}', { person })}</span><a href="${ownPath(view.switchAccount)}">${say('Switch account')}</a></p>`
+}
+
+/** What a reader should know about a name. */
+export const cautionsOf = ({ cautions }: ShownName): readonly Markup[] =>
+  cautions.map((text) => caution(sayAgain(text)))
+
 /**
  * First letter or digit of a name, for the tile that stands in for a picture (pictures of strangers are never
  * fetched).
@@ -233,24 +263,11 @@ export const breakable = (address: string): Markup =>
 export const withCode = (text: string): Markup =>
   html`${text.split('`').map((part, i) => (i % 2 === 1 ? html`<code>${part}</code>` : part))}`
 
-const units = [
-  ['day', 86_400_000],
-  ['hour', 3_600_000],
-  ['minute', 60_000],
-] as const
-
-/** A duration in the largest unit that keeps it honest: `30 days`, `90 minutes`, `1 hour`. */
-export const inWords = (ms: number): string => {
-  const [unit, size] = units.find(([, size]) => ms >= size && (ms % size === 0 || ms >= 3 * size)) ?? units[2]
-  const count = Math.max(1, Math.round(ms / size))
-  return `${count} ${unit}${count === 1 ? '' : 's'}`
-}
-
 /** `2026-07-28`: the same everywhere, and no clock is asked. */
 export const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 /** In a form that ends access: on request, the accounts that the apps used end too. */
-export const alsoAccounts = (says: string): Markup =>
+export const alsoAccounts = (says: Drawable): Markup =>
   html`<label class="also"><input class="check" type="checkbox" name="revoke_upstream" value="1">${says}</label>`
 
 /** A form that posts back to this gateway. */

@@ -3,32 +3,36 @@
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { DeviceView, LoginView } from '../ports/pages.ts'
 import { failedIcon, infoIcon, warnIcon } from './assets.ts'
+import { say, sayAgain } from './language.ts'
 import {
   type PageContext,
-  account,
   badge,
   clientName,
   named,
-  ownPath,
   page,
   post,
   readName,
   readText,
+  signedInAs,
 } from './layout.ts'
 
 const asking = (view: LoginView): Drawable => {
   if (!view.asking) return undefined
   const client = clientName(view.asking.client)
+  const names = {
+    client: html`<strong>${named(client.text)}</strong>`,
+    service: html`<strong>${named(readName(view.asking.service, 'MCP').text)}</strong>`,
+  }
   return [
-    html`<p><strong>${named(client.text)}</strong> wants to use <strong>${named(readName(view.asking.service, 'a service').text)}</strong>. Sign in to continue.</p>`,
+    html`<p>${say('{client} wants to use {service}. Sign in to continue.', names)}</p>`,
     badge(view.asking.client),
   ]
 }
 
 /** A mock provider has no page of its own. */
 const emailFields = (id: string): Markup =>
-  html`<div><label for="email-${id}">Email address</label><input id="email-${id}" name="email" type="email" autocomplete="email" required></div>
-<div><label for="name-${id}">Name (optional)</label><input id="name-${id}" name="name" autocomplete="name"></div>
+  html`<div><label for="email-${id}">${say('Email address')}</label><input id="email-${id}" name="email" type="email" autocomplete="email" required></div>
+<div><label for="name-${id}">${say('Name (optional)')}</label><input id="name-${id}" name="name" autocomplete="name"></div>
 `
 
 const providers = (view: LoginView): readonly Markup[] =>
@@ -36,7 +40,7 @@ const providers = (view: LoginView): readonly Markup[] =>
     post(
       `/login/${encodeURIComponent(provider.id)}`,
       view.hidden,
-      html`${provider.anyEmail && emailFields(provider.id)}<button class="${!view.password && i === 0 ? 'primary' : ''}">Continue with ${named(readText(provider.name, 40) || provider.id)}</button>`,
+      html`${provider.anyEmail && emailFields(provider.id)}<button class="${!view.password && i === 0 ? 'primary' : ''}">${say('Continue with {provider}', { provider: named(readText(provider.name, 40) || provider.id) })}</button>`,
       provider.anyEmail ? 'stack' : undefined,
     ),
   )
@@ -45,9 +49,9 @@ const password = (view: LoginView): Markup =>
   post(
     '/login',
     view.hidden,
-    html`<div><label for="username">Username</label><input id="username" name="username" value="${readText(view.username ?? '', 200)}" autocomplete="username" autocapitalize="none" spellcheck="false" required${view.username ? '' : html` autofocus`}${problemOf(view)}></div>
-<div><label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required${view.username ? html` autofocus` : ''}${problemOf(view)}></div>
-<button class="primary">Sign in</button>`,
+    html`<div><label for="username">${say('Username')}</label><input id="username" name="username" value="${readText(view.username ?? '', 200)}" autocomplete="username" autocapitalize="none" spellcheck="false" required${view.username ? '' : html` autofocus`}${problemOf(view)}></div>
+<div><label for="password">${say('Password')}</label><input id="password" name="password" type="password" autocomplete="current-password" required${view.username ? html` autofocus` : ''}${problemOf(view)}></div>
+<button class="primary">${say('Sign in')}</button>`,
     'stack',
   )
 
@@ -68,8 +72,8 @@ const goOn = ({ hidden }: LoginView): string => {
 const link = (
   view: LoginView,
 ): Markup => html`<div class="note info" data-go-on="${goOn(view)}">${infoIcon}<div class="tight">
-<p>Open the sign-in link from the gateway’s terminal in this browser. It works once, within 15 minutes. To print a new one, run <code>postern admin link</code> (<code>npm start -- admin link</code> in a source checkout).</p>
-<p>Then continue there, or return here and click <a href="${goOn(view)}">Continue</a>.</p></div></div>`
+<p>${say('Open the sign-in link from the gateway’s terminal in this browser. It works once, within 15 minutes. To print a new one, run {command} ({source} in a source checkout).', { command: html`<code>postern admin link</code>`, source: html`<code>npm start -- admin link</code>` })}</p>
+<p>${say('Then continue there, or return here and click {link}.', { link: html`<a href="${goOn(view)}">${say('Continue')}</a>` })}</p></div></div>`
 
 export const loginPage = (gateway: PageContext, view: LoginView): Response => {
   const ways = [
@@ -79,21 +83,21 @@ export const loginPage = (gateway: PageContext, view: LoginView): Response => {
   ]
   const split = view.providers.length
   const body = html`<div class="card stack">
-<h1${view.password ? '' : html` tabindex="-1" autofocus`}>Sign in</h1>
+<h1${view.password ? '' : html` tabindex="-1" autofocus`}>${say('Sign in')}</h1>
 ${asking(view)}
-${view.problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${readText(view.problem, 400)}</span></p>`}
+${view.problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${sayAgain(readText(view.problem, 400))}</span></p>`}
 ${ways.slice(0, split)}
-${split > 0 && ways.length > split && html`<div class="or">or</div>`}
+${split > 0 && ways.length > split && html`<div class="or">${say('or')}</div>`}
 ${ways.slice(split)}
 ${
   ways.length === 0 &&
-  html`<p class="note warn">${warnIcon}<span>No sign-in method is configured.</span></p>
-<p>An administrator must add an identity provider under <code>oauth_providers</code> or a user under <code>local_users</code> in the configuration. This command prints the password hash for a user:</p>
-<code class="copy" data-what="command">postern hash-password</code>`
+  html`<p class="note warn">${warnIcon}<span>${say('No sign-in method is configured.')}</span></p>
+<p>${say('An administrator must add an identity provider under {providers} or a user under {users} in the configuration. This command prints the password hash for a user:', { providers: html`<code>oauth_providers</code>`, users: html`<code>local_users</code>` })}</p>
+<code class="copy" data-what="${say('command')}">postern hash-password</code>`
 }
 </div>`
   return page(gateway, {
-    title: 'Sign in',
+    title: say('Sign in'),
     width: 'narrow',
     body,
     status: view.status ?? (view.problem === undefined ? 200 : 401),
@@ -105,21 +109,20 @@ ${
  * first.
  */
 export const devicePage = (gateway: PageContext, view: DeviceView): Response => {
-  const person = account(view.person)
   const { code = '', problem, linked } = view
-  const fields = html`<div><label for="code">Code on your device</label>
+  const fields = html`<div><label for="code">${say('Code on your device')}</label>
 <input id="code" name="user_code" class="code" value="${readText(code, 16)}" placeholder="XXXX-XXXX" autocomplete="off" autocapitalize="characters" spellcheck="false" maxlength="32" required${!linked && html` autofocus`}${problemOf(view)}></div>
-${problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${readText(problem, 300)}</span></p>`}
-<p class="note warn">${warnIcon}<span>This code must be on a device in front of you. If somebody sent you ${linked ? 'this link' : 'a link or a code'}, close this page: they would get access as you.</span></p>
-<button class="primary">Continue</button>`
+${problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${sayAgain(readText(problem, 300))}</span></p>`}
+<p class="note warn">${warnIcon}<span>${linked ? say('This code must be on a device in front of you. If somebody sent you this link, close this page: they would get access as you.') : say('This code must be on a device in front of you. If somebody sent you a link or a code, close this page: they would get access as you.')}</span></p>
+<button class="primary">${say('Continue')}</button>`
   const body = html`<div class="card stack">
-<h1${linked ? html` tabindex="-1" autofocus` : html` tabindex="-1"`}>Connect a device</h1>
-<p class="who"><span>Signed in as <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
-<p>${linked ? 'Compare this code with the one on your device.' : 'Enter the code that your app or terminal shows.'} On the next page you see what asks for access, and decide.</p>
+<h1${linked ? html` tabindex="-1" autofocus` : html` tabindex="-1"`}>${say('Connect a device')}</h1>
+${signedInAs(view)}
+<p>${linked ? say('Compare this code with the one on your device. On the next page you see what asks for access, and decide.') : say('Enter the code that your app or terminal shows. On the next page you see what asks for access, and decide.')}</p>
 ${post('/device', { csrf: view.csrf }, fields, 'stack')}
 </div>`
   return page(gateway, {
-    title: 'Connect a device',
+    title: say('Connect a device'),
     width: 'narrow',
     body,
     ...(problem === undefined ? {} : { status: 400 }),

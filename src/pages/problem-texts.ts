@@ -1,16 +1,32 @@
-// Error pages: for each refusal that can reach a browser, its title, who must act and what to do.
+// Error pages: for each refusal that can reach a browser, its title, who must act and what to do. In English; the page
+// says it in the reader's language (problem.ts).
 // The sentence itself is the refusal's own; it is the same in the page, the JSON twin and the documentation.
 import type { RefusalCode } from '../kit/refusal.ts'
 import type { Actor, Hop, ProblemView } from '../ports/pages.ts'
+import type { PlainMessage } from './language.ts'
+import { type Recipe, forget } from './problem.ts'
 
 /** Where it broke, how each client is put right, and where to go on. */
-type More = Partial<Pick<ProblemView, 'hops' | 'recipes' | 'onward'>>
+interface More {
+  readonly hops?: readonly (Hop & { readonly name: PlainMessage })[]
+  readonly recipes?: readonly Recipe[]
+  readonly onward?: { readonly label: PlainMessage; readonly href: string }
+}
 
-type Problem = Pick<ProblemView, 'title' | 'steps'> & { readonly who: Actor } & More
+interface Problem extends More {
+  readonly who: Actor
+  readonly title: PlainMessage
+  readonly steps: readonly PlainMessage[]
+}
 
 const problem =
   (who: Actor) =>
-  (title: string, steps: readonly string[], more: More = {}): Problem => ({ title, who, steps, ...more })
+  (title: PlainMessage, steps: readonly PlainMessage[], more: More = {}): Problem => ({
+    title,
+    who,
+    steps,
+    ...more,
+  })
 
 // By who must act.
 const you = problem('you')
@@ -21,12 +37,12 @@ const nobody = problem('nobody')
 // What several of them have in common.
 
 /** You, this gateway, and a third that failed. */
-const brokeAt = (name: string): readonly Hop[] => [
+const brokeAt = (name: PlainMessage): NonNullable<More['hops']> => [
   { name: 'You', state: 'ok' },
   { name: 'Postern', state: 'ok' },
   { name, state: 'failed' },
 ]
-const brokeHere: readonly Hop[] = [
+const brokeHere: NonNullable<More['hops']> = [
   { name: 'You', state: 'ok' },
   { name: 'Postern', state: 'failed' },
 ]
@@ -35,49 +51,21 @@ const provider = brokeAt('Identity provider')
 const appSite = brokeAt('App’s website')
 const storage = { hops: brokeAt('Storage') }
 const upstream = brokeAt('Authorization server')
-const signIn = { label: 'Open the sign-in page', href: '/login' }
-const home = { label: 'Go to home page', href: '/' }
-const services = { label: 'Your services', href: '/' }
+const signIn = { label: 'Open the sign-in page', href: '/login' } as const
+const home = { label: 'Go to home page', href: '/' } as const
+const services = { label: 'Your services', href: '/' } as const
 
 const fromTheApp = 'Return to the app and connect again.'
 const later = 'Wait a moment, then reload this page.'
 const seeLog = 'Administrator: the log has the reason under the reference below.'
 const tellAdmin = 'If the problem persists, send your administrator the reference below.'
 
-/** How each client forgets a registration that this gateway no longer knows. */
-const forget: NonNullable<ProblemView['recipes']> = [
-  {
-    client: 'Claude Code',
-    say: 'Type /mcp, select the server and choose Clear authentication. Or remove the server and add it again.',
-  },
-  { client: 'claude.ai, ChatGPT', say: 'In the settings, remove the connector, then add it again.' },
-  {
-    client: 'Claude Desktop',
-    say: 'Remove the connector in the settings, then add it again. If it connects through mcp-remote, also run:',
-    command: 'rm -rf ~/.mcp-auth',
-  },
-  {
-    client: 'VS Code',
-    say: 'In the command palette, run Authentication: Remove Dynamic Authentication Providers. Then restart the server.',
-  },
-  { client: 'Cursor', say: 'In the MCP settings, remove the server, then add it again.' },
-  {
-    client: 'Codex',
-    say: 'Log out and log in again. Replace demo with the name of your server:',
-    command: 'codex mcp logout demo && codex mcp login demo',
-  },
-  {
-    client: 'Your own app',
-    say: 'Register again and use the new client_id. Or publish a client metadata document, which needs no registration.',
-  },
-]
-
 const badRequest = app('Invalid request from the app', [
   fromTheApp,
   'If it happens again, report this to the app’s developer.',
 ])
 const badForm = you('Nothing was saved', ['Go back, reload the page, then submit the form again.'])
-const startAgain = (title: string): Problem => you(title, [fromTheApp])
+const startAgain = (title: PlainMessage): Problem => you(title, [fromTheApp])
 
 export const problems = {
   'request.malformed': you('Bad request', ['Go back and open the page again.'], { onward: home }),

@@ -2,8 +2,9 @@
 // a service.
 import { type ClientRecipe, clientRecipes } from '../kit/client-recipes.ts'
 import { type Drawable, type Markup, html, isolated } from '../kit/html.ts'
+import { languageOf, languages } from '../kit/language.ts'
 import { documentationAt } from '../kit/refusal.ts'
-import type { ClientView, ConnectView, EncodeView, HomeView, Pages } from '../ports/pages.ts'
+import type { ClientView, ConnectView, EncodeView, HomeView, Pages, PagesFor } from '../ports/pages.ts'
 import { accessPage } from './access.ts'
 import { accountTokensPage } from './account-tokens.ts'
 import { connectUpstreamPage } from './accounts.ts'
@@ -11,12 +12,14 @@ import { connectedAppsPage } from './apps.ts'
 import { createAssets, failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
 import { type Branding, createBrand } from './brand.ts'
 import { consentPage, copyRedirectPage, deviceDonePage } from './consent.ts'
+import { type PlainMessage, say, sayAgain } from './language.ts'
 import {
   type PageContext,
   breakable,
   caution,
   clientName,
   initial,
+  nameText,
   named,
   page,
   account as personOf,
@@ -32,48 +35,49 @@ import { problemPage } from './problem.ts'
 
 type ServiceView = ConnectView['service']
 
-const copyable = (text: string, what: string): Markup =>
+const copyable = (text: string, what: Drawable): Markup =>
   html`<code class="copy" data-what="${what}">${breakable(text)}</code>`
 
 const clientCard = (
   card: ClientRecipe,
 ): Markup => html`<section class="client tight${card.available ? '' : ' off'}">
 <h3>${card.client}</h3>
-${card.note && html`<p class="muted">${card.note}</p>`}
-${card.commands.map((command) => copyable(command, `command for ${card.client}`))}
-${card.links.length > 0 && html`<div class="links">${card.links.map((link) => html`<a class="button slim" href="${link.href}" rel="noreferrer">${link.label}</a>`)}</div>`}
-${card.snippet && html`<p class="muted"><code>${card.snippet.file}</code></p>${copyable(card.snippet.text, `configuration for ${card.client}`)}`}
-${card.steps.length === 1 && html`<p class="muted">${card.steps[0]}</p>`}
-${card.steps.length > 1 && html`<ol>${card.steps.map((step) => html`<li>${step}</li>`)}</ol>`}
+${card.note && html`<p class="muted">${sayAgain(card.note)}</p>`}
+${card.commands.map((command) => copyable(command, say('command for {client}', { client: card.client })))}
+${card.links.length > 0 && html`<div class="links">${card.links.map((link) => html`<a class="button slim" href="${link.href}" rel="noreferrer">${sayAgain(link.label)}</a>`)}</div>`}
+${card.snippet && html`<p class="muted"><code>${card.snippet.file}</code></p>${copyable(card.snippet.text, say('configuration for {client}', { client: card.client }))}`}
+${card.steps.length === 1 && html`<p class="muted">${sayAgain(card.steps[0] ?? '')}</p>`}
+${card.steps.length > 1 && html`<ol>${card.steps.map((step) => html`<li>${sayAgain(step)}</li>`)}</ol>`}
 </section>`
 
 const cards = (service: ServiceView, reachable: boolean): Markup =>
   html`<div class="clients">${clientRecipes({ name: service.id, url: service.url, reachable }).map(clientCard)}</div>`
 
 const mcpUrl = (service: ServiceView): Markup =>
-  html`<code class="copy url" data-what="MCP URL">${breakable(readAddress(service.url))}</code>`
+  html`<code class="copy url" data-what="${say('MCP URL')}">${breakable(readAddress(service.url))}</code>`
 
 const about = (service: ServiceView): Markup => {
   const description = readText(service.description, 300)
-  return html`${description && html`<p>${named(description)}</p>`}${!service.authRequired && html`<p class="note info">${infoIcon}<span>Public: no sign-in required. Callers are anonymous.</span></p>`}`
+  return html`${description && html`<p>${named(description)}</p>`}${!service.authRequired && html`<p class="note info">${infoIcon}<span>${say('Public: no sign-in required. Callers are anonymous.')}</span></p>`}`
 }
 
-const accountWords = {
+const accountWords: Readonly<
+  Record<'missing' | 'live' | 'ended', readonly [says: PlainMessage, label: PlainMessage]>
+> = {
   missing: ['Requires an account.', 'Connect'],
   live: ['Account connected.', 'Manage accounts'],
   ended: ['Your account needs attention.', 'Reconnect'],
-} as const
+}
 
 /** Where the person stands with a server that has a login of its own, and the way to their accounts. */
 const accountLine = ({ id, account }: HomeView['services'][number]): Drawable => {
   if (account === undefined) return undefined
-  if (account === 'granted') return html`<p class="muted">Your company grants access with your sign-in.</p>`
-  const [say, label] = accountWords[account]
-  const link = html`<a href="/connect/${id}">${label}</a>`
-  if (account === 'live') return html`<p class="muted">${say} ${link}</p>`
-  return account === 'ended'
-    ? caution(html`${say} ${link}`)
-    : html`<p class="note info">${infoIcon}<span>${say} ${link}</span></p>`
+  if (account === 'granted')
+    return html`<p class="muted">${say('Your company grants access with your sign-in.')}</p>`
+  const [says, label] = accountWords[account]
+  const line = html`${say(says)} <a href="/connect/${id}">${say(label)}</a>`
+  if (account === 'live') return html`<p class="muted">${line}</p>`
+  return account === 'ended' ? caution(line) : html`<p class="note info">${infoIcon}<span>${line}</span></p>`
 }
 
 const serviceBlock = (
@@ -85,25 +89,25 @@ const serviceBlock = (
 ${about(service)}
 ${accountLine(service)}
 ${mcpUrl(service)}
-${alone ? cards(service, reachable) : html`<details><summary>Connect a client</summary>${cards(service, reachable)}</details>`}
+${alone ? cards(service, reachable) : html`<details><summary>${say('Connect a client')}</summary>${cards(service, reachable)}</details>`}
 </section>`
 
-const nothingYet = html`<section class="card stack"><h2>No services yet</h2>
-<p>To add an MCP server, an administrator runs this command on the gateway’s host, with a name and the server’s URL:</p>
-${copyable('postern services add demo https://mcp.example.com/mcp', 'command')}
-<p class="muted">The service appears here without a restart. It can also be added under <code>mcp_services</code> in the configuration.</p></section>`
+const nothingYet = html`<section class="card stack"><h2>${say('No services yet')}</h2>
+<p>${say('To add an MCP server, an administrator runs this command on the gateway’s host, with a name and the server’s URL:')}</p>
+${copyable('postern services add demo https://mcp.example.com/mcp', say('command'))}
+<p class="muted">${say('The service appears here without a restart. It can also be added under {key} in the configuration.', { key: html`<code>mcp_services</code>` })}</p></section>`
 
 export const homePage = (gateway: PageContext, view: HomeView): Response => {
   const person = personOf(view.person)
   const body = html`<div class="stack" data-signed-in>
-<div class="line"><h1 tabindex="-1" autofocus>Your services</h1>
-<div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${view.admin && html`<a href="/console">Console</a>`}<a href="/account/apps">Connected apps</a><a href="/account/tokens">Tokens</a>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
-${view.services.length > 0 && html`<p class="muted">Add one of these URLs to your MCP client. Your browser opens so you can approve access.</p>`}
+<div class="line"><h1 tabindex="-1" autofocus>${say('Your services')}</h1>
+<div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${view.admin && html`<a href="/console">${say('Console')}</a>`}<a href="/account/apps">${say('Connected apps')}</a><a href="/account/tokens">${say('Tokens')}</a>${post('/logout', { csrf: view.csrf }, html`<button class="slim">${say('Sign out')}</button>`)}</div></div>
+${view.services.length > 0 && html`<p class="muted">${say('Add one of these URLs to your MCP client. Your browser opens so you can approve access.')}</p>`}
 ${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
-${view.encodes && html`<p><a href="/encode">Get the URL of a server by its domain</a></p>`}
+${view.encodes && html`<p><a href="/encode">${say('Get the URL of a server by its domain')}</a></p>`}
 </div>`
   return page(gateway, {
-    title: 'Your services',
+    title: say('Your services'),
     width: 'wide',
     body,
     headers: isolated,
@@ -114,13 +118,13 @@ ${view.encodes && html`<p><a href="/encode">Get the URL of a server by its domai
 export const connectPage = (gateway: PageContext, view: ConnectView): Response => {
   const name = readName(view.service.name, view.service.id).text
   const body = html`<div class="card stack">
-<h1 tabindex="-1" autofocus>${named(name)} is an MCP server</h1>
+<h1 tabindex="-1" autofocus>${say('{service} is an MCP server', { service: named(name) })}</h1>
 ${about(view.service)}
-<p>This is an MCP endpoint, not a web page. Add the URL to an MCP client${view.service.authRequired && ' and sign in when asked'}.</p>
+<p>${view.service.authRequired ? say('This is an MCP endpoint, not a web page. Add the URL to an MCP client and sign in when asked.') : say('This is an MCP endpoint, not a web page. Add the URL to an MCP client.')}</p>
 ${mcpUrl(view.service)}
-<h2>Connect a client</h2>
+<h2>${say('Connect a client')}</h2>
 ${cards(view.service, view.reachable)}
-<p><a href="${gateway.issuer}/">Your services</a></p>
+<p><a href="${gateway.issuer}/">${say('Your services')}</a></p>
 </div>`
   return page(gateway, { title: name, width: 'wide', body, headers: isolated })
 }
@@ -130,41 +134,41 @@ ${cards(view.service, view.reachable)}
 type Served = NonNullable<EncodeView['served']>[number]
 
 const copyableUrl = (url: string): Markup =>
-  html`<code class="copy url" data-what="URL">${breakable(readAddress(url))}</code>`
+  html`<code class="copy url" data-what="${say('URL')}">${breakable(readAddress(url))}</code>`
 
 const older = ({ sse }: Served): Drawable =>
   sse !== undefined &&
-  html`<p class="muted">For HTTP+SSE clients: <code>${breakable(readAddress(sse))}</code></p>`
+  html`<p class="muted">${say('For HTTP+SSE clients: {url}', { url: html`<code>${breakable(readAddress(sse))}</code>` })}</p>`
 
 const servedBlock = (served: readonly Served[]): Markup => {
   const [first, ...others] = served as readonly [Served, ...Served[]]
   if (others.length === 0)
-    return html`<section class="tight"><h2>Add this URL to your MCP client</h2>${copyableUrl(first.url)}${older(first)}</section>`
-  return html`<h2>Add one of these URLs to your MCP client</h2>${served.map((each) => html`<section class="tight"><h3>${named(readName(each.name, each.id).text)}</h3>${copyableUrl(each.url)}${older(each)}</section>`)}`
+    return html`<section class="tight"><h2>${say('Add this URL to your MCP client')}</h2>${copyableUrl(first.url)}${older(first)}</section>`
+  return html`<h2>${say('Add one of these URLs to your MCP client')}</h2>${served.map((each) => html`<section class="tight"><h3>${named(readName(each.name, each.id).text)}</h3>${copyableUrl(each.url)}${older(each)}</section>`)}`
 }
 
 const notConfiguredBlock = (
   host: string,
-): Markup => html`<section class="tight"><h2>No server configured for this domain</h2>
-<p>Its hostname would be <code>${breakable(readAddress(host))}</code>.</p>
-${caution('An administrator must add the server first.')}</section>`
+): Markup => html`<section class="tight"><h2>${say('No server configured for this domain')}</h2>
+<p>${say('Its hostname would be {host}.', { host: html`<code>${breakable(readAddress(host))}</code>` })}</p>
+${caution(say('An administrator must add the server first.'))}</section>`
 
 export const encodePage = (gateway: PageContext, view: EncodeView): Response => {
   const { asked, host, served = [], problem } = view
   const wrong = problem !== undefined && html` aria-invalid="true" aria-describedby="problem"`
   const body = html`<div class="card stack">
-<h1 tabindex="-1"${asked !== '' && ' autofocus'}>Get the URL of an MCP server</h1>
-<p>Each server has its own hostname, derived from its domain. Enter the domain from the server’s original URL.</p>
+<h1 tabindex="-1"${asked !== '' && ' autofocus'}>${say('Get the URL of an MCP server')}</h1>
+<p>${say('Each server has its own hostname, derived from its domain. Enter the domain from the server’s original URL.')}</p>
 <form method="get" action="/encode" class="stack">
-<div><label for="domain">Server domain</label>
+<div><label for="domain">${say('Server domain')}</label>
 <input id="domain" name="domain" value="${asked.slice(0, 300)}" placeholder="mcp.example.com" autocomplete="off" autocapitalize="none" spellcheck="false" required${asked === '' && ' autofocus'}${wrong}></div>
-${problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${problem}</span></p>`}
-<button${host === undefined && html` class="primary"`}>Get URL</button>
+${problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${sayAgain(problem)}</span></p>`}
+<button${host === undefined && html` class="primary"`}>${say('Get URL')}</button>
 </form>
 ${host !== undefined && (served.length > 0 ? servedBlock(served) : notConfiguredBlock(host))}
 </div>`
   return page(gateway, {
-    title: 'Get the URL of an MCP server',
+    title: say('Get the URL of an MCP server'),
     width: 'middle',
     body,
     headers: isolated,
@@ -188,14 +192,15 @@ export const goBackPage = (gateway: PageContext, view: GoBackView): Response => 
   const safe = leadsToClient(view.href)
   const no = refused(view.href)
   const said = no
-    ? html`${unreachedIcon}<span>Access denied.</span>`
-    : html`${okIcon}<span>Access granted.</span>`
-  const way = html`<a class="button primary" href="${view.href}" rel="noreferrer">Return to ${named(client)}</a>
-<p class="muted">Your browser should reopen ${named(client)}; it may ask for permission. Then you can close this page.</p>`
+    ? html`${unreachedIcon}<span>${say('Access denied.')}</span>`
+    : html`${okIcon}<span>${say('Access granted.')}</span>`
+  const back = say('Return to {client}', { client: named(client) })
+  const way = html`<a class="button primary" href="${view.href}" rel="noreferrer">${back}</a>
+<p class="muted">${say('Your browser should reopen {client}; it may ask for permission. Then you can close this page.', { client: named(client) })}</p>`
   const body = html`<div class="card stack">
-<h1 tabindex="-1" autofocus>Return to ${named(client)}</h1>
+<h1 tabindex="-1" autofocus>${back}</h1>
 <p class="badge ${no ? 'plain' : 'ok'}">${said}</p>
-${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely, so nothing was sent to it. Report this to the app’s developer.</p>`}
+${safe ? way : html`<p>${say('A browser cannot open the redirect URI of this app safely, so nothing was sent to it. Report this to the app’s developer.')}</p>`}
 </div>`
   // A refresh needs neither a script nor a policy for it, unlike a redirect of the form itself, which
   // browsers stop at schemes they do not know.
@@ -203,7 +208,8 @@ ${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely
     safe && !/[\s"']/.test(view.href)
       ? html`<meta http-equiv="refresh" content="0; url=${view.href}">`
       : undefined
-  return page(gateway, { title: `Return to ${client}`, width: 'narrow', body, ...(head ? { head } : {}) })
+  const title = say('Return to {client}', { client: nameText(client) })
+  return page(gateway, { title, width: 'narrow', body, ...(head ? { head } : {}) })
 }
 
 // All pages people look at, as gateway.ts hands them to the modules.
@@ -218,7 +224,8 @@ export const createPages = (gateway: PageContext): Pages => ({
   connectUpstream: (view) => connectUpstreamPage(gateway, view),
   connectedApps: (view) => connectedAppsPage(gateway, view),
   accountTokens: (view) => accountTokensPage(gateway, view),
-  access: (view) => accessPage(gateway, view),
+  // For administrators, as the console: in English.
+  access: (view) => accessPage({ ...gateway, language: 'en' }, view),
   encode: (view) => encodePage(gateway, view),
   goBack: (view) => goBackPage(gateway, view),
   copyRedirect: (view) => copyRedirectPage(gateway, view),
@@ -235,8 +242,12 @@ export const createSite = (
 ) => {
   const { brand, brandAssets } = createBrand(branding)
   const about = { ...gateway, brand }
+  const inLanguages = new Map(languages.map((language) => [language, createPages({ ...about, language })]))
+  const english = createPages(about)
+  const pages: PagesFor = ({ headers }) =>
+    inLanguages.get(languageOf(headers.get('accept-language'))) ?? english
   return {
-    pages: createPages(about),
+    pages,
     consolePages: createConsolePages(about),
     assets: createAssets(brandAssets),
     documentationOf: documentationAt(docs),

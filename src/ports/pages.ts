@@ -361,3 +361,6 @@ export interface Pages {
   copyRedirect(view: { readonly client: ClientView; readonly href: string }): Response
   problem(view: ProblemView): Response
 }
+
+/** The pages in the language that the browser asks for (Accept-Language, RFC 9110 §12.5.4). */
+export type PagesFor = (request: { readonly headers: Pick<Headers, 'get'> }) => Pages

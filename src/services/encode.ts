@@ -2,13 +2,13 @@
 import { isDomain, labelOfDomain, mostDomainBytes } from '../kit/encoded-hosts.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler } from '../ports/modules.ts'
-import type { EncodeView, Pages } from '../ports/pages.ts'
+import type { EncodeView, PagesFor } from '../ports/pages.ts'
 import type { Address, Directory, Service } from '../ports/services.ts'
 
 export interface EncodeDeps {
   readonly domainRoot: () => string | undefined
   readonly directory: Directory
-  readonly pages: Pages
+  readonly pages: PagesFor
 }
 
 /** A domain as people write it: alone, or as part of a URL. Undefined for anything else. */
@@ -84,10 +84,10 @@ export const createEncode = ({ domainRoot: rootNow, directory, pages }: EncodeDe
   return async (request) => {
     const asked = new URL(request.url).searchParams.get('domain')?.trim() ?? ''
     const page = (request.headers.get('accept') ?? '').includes('text/html')
-    if (page && asked === '' && rootNow() !== undefined) return pages.encode({ asked: '' })
+    if (page && asked === '' && rootNow() !== undefined) return pages(request).encode({ asked: '' })
     if (asked === '') throw new Refusal('encode.domain', 'no domain')
     const found = view(asked)
-    if (page) return pages.encode(found)
+    if (page) return pages(request).encode(found)
     if (found.problem !== undefined) throw new Refusal('encode.domain', found.problem, { say: found.problem })
     const { domain, host = '', served = [] } = found
     return Response.json(

@@ -68,7 +68,12 @@ describe.each(runtimes)('%s', (_, open) => {
     const today = new Date().toISOString().slice(0, 10)
     expect(textOf(page)).toMatch(/Flow test Unverified\. Anyone can use this name\./)
     expect(textOf(page)).toMatch(/Can use Echo/)
-    expect(textOf(page)).toContain(`Allowed on ${today} . Last used on ${today}`)
+    const [year, , day] = today.split('-')
+    const shown = String.raw`${Number(day)} \p{L}+ ${year}`
+    expect(textOf(page)).toMatch(new RegExp(`Allowed on ${shown} . Last used on ${shown}`, 'u'))
+    expect(page.body.match(/<time datetime="[\d-]{10}/g)).toEqual(
+      [today, today].map((date) => `<time datetime="${date}`),
+    )
     expect(textOf(page)).toContain('Sends you back to 127.0.0.1:5000')
     const other = await signInAs(house, yamada)
     expect(textOf(await other.browser.go(path))).toContain('No app has access.')

@@ -106,7 +106,7 @@ export const createWorld = async ({
     links,
     people: createLocalPeople({ runtime, users: config.local_users }),
     providers: new Map(providers.map((provider) => [provider.id, provider])),
-    pages: createPages({ issuer: origin, version: '0' }),
+    pages: () => createPages({ issuer: origin, version: '0' }),
     describeFlow,
     keepTokens: () => Promise.resolve(),
     signedIn: () => Promise.resolve(undefined),

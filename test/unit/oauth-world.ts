@@ -194,7 +194,7 @@ export const createWorld = async ({
       csrf: `csrf of ${person.subject}`,
     })
   const sessions = { of: () => Promise.resolve(who.session) }
-  const pages = createPages({ issuer: origin, version: '0' })
+  const pages = () => createPages({ issuer: origin, version: '0' })
   const record = (event: Record<string, unknown>) => void events.push(event)
   const signer = createSigner({
     runtime,

@@ -1,7 +1,8 @@
 // What stands on the pages, read from their HTML.
 import { describe, expect, test } from 'vitest'
 import { createAssets } from '../../src/pages/assets.ts'
-import { inWords } from '../../src/pages/layout.ts'
+import { htmlText } from '../../src/kit/html.ts'
+import { sayDuration } from '../../src/pages/language.ts'
 import { createPages } from '../../src/pages/views.ts'
 import { claude, consent, hostile, hostileNames, pageStates, requestId } from '../pages/states.ts'
 
@@ -220,7 +221,9 @@ describe('the way back to an app', () => {
 
 test('durations are said in words', () => {
   expect(
-    [30 * 86_400_000, 86_400_000, 3_600_000, 5_400_000, 300_000, 20_000, 10 * 86_400_000 + 5].map(inWords),
+    [30 * 86_400_000, 86_400_000, 3_600_000, 5_400_000, 300_000, 20_000, 10 * 86_400_000 + 5].map((ms) =>
+      htmlText(sayDuration(ms)),
+    ),
   ).toEqual(['30 days', '1 day', '1 hour', '90 minutes', '5 minutes', '1 minute', '10 days'])
 })
 
