@@ -165,6 +165,7 @@ let lost = 0
 let oldestLost = 0
 let late = 0
 let broken = 0
+let adopted = 0
 for (let round = 0; round < kills; round++) {
   const gateway = await startProcess({ config, stateDir: state.dir, env: { NO_PROXY: '*' } })
   const agent = new Agent({ keepAlive: true, maxSockets: 16 })
@@ -177,7 +178,15 @@ for (let round = 0; round < kills; round++) {
   await Promise.all(callers)
   agent.destroy()
   await gateway.end()
-  const trail = openAuditReader(join(state.dir, 'audit.db'))
+  let trail = openAuditReader(join(state.dir, 'audit.db'))
+  if (trail && trail.waiting() > 0) {
+    // What a busy gateway has kept as it came becomes rows of the next process.
+    trail.close()
+    adopted++
+    const next = await startProcess({ config, stateDir: state.dir, env: { NO_PROXY: '*' } })
+    await next.end()
+    trail = openAuditReader(join(state.dir, 'audit.db'))
+  }
   const kept = new Set<string | null>()
   for (const { request: id } of trail?.all(readSearch([], Date.now())) ?? []) kept.add(id)
   if (trail?.verify().fault) broken++
@@ -193,7 +202,7 @@ for (let round = 0; round < kills; round++) {
 verdicts.claim(
   late === 0,
   `after ${kills} times kill -9 every call that was answered more than a second before is in the trail`,
-  `${calls} calls, ${lost} of the last moments lost, the oldest of them ${Math.round(oldestLost)} ms old`,
+  `${calls} calls, ${lost} of the last moments lost, the oldest of them ${Math.round(oldestLost)} ms old; ${adopted} times some waited for rows`,
 )
 verdicts.claim(broken === 0, 'the chains are whole after each of them', `${kills - broken} of ${kills}`)
 await upstream.close()

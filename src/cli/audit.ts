@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import { styleText } from 'node:util'
 import { printable } from '../config/tree.ts'
 import { createVerify } from '../node/audit-keys.ts'
@@ -18,7 +19,7 @@ import { type Search, readSearch } from '../stores/audit.ts'
 import { listedBody, listedCheck, listedEvent } from '../admin/audit-api.ts'
 import type { AdminTarget } from './admin.ts'
 import { type RecordingTarget, createDigests, recordUse } from './audit-secret.ts'
-import { count, print, type Printer, printJson, StartError, UsageError } from './output.ts'
+import { count, print, type Printer, printJson, printNote, StartError, UsageError } from './output.ts'
 
 export interface AuditTarget extends RecordingTarget {
   readonly json: Printer | undefined
@@ -26,6 +27,19 @@ export interface AuditTarget extends RecordingTarget {
 
 const isSqlite = (error: unknown): boolean =>
   error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_SQLITE_ERROR'
+
+const settleMs = 2_000
+
+/** A busy gateway makes rows of what it records when it has time; one that was killed, at its next start. */
+const settle = async (reader: AuditReader): Promise<void> => {
+  const until = Date.now() + settleMs
+  while (reader.waiting() > 0 && Date.now() < until) await pause(100)
+  const left = reader.waiting()
+  if (left > 0)
+    printNote(
+      `${count(left, 'event')} cannot be read yet: the gateway is busy, or it was killed and has to be started again.`,
+    )
+}
 
 /** Throws `StartError`. */
 export const withReader = async <T>(
@@ -52,6 +66,7 @@ export const withReader = async <T>(
       `There is no audit trail in ${stateDir}. To keep one, add "audit: {}" to the configuration and restart the gateway. If it is elsewhere, name the state directory with --state.`,
     )
   try {
+    await settle(reader)
     return await work(reader)
   } catch (error) {
     throw isSqlite(error) ? unusable(error) : error

@@ -106,7 +106,7 @@ const createSum = (): TextSum => {
   return { add: (text) => void sum.update(text), end: () => sum.digest('hex') }
 }
 
-export interface AuditQueries extends TrailReader {
+export interface AuditQueries extends Required<TrailReader> {
   close(): void
 }
 
@@ -136,6 +136,19 @@ export const createAuditQueries = (path: string): AuditQueries => {
     },
   }
 }
+
+/** Reads when there are rows of what was recorded before it was asked. */
+export const createSettledReader = (reader: AuditQueries, settled: () => Promise<void>): TrailReader => ({
+  page: (search) => settled().then(() => reader.page(search)),
+  counts: (asked) => settled().then(() => reader.counts(asked)),
+  combinations: (terms) => settled().then(() => reader.combinations(terms)),
+  body: (hash) => settled().then(() => reader.body(hash)),
+  verify: () => settled().then(() => reader.verify()),
+  async *export(search, format) {
+    await settled()
+    yield* reader.export(search, format)
+  },
+})
 
 // The thread.
 

@@ -1,5 +1,6 @@
 // What of the audit trail waits to be written: events are gathered, handed over to the thread that writes them, and
 // counted until they are in the file. What there is no room for is counted too.
+import { performance } from 'node:perf_hooks'
 import type { Worker } from 'node:worker_threads'
 import type { KeyRing } from '../kit/keyring.ts'
 import type { Principal } from '../ports/people.ts'
@@ -105,11 +106,25 @@ const createDayKeys = ({ keys, log }: QueueOptions) => {
   }
 }
 
+/** Of the time since it was asked last the event loop was at work for more than this: it has calls enough. */
+const busyShare = 0.8
+
+const createLoad = () => {
+  let last = performance.eventLoopUtilization()
+  return (): boolean => {
+    const now = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(now, last)
+    last = now
+    return utilization > busyShare
+  }
+}
+
 /** Gathers events in batches, and hands these over. */
 const createGathered = (options: QueueOptions, room: ReturnType<typeof createRoom>) => {
   const batch = createBatch()
   const dayKeys = createDayKeys(options)
   const snapshotOf = createSnapshots()
+  const isBusy = createLoad()
   let writer: Writer | undefined
   let timer: NodeJS.Timeout | undefined
   const flush = (): void => {
@@ -118,7 +133,7 @@ const createGathered = (options: QueueOptions, room: ReturnType<typeof createRoo
     if (batch.size() === 0 || !writer) return
     const taken = batch.take()
     room.handOver(taken)
-    post(writer, taken)
+    post(writer, isBusy() ? { ...taken, busy: true } : taken)
     dayKeys.next(writer, dayOf(options.now()))
   }
   return {

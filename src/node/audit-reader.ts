@@ -15,6 +15,7 @@ import { type Segment, type TrailDatabase, segmentsOf } from '../stores/audit-ta
 import { type Search, columnList, segmentRows } from '../stores/audit.ts'
 import { createVerify } from './audit-keys.ts'
 import { digest, lockWaitMs, trailDatabase } from './audit-database.ts'
+import { countWaiting } from './audit-waiting.ts'
 
 export interface AuditReader {
   /** The newest first, at most `limit`. */
@@ -33,6 +34,8 @@ export interface AuditReader {
   subject(hash: string): AuditSubject | undefined
   /** What is wrong with the trail, or how much was found in order. `keys`: what it must be signed with; absent: the keys that the file names, and older rows need none. `anchors`: rows that are kept elsewhere. */
   verify(keys?: readonly AuditKey[], anchors?: readonly Anchor[]): AuditCheck
+  /** So many events are in the file, and no rows of them yet. */
+  waiting(): number
   close(): void
 }
 
@@ -109,6 +112,7 @@ export const openAuditReader = (path: string): AuditReader | undefined => {
     page: (asked, now, mayGoOn) => inOneState(() => pageOf(asked, now, mayGoOn)),
     counts: (asked, now, mayGoOn) => inOneState(() => countsOf(asked, now, mayGoOn)),
     verify: (keys, anchors = []) => inOneState(() => checkOf(trail, keys, anchors)),
+    waiting: () => countWaiting(trail),
     close: () => db.close(),
   }
 }

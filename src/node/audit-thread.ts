@@ -2,7 +2,6 @@
 // keep no call waiting here.
 import { hash, randomBytes } from 'node:crypto'
 import type { parentPort } from 'node:worker_threads'
-import type { AuditBody, AuditRow } from '../ports/store.ts'
 import type { AuditWriter, FormerTrail } from '../stores/audit-append.ts'
 import { dayOf } from '../stores/audit-batches.ts'
 import type { TrailKey } from '../stores/audit-keys.ts'
@@ -13,6 +12,13 @@ import { openAuditWriter } from './audit-file.ts'
 import { createSigner } from './audit-keys.ts'
 import { type AuditSink, type SinkPositions, createPositions, createSink } from './audit-sinks.ts'
 import { type SinkPlan, createTarget } from './audit-targets.ts'
+import {
+  type DayKey,
+  type MadeBatch,
+  type WaitingStart,
+  createCatchUp,
+  createWaiting,
+} from './audit-waiting.ts'
 
 // What the two threads say to each other.
 
@@ -26,15 +32,16 @@ export interface WriterStart {
   /** Whether the oldest events make room where the disk is nearly full. */
   readonly makeRoom: boolean
   readonly key: TrailKey
+  readonly waiting: WaitingStart
   readonly sinks: readonly SinkPlan[]
   readonly former?: FormerTrail | undefined
 }
 
-export interface DayKey {
-  readonly day: number
-  readonly key: Uint8Array
-}
-export type ToWriter = EventBatch | DayKey | 'close'
+/** `busy`: the process has no time for rows now. */
+type HandedEvents = EventBatch & { readonly busy?: true }
+
+/** `hurry`: somebody waits for rows of what waits. */
+export type ToWriter = HandedEvents | DayKey | 'hurry' | 'close'
 
 export type FromWriter =
   | 'open'
@@ -44,6 +51,8 @@ export type FromWriter =
   /** They could not be written, which will be tried again. */
   | { readonly failed: string }
   | FromChores
+  /** So many events are in the file, and no row was made of them yet. */
+  | { readonly waiting: number }
   /** A sink does not work, or does again. */
   | { readonly sink: string; readonly why: string | undefined }
 
@@ -51,10 +60,17 @@ export type FromWriter =
 
 /** Rows are committed when so many wait, or one has waited so long. */
 const commitRows = 500
+/** Fewer are made into rows at once, however busy the process is. */
+const manyEvents = 64
+/** While it is, commits are larger. */
+const busyEvents = 4_000
+const busyMs = 250
 const commitMs = 100
 const longestRetryMs = 5000
 /** How long a process that ends goes on sending. */
 const lastSendMs = 1_500
+/** How long it goes on making rows; the next process makes those that are left. */
+const lastRowsMs = 1_000
 
 const parsedBody = ({ buffer, byteOffset, byteLength }: Uint8Array): unknown => {
   try {
@@ -103,19 +119,48 @@ const createRowsBy = (macs: ReadonlyMap<number, (text: string) => string>) =>
     mac: (at, text) => macs.get(dayOf(at))?.(text),
   })
 
-const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, written: () => void) => {
-  let rows: AuditRow[] = []
-  let subjects = new Map<string, string>()
-  let bodies: AuditBody[] = []
+interface Rows {
+  readonly make: (batch: EventBatch) => MadeBatch
+  readonly append: (made: readonly MadeBatch[], also?: () => void) => void
+}
+
+/** Makes rows of events, and writes them. */
+const createRowWriter = (
+  writer: AuditWriter,
+  rowsOf: (batch: EventBatch) => WrittenBatch,
+  written: () => void,
+): Rows => ({
+  make: (batch) => ({ ...rowsOf(batch), kept: batch.kept }),
+  append(made, also) {
+    writer.append(
+      made.flatMap(({ rows }) => rows),
+      new Map(made.flatMap(({ subjects }) => [...subjects])),
+      made.flatMap(({ kept }) => kept),
+      also,
+    )
+    written()
+  },
+})
+
+const createCommits = (
+  { make, append }: Rows,
+  catchUp: Pick<ReturnType<typeof createCatchUp>, 'keep' | 'waits'>,
+  say: (said: FromWriter) => void,
+) => {
+  let batches: EventBatch[] = []
   let events = 0
   let timer: NodeJS.Timeout | undefined
   let retryMs = commitMs
+  let busy = false
   const commit = (): boolean => {
     clearTimeout(timer)
     timer = undefined
     if (events === 0) return true
     try {
-      writer.append(rows, subjects, bodies)
+      // What came before becomes rows before.
+      const many = busy && events >= manyEvents
+      if (many || catchUp.waits()) catchUp.keep(batches, many)
+      else append(batches.map(make))
     } catch (error) {
       if (!mayPass(error)) throw error
       say({ failed: (error as Error).message })
@@ -124,23 +169,20 @@ const createCommits = (writer: AuditWriter, say: (said: FromWriter) => void, wri
       return false
     }
     say(events)
-    rows = []
-    subjects = new Map()
-    bodies = []
+    batches = []
     events = 0
     retryMs = commitMs
-    written()
     return true
   }
   return {
     commit,
-    add(more: WrittenBatch, { times: { length: count }, kept }: EventBatch) {
-      rows.push(...more.rows)
-      bodies.push(...kept)
-      for (const [subject, snapshot] of more.subjects) subjects.set(subject, snapshot)
-      events += count
-      if (rows.length >= commitRows && retryMs === commitMs) commit()
-      else timer ??= setTimeout(commit, commitMs)
+    add({ busy: isBusy, ...batch }: HandedEvents) {
+      batches.push(batch)
+      events += batch.times.length
+      busy = isBusy === true
+      const [most, ms] = busy ? [busyEvents, busyMs] : [commitRows, commitMs]
+      if (events >= most && retryMs === commitMs) commit()
+      else timer ??= setTimeout(commit, ms)
     },
   }
 }
@@ -176,47 +218,64 @@ const createSinks = (
     }),
   )
 
-export const runWriter = (
-  { path, version, retentionMs, bodiesMs, durable, makeRoom, key, sinks: plans, former }: WriterStart,
-  port: NonNullable<typeof parentPort>,
-): void => {
-  const say = (said: FromWriter): void => port.postMessage(said)
+/** Does what may fail for a while: it is done later then, and told of elsewhere; true when it was done. */
+const later = (work: () => void): boolean => {
+  try {
+    work()
+    return true
+  } catch (error) {
+    if (!mayPass(error)) throw error
+    return false
+  }
+}
+
+/** The file, and what of it the thread works with. */
+const openWriter = ({ path, version, makeRoom: _, key, sinks, waiting, ...keeping }: WriterStart) => {
   let positions: SinkPositions | undefined
+  let left: ReturnType<typeof createWaiting> | undefined
   const writer = openAuditWriter(path, {
+    ...keeping,
+    opened(db) {
+      left = createWaiting(db, waiting)
+    },
     begun(db, chain) {
-      if (plans.length === 0) return
+      if (sinks.length === 0) return
       positions = createPositions(db, chain)
-      for (const { name } of plans) positions.begin(name)
+      for (const { name } of sinks) positions.begin(name)
     },
     now: Date.now(),
     version,
-    retentionMs,
-    bodiesMs,
-    durable,
-    former,
     id: randomBytes(8).toString('hex'),
     signing: { signer: createSigner(key), key },
   })
-  const macs = new Map<number, (text: string) => string>()
+  return { writer, positions, left: left as ReturnType<typeof createWaiting> }
+}
+
+export const runWriter = (start: WriterStart, port: NonNullable<typeof parentPort>): void => {
+  const { path, version, makeRoom, sinks: plans, waiting } = start
+  const say = (said: FromWriter): void => port.postMessage(said)
+  const { writer, positions, left } = openWriter(start)
+  const macs = new Map(waiting.days.map((one) => [one.day, createMac(one.key)]))
   const sinks = positions ? createSinks(plans, { writer, positions, version, say }) : []
-  const later = (work: () => void): void => {
-    try {
-      work()
-    } catch (error) {
-      // What cannot be done now is done later; rows that cannot be written are told of elsewhere.
-      if (!mayPass(error)) throw error
-    }
-  }
-  const commits = createCommits(writer, say, () => {
+  const rows = createRowWriter(writer, createRowsBy(macs), () => {
     later(() => writer.anchor(Date.now()))
     for (const sink of sinks) sink.nudge()
   })
-  const rowsOf = createRowsBy(macs)
   say('open')
+  const catchUp = createCatchUp({
+    waiting: left,
+    make: rows.make,
+    write: (made, also) => later(() => rows.append(made, also)),
+    lose: (events) => writer.note({ kind: 'audit.lost', at: Date.now(), facts: { rows: events } }),
+    tell: (events) => say({ waiting: events }),
+  })
+  const commits = createCommits(rows, catchUp, say)
   const stopChores = startChores({ path, writer, later, say, makeRoom })
   const close = async (): Promise<void> => {
     stopChores()
-    if (commits.commit()) later(() => writer.end(Date.now()))
+    const written = commits.commit()
+    catchUp.end(Date.now() + lastRowsMs)
+    if (written) later(() => writer.end(Date.now()))
     // A sink that does not respond keeps nobody waiting: what it has not got yet it gets from the next process.
     const sent = sinks.map((sink) => sink.end(Date.now() + lastSendMs).catch(() => undefined))
     await Promise.race([Promise.all(sent), new Promise((resolve) => setTimeout(resolve, lastSendMs))])
@@ -226,7 +285,8 @@ export const runWriter = (
   }
   port.on('message', (said: ToWriter) => {
     if (said === 'close') close().catch((error: unknown) => say({ failed: String(error) }))
+    else if (said === 'hurry') catchUp.hurry()
     else if ('key' in said) macs.set(said.day, createMac(said.key))
-    else commits.add(rowsOf(said), said)
+    else commits.add(said)
   })
 }

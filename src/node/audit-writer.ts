@@ -12,6 +12,7 @@ import type { FormerTrail } from '../stores/audit-append.ts'
 import { publicKeyOf, trailKey } from '../stores/audit-keys.ts'
 import { keyMaker, readStoredKeys } from './audit-keys.ts'
 import type { SinkPlan } from './audit-targets.ts'
+import { waitingKeys } from './audit-waiting.ts'
 import { createQueue, post } from './audit-queue.ts'
 import { type FromWriter, type WriterStart, runWriter } from './audit-thread.ts'
 
@@ -26,10 +27,14 @@ const keysMs = 60_000
 /** How often it is told what was refused again and again. */
 const sweepMs = 30_000
 const usualCloseMs = 3000
+/** How long a reader waits for rows of what has just been recorded. */
+const settleMs = 1000
 
 export interface AuditTrail extends Trail {
   /** The log, of which the trail keeps what belongs there. */
   readonly log: Log
+  /** Waits for rows of what was recorded while the gateway was busy, for a second at most. */
+  settled(): Promise<void>
   /** Writes what is left and ends the chain; false when it could not be written in time. */
   close(): Promise<boolean>
 }
@@ -95,7 +100,8 @@ const createStart = (
   const tried = async (former: FormerTrail | undefined): Promise<Worker> => {
     opened = identityOf(path)
     const key = await trailKey([...(former?.keys ?? []), ...readStoredKeys(path)], keys, keyMaker)
-    return startWriter({ audit: true, ...start, key, former }, hear)
+    const waiting = await waitingKeys(path, keys)
+    return startWriter({ audit: true, ...start, key, waiting, former }, hear)
   }
   const asideFor = (error: unknown): FormerTrail | undefined => {
     // Another process may have done so.
@@ -145,6 +151,33 @@ const createCondition = (
   }
 }
 
+/** How many events are in the file of which no row was made yet, and who waits for rows of them. */
+const createSettling = () => {
+  let events = 0
+  let settled = Promise.withResolvers<undefined>()
+  return {
+    waiting(count: number) {
+      events = count
+      if (count > 0) return
+      settled.resolve(undefined)
+      settled = Promise.withResolvers()
+    },
+    /** Until there is none, or for a second: then it is read without them. `hurry`: asks for it. */
+    async wait(hurry: () => void): Promise<void> {
+      if (events === 0) return
+      hurry()
+      let late: NodeJS.Timeout | undefined
+      await Promise.race([
+        settled.promise,
+        new Promise((resolve) => {
+          late = setTimeout(resolve, settleMs).unref()
+        }),
+      ])
+      clearTimeout(late)
+    },
+  }
+}
+
 type Queue = ReturnType<typeof createQueue>
 type Condition = ReturnType<typeof createCondition>
 
@@ -159,6 +192,7 @@ const createThread = (options: AuditTrailOptions, queue: Queue, condition: Condi
   }
   const startThread = createStart(options, hear)
   const restartMs = createRestartTimes(now)
+  const settling = createSettling()
   const ended = Promise.withResolvers<boolean>()
   let [closing, over] = [false, false]
   let current: Worker | undefined
@@ -177,6 +211,7 @@ const createThread = (options: AuditTrailOptions, queue: Queue, condition: Condi
   const hearOf = (said: Extract<FromWriter, object>): void => {
     if ('sink' in said) reportSink(log, said)
     else if ('free' in said) condition.disk(said)
+    else if ('waiting' in said) settling.waiting(said.waiting)
     else queue.failed(said.failed)
   }
   const begin = async (damage?: unknown): Promise<void> => {
@@ -192,6 +227,7 @@ const createThread = (options: AuditTrailOptions, queue: Queue, condition: Condi
   }
   return {
     begin,
+    settled: () => settling.wait(() => current && post(current, 'hurry')),
     /** False when what was left could not be written in time. */
     async close(): Promise<boolean> {
       closing = true
@@ -225,6 +261,7 @@ export const openAuditTrail = async (options: AuditTrailOptions): Promise<AuditT
     available: queue.available,
     condition: condition.get,
     keys: () => publicKeys.get(),
+    settled: thread.settled,
     close() {
       clearInterval(sweeping)
       logged.sweep(true)

@@ -104,7 +104,7 @@ const openTrail = async ({
     const anchor = { name: 'audit.anchors', syslogId: '', anchors: true }
     const keep = { retentionMs: retention * 1000, bodiesMs: bodies * 1000, makeRoom: pressure === 'oldest' }
     // Nobody else needs what reads it.
-    const { createAuditQueries } = await import('./audit-queries.ts')
+    const { createAuditQueries, createSettledReader } = await import('./audit-queries.ts')
     const reader = createAuditQueries(path)
     const trail = await openAuditTrail({
       ...options,
@@ -116,7 +116,7 @@ const openTrail = async ({
     })
     return {
       ...trail,
-      reader,
+      reader: createSettledReader(reader, trail.settled),
       close() {
         reader.close()
         return trail.close()

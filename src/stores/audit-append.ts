@@ -31,12 +31,13 @@ export const anchorMs = 60_000
 export interface AuditWriter extends Upkeep {
   /**
    * Writes the rows, in one commit. Throws the database's error with nothing written. `subjects`: the snapshots that
-   * the rows name, by their hash.
+   * the rows name, by their hash. `also`: what is done in the same commit; what it throws undoes it.
    */
   append(
     rows: readonly AuditRow[],
     subjects?: ReadonlyMap<string, string>,
     bodies?: readonly AuditBody[],
+    also?: () => void,
   ): void
   /** Signs the ends of all chains where it is time to; true when it was. */
   anchor(now: number): boolean
@@ -182,6 +183,7 @@ interface WriteMore {
   readonly ended?: number
   readonly subjects?: ReadonlyMap<string, string>
   readonly bodies?: readonly AuditBody[]
+  readonly also?: (() => void) | undefined
 }
 
 /** Writes rows of one chain, within a transaction; the new head is the caller's to keep when it is committed. */
@@ -191,8 +193,9 @@ const createWrite = (writing: Writing, chain: string) => {
   return (
     rows: readonly AnyRow[],
     from: ChainHead,
-    { ended = 0, subjects, bodies = [] }: WriteMore = {},
+    { ended = 0, subjects, bodies = [], also }: WriteMore = {},
   ): ChainHead => {
+    also?.()
     const last = insert(rows, from, subjects)
     if (bodies.length > 0) keepBodies(db, bodies)
     // A copy of this process that goes on from the same head is refused.
@@ -302,7 +305,7 @@ export const createAuditWriter = (db: TrailDatabase, digest: Digest, options: Wr
     return write([...headRows(db, chain, opened), ...formerRows(former, now)], head)
   })
   return {
-    append: (rows, subjects = new Map(), bodies = []) => commit(rows, { subjects, bodies }),
+    append: (rows, subjects = new Map(), bodies = [], also) => commit(rows, { subjects, bodies, also }),
     anchor(at) {
       const rows = anchors.due(at)
       if (rows === 0) return false
