@@ -6,17 +6,34 @@ import { openAuditWriter } from '../node/audit-file.ts'
 import { createSigner, readStoredKeys } from '../node/audit-keys.ts'
 import { createMac } from '../node/audit-thread.ts'
 import { createRandomBytes, rootSecrets } from '../node/crypto.ts'
-import { trailFile } from '../node/runtime.ts'
+import { rootSource, timer, trailFile } from '../node/runtime.ts'
+import { openStorage } from '../node/store.ts'
 import type { RecordedEvent } from '../ports/store.ts'
 import { dayOf } from '../stores/audit-batches.ts'
 import { createRows } from '../stores/audit-events.ts'
 import { knownKey } from '../stores/audit-keys.ts'
 import type { AdminTarget } from './admin.ts'
-import { printNote } from './output.ts'
+import { packageVersion, printNote } from './output.ts'
+
+/** Those that there are; none is made. */
+const secretsOf = async ({ config, stateDir }: Pick<AdminTarget, 'config' | 'stateDir'>) => {
+  if (config.keys.root.vault_transit === undefined)
+    return rootSecrets(stateDir, config.session_secret, config.previous_secrets, false)
+  const random = createRandomBytes()
+  const deps = { now: Date.now, timer, random, log: () => undefined }
+  const { store, close } = await openStorage({ ...deps, config, stateDir, product: packageVersion() })
+  try {
+    const root = await (await rootSource({ ...deps, config }, store))?.(false)
+    const former = rootSecrets(stateDir, undefined, config.previous_secrets, false)
+    return root ? [root, ...former] : former
+  } finally {
+    close()
+  }
+}
 
 /** Digests of a call, by each root secret that is known. */
 export const createDigests = async ({ config, stateDir }: AdminTarget) => {
-  const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, false)
+  const secrets = await secretsOf({ config, stateDir })
   const random = createRandomBytes()
   const rings = await Promise.all(secrets.map((secret) => createKeyRing([secret], random)))
   const known = new Map<number, Promise<readonly ((text: string) => string)[]>>()
@@ -45,7 +62,7 @@ export interface RecordingTarget {
 const keyOf = async ({ stateDir, admin }: RecordingTarget) => {
   const stored = readStoredKeys(trailFile(stateDir))
   const { config } = await admin()
-  const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, false)
+  const secrets = await secretsOf({ config, stateDir })
   const key =
     secrets.length > 0 && (await knownKey(stored, await createKeyRing(secrets, createRandomBytes())))
   // With a key of its own it would look like somebody else's.

@@ -19,6 +19,10 @@ const rootKeyOf = ({ config, stateDir }: AdminTarget): Buffer => {
     throw new UsageError(
       '--with-root-key: the secret is `session_secret` in the configuration. Keep it yourself, apart from the backup.',
     )
+  if (config.keys.root.vault_transit !== undefined)
+    throw new UsageError(
+      '--with-root-key: the secret is encrypted by Vault, and the backup has it as it is stored. Keep the key of its transit engine.',
+    )
   const path = join(stateDir, 'root.key')
   if (!existsSync(path)) throw new UsageError(`--with-root-key: there is no root.key in ${stateDir}.`)
   return readFileSync(path)

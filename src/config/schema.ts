@@ -25,7 +25,7 @@ import {
 import { normalizeProvider, usesGroups } from './providers.ts'
 import { rateLimitKeys } from './rate-limit-keys.ts'
 import { mcpServersKeys, serviceKeys } from './service-keys.ts'
-import { storageKeys } from './storage-keys.ts'
+import { rootKeyKeys, storageKeys } from './storage-keys.ts'
 
 const domain = (description: string) =>
   z
@@ -263,6 +263,7 @@ export const configSchema = z
       ),
     dynamic_registration: registrationKeys,
     storage: storageKeys.prefault({}),
+    keys: rootKeyKeys.prefault({}),
     access_token_lifetime: duration('s', ['1h', '1m', '1d'], 'Lifetime of access tokens.'),
     refresh_token_lifetime: duration(
       's',

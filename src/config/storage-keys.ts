@@ -211,7 +211,26 @@ export const vaultKeys = z
       'File with the CA certificates that may sign the certificate of the server, in PEM format. Default: those of Node.',
     ).optional(),
   })
-  .describe('The Vault or OpenBao server, for `type: vault`.')
+  .describe('The Vault or OpenBao server, for `type: vault` and for `keys.root.vault_transit`.')
+
+export const rootKeyKeys = z
+  .strictObject({
+    root: z
+      .strictObject({
+        vault_transit: z
+          .strictObject({
+            mount: vaultPath('Where the transit engine is mounted.').default('transit'),
+            key: vaultPath('Name of the key in the engine.').default('postern'),
+          })
+          .describe(
+            'Vault or OpenBao (`storage.vault` says which server) makes the root secret and encrypts it with a key that never leaves its transit engine. Only the encrypted secret is stored. In place of `session_secret` and `root.key`.',
+          )
+          .optional(),
+      })
+      .prefault({})
+      .describe('Where the root secret comes from.'),
+  })
+  .describe('Keys of the gateway.')
 
 export const storageKeys = z
   .strictObject({
@@ -230,3 +249,4 @@ export const storageKeys = z
 export type RedisSettings = z.output<typeof redisKeys>
 export type PostgresSettings = z.output<typeof postgresKeys>
 export type VaultSettings = z.output<typeof vaultKeys>
+export type TransitSettings = NonNullable<z.output<typeof rootKeyKeys>['root']['vault_transit']>

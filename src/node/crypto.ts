@@ -275,6 +275,21 @@ const misfitWith = async (store: Store, ring: KeyRing): Promise<KeyMismatch | un
   return misfit?.kind === 'foreign' ? misfit : undefined
 }
 
+/** A root secret that is elsewhere: undefined where there is none yet and none shall be made. */
+export type RootSource = (make: boolean) => Promise<Uint8Array<ArrayBuffer> | undefined>
+
+/** With one from elsewhere, and those that opened the records before. */
+const secretsFrom = async (
+  source: RootSource,
+  stateDir: string,
+  previous: readonly string[],
+  isSealed: boolean,
+): Promise<readonly Uint8Array<ArrayBuffer>[]> => {
+  const former = [...previous.map(configured), ...superseded(join(stateDir, 'root.key'))]
+  const root = await source(!isSealed || former.length > 0)
+  return root ? [root, ...former] : former
+}
+
 /**
  * The secrets for this store. Throws `SealedState` before anything is written when the store was sealed with
  * other secrets, and the file system's error when the state directory has no secret and none can be created.
@@ -282,13 +297,20 @@ const misfitWith = async (store: Store, ring: KeyRing): Promise<KeyMismatch | un
 export const openKeys = async (
   stateDir: string,
   config: Secrets & Pick<Config, 'storage'>,
-  { store, location }: { readonly store: Store; readonly location: string },
+  {
+    store,
+    location,
+    source,
+  }: { readonly store: Store; readonly location: string; readonly source?: RootSource | undefined },
   random: ReturnType<typeof createRandomBytes>,
 ): Promise<KeyRing> => {
   const where = { location, shared: emptyStores[config.storage.type] }
   const sealing = config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)
   const sealed = await firstSealed(store)
-  const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, sealed === undefined)
+  const { session_secret: own, previous_secrets: former } = config
+  const secrets = source
+    ? await secretsFrom(source, stateDir, former, sealed !== undefined)
+    : rootSecrets(stateDir, own, former, sealed === undefined)
   if (secrets.length === 0)
     throw new SealedState(missingText(stateDir, where, config, keyIdOf(sealed?.value ?? ''), undefined))
   const ring = await createKeyRing(secrets, random, sealing, createNodeCiphers(random))

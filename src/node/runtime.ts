@@ -7,8 +7,9 @@ import zlib from 'node:zlib'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
+import type { Store } from '../ports/store.ts'
 import { createMemoryCache } from '../stores/memory.ts'
-import { createRandomBytes, digest, es256, es256Check, openKeys } from './crypto.ts'
+import { type RootSource, createRandomBytes, digest, es256, es256Check, openKeys } from './crypto.ts'
 import type { ForwardProxies } from './forward-proxy.ts'
 import { type Lookup, createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
@@ -130,12 +131,25 @@ const openTrail = async ({
 type RecordsOptions = Pick<NodeRuntimeOptions, 'config' | 'stateDir' | 'version' | 'log'> &
   Pick<Runtime, 'now' | 'random'>
 
+/** Where the root secret is, unless that is here; whatever asks Vault is loaded only then. */
+export const rootSource = async (
+  { config, ...options }: Omit<RecordsOptions, 'stateDir' | 'version'>,
+  store: Store,
+): Promise<RootSource | undefined> => {
+  const { vault_transit: transit } = config.keys.root
+  const { vault } = config.storage
+  if (!transit || !vault) return undefined
+  const { createTransitRoot } = await import('./vault-root.ts')
+  return createTransitRoot({ ...options, timer, settings: vault, transit, store })
+}
+
 /** The store, the keys of its records and the trail. */
 const openRecords = async ({ random, ...options }: RecordsOptions) => {
   const { config, stateDir, version } = options
   const { close, location, ...storage } = await openStore({ ...options, timer, random, product: version })
   try {
-    const keys = await openKeys(stateDir, config, { ...storage, location }, random)
+    const source = await rootSource({ ...options, random }, storage.store)
+    const keys = await openKeys(stateDir, config, { ...storage, location, source }, random)
     return { close, keys, trail: await openTrail({ ...options, keys }), ...storage }
   } catch (error) {
     close()

@@ -177,6 +177,31 @@ describe('Vault', () => {
     ])
   })
 
+  it('can make the root secret of records that are elsewhere, in place of every other secret', async () => {
+    const transit = 'keys: { root: { vault_transit: {} } }\n'
+    const connection = 'storage: { vault: { url: "http://localhost:8200", token: a } }\n'
+    const { keys, storage } = await configOf(`${transit}${connection}`)
+    expect([keys, storage.type]).toEqual([
+      { root: { vault_transit: { mount: 'transit', key: 'postern' } } },
+      'sqlite',
+    ])
+    expect(await faultsOf(transit)).toEqual([
+      expect.stringContaining(
+        'keys.root.vault_transit – asks for Vault: set storage.vault.url to the server',
+      ),
+      expect.stringContaining('keys.root.vault_transit – needs storage.vault.token to sign in to Vault'),
+    ])
+    const secret = `session_secret: ${'abcdefgh12345678'.repeat(2)}\n`
+    expect(await faultsOf(`${transit}${connection}${secret}`)).toEqual([
+      expect.stringContaining('keys.root.vault_transit – cannot be combined with session_secret'),
+    ])
+    expect(await faultsOf(`${transit}${connection.replace('{ vault', '{ type: memory, vault')}`)).toEqual([
+      expect.stringContaining(
+        'keys.root.vault_transit – needs a storage that keeps the encrypted root secret',
+      ),
+    ])
+  })
+
   it('is reached with TLS, and its certificate checked, on the network', async () => {
     const far = 'url: "http://vault.example.com:8200", token: a'
     expect(await warningsOf(vault(far))).toEqual([

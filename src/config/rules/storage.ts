@@ -32,6 +32,8 @@ const cluster: Rule = (draft, report) => {
     )
 }
 
+const transitPath: Path = ['keys', 'root', 'vault_transit']
+
 const servers = ['redis', 'postgres', 'vault'] as const
 
 /** A section of another type than the one that is used. */
@@ -40,7 +42,7 @@ const unused: Rule = (draft, report) => {
   if (draft.workers || type === undefined) return
   for (const server of servers) {
     const keys = draft.keys('storage', server)
-    if (type === server || keys.length === 0) continue
+    if (type === server || keys.length === 0 || (server === 'vault' && draft.has(...transitPath))) continue
     for (const key of keys)
       if (draft.has('storage', 'type'))
         report.warn(['storage', server, key], `has no effect: storage.type is ${type}`)
@@ -196,20 +198,48 @@ const vaultTls = (draft: RawConfig, report: Report, path: Path): void => {
 }
 
 const vault: Rule = (draft, report) => {
-  if (draft.workers || draft.text('storage', 'type') !== 'vault') return
+  const isStore = draft.text('storage', 'type') === 'vault'
+  if (draft.workers || !(isStore || draft.has(...transitPath))) return
+  const asks: Path = isStore ? ['storage', 'type'] : transitPath
   const at = (key: string): Path => ['storage', 'vault', key]
   const isMissing = (key: string): boolean => !draft.has(...at(key)) && !draft.lost(...at(key))
   if (isMissing('url'))
-    report.fault(['storage', 'type'], 'asks for storage in Vault: set storage.vault.url to the server')
+    report.fault(asks, `asks for ${isStore ? 'storage in ' : ''}Vault: set storage.vault.url to the server`)
   const method = draft.text(...at('auth_method')) ?? ''
   for (const key of vaultLogin[method] ?? [])
     if (isMissing(key))
       report.fault(
-        draft.has(...at('auth_method')) ? at('auth_method') : ['storage', 'type'],
+        draft.has(...at('auth_method')) ? at('auth_method') : asks,
         `needs storage.vault.${key} to sign in to Vault (auth_method: ${method})`,
       )
   for (const path of [at('url'), ...draft.texts(...at('urls')).map((one) => one.path)])
     vaultTls(draft, report, path)
 }
 
-export const storageRules: readonly Rule[] = [survives, shared, cluster, unused, redis, postgres, vault]
+/** The root secret comes from one place. */
+const transit: Rule = (draft, report) => {
+  if (!draft.has(...transitPath)) return
+  if (draft.workers)
+    report.fault(transitPath, 'is not available on Cloudflare Workers: remove it, and set SESSION_SECRET')
+  else if (draft.has('session_secret'))
+    report.fault(
+      transitPath,
+      'cannot be combined with session_secret: move the secret to previous_secrets, which still opens what it encrypted',
+    )
+  else if (draft.text('storage', 'type') === 'memory')
+    report.fault(
+      transitPath,
+      'needs a storage that keeps the encrypted root secret: use another storage.type than memory',
+    )
+}
+
+export const storageRules: readonly Rule[] = [
+  survives,
+  shared,
+  cluster,
+  unused,
+  redis,
+  postgres,
+  vault,
+  transit,
+]
