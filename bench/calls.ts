@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { root } from '../scripts/harness/peers.ts'
 import type { Candidate, Workload } from './candidates.ts'
-import { cpuUs, placed } from './machine.ts'
+import { cpuUs, type Place, placed } from './machine.ts'
 
 export interface Measured {
   readonly perSecond: number
@@ -26,6 +26,8 @@ export interface Load {
   /** tools/list in place of tools/call. */
   readonly list?: boolean
   readonly folder: string
+  /** Where wrk runs; default: the core of the load. */
+  readonly place?: Place
 }
 
 const message =
@@ -82,6 +84,8 @@ export interface Turn {
   /** Below bench/. */
   readonly script: string
   readonly env: Readonly<Record<string, string>>
+  /** Where wrk runs; default: the core of the load. */
+  readonly place?: Place | undefined
 }
 
 /** One run of wrk. Throws when an answer was wrong or broken. */
@@ -93,6 +97,7 @@ export const drive = async ({
   seconds,
   script,
   env,
+  place = 'load',
 }: Turn): Promise<Measured> => {
   const args = [
     '-t1',
@@ -104,7 +109,7 @@ export const drive = async ({
     join(root, 'bench', script),
     url,
   ]
-  const [program, all] = placed('load', 'wrk', args)
+  const [program, all] = placed(place, 'wrk', args)
   const cpu = (): number => pids.reduce((sum, pid) => sum + cpuUs(pid), 0)
   const before = cpu()
   const { stdout } = await promisify(execFile)(program, all, {
@@ -131,13 +136,14 @@ export const drive = async ({
 
 const turn = (
   candidate: Candidate,
-  { workload, connections, folder }: Load,
+  { workload, connections, folder, place }: Load,
   seconds: number,
 ): Promise<Measured> =>
   drive({
     name: candidate.name,
     url: candidate.url(workload) ?? '',
     pids: candidate.pids,
+    place,
     connections,
     seconds,
     script: 'load.lua',

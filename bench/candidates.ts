@@ -8,7 +8,7 @@ import { freePort } from '../scripts/harness/free-port.ts'
 import { root } from '../scripts/harness/peers.ts'
 import { person } from '../scripts/harness/postern.ts'
 import { type Build, startGateway, thisCheckout } from './gateway.ts'
-import { has, pause, type Running, start } from './machine.ts'
+import { has, pause, type Place, type Running, start } from './machine.ts'
 
 /** What the upstream answers, by the path it is asked at. */
 export const workloads = ['json', 'sse', 'big', 'idle', 'list'] as const
@@ -28,10 +28,11 @@ export interface Candidate {
 
 export const startUpstream = async (
   folder: string,
+  place: Place = 'load',
 ): Promise<{ readonly origin: string; readonly process: Running }> => {
   const program = join(folder, 'upstream')
   execFileSync('cc', ['-O2', '-o', program, join(root, 'bench/upstream.c')])
-  const running = start(program, ['0'], { place: 'load' })
+  const running = start(program, ['0'], { place })
   const [, port] = await running.until(/listening (\d+)/)
   return { origin: `http://127.0.0.1:${port}`, process: running }
 }
@@ -55,7 +56,12 @@ export const startPostern = async (
   {
     access,
     more = {},
-  }: { readonly access?: object; readonly more?: { readonly mcp_services?: object } } = {},
+    place,
+  }: {
+    readonly access?: object
+    readonly more?: { readonly mcp_services?: object; readonly workers?: number }
+    readonly place?: Place
+  } = {},
 ): Promise<Candidate> => {
   const services = Object.fromEntries(
     workloads.map((workload) => [
@@ -68,6 +74,7 @@ export const startPostern = async (
     folder,
     { local_users: [person], ...limits, ...more, mcp_services: { ...services, ...more.mcp_services } },
     build,
+    place,
   )
   const tokens = new Map<Workload, string>()
   for (const workload of workloads)

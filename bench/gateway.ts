@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { npm, root } from '../scripts/harness/peers.ts'
-import { pause, type Running, start } from './machine.ts'
+import { pause, type Place, type Running, start } from './machine.ts'
 
 /** A checkout of Postern and what its rows are called. */
 export interface Build {
@@ -37,6 +37,7 @@ export const startGateway = async (
   folder: string,
   config: object,
   { path, first }: Build = thisCheckout,
+  where: Place = 'gateway',
 ): Promise<Gateway> => {
   const place = mkdtempSync(join(folder, 'gateway-'))
   const [file, log] = [join(place, 'config.yaml'), join(place, 'log')]
@@ -55,7 +56,7 @@ export const startGateway = async (
     file,
   ]
   const running = start(process.execPath, [...before, ...profile, ...args], {
-    place: 'gateway',
+    place: where,
     stdout: openSync(log, 'w'),
   })
   for (let tries = 0; tries < 150; tries++) {

@@ -15,11 +15,14 @@ const works = (program: string, ...args: string[]): boolean => {
 
 const pinning = availableParallelism() > 1 && works('taskset', '-c', '0', 'true')
 
-export type Place = 'gateway' | 'load'
+/** `both`: every core, also those of the others. */
+export type Place = 'gateway' | 'load' | 'both'
 
 /** The command as it runs on the core of its place. */
 export const placed = (place: Place, program: string, args: readonly string[]): [string, string[]] =>
-  pinning ? ['taskset', ['-c', place === 'gateway' ? '0' : '1', program, ...args]] : [program, [...args]]
+  pinning && place !== 'both'
+    ? ['taskset', ['-c', place === 'gateway' ? '0' : '1', program, ...args]]
+    : [program, [...args]]
 
 /** The same for a process that runs already, with all its threads. */
 export const pin = (place: Place, pid: number): void => {

@@ -1,6 +1,6 @@
 // `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one
 // run on this machine. Options: --rounds 3 --seconds 4 (12 rounds of 2 seconds with --against) --connections
-// 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers,rules,dpop --streams 5000 --without nginx,caddy
+// 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,processes,workers,rules,dpop --streams 5000 --without nginx,caddy
 // --against COMMIT: that commit's gateway beside this checkout's, and nothing else (against.ts). --client
 // undici: this checkout on undici beside its own HTTP/1.1 client, and nothing else; --only
 // calls,answers,bodies unless told otherwise.
@@ -24,6 +24,7 @@ import {
 import { has, machine } from './machine.ts'
 import { measureDpop } from './dpop.ts'
 import { measureOAuth } from './oauth.ts'
+import { measureProcesses, oneProcess } from './processes.ts'
 import { measureRules } from './rules.ts'
 import { measureBridges, startBridges, stdioServers } from './stdio.ts'
 import { streamBytes } from './streams.ts'
@@ -50,7 +51,7 @@ const sections = new Set(
   (
     values.only ??
     (values.client === undefined
-      ? 'oauth,streams,calls,answers,bodies,stdio,workers,rules,dpop'
+      ? 'oauth,streams,calls,answers,bodies,stdio,processes,workers,rules,dpop'
       : 'calls,answers,bodies')
   ).split(','),
 )
@@ -204,6 +205,10 @@ const overStdio = async (): Promise<void> => {
 
 if (['streams', 'calls', 'answers', 'bodies'].some((section) => sections.has(section))) await overHttp()
 if (sections.has('stdio')) await overStdio()
+if (sections.has('processes')) {
+  const { candidates, turns } = await measureProcesses(folder, { rounds, seconds })
+  show('tools/call, JSON answer, 64 connections, all cores shared', turns, candidates, oneProcess)
+}
 if (sections.has('dpop')) await measureDpop({ folder, rounds, seconds })
 if (sections.has('rules')) await measureRules(folder, { rounds, seconds })
 if (sections.has('workers')) {

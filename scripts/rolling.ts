@@ -1,4 +1,4 @@
-// `npm run prove rolling`: two processes on one SQLite file, 200 requests a second over both in turn, while
+// `npm run prove rolling`: two processes (WORKERS=2: of two workers each) on one SQLite file, 200 requests a second over both in turn, while
 // one after the other is told to end and started again. No request may fail. A client goes to the other
 // process when a connection is refused, and repeats nothing else.
 import { connect } from 'node:net'
@@ -23,6 +23,7 @@ const perSecond = Number(process.env['RATE'] ?? 200)
 /** How often each of the two is restarted. */
 const restarts = Number(process.env['RESTARTS'] ?? 4)
 const holders = 20
+const workers = Number(process.env['WORKERS'] ?? 1)
 
 const pause = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -35,6 +36,7 @@ const config = {
   allowed_hosts: [`localhost:${ports[1]}`],
   local_users: [person],
   max_concurrent_calls: 1000,
+  workers,
   mcp_services: { echo: { url: upstream.url } },
 }
 const begin = (which: 0 | 1): Promise<PosternProcess> =>

@@ -1,7 +1,6 @@
 // `--workers N`: N processes serve one port (node:cluster). The first process hands out connections, starts the others
 // and replaces those that die; it opens no storage and holds no keys. What they print is one log, of whole lines.
 import cluster, { type Worker } from 'node:cluster'
-import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
 import { networkReason } from '../kit/log.ts'
@@ -136,7 +135,8 @@ const countMs = 3_000
 interface Crew {
   readonly config: Config
   readonly log: NodeLog
-  readonly print: (line: string) => void
+  /** Whole lines, each with its end. */
+  readonly print: (lines: string) => void
   readonly workers: Map<Worker, number>
   readonly ready: Set<Worker>
   /** Where the metrics of all are. */
@@ -160,19 +160,35 @@ const begin = (crew: Crew): void => {
   if (crew.metrics !== undefined) crew.log.log('info', 'metrics.listening', { url: crew.metrics })
 }
 
-/** Whole lines, whoever writes them. Why a start fails is said once. */
+/**
+ * Calls `print` with the lines that each piece completes. Every call writes one, so that they are not looked at one by
+ * one.
+ */
+const wholeLines = (print: (lines: string) => void): ((piece: Buffer) => void) => {
+  let rest: Buffer[] = []
+  return (piece) => {
+    const end = piece.lastIndexOf(10) + 1
+    if (end > 0) {
+      print(Buffer.concat([...rest, piece.subarray(0, end)]).toString())
+      rest = []
+    }
+    if (end < piece.length) rest.push(piece.subarray(end))
+  }
+}
+
+/** Why a start fails is said once. */
 const readOutput = (crew: Crew, worker: Worker, slot: number): void => {
   const { stdout, stderr } = worker.process
-  if (stdout)
-    createInterface({ input: stdout }).on('line', (line) => {
-      crew.print(line)
-      // Programs read the first line: the others print nothing before it.
-      begin(crew)
-    })
-  if (stderr)
-    createInterface({ input: stderr }).on('line', (line) => {
-      if (slot === 0 || crew.begun) process.stderr.write(`${line}\n`)
-    })
+  const print = (lines: string): void => {
+    crew.print(lines)
+    // Programs read the first line: the others print nothing before it.
+    begin(crew)
+  }
+  stdout?.on('data', wholeLines(print))
+  const complain = (lines: string): void => {
+    if (slot === 0 || crew.begun) process.stderr.write(lines)
+  }
+  stderr?.on('data', wholeLines(complain))
 }
 
 const fork = (crew: Crew, slot: number): Worker => {
@@ -295,7 +311,7 @@ export const runWorkers = async ({ config, tty, logLevel }: WorkersOptions): Pro
   const crew: Crew = {
     config,
     log,
-    print: (line) => writer.write(`${line}\n`),
+    print: writer.write,
     ...{ workers: new Map(), ready: new Set(), metrics: undefined, begun: false },
     ...{ stopping: false, deaths: [], code: 0 },
   }

@@ -39,7 +39,7 @@ beforeAll(async () => {
   })
   const resource = `${postern.origin}/stdio/mcp`
   caller = callerOf(postern, resource, (await logIn(postern, resource)).tokens.access_token)
-}, 60_000)
+})
 afterAll(async () => {
   if (postern.child.exitCode === null) await postern.end('SIGKILL')
   state.remove()
@@ -89,11 +89,11 @@ describe('Two workers', () => {
     // Sessions of the one that is gone are a 404, and the client begins anew.
     const { begun } = await beginLegacy(caller)
     expect(begun.status).toBe(200)
-  }, 60_000)
+  })
 
   it('end together in order', async () => {
     expect(await postern.end('SIGTERM')).toBe(0)
     expect(lines().filter(({ event }) => event === 'gateway.stopped')).toHaveLength(2)
     expect(pids()).toEqual([])
-  }, 60_000)
+  })
 })
