@@ -73,6 +73,7 @@ import { createEndpoints } from './proxy/upstream-endpoint.ts'
 import { createKnownFacts } from './request-facts.ts'
 import { createDirectory } from './services/directory.ts'
 import { createEncode } from './services/encode.ts'
+import { createHealthChecks } from './services/health-checks.ts'
 import { createDryRun, createServiceMaker, servicePlanOf } from './services/from-config.ts'
 import { type ServiceRegistry, createServiceRegistry, createServicesRefresh } from './services/registry.ts'
 import { createServicesList, createStatus, isLoopback } from './status.ts'
@@ -170,7 +171,8 @@ const withServices = (platform: Platform) => {
   const bridges = createBridges(runtime, config.heartbeat * 1000, (service) =>
     callerContext(config, granted, service),
   )
-  const serviceOf = createServiceMaker({ bridges, digest: runtime.digest })
+  const check = createHealthChecks(runtime, (service) => directory.services.includes(service))
+  const serviceOf = createServiceMaker({ bridges, digest: runtime.digest, check })
   const directory = createDirectory({
     issuer,
     origins,

@@ -170,8 +170,9 @@ export const stateOf = (
   service: Service,
   { bridges, contextOf }: Pick<StatusOptions, 'bridges' | 'contextOf'>,
 ): ServiceState => {
-  const { upstream } = service
+  const { upstream, checked } = service
   if (upstream.kind === 'local') return 'healthy'
+  if (checked && checked.state !== 'unknown') return checked.state
   return upstream.kind === 'bridge'
     ? bridges.state(upstream)
     : (contextOf(service).health?.state ?? 'unknown')

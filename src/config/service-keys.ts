@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { serviceAccessKeys } from './access-keys.ts'
 import { serviceAuditKeys } from './audit-keys.ts'
 import { dpopMode } from './dpop-keys.ts'
-import { scopeWord, text, duration } from './key-types.ts'
+import { scopeWord, text, duration, optionalDuration } from './key-types.ts'
 import { serviceRateLimitKeys } from './rate-limit-keys.ts'
 import { upstreamAuthKeys } from './upstream-auth-keys.ts'
 
@@ -205,6 +205,11 @@ export const serviceKeys = z
       'ms',
       ['5m', '1ms', '1h'],
       'Timeout for the first byte of a response. For a stdio server, the longest time without output during a call. A closed connection or an exited process is detected immediately.',
+    ),
+    health_interval: optionalDuration(
+      's',
+      ['5s', '1d'],
+      'How often the gateway itself sends `initialize` to the server, to find out whether it responds. Default: never; only calls show it. A server that fails three times in a row is shown as down in `/health`, the console and the metrics. Calls go to it all the same.',
     ),
     max_body: z
       .number()

@@ -125,6 +125,8 @@ export interface Service {
   readonly scopes: readonly string[]
   /** Milliseconds until the first byte of the upstream's answer. */
   readonly timeoutMs: number
+  /** As far as checks of the gateway's own have shown; absent: there are none. */
+  readonly checked?: { readonly state: ServiceState }
   /** Largest request body, bytes. */
   readonly maxBodyBytes: number
   /** Header names of callers that reach this server although they could claim something with them. */

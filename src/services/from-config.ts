@@ -8,6 +8,7 @@ import type { Outbound, Runtime } from '../ports/runtime.ts'
 import type { Directory, DispatchStdio, Service, StdioCall } from '../ports/services.ts'
 import type { Bridges } from '../stdio/bridge.ts'
 import type { ServicePlan } from './directory.ts'
+import type { HealthCheck } from './health-checks.ts'
 import type { ProbeStep } from './probe-steps.ts'
 import { probeServer } from './probe.ts'
 
@@ -68,6 +69,8 @@ interface Origin {
 interface MakerDeps {
   readonly bridges: Bridges
   readonly digest: Runtime['digest']
+  /** Absent: servers are never checked. */
+  readonly check?: ((service: Service, check: HealthCheck) => Service) | undefined
 }
 
 const auditOf = ({ audit }: ServiceConfig): Pick<Service, 'auditRequired' | 'auditBodies'> => ({
@@ -134,6 +137,13 @@ export const createServiceMaker = (deps: MakerDeps): ServiceMaker => {
     readonly rates: ServiceConfig['rate_limits']
   }
   const made = new Map<string, Made>()
+  const withChecks = (id: string, config: ServiceConfig, service: Service): Service => {
+    const { health_interval: interval } = config
+    if (interval === undefined || !deps.check) return service
+    const isCurrent = (): boolean => made.get(id)?.service === checked
+    const checked = deps.check(service, { everyMs: interval * 1000, alternative: rootOf(config), isCurrent })
+    return checked
+  }
   const make = (
     id: string,
     { access, rate_limits: rates, ...config }: ServiceConfig,
@@ -142,7 +152,8 @@ export const createServiceMaker = (deps: MakerDeps): ServiceMaker => {
     // Who may use a service, and how often, is no part of it: other rules end no process and no stream.
     const key = JSON.stringify([config, origin.publicOnly, origin.addedAt])
     const before = made.get(id)
-    const service = before?.key === key ? before.service : serviceOf(id, config, deps, origin)
+    const service =
+      before?.key === key ? before.service : withChecks(id, config, serviceOf(id, config, deps, origin))
     made.set(id, { key, service, access, rates })
     maker.ruled ||= access !== undefined
     maker.limited ||= rates !== undefined

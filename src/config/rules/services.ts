@@ -148,7 +148,7 @@ export const serviceRules: readonly Rule[] = [ids, services, defaultService]
 
 const onlyWithCommand = Object.keys(commandKeys).filter((key) => key !== 'command')
 /** What a URL has and a command has not. */
-const onlyWithUrl = ['transport', 'pass_headers']
+const onlyWithUrl = ['transport', 'pass_headers', 'health_interval']
 /** Written by the gateway for every process. */
 const ownNames = ['POSTERN_PROCESS']
 
@@ -160,6 +160,13 @@ const startable = (draft: RawConfig, report: Report, id: string): void => {
       path,
       'cannot be used on Workers, which cannot start programs: set `url` to a remote MCP server, or run the gateway on Node',
     )
+}
+
+/** A Worker runs only while it is called. */
+const checkable = (draft: RawConfig, report: Report, id: string): void => {
+  const path = ['mcp_services', id, 'health_interval']
+  if (draft.workers && draft.has(...path))
+    report.warn(path, 'has no effect on Workers, which run only while they are called')
 }
 
 const either = (draft: RawConfig, report: Report, id: string): void => {
@@ -218,6 +225,7 @@ const commands: Rule = (draft, report) => {
   for (const id of draft.keys('mcp_services')) {
     if (draft.lost('mcp_services', id)) continue
     startable(draft, report, id)
+    checkable(draft, report, id)
     either(draft, report, id)
     people(draft, report, id)
     isolation(draft, report, id)
