@@ -17,7 +17,7 @@ import { startedEvent } from '../status.ts'
 import { forwardProxies } from './configuration.ts'
 import { StartError, packageVersion } from './output.ts'
 import { type ReloadSource, watchConfiguration } from './reload.ts'
-import { writePidFile, openStateDirectory, stateError } from './state.ts'
+import { listenError, writePidFile, openStateDirectory, stateError } from './state.ts'
 import type { WorkerRole } from './workers.ts'
 import {
   exitCodes,
@@ -82,6 +82,8 @@ export interface StartGatewayOptions {
   readonly draining: () => boolean
   /** Which of the processes of this computer it is, from 0; undefined where it is one. */
   readonly slot?: number | undefined
+  /** In place of listening. */
+  readonly handed?: Parameters<typeof serve>[0]['handed']
 }
 
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '::1'])
@@ -98,26 +100,6 @@ const origins = (config: Config, port: number): { issuer: string; aliases: strin
   return { issuer, aliases: local.includes(issuer) ? local.filter((other) => other !== issuer) : [] }
 }
 
-const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
-  const { code, address } = error as NodeJS.ErrnoException & { readonly address?: string }
-  if (code === 'EADDRINUSE')
-    return new StartError(
-      'port.taken',
-      `Port ${port} on ${address ?? host} is already in use. Choose another port with --port or PORT; --port 0 picks a free one.`,
-    )
-  if (code === 'EACCES')
-    return new StartError(
-      'port.forbidden',
-      `Permission denied for port ${port}. Choose a port above 1023 with --port or PORT.`,
-    )
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL')
-    return new StartError(
-      'host.unknown',
-      `${host} is not an address of this computer. Set --host to one of its addresses, or to 0.0.0.0 for all.`,
-    )
-  return error
-}
-
 /** Resolves when requests are answered. Throws `StartError`. */
 export const startGateway = async ({
   config,
@@ -129,6 +111,7 @@ export const startGateway = async ({
   env,
   draining,
   slot,
+  handed,
 }: StartGatewayOptions): Promise<StartedGateway> => {
   const version = packageVersion()
   const proxies = forwardProxies(env)
@@ -154,9 +137,9 @@ export const startGateway = async ({
     trustedProxies,
     now: runtime.now,
     timer: runtime.timer,
-    proxies,
+    ...{ proxies, handed },
   }).catch((error: unknown) => {
-    throw whyNotListening(error, config)
+    throw listenError(error, config)
   })
   const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
   const named = origins(config, listening.port)
@@ -304,6 +287,7 @@ const announce = async (
 /** A process that is the whole gateway. */
 const alone = {
   slot: undefined,
+  handed: undefined,
   leads: true,
   ready: () => Promise.resolve(),
   untilStopped: untilSignal,
@@ -324,7 +308,7 @@ export const start = async (options: StartOptions): Promise<void> => {
 
 const run = async (options: StartOptions, role?: WorkerRole): Promise<void> => {
   const { config, stateDir, tty, logLevel, source } = options
-  const { slot, leads, untilStopped, ready } = role ?? alone
+  const { slot, handed, leads, untilStopped, ready } = role ?? alone
   const fresh = openState(stateDir)
   // Until the first line, which programs read, has been printed.
   const held = true
@@ -343,6 +327,7 @@ const run = async (options: StartOptions, role?: WorkerRole): Promise<void> => {
     env: options.env,
     draining: () => ending,
     slot,
+    handed,
   }).catch(async (error: unknown) => {
     await nodeLog.end()
     throw error

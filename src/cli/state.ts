@@ -75,6 +75,27 @@ export const stateError = (error: unknown, { storage }: Pick<Config, 'storage'>)
     : error
 }
 
+/** Node's error of listening as a StartError; any other error unchanged. */
+export const listenError = (error: unknown, { host, port }: Config): unknown => {
+  const { code, address } = error as NodeJS.ErrnoException & { readonly address?: string }
+  if (code === 'EADDRINUSE')
+    return new StartError(
+      'port.taken',
+      `Port ${port} on ${address ?? host} is already in use. Choose another port with --port or PORT; --port 0 picks a free one.`,
+    )
+  if (code === 'EACCES')
+    return new StartError(
+      'port.forbidden',
+      `Permission denied for port ${port}. Choose a port above 1023 with --port or PORT.`,
+    )
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL')
+    return new StartError(
+      'host.unknown',
+      `${host} is not an address of this computer. Set --host to one of its addresses, or to 0.0.0.0 for all.`,
+    )
+  return error
+}
+
 // Pid files: where the gateways of a state directory listen, for other commands. Nothing else knows a port
 // that was picked at the start.
 

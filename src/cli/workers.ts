@@ -1,12 +1,16 @@
 // `--workers N`: N processes serve one port (node:cluster). The first process hands out connections, starts the others
 // and replaces those that die; it opens no storage and holds no keys. What they print is one log, of whole lines.
 import cluster, { type Worker } from 'node:cluster'
+import { type Server, Socket, createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
 import { networkReason } from '../kit/log.ts'
 import { type NodeLog, createJsonLog, createLineWriter, createTerminalLog } from '../node/log.ts'
 import { type PeerListener, openHop } from '../node/peers.ts'
 import type { NodeRuntime } from '../node/runtime.ts'
+import { quietTurn } from '../node/serve.ts'
+import { type HandedConnections, listen } from '../node/listen.ts'
+import { listenError } from './state.ts'
 import type { LogLevel } from '../ports/runtime.ts'
 import { StartError, exitCodes as startCodes } from './output.ts'
 import { type StopSignal, exitAfter, exitCodes, ignoreClosedOutput, untilSignal } from './terminal.ts'
@@ -31,6 +35,7 @@ const isOurs = (message: unknown): message is { readonly postern: string } =>
 export interface WorkerRole {
   /** Which of the workers it is, from 0; one that replaces another has its number. */
   readonly slot: number
+  readonly handed: HandedConnections
   /** Whether it prints where the gateway listens. */
   readonly leads: boolean
   /** Says that requests are answered here. Resolves when all others are ready too. */
@@ -41,7 +46,7 @@ export interface WorkerRole {
   count(metrics: () => Promise<object[]>): void
 }
 
-const slotName = 'WORKER_SLOT'
+const [slotName, portName] = ['WORKER_SLOT', 'WORKER_PORT']
 
 /** Undefined in the process that starts the workers. */
 export const workerRole = (): WorkerRole | undefined => {
@@ -54,6 +59,14 @@ export const workerRole = (): WorkerRole | undefined => {
     void process.on('message', (message) => isOurs(message) && hear(message as Order))
   return {
     slot: Number(process.env[slotName] ?? 0),
+    handed: {
+      port: Number(process.env[portName]),
+      connections: (taken) =>
+        void process.on('message', (message, socket) => {
+          // Absent when the client has left meanwhile.
+          if (isOurs(message) && message.postern === 'connection' && socket instanceof Socket) taken(socket)
+        }),
+    },
     leads: worker.id === 1,
     ready: () =>
       new Promise((resolve) => {
@@ -134,6 +147,13 @@ const countMs = 3_000
 
 interface Crew {
   readonly config: Config
+  /** What listens on the port. */
+  readonly servers: Server[]
+  port: number
+  /** Connections that came before a worker was ready. */
+  waiting: Socket[]
+  /** Whose turn it is. */
+  turn: number
   readonly log: NodeLog
   /** Whole lines, each with its end. */
   readonly print: (lines: string) => void
@@ -191,8 +211,44 @@ const readOutput = (crew: Crew, worker: Worker, slot: number): void => {
   stderr?.on('data', wholeLines(complain))
 }
 
+// Connections are accepted here and handed out in turn. The way of node:cluster itself drops those that it has accepted
+// and not handed out yet when the last worker stops listening; here the port is closed first.
+
+const mostWaiting = 10_000
+
+const hand = (crew: Crew, socket: Socket): void => {
+  const workers = [...crew.ready]
+  const worker = workers[crew.turn++ % workers.length]
+  if (worker?.isConnected())
+    worker.send({ postern: 'connection' }, socket, (error) => {
+      if (error) socket.destroy()
+    })
+  else if (crew.waiting.length < mostWaiting) crew.waiting.push(socket)
+  else socket.destroy()
+}
+
+const handWaiting = (crew: Crew): void => {
+  const { waiting } = crew
+  crew.waiting = []
+  for (const socket of waiting) hand(crew, socket)
+}
+
+const accept = async (crew: Crew): Promise<void> => {
+  const { host, port } = crew.config
+  crew.port = await listen(host, port, () => {
+    const server = createServer({ pauseOnConnect: true }, (socket) => {
+      socket.on('error', () => undefined)
+      hand(crew, socket)
+    })
+    crew.servers.push(server)
+    return server
+  }).catch((error: unknown) => {
+    throw listenError(error, crew.config)
+  })
+}
+
 const fork = (crew: Crew, slot: number): Worker => {
-  const worker = cluster.fork({ [slotName]: String(slot) })
+  const worker = cluster.fork({ [slotName]: String(slot), [portName]: String(crew.port) })
   crew.workers.set(worker, slot)
   readOutput(crew, worker, slot)
   return worker
@@ -204,14 +260,18 @@ const untilReady = (crew: Crew, worker: Worker): Promise<void> =>
     worker.on('message', (message) => {
       if (!isOurs(message) || message.postern !== 'ready') return
       crew.ready.add(worker)
+      handWaiting(crew)
       if (crew.begun) tell(worker, { postern: 'begin' })
       resolve()
     })
     worker.once('exit', (code) => reject(new Error(`ended with ${code}`)))
   })
 
-const stop = (crew: Crew, signal: NodeJS.Signals): void => {
+const stop = async (crew: Crew, signal: NodeJS.Signals): Promise<void> => {
   crew.stopping = true
+  await quietTurn()
+  for (const server of crew.servers) server.close()
+  // What was handed out before is there before the order to stop.
   for (const worker of crew.workers.keys()) tell(worker, { postern: 'stop', signal })
 }
 
@@ -226,7 +286,7 @@ const replace = async (crew: Crew, slot: number, why: string): Promise<void> => 
       message: `${length} workers died within a minute: ending all of them`,
     })
     crew.code = startCodes.failed
-    stop(crew, 'SIGTERM')
+    await stop(crew, 'SIGTERM')
     return
   }
   await pause(restMs * 2 ** (length - 1))
@@ -312,6 +372,7 @@ export const runWorkers = async ({ config, tty, logLevel }: WorkersOptions): Pro
     config,
     log,
     print: writer.write,
+    ...{ servers: [], port: 0, waiting: [], turn: 0 },
     ...{ workers: new Map(), ready: new Set(), metrics: undefined, begun: false },
     ...{ stopping: false, deaths: [], code: 0 },
   }
@@ -324,11 +385,12 @@ export const runWorkers = async ({ config, tty, logLevel }: WorkersOptions): Pro
     again: () => [...crew.workers.keys()].forEach((worker) => tell(worker, { postern: 'reload' })),
   })
   await serveMetrics(crew)
+  await accept(crew)
   const started = await startAll(crew)
   if (started) asked.then((signal) => stop(crew, signal)).catch(() => undefined)
   else {
     crew.code = startCodes.failed
-    stop(crew, 'SIGTERM')
+    await stop(crew, 'SIGTERM')
   }
   // A second signal ends this process at once, and with it the workers.
   process.once('exit', () => {

@@ -1,6 +1,5 @@
 // Binds the gateway's address; `localhost` means both loopback addresses.
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
 
 /**
  * Clients differ in which of the two they try first for `localhost` (RFC 6761 §6.3, RFC 8305 §4), and some
@@ -62,4 +61,24 @@ export const listen = async (host: string, port: number, create: () => Server): 
         throw error
     }
   }
+}
+
+/** Connections that another process has accepted. */
+export interface HandedConnections {
+  readonly port: number
+  /** Calls it with each, from now on. */
+  connections(taken: (socket: Socket) => void): void
+}
+
+/** The same as `listen`, for a server that is handed its connections. */
+export const takeConnections = ({ port, connections }: HandedConnections, create: () => Server): number => {
+  const server = create()
+  // Only then does it watch for clients that are slow to send a request.
+  server.emit('listening')
+  connections((socket) => {
+    socket.setNoDelay(true)
+    server.emit('connection', socket)
+    socket.resume()
+  })
+  return port
 }

@@ -9,7 +9,7 @@ import { fieldOf } from '../kit/http.ts'
 import type { RequestContext } from '../ports/runtime.ts'
 import type { Directory, Service } from '../ports/services.ts'
 import { type ForwardDeps, createForward } from './proxy/forward.ts'
-import { listen } from './listen.ts'
+import { type HandedConnections, listen, takeConnections } from './listen.ts'
 import {
   protectServer,
   validateRequest,
@@ -155,7 +155,7 @@ const mostTurns = 100
  * is closed after a turn of the event loop that accepted everything there was and had next to nothing else to
  * do.
  */
-const quietTurn = async (): Promise<void> => {
+export const quietTurn = async (): Promise<void> => {
   for (let turn = 0; turn < mostTurns; turn++) {
     const before = performance.now()
     await new Promise((resolve) => void setImmediate(resolve))
@@ -170,9 +170,14 @@ const stopListening = (server: Server): Promise<void> =>
 export const createDrain = (): Drain => {
   const servers: Server[] = []
   const sockets = new Set<Socket>()
+  let emptied: (() => void) | undefined
   function forget(this: Socket): void {
     sockets.delete(this)
+    if (sockets.size === 0) emptied?.()
   }
+  // A server that was handed its connections does not count them.
+  const empty = (): Promise<void> =>
+    sockets.size === 0 ? Promise.resolve() : new Promise((resolve) => (emptied = resolve))
   const closeSilent = (): void => {
     for (const socket of sockets) if (!answerOn(socket)) socket.destroy()
   }
@@ -188,7 +193,7 @@ export const createDrain = (): Drain => {
     },
     async drain({ graceMs, lingerMs = 0 }) {
       await quietTurn()
-      const closed = Promise.all(servers.map(stopListening))
+      const closed = Promise.all([...servers.map(stopListening), empty()])
       for (const socket of sockets) {
         const answer = answerOn(socket)
         if (answer && !answer.headersSent) answer.shouldKeepAlive = false
@@ -265,6 +270,8 @@ interface ServeOptions {
   readonly lookup?: ForwardDeps['lookup']
   /** Forward proxies; default: none. */
   readonly proxies?: ForwardDeps['proxies']
+  /** In place of listening. */
+  readonly handed?: HandedConnections | undefined
 }
 
 /** How often this process checks what another one has changed: services, and what is closed. */
@@ -364,12 +371,14 @@ export const serve = async (options: ServeOptions): Promise<ListeningServer> => 
   let closeForward = (): void => undefined
   let leave = (): Promise<void> => Promise.resolve()
   const draining = createDrain()
-  const port = await listen(options.host, options.port, () => {
+  const create = (): Server => {
     const server = createServer(serverOptions, (request, response) => current(request, response))
     protectServer(server, { upgrade: (request, socket, head) => currentUpgrade(request, socket, head) })
     draining.watch(server)
     return server
-  })
+  }
+  const { handed } = options
+  const port = handed ? takeConnections(handed, create) : await listen(options.host, options.port, create)
   return {
     port,
     open(gateway) {
