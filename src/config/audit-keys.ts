@@ -69,6 +69,13 @@ export const auditKeys = z
       .describe(
         'While less than 5 % of the disk is free. `keep`: go on until it is full. `oldest`: remove the oldest segments to make room, which the trail records.',
       ),
+    spill: z
+      .string()
+      .regex(/^(?:\/|[A-Za-z]:[\\/])/, 'must be an absolute path')
+      .optional()
+      .describe(
+        'Directory on another disk. While the audit trail cannot be written, events are kept there as JSON Lines, up to 256 MiB, and are read back in their order when it can. Without it they wait in memory, up to 20,000 events or 16 MiB.',
+      ),
     sinks: z
       .record(serviceId, auditSink)
       .default({})

@@ -10,6 +10,7 @@ import { type FromChores, startChores } from './audit-chores.ts'
 import { isDamaged } from './audit-damaged.ts'
 import { openAuditWriter } from './audit-file.ts'
 import { createSigner } from './audit-keys.ts'
+import { type SpillTold, withSpill } from './audit-spill.ts'
 import { type AuditSink, type SinkPositions, createPositions, createSink } from './audit-sinks.ts'
 import { type SinkPlan, createTarget } from './audit-targets.ts'
 import {
@@ -34,6 +35,8 @@ export interface WriterStart {
   readonly key: TrailKey
   readonly waiting: WaitingStart
   readonly sinks: readonly SinkPlan[]
+  /** A directory elsewhere, for what cannot be written. */
+  readonly spill?: string | undefined
   readonly former?: FormerTrail | undefined
 }
 
@@ -53,6 +56,7 @@ export type FromWriter =
   | FromChores
   /** So many events are in the file, and no row was made of them yet. */
   | { readonly waiting: number }
+  | SpillTold
   /** A sink does not work, or does again. */
   | { readonly sink: string; readonly why: string | undefined }
 
@@ -122,14 +126,17 @@ const createRowsBy = (macs: ReadonlyMap<number, (text: string) => string>) =>
 interface Rows {
   readonly make: (batch: EventBatch) => MadeBatch
   readonly append: (made: readonly MadeBatch[], also?: () => void) => void
+  /** What cannot be written is kept elsewhere. */
+  readonly spills: boolean
 }
 
 /** Makes rows of events, and writes them. */
 const createRowWriter = (
-  writer: AuditWriter,
+  { writer, spills }: { readonly writer: AuditWriter; readonly spills: boolean },
   rowsOf: (batch: EventBatch) => WrittenBatch,
   written: () => void,
 ): Rows => ({
+  spills,
   make: (batch) => ({ ...rowsOf(batch), kept: batch.kept }),
   append(made, also) {
     writer.append(
@@ -143,7 +150,7 @@ const createRowWriter = (
 })
 
 const createCommits = (
-  { make, append }: Rows,
+  { make, append, spills }: Rows,
   catchUp: Pick<ReturnType<typeof createCatchUp>, 'keep' | 'waits'>,
   say: (said: FromWriter) => void,
 ) => {
@@ -152,6 +159,16 @@ const createCommits = (
   let timer: NodeJS.Timeout | undefined
   let retryMs = commitMs
   let busy = false
+  /** False where rows can be kept elsewhere, and these cannot be kept in the file. */
+  const isKept = (many: boolean): boolean => {
+    try {
+      catchUp.keep(batches, many)
+      return true
+    } catch (error) {
+      if (!spills || !mayPass(error)) throw error
+      return false
+    }
+  }
   const commit = (): boolean => {
     clearTimeout(timer)
     timer = undefined
@@ -159,8 +176,7 @@ const createCommits = (
     try {
       // What came before becomes rows before.
       const many = busy && events >= manyEvents
-      if (many || catchUp.waits()) catchUp.keep(batches, many)
-      else append(batches.map(make))
+      if (!(many || catchUp.waits()) || !isKept(many)) append(batches.map(make))
     } catch (error) {
       if (!mayPass(error)) throw error
       say({ failed: (error as Error).message })
@@ -230,10 +246,14 @@ const later = (work: () => void): boolean => {
 }
 
 /** The file, and what of it the thread works with. */
-const openWriter = ({ path, version, makeRoom: _, key, sinks, waiting, ...keeping }: WriterStart) => {
+const openWriter = (
+  { path, version, makeRoom: _, key, sinks, waiting, spill, ...keeping }: WriterStart,
+  say: (said: FromWriter) => void,
+) => {
   let positions: SinkPositions | undefined
   let left: ReturnType<typeof createWaiting> | undefined
-  const writer = openAuditWriter(path, {
+  const id = randomBytes(8).toString('hex')
+  const opened = openAuditWriter(path, {
     ...keeping,
     opened(db) {
       left = createWaiting(db, waiting)
@@ -245,19 +265,21 @@ const openWriter = ({ path, version, makeRoom: _, key, sinks, waiting, ...keepin
     },
     now: Date.now(),
     version,
-    id: randomBytes(8).toString('hex'),
+    id,
     signing: { signer: createSigner(key), key },
   })
-  return { writer, positions, left: left as ReturnType<typeof createWaiting> }
+  const writer =
+    spill === undefined ? opened : withSpill(opened, { dir: spill, id, now: Date.now, mayPass, say })
+  return { writer, positions, spills: spill !== undefined, left: left as ReturnType<typeof createWaiting> }
 }
 
 export const runWriter = (start: WriterStart, port: NonNullable<typeof parentPort>): void => {
   const { path, version, makeRoom, sinks: plans, waiting } = start
   const say = (said: FromWriter): void => port.postMessage(said)
-  const { writer, positions, left } = openWriter(start)
+  const { writer, positions, spills, left } = openWriter(start, say)
   const macs = new Map(waiting.days.map((one) => [one.day, createMac(one.key)]))
   const sinks = positions ? createSinks(plans, { writer, positions, version, say }) : []
-  const rows = createRowWriter(writer, createRowsBy(macs), () => {
+  const rows = createRowWriter({ writer, spills }, createRowsBy(macs), () => {
     later(() => writer.anchor(Date.now()))
     for (const sink of sinks) sink.nudge()
   })

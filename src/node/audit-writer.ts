@@ -11,6 +11,7 @@ import { createAuditLog } from '../stores/audit-log.ts'
 import type { FormerTrail } from '../stores/audit-append.ts'
 import { publicKeyOf, trailKey } from '../stores/audit-keys.ts'
 import { keyMaker, readStoredKeys } from './audit-keys.ts'
+import type { SpillTold } from './audit-spill.ts'
 import type { SinkPlan } from './audit-targets.ts'
 import { waitingKeys } from './audit-waiting.ts'
 import { createQueue, post } from './audit-queue.ts'
@@ -47,6 +48,8 @@ export interface AuditTrailOptions {
   readonly durable: boolean
   readonly makeRoom: boolean
   readonly sinks: readonly SinkPlan[]
+  /** A directory for what cannot be written. Absent: it waits in memory. */
+  readonly spill?: string | undefined
   readonly keys: Pick<KeyRing, 'mac' | 'open' | 'seal'>
   readonly now: () => number
   readonly log: Log
@@ -80,6 +83,13 @@ const createPublicKeys = (path: string, now: () => number) => {
     },
   }
 }
+
+const reportSpill = (log: Log, { spill, why }: SpillTold): void =>
+  why === undefined
+    ? log('info', 'audit.spill-read', { message: `The audit events in ${spill} are in the audit trail now.` })
+    : log('error', 'audit.spilling', {
+        message: `The audit trail cannot be written: ${why}. Events are kept in ${spill} until it can.`,
+      })
 
 const createRestartTimes = (now: () => number) => {
   let [last, wait] = [-Infinity, 0]
@@ -210,6 +220,7 @@ const createThread = (options: AuditTrailOptions, queue: Queue, condition: Condi
   }
   const hearOf = (said: Extract<FromWriter, object>): void => {
     if ('sink' in said) reportSink(log, said)
+    else if ('spill' in said) reportSpill(log, said)
     else if ('free' in said) condition.disk(said)
     else if ('waiting' in said) settling.waiting(said.waiting)
     else queue.failed(said.failed)

@@ -97,6 +97,7 @@ const openTrail = async ({
       on_pressure: pressure,
       sinks,
       anchors,
+      spill,
     } = config.audit
     const plans = Object.entries(sinks).map(([name, { url, headers, syslog_id: syslogId }]) => ({
       ...{ name, url, headers, syslogId },
@@ -112,6 +113,7 @@ const openTrail = async ({
       ...keep,
       durable: durability === 'disk',
       path,
+      spill,
       sinks: anchors ? [...plans, { ...anchor, ...anchors }] : plans,
       verify: reader.verify,
     })

@@ -215,12 +215,16 @@ describe('a Worker that lacks something', () => {
     ).toEqual([expect.stringMatching(/ mcp_services\.files\.url – is missing: set `url`$/)])
   })
 
-  it('refuses sinks of the audit trail, which it could not feed', async () => {
-    const audit = { sinks: { archive: { url: 'https://collector.example.com/v1/logs' } } }
+  it('refuses what a Worker cannot do for the audit trail', async () => {
+    const audit = {
+      spill: '/mnt/audit',
+      sinks: { archive: { url: 'https://collector.example.com/v1/logs' } },
+    }
     const file = { audit, mcp_services: { echo: { url: 'https://mcp.example.com/mcp' } } }
     const variables = { ...somebody, SESSION_SECRET: secret, POSTERN_CONFIG: file }
     expect(await faultsOf(variables)).toEqual([
       expect.stringMatching(/ audit\.sinks – is not available on Workers: remove it; Logpush sends the log/),
+      expect.stringMatching(/ audit\.spill – is not available on Workers: remove it; a Worker has no disk/),
     ])
   })
 

@@ -1168,6 +1168,11 @@ describe('where audit events are sent', () => {
       ['config.yaml:2:19 audit.anchors.url', 'must be file:///… or an http(s):// URL'],
     ],
     [
+      'a directory for what cannot be written that is nowhere in particular',
+      'audit:\n  spill: audit\n',
+      ['config.yaml:2:10 audit.spill', 'must be an absolute path'],
+    ],
+    [
       'headers for a file of events',
       'audit:\n  sinks:\n    s: { url: file:///var/audit.jsonl, headers: { a: b } }\n',
       [

@@ -147,6 +147,11 @@ const trail: Rule = (draft, report) => {
         ['audit', key],
         'is not available on Workers: remove it; Logpush sends the log of the Worker, which has all audit events',
       )
+  if (draft.has('audit', 'spill'))
+    report.fault(
+      ['audit', 'spill'],
+      'is not available on Workers: remove it; a Worker has no disk, and keeps in memory what it could not write',
+    )
   if (draft.has('audit', 'durability'))
     report.warn(
       ['audit', 'durability'],
