@@ -222,6 +222,10 @@ const createAuditKeys =
     return json({ keys: await trail.keys() })
   }
 
+/** What is searched for among the services. */
+const queryIn = (request: Request): string =>
+  new URL(request.url).searchParams.get('q')?.trim().slice(0, 100) ?? ''
+
 export const createStatus = (options: StatusOptions): Status => {
   const { runtime, directory, sessions, pages, accountStatus, encodes, isAdmin, draining } = options
   const probe = createProbe(runtime)
@@ -236,8 +240,7 @@ export const createStatus = (options: StatusOptions): Status => {
   })
   return {
     async home(request) {
-      const accept = request.headers.get('accept') ?? ''
-      if (!accept.includes('text/html'))
+      if (!(request.headers.get('accept') ?? '').includes('text/html'))
         return json({
           name: 'Postern',
           version: runtime.about.version,
@@ -259,6 +262,7 @@ export const createStatus = (options: StatusOptions): Status => {
       )
       return pages(request).home({
         person: session.person,
+        query: queryIn(request),
         csrf: session.csrf,
         services,
         reachable,

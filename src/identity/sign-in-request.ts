@@ -10,7 +10,7 @@ import type { Person } from '../ports/people.ts'
 import type { RequestContext } from '../ports/runtime.ts'
 import type { LocalPeople, LoginLinks } from './local-users.ts'
 import type { IdentityProvider } from './providers/provider.ts'
-import type { BrowserSessions } from './session.ts'
+import { type BrowserSessions, setCookie } from './session.ts'
 
 export interface ReturnTarget {
   /** Id of the pending authorization request. */
@@ -131,6 +131,10 @@ export interface CompleteSignInDeps {
   readonly record: Audit
 }
 
+/** How this browser signed in last, so that the sign-in page offers that first. It proves nothing. */
+export const wayCookie = '__Host-postern-way'
+const wayMs = 400 * 86_400_000
+
 export type CompleteSignIn = (signedIn: SignedInPerson) => Promise<Response>
 
 export const createCompleteSignIn =
@@ -154,5 +158,6 @@ export const createCompleteSignIn =
       ip: context.ip,
       request_id: context.requestId,
     })
-    return seeOther(destination(target), [session, ...cookies])
+    const way = setCookie(wayCookie, encodeURIComponent(person.provider), wayMs)
+    return seeOther(destination(target), [session, way, ...cookies])
   }

@@ -37,6 +37,7 @@ import {
   destination,
   returnTargetFields,
   returnTargetOf,
+  wayCookie,
 } from './sign-in-request.ts'
 
 export interface SignInDeps {
@@ -99,9 +100,11 @@ const drawPage = async (
 ): Promise<Response> => {
   const binding = await csrf.bind(request)
   const { asking, providers, password, link } = options
+  const lastUsed = readCookie(request, wayCookie)
   const page = pages(request).login({
     ...(asking && { asking }),
     providers: providers.map(({ id, name, direct }) => ({ id, name, anyEmail: direct !== undefined })),
+    ...(lastUsed !== undefined && { lastUsed }),
     password,
     link,
     hidden: { csrf: binding.csrf, ...returnTargetFields(target) },

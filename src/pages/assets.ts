@@ -176,6 +176,10 @@ input {
 select { width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--surface); color: var(--text); font: 16px/1.25 var(--sans); }
 input.code { font-family: var(--mono); font-size: 22px; letter-spacing: .12em; text-align: center; text-transform: uppercase; }
 input:focus-visible, select:focus-visible { outline-offset: 0; border-color: var(--accent); }
+.provider { display: flex; align-items: center; justify-content: center; gap: 10px; flex-wrap: wrap; }
+.provider .mark { display: grid; place-items: center; flex: none; width: 22px; height: 22px; border-radius: 6px; background: var(--auth-soft); color: var(--auth); font-size: 13px; line-height: 1; }
+.provider.primary .mark { background: var(--on-fill); color: var(--fill); }
+.provider.last { border-color: var(--accent); outline: 1px solid var(--accent); outline-offset: -2px; }
 .or { display: flex; align-items: center; gap: 12px; color: var(--text-2); font-size: 13px; }
 .or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line); }
 
@@ -265,6 +269,12 @@ details p { font-size: 14px; }
 .line { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 8px 16px; }
 .line .slim { flex: none; }
 .line .line { justify-content: flex-start; }
+.card.services { padding: 0; overflow: hidden; }
+.services > .service + .service { border-top: 1px solid var(--line); }
+.service > summary { display: grid; grid-template-columns: 32px minmax(0, 1fr) auto 16px; gap: 12px; align-items: center; width: auto; margin: 0; padding: 10px 16px; min-height: 56px; border-radius: 0; color: var(--text); list-style: none; outline-offset: -2px; }
+.service > summary::-webkit-details-marker { display: none; } .service > summary:hover { background: var(--sunk); }
+.service > summary .what span { display: block; color: var(--text-2); font-size: 13px; overflow-wrap: anywhere; } .service > summary h2 { font-size: 16px; line-height: 22px; overflow-wrap: anywhere; } .service > summary > .icon:last-child { grid-column: 4; color: var(--text-2); }
+.service[open] > summary { margin: 0; border-bottom: 1px solid var(--line); } .service[open] > summary > .icon:last-child { transform: rotate(90deg); } .service > .stack { padding: 16px; } .service > .stack > .client { margin-bottom: 0; }
 .clients { columns: 2 360px; column-gap: 12px; margin-bottom: -12px; }
 .client { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px 16px; margin-bottom: 12px; background: var(--surface); min-width: 0; break-inside: avoid; }
 .client.off { background: transparent; border-style: dashed; }
@@ -300,6 +310,8 @@ time { white-space: nowrap; }
 }
 
 @media (max-width: 560px) {
+  .copyable { display: flex; flex-direction: column; gap: 4px; } .copyable > .copy { padding-inline-end: 12px; } .copyable > button { position: static; align-self: end; min-height: 32px; }
+  .service > summary { grid-template-columns: 32px minmax(0, 1fr) 16px; } .service > summary > .badge, .service > summary > .chip { grid-column: 2; grid-row: 2; justify-self: start; } .service > summary > .icon:last-child { grid-column: 3; grid-row: 1; }
   .top, .foot { padding-inline: 12px; }
   main { padding: 0 12px 12px; margin-top: 0; }
   .card { padding: 16px; }

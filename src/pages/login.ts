@@ -8,6 +8,7 @@ import {
   type PageContext,
   badge,
   clientName,
+  initial,
   named,
   page,
   post,
@@ -35,25 +36,48 @@ const emailFields = (id: string): Markup =>
 <div><label for="name-${id}">${say('Name (optional)')}</label><input id="name-${id}" name="name" autocomplete="name"></div>
 `
 
+/** The one that this browser used last comes first. */
+const sorted = ({ providers, lastUsed }: LoginView): LoginView['providers'] =>
+  providers.toSorted((a, b) => Number(b.id === lastUsed) - Number(a.id === lastUsed))
+
+/** Letters stand for marks: those of companies are theirs. Of one way there is nothing to choose. */
+const providerButton = (view: LoginView, { id, name: raw }: LoginView['providers'][number]): Markup => {
+  const name = readText(raw, 40) || id
+  const only = view.providers.length === 1 && !view.password
+  const last = !only && id === view.lastUsed
+  return html`<button class="provider${only && ' primary'}${last && ' last'}"><span class="mark" aria-hidden="true">${initial(name)}</span><span>${say('Continue with {provider}', { provider: named(name) })}</span>${last && html`<span class="chip new">${say('Last used')}</span>`}</button>`
+}
+
 const providers = (view: LoginView): readonly Markup[] =>
-  view.providers.map((provider, i) =>
+  sorted(view).map((provider) =>
     post(
       `/login/${encodeURIComponent(provider.id)}`,
       view.hidden,
-      html`${provider.anyEmail && emailFields(provider.id)}<button class="${!view.password && i === 0 ? 'primary' : ''}">${say('Continue with {provider}', { provider: named(readText(provider.name, 40) || provider.id) })}</button>`,
+      html`${provider.anyEmail && emailFields(provider.id)}${providerButton(view, provider)}`,
       provider.anyEmail ? 'stack' : undefined,
     ),
   )
 
-const password = (view: LoginView): Markup =>
+const passwordForm = (view: LoginView, first: boolean): Markup =>
   post(
     '/login',
     view.hidden,
-    html`<div><label for="username">${say('Username')}</label><input id="username" name="username" value="${readText(view.username ?? '', 200)}" autocomplete="username" autocapitalize="none" spellcheck="false" required${view.username ? '' : html` autofocus`}${problemOf(view)}></div>
-<div><label for="password">${say('Password')}</label><input id="password" name="password" type="password" autocomplete="current-password" required${view.username ? html` autofocus` : ''}${problemOf(view)}></div>
-<button class="primary">${say('Sign in')}</button>`,
+    html`<div><label for="username">${say('Username')}</label><input id="username" name="username" value="${readText(view.username ?? '', 200)}" autocomplete="username" autocapitalize="none" spellcheck="false" required${first && !view.username && ' autofocus'}${problemOf(view)}></div>
+<div><label for="password">${say('Password')}</label><input id="password" name="password" type="password" autocomplete="current-password" required${view.username && ' autofocus'}${problemOf(view)}></div>
+<button class="${first && 'primary'}">${say('Sign in')}</button>`,
     'stack',
   )
+
+/** Beside providers the password is for those who use it. */
+const isPasswordFirst = ({ password, providers, lastUsed, username }: LoginView): boolean =>
+  password && (providers.length === 0 || lastUsed === 'local' || username !== undefined)
+
+const passwordWay = (view: LoginView): Markup => {
+  const first = isPasswordFirst(view)
+  const form = passwordForm(view, first)
+  if (view.providers.length === 0) return form
+  return html`<details class="tight"${first && ' open'}><summary>${say('Use a username and password')}</summary>${form}</details>`
+}
 
 const problemOf = ({ problem }: Pick<LoginView, 'problem'>): Drawable =>
   problem !== undefined && html` aria-describedby="problem" aria-invalid="true"`
@@ -78,12 +102,12 @@ const link = (
 export const loginPage = (gateway: PageContext, view: LoginView): Response => {
   const ways = [
     ...providers(view),
-    ...(view.password ? [password(view)] : []),
+    ...(view.password ? [passwordWay(view)] : []),
     ...(view.link ? [link(view)] : []),
   ]
   const split = view.providers.length
   const body = html`<div class="card stack">
-<h1${view.password ? '' : html` tabindex="-1" autofocus`}>${say('Sign in')}</h1>
+<h1${!isPasswordFirst(view) && html` tabindex="-1" autofocus`}>${say('Sign in')}</h1>
 ${asking(view)}
 ${view.problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${sayAgain(readText(view.problem, 400))}</span></p>`}
 ${ways.slice(0, split)}

@@ -9,10 +9,10 @@ import { accessPage } from './access.ts'
 import { accountTokensPage } from './account-tokens.ts'
 import { connectUpstreamPage } from './accounts.ts'
 import { connectedAppsPage } from './apps.ts'
-import { createAssets, failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
+import { chevron, createAssets, failedIcon, infoIcon, okIcon, serviceIcon, unreachedIcon } from './assets.ts'
 import { type Branding, createBrand } from './brand.ts'
 import { consentPage, copyRedirectPage, deviceDonePage } from './consent.ts'
-import { type PlainMessage, say, sayAgain } from './language.ts'
+import { say, sayAgain } from './language.ts'
 import {
   type PageContext,
   breakable,
@@ -50,8 +50,11 @@ ${card.steps.length === 1 && html`<p class="muted">${sayAgain(card.steps[0] ?? '
 ${card.steps.length > 1 && html`<ol>${card.steps.map((step) => html`<li>${sayAgain(step)}</li>`)}</ol>`}
 </section>`
 
-const cards = (service: ServiceView, reachable: boolean): Markup =>
-  html`<div class="clients">${clientRecipes({ name: service.id, url: service.url, reachable }).map(clientCard)}</div>`
+/** The likely client first; the others are one click away. */
+const cards = (service: ServiceView, reachable: boolean): Markup => {
+  const [likely, ...others] = clientRecipes({ name: service.id, url: service.url, reachable })
+  return html`${likely && clientCard(likely)}<details class="tight"><summary>${say('Other clients')}</summary><div class="clients">${others.map(clientCard)}</div></details>`
+}
 
 const mcpUrl = (service: ServiceView): Markup =>
   html`<code class="copy url" data-what="${say('MCP URL')}">${breakable(readAddress(service.url))}</code>`
@@ -61,36 +64,66 @@ const about = (service: ServiceView): Markup => {
   return html`${description && html`<p>${named(description)}</p>`}${!service.authRequired && html`<p class="note info">${infoIcon}<span>${say('Public: no sign-in required. Callers are anonymous.')}</span></p>`}`
 }
 
-const accountWords: Readonly<
-  Record<'missing' | 'live' | 'ended', readonly [says: PlainMessage, label: PlainMessage]>
-> = {
-  missing: ['Requires an account.', 'Connect'],
-  live: ['Account connected.', 'Manage accounts'],
-  ended: ['Your account needs attention.', 'Reconnect'],
-}
-
-/** Where the person stands with a server that has a login of its own, and the way to their accounts. */
+/** Where the person stands with a server that has a login of its own; what has ended stands above all services. */
 const accountLine = ({ id, account }: HomeView['services'][number]): Drawable => {
-  if (account === undefined) return undefined
   if (account === 'granted')
     return html`<p class="muted">${say('Your company grants access with your sign-in.')}</p>`
-  const [says, label] = accountWords[account]
-  const line = html`${say(says)} <a href="/connect/${id}">${say(label)}</a>`
-  if (account === 'live') return html`<p class="muted">${line}</p>`
-  return account === 'ended' ? caution(line) : html`<p class="note info">${infoIcon}<span>${line}</span></p>`
+  if (account === 'live')
+    return html`<p class="muted">${say('Account connected.')} <a href="/connect/${id}">${say('Manage accounts')}</a></p>`
+  return (
+    account === 'missing' &&
+    html`<p class="note info">${infoIcon}<span>${say('Requires an account.')} <a href="/connect/${id}">${say('Connect')}</a></span></p>`
+  )
 }
 
-const serviceBlock = (
+/** The same in two words, for a row. */
+const accountBadge = ({ account }: HomeView['services'][number]): Drawable => {
+  if (account === undefined) return undefined
+  if (account === 'ended') return html`<span class="badge warn">${say('Reconnect needed')}</span>`
+  if (account === 'missing') return html`<span class="chip old">${say('Account needed')}</span>`
+  return html`<span class="badge ok">${okIcon}<span>${say('Connected')}</span></span>`
+}
+
+/** A row that opens: what the service is, where the person stands with it, its URL, and each client. */
+const serviceRow = (
   service: HomeView['services'][number],
-  reachable: boolean,
-  alone: boolean,
-): Markup => html`<section class="card stack">
-<h2>${named(readName(service.name, service.id).text)}</h2>
-${about(service)}
+  { reachable, open }: { readonly reachable: boolean; readonly open: boolean },
+): Markup => {
+  const description = readText(service.description, 90)
+  return html`<details class="service" name="service"${open && ' open'}><summary><span class="tile service" aria-hidden="true">${serviceIcon}</span><span class="what"><h2>${named(readName(service.name, service.id).text)}</h2>${description && html`<span>${named(description)}</span>`}</span>${accountBadge(service)}${chevron}</summary>
+<div class="stack">${about(description === service.description ? { ...service, description: '' } : service)}
 ${accountLine(service)}
 ${mcpUrl(service)}
-${alone ? cards(service, reachable) : html`<details><summary>${say('Connect a client')}</summary>${cards(service, reachable)}</details>`}
-</section>`
+${cards(service, reachable)}</div></details>`
+}
+
+/** What needs the person stands above everything else. */
+const troubles = ({ services }: HomeView): readonly Markup[] =>
+  services
+    .filter(({ account }) => account === 'ended')
+    .slice(0, 5)
+    .map(({ id, name }) =>
+      caution(
+        html`${say('{service}: calls fail until you reconnect your account.', { service: html`<strong>${named(readName(name, id).text)}</strong>` })} <a href="/connect/${id}">${say('Reconnect')}</a>`,
+      ),
+    )
+
+/** So many are seen at once. */
+const mostUnsearched = 8
+
+const search = ({ services, query = '' }: HomeView): Drawable =>
+  (query !== '' || services.length > mostUnsearched) &&
+  html`<form method="get" action="/" class="filter" role="search"><div><label for="q">${say('Find a service')}</label><input id="q" name="q" type="search" value="${query.slice(0, 100)}" autocomplete="off" spellcheck="false"></div><button>${say('Search')}</button></form>`
+
+const serviceList = (view: HomeView): Markup => {
+  const { services, reachable, query = '' } = view
+  const fits = ({ id, name, description }: ServiceView): boolean =>
+    `${id} ${name} ${description}`.toLowerCase().includes(query.toLowerCase())
+  const shown = query === '' ? services : services.filter(fits)
+  if (shown.length === 0)
+    return html`<section class="card stack"><h2>${say('No service matches “{query}”', { query: query.slice(0, 100) })}</h2><p><a href="/">${say('Show all services')}</a></p></section>`
+  return html`<section class="card services" aria-label="${say('Services')}">${shown.map((service, i) => serviceRow(service, { reachable, open: i === 0 }))}</section>`
+}
 
 const nothingYet = html`<section class="card stack"><h2>${say('No services yet')}</h2>
 <p>${say('To add an MCP server, an administrator runs this command on the gateway’s host, with a name and the server’s URL:')}</p>
@@ -103,7 +136,9 @@ export const homePage = (gateway: PageContext, view: HomeView): Response => {
 <div class="line"><h1 tabindex="-1" autofocus>${say('Your services')}</h1>
 <div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${view.admin && html`<a href="/console">${say('Console')}</a>`}<a href="/account/apps">${say('Connected apps')}</a><a href="/account/tokens">${say('Tokens')}</a>${post('/logout', { csrf: view.csrf }, html`<button class="slim">${say('Sign out')}</button>`)}</div></div>
 ${view.services.length > 0 && html`<p class="muted">${say('Add one of these URLs to your MCP client. Your browser opens so you can approve access.')}</p>`}
-${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
+${troubles(view)}
+${search(view)}
+${view.services.length > 0 ? serviceList(view) : nothingYet}
 ${view.encodes && html`<p><a href="/encode">${say('Get the URL of a server by its domain')}</a></p>`}
 </div>`
   return page(gateway, {

@@ -93,6 +93,8 @@ export interface LoginView {
     /** It takes any email address, typed on this page. */
     readonly anyEmail?: boolean
   }[]
+  /** The provider that this browser signed in with last, or `local` for a password; it comes first. */
+  readonly lastUsed?: string
   /** Whether people with a password exist. */
   readonly password: boolean
   /** Whether the built-in person signs in with a link from the terminal. */
@@ -126,6 +128,8 @@ export interface HomeView {
     /** How the person stands with a server that asks for an account of theirs. */
     readonly account?: AccountStatus | undefined
   }[]
+  /** Only services that have it in their name or description are shown. */
+  readonly query?: string
   /** False on a loopback gateway: claude.ai and ChatGPT connect from the internet and cannot reach it. */
   readonly reachable: boolean
   /**

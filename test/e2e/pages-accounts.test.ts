@@ -81,6 +81,8 @@ testInBrowser(
   'the page of accounts shows it, takes a second one under a name, and gives both back [D6]',
   async () => {
     await page.goto(`${front.origin}/`)
+    expect(await main()).toMatch(/Behind[^]*Connected/)
+    await page.getByRole('heading', { name: 'Behind' }).click()
     expect(await main()).toContain('Account connected.')
     await page.getByRole('link', { name: 'Manage accounts' }).click()
     expect(await main()).toMatch(/Your Behind account[\s\S]*You can return to your app[\s\S]*Connected/)
@@ -98,6 +100,8 @@ testInBrowser(
       await page.getByRole('heading', { name: heading }).waitFor()
     }
     await page.goto(`${front.origin}/`)
+    expect(await main()).toMatch(/Behind[^]*Account needed/)
+    await page.getByRole('heading', { name: 'Behind' }).click()
     expect(await main()).toContain('Requires an account. Connect')
   },
 )

@@ -154,6 +154,7 @@ describeInBrowser('around it', () => {
 
   test('a sign-in page where somebody is typing stays', async () => {
     const { page, close } = await stage.open('login-everything')
+    await page.getByText('Use a username and password').click()
     await page.getByLabel('Username').fill('ana')
     const heard = page.evaluate(
       () =>

@@ -46,6 +46,12 @@ describe.each(runtimes)('%s', (_, open) => {
     expect(house.log.findLast(({ event }) => event === 'sign-in')?.fields['person']).toBe(
       'mock:ana@corp.test',
     )
+    expect(login.body).not.toContain('Last used')
+    const again = await browser.go('/login?switch=1')
+    expect(again.body.match(/<button class="provider[^"]*">.*?<bdi>(.*?)<\/bdi>.*?<\/button>/g)).toEqual([
+      expect.stringMatching(/class="provider last".*any email address.*Last used/),
+      expect.stringMatching(/class="provider".*Listed/),
+    ])
   })
 
   test('the lists apply', async () => {

@@ -664,6 +664,13 @@ const loginStates = (pages: Pages) => {
       username: 'ana',
     }),
     'login-provider': show({ ...login, asking, providers: [google] }),
+    'login-last-used': show({
+      ...login,
+      asking,
+      providers: [google, { id: 'entra', name: 'Entra ID' }],
+      lastUsed: 'entra',
+      password: true,
+    }),
     'login-everything': show({
       ...login,
       asking,
@@ -727,6 +734,7 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
       ],
     }),
   'home-none': () => pages.home({ ...home, services: [] }),
+  'home-no-match': () => pages.home({ ...home, query: hostileNames.markup }),
   connect: () => pages.connect({ service: served, reachable: true }),
   'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }),
   encode: () => pages.encode({ asked: '' }),

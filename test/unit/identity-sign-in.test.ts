@@ -69,6 +69,7 @@ describe('a password', () => {
     const { typed, jar, sessions, events } = await atLogin()
     const answer = jar.keep(await typed('ana', 'correct horse'))
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
+    expect(jar.cookies.get('__Host-postern-way')).toBe('local')
     const session = await sessions.of(jar.request('/'))
     expect(session?.person).toEqual({
       provider: 'local',

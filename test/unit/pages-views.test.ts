@@ -26,7 +26,7 @@ describe('every page', () => {
         expect(source).toMatch(/^(\/assets\/|$)/)
       for (const [, action = ''] of text.matchAll(/<form[^>]* action="([^"]*)"/g))
         expect(action).toMatch(
-          /^\/(oauth\/consent|login(\/[^"/]+)?|logout|encode|device|account\/(apps|tokens|access(\?[^"]*)?)|connect\/[^"/]+)$/,
+          /^\/(|oauth\/consent|login(\/[^"/]+)?|logout|encode|device|account\/(apps|tokens|access(\?[^"]*)?)|connect\/[^"/]+)$/,
         )
       // Hostile markup is text.
       expect(text).not.toMatch(/<img|<b>|<i>|<script>/)
@@ -188,6 +188,66 @@ describe('the sign-in page', () => {
     expect(shown).toContain('autocomplete="current-password"')
   })
 
+  test('offers what this browser used last first, and folds the password beside providers', async () => {
+    const shown = async (more: Partial<Parameters<typeof pages.login>[0]>) => {
+      const text = await pages
+        .login({
+          providers: [
+            { id: 'google', name: 'Google' },
+            { id: 'entra', name: 'Entra ID' },
+          ],
+          password: true,
+          link: false,
+          hidden: {},
+          ...more,
+        })
+        .text()
+      const [main = ''] = /<main[\s\S]*<\/main>/.exec(text) ?? []
+      return {
+        forms: [...main.matchAll(/action="([^"]+)"/g)].map(([, action]) => action),
+        buttons: [...main.matchAll(/<button class="([^"]*)">(.*?)<\/button>/g)].map(
+          ([, kind, words = '']) =>
+            `${kind}: ${words
+              .replaceAll(/<[^>]*>/g, ' ')
+              .replaceAll(/ +/g, ' ')
+              .trim()}`,
+        ),
+        folded: /<details class="tight"( open)?>/.exec(main)?.[1] ?? main.includes('<details'),
+        focused: /<(\w+)[^>]* autofocus/.exec(main)?.[1],
+      }
+    }
+    const google = 'provider: G Continue with Google'
+    const entra = 'provider: E Continue with Entra ID'
+    expect(await shown({})).toEqual({
+      forms: ['/login/google', '/login/entra', '/login'],
+      buttons: [google, entra, ': Sign in'],
+      folded: true,
+      focused: 'h1',
+    })
+    expect(await shown({ lastUsed: 'entra' })).toEqual({
+      forms: ['/login/entra', '/login/google', '/login'],
+      buttons: ['provider last: E Continue with Entra ID Last used', google, ': Sign in'],
+      folded: true,
+      focused: 'h1',
+    })
+    const withPassword = {
+      forms: ['/login/google', '/login/entra', '/login'],
+      buttons: [google, entra, 'primary: Sign in'],
+      folded: ' open',
+      focused: 'input',
+    }
+    expect(await shown({ lastUsed: 'local' })).toEqual(withPassword)
+    expect(await shown({ problem: 'No.', username: 'ana' })).toEqual(withPassword)
+    expect(
+      await shown({ lastUsed: '__proto__', providers: [{ id: 'google', name: 'Google' }], password: false }),
+    ).toEqual({
+      forms: ['/login/google'],
+      buttons: ['provider primary: G Continue with Google'],
+      folded: false,
+      focused: 'h1',
+    })
+  })
+
   test('goes on to the flow it was opened for, without asking for a fresh sign-in again', async () => {
     const shown = await pages
       .login({
@@ -217,6 +277,51 @@ describe('the way back to an app', () => {
     expect(shown).not.toContain('javascript:')
     expect(shown).not.toContain('http-equiv="refresh"')
   })
+})
+
+test('services are a list of which the first is open, with what needs the person above it, and a search', async () => {
+  const texts = async (name: string): Promise<string> => (await states[name]?.().text()) ?? ''
+  const many = await texts('home-many')
+  expect(
+    [...many.matchAll(/<details class="service" name="service"( open)?>.*?<bdi>(.*?)<\/bdi>/g)].map(
+      ([, open, name]) => [name, open !== undefined],
+    ),
+  ).toEqual([
+    ['Jira tools', true],
+    ['Drive', false],
+    ['Demo', false],
+    ['Public docs', false],
+  ])
+  expect(many.indexOf('calls fail until you reconnect')).toBeLessThan(many.indexOf('class="service"'))
+  expect(many.match(/(?:Reconnect needed|Connected|Account needed)<\/span>/g)).toEqual([
+    'Reconnect needed</span>',
+    'Connected</span>',
+    'Account needed</span>',
+  ])
+  expect(many).not.toContain('role="search"')
+  const home = {
+    person: { provider: 'local', subject: 'ana', groups: [] },
+    csrf: 'c',
+    reachable: true,
+    encodes: false,
+    admin: false,
+    services: Array.from({ length: 12 }, (_, i) => ({
+      id: `s${i}`,
+      name: `Service ${i}`,
+      description: i === 7 ? 'Where WIKI pages are' : '',
+      url: `https://mcp.example.com/s${i}/mcp`,
+      authRequired: true,
+    })),
+  }
+  const found = async (query?: string): Promise<readonly (string | undefined)[]> => {
+    const text = await pages.home({ ...home, ...(query !== undefined && { query }) }).text()
+    expect(text).toContain('role="search"')
+    return [...text.matchAll(/class="service".*?<bdi>(.*?)<\/bdi>/g)].map(([, name]) => name)
+  }
+  expect(await found()).toHaveLength(12)
+  expect(await found('wiki')).toEqual(['Service 7'])
+  expect(await found('S1')).toEqual(['Service 1', 'Service 10', 'Service 11'])
+  expect(await found('none')).toEqual([])
 })
 
 test('durations are said in words', () => {

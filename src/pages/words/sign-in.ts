@@ -95,6 +95,13 @@ export const signInWords = words({
     'Continuer avec {provider}',
     '{provider} で続ける',
   ],
+  'Last used': ['Zuletzt verwendet', 'Último uso', 'Dernier utilisé', '前回使用'],
+  'Use a username and password': [
+    'Benutzername und Passwort verwenden',
+    'Usar nombre de usuario y contraseña',
+    'Utiliser un nom d’utilisateur et un mot de passe',
+    'ユーザー名とパスワードを使う',
+  ],
   Username: ['Benutzername', 'Nombre de usuario', 'Nom d’utilisateur', 'ユーザー名'],
   Password: ['Passwort', 'Contraseña', 'Mot de passe', 'パスワード'],
   or: ['oder', 'o', 'ou', 'または'],
