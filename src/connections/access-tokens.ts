@@ -12,6 +12,7 @@ import {
   type Secrets,
   type StoredAccount,
   accountIn,
+  pause,
   refreshedAccount,
   withAccount,
 } from './accounts.ts'
@@ -175,8 +176,6 @@ interface TokenRotation {
 const leaseMs = 9_000
 
 const saveAttempts = 5
-
-const pause = (timer: Timer, ms: number): Promise<void> => new Promise((resolve) => void timer(ms, resolve))
 
 const withoutLease = (account: Account): Account => {
   const { lease: _, ...rest } = account

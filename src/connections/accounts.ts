@@ -6,7 +6,7 @@ import { sealedRefusal } from '../kit/keyring.ts'
 import { personKey, createRecords, keyMismatchOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { ClientAuthMethod } from '../ports/services.ts'
 import type { ClientRegistration } from './client-registration.ts'
 import type { ProofKey } from './dpop.ts'
@@ -340,4 +340,45 @@ export const createSaveTokens =
       }
     })
     accessTokens.forget(person, authorization.service)
+  }
+
+// The first token of an account that is connected without a browser: there is no account yet that could be leased.
+
+const claimMs = 9_000
+const claimPauseMs = 100
+
+export const pause = (timer: Timer, ms: number): Promise<void> =>
+  new Promise((resolve) => void timer(ms, resolve))
+
+interface ClaimDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'store'>
+  readonly accounts: Pick<AccountStore, 'read'>
+}
+
+/**
+ * One process gets the first token, and the others find its account: a company that counts assertions sees one. Where
+ * the one that began does not end, the next begins. Throws `late`.
+ */
+export const createClaimedWork =
+  ({ runtime: { now, store, timer }, accounts }: ClaimDeps) =>
+  async (id: string, work: () => Promise<void>, late: () => Refusal): Promise<void> => {
+    const key = `connection-claim:${id}`
+    const before = (await accounts.read(id))?.mark
+    const deadline = now() + 2 * claimMs
+    for (;;) {
+      const mark = await store.put(key, '', { ttlMs: claimMs, only: 'absent' })
+      const isDone = (await accounts.read(id))?.mark !== before
+      if (mark !== undefined) {
+        try {
+          if (!isDone) await work()
+        } finally {
+          // It may be another process's by now: this one was too slow then.
+          await store.put(key, '', { ttlMs: 1, only: mark }).catch(() => undefined)
+        }
+        return
+      }
+      if (isDone) return
+      if (now() >= deadline) throw late()
+      await pause(timer, claimPauseMs)
+    }
   }

@@ -14,6 +14,7 @@ import {
   type Granted,
   type Owner,
   accountIn,
+  createClaimedWork,
   refreshedAccount,
   secretsOf,
   serviceOf,
@@ -54,7 +55,7 @@ import {
 } from './upstream.ts'
 
 interface DirectDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'defer' | 'digest'>
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'store' | 'outbound' | 'defer' | 'digest'>
   readonly issuer: string
   readonly accounts: AccountStore
   readonly clientRegistrations: ClientRegistrations
@@ -335,6 +336,7 @@ export const createDirectGrants = (given: DirectGrantsDeps): DirectGrants => {
   const request = createObtain(deps)
 
   const save = createSave(deps)
+  const claimed = createClaimedWork(deps)
 
   const begin = async (wanted: Wanted, owner: Owner): Promise<void> => {
     const { upstream } = wanted
@@ -352,7 +354,9 @@ export const createDirectGrants = (given: DirectGrantsDeps): DirectGrants => {
         const before = failed.get(id)
         if (before && before.until > runtime.now()) throw before.error
         const provider = owner === 'gateway' ? undefined : owner.provider
-        await begin({ id, upstream, provider, key: undefined }, owner).catch((error: unknown) => {
+        const wanted = { id, upstream, provider, key: undefined }
+        const late = () => unreachable(upstream, 'another process is connecting')
+        await claimed(id, () => begin(wanted, owner), late).catch((error: unknown) => {
           if (failed.size >= mostFailures) failed.clear()
           failed.set(id, { until: runtime.now() + failureMs, error })
           throw error

@@ -20,6 +20,7 @@ import { ana, callerOf } from '../runtimes/people.ts'
 import type { TestGateway } from '../runtimes/runtimes.ts'
 import { createProver } from '../runtimes/proofs.ts'
 import { createTwins, type Twin, type Twins } from '../runtimes/twins.ts'
+import { openFarServer } from '../runtimes/remote-server.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let upstream: Upstream
@@ -297,4 +298,39 @@ it('proofs of bound tokens are accepted once by both, and clients go to either w
   for (const twin of [second, first, second, second, first, second]) expect(await at(twin)).toBe(200)
   expect(await codes(first, second)).toEqual(['proof.replayed', 'proof.replayed'])
   expect(retries).toBeLessThan(8)
+})
+
+it('the first token of the gateway at a server is got once for both', async () => {
+  const far = await openFarServer()
+  const [first, second] = [await twins.open({}), await twins.open({})]
+  await first.supply('machine', {
+    name: 'Machine',
+    url: far.url,
+    upstream_auth: {
+      type: 'client_credentials',
+      issuer: far.origin,
+      client_id: 'gateway',
+      client_secret: 'a secret of the gateway alone',
+    },
+  })
+  const resource = `${first.origin}/machine/mcp`
+  // Requests are what makes them look.
+  for (const twin of [first, second])
+    await expect.poll(async () => (await twin.fetch(resource)).status, { timeout: 10_000 }).toBe(401)
+  const { tokens } = await logIn(first, resource)
+  const answers = await Promise.all(
+    [first, second, second, first].map(
+      async (twin) =>
+        (
+          await callerOf(twin, resource, tokens.access_token).post({
+            jsonrpc: '2.0',
+            id: 1,
+            method: 'tools/list',
+          })
+        ).status,
+    ),
+  )
+  expect(answers).toEqual([200, 200, 200, 200])
+  expect(far.count('/token', 'client_credentials')).toBe(1)
+  await far.close()
 })
