@@ -35,7 +35,7 @@ import {
   wantedOf,
   withOutput,
 } from './verbs.ts'
-import type { WrapOptions } from './wrap.ts'
+import type { Ready, WrapOptions } from './wrap.ts'
 
 // `postern version`.
 
@@ -80,7 +80,7 @@ const renamedFlag: Fault = {
   what: 'is the former name of --print-sign-in-link; use the new one',
 }
 
-const serve = async (given: Given, more: Flags = {}): Promise<void> => {
+const serve = async (given: Given, more: Flags = {}, ready?: Ready): Promise<void> => {
   const { loadConfiguration, loadOrThrow, privateFilesOf } = await import('./configuration.ts')
   const wanted = { ...wantedOf(given), flags: { ...wantedOf(given).flags, ...more } }
   const loaded = await loadOrThrow(wanted, process.env)
@@ -106,6 +106,7 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
     printLink: given.printSignInLink === true || given.printLoginLink === true,
     program: programName(process.env),
     command: commandFor(process.env, given),
+    ...(ready && { ready }),
   })
 }
 
@@ -132,16 +133,21 @@ const addWrap = (program: Command): void => {
     .option('--write <path>', 'Path the command may change. Repeatable.', several)
     .option('--no-network', 'Block network access.')
     .option('--no-sandbox', 'Run without isolation.')
+    .addOption(
+      new Option(
+        '--tunnel [program]',
+        'Start a tunnel program that is installed, and serve at its public URL.',
+      ).choices(['cloudflared', 'tailscale', 'ngrok']),
+    )
     .action(async (words: string[], options: WrapOptions, command: Command) => {
       const given = command.optsWithGlobals<Given>()
       const [{ wrapped }, { readVariables }] = await Promise.all([
         import('./wrap.ts'),
         import('./configuration.ts'),
       ])
-      await serve(
-        given,
-        wrapped(words, options, readVariables(given.envFile, process.env).env, process.cwd()),
-      )
+      const flags = wrapped(words, options, readVariables(given.envFile, process.env).env, process.cwd())
+      const { serveWrapped } = await import('./tunnel.ts')
+      await serveWrapped(given, options, (more, ready) => serve({ ...given, ...more }, flags, ready))
     })
 }
 

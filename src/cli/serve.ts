@@ -273,7 +273,7 @@ const watchHealth = (metrics: Metrics, { gateway, runtime }: StartedGateway): vo
 
 /** The first lines: where it listens, and how to sign in. */
 const announce = async (
-  { stateDir, tty, printLink, program, command }: StartOptions,
+  { stateDir, tty, printLink, program, command, wrapped }: StartOptions,
   { gateway, runtime: { about } }: StartedGateway,
   { fresh, keys }: Pick<StartFacts, 'fresh' | 'keys'>,
 ): Promise<void> => {
@@ -281,7 +281,8 @@ const announce = async (
   const wanted = links.enabled && (tty ? fresh : printLink)
   const link = wanted ? `${directory.issuer}/?t=${await links.mint()}` : undefined
   const readyMs = Math.round(performance.now())
-  startBanner({ stateDir, tty, gateway, about, link, fresh, keys, program, command, readyMs })
+  const wraps = wrapped !== undefined
+  startBanner({ stateDir, tty, gateway, about, link, fresh, keys, program, command, readyMs, wraps })
 }
 
 /** A process that is the whole gateway. */

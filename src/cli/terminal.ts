@@ -30,6 +30,8 @@ export interface StartFacts {
   readonly command: (verb: string) => string
   /** The words before a command. */
   readonly program: string
+  /** `postern wrap`, which says itself what clients in the cloud miss (tunnel.ts). */
+  readonly wraps: boolean
 }
 
 const tilde = (path: string): string =>
@@ -111,7 +113,7 @@ const bannerLines = (facts: StartFacts): string[] => {
     ...addresses,
     '',
     ...(first ? [...commands(first.service.id, first.resource), ''] : []),
-    ...(isLoopbackUrl(directory.issuer)
+    ...(isLoopbackUrl(directory.issuer) && !facts.wraps
       ? [
           `  ${paint(33, '⚠')} claude.ai and ChatGPT connect over the internet. Put an HTTPS reverse proxy in front and set --public-url https://…`,
         ]

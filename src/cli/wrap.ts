@@ -4,7 +4,11 @@ import { homedir } from 'node:os'
 import { basename, dirname, parse } from 'node:path'
 import type { Flags } from '../config/flags.ts'
 import { reservedIds } from '../config/rules/services.ts'
+import type { Gateway } from '../gateway.ts'
 import { UsageError, programName } from './output.ts'
+
+/** Once the gateway is there and its first lines are printed. */
+export type Ready = (gateway: Gateway) => Promise<void>
 
 export interface WrapOptions {
   readonly name?: string
@@ -15,6 +19,8 @@ export interface WrapOptions {
   /** `--no-network`, `--no-sandbox`. */
   readonly network?: boolean
   readonly sandbox?: boolean
+  /** `--tunnel`, or with the name of a program. */
+  readonly tunnel?: true | string
 }
 
 const runners = new Set([
