@@ -290,7 +290,7 @@ const statusRoutes = (h: Handlers): readonly Route[] => [
   {
     paths: ['/health'],
     description:
-      'Status, version, storage and audit trail of the gateway, and the status of each service (unknown until its first call). 503 if the storage does not respond, never because of a service; degraded with 200 while the audit trail cannot be written. With a single stdio server, also serverId and userId',
+      'Status, version, storage and audit trail of the gateway, and the status of each service (unknown until its first call). 503 if the storage does not respond, never because of a service; degraded with 200 while the audit trail cannot be written, or records are in memory in place of the configured storage. With a single stdio server, also serverId and userId',
     surface: 'json',
     cors: false,
     methods: { GET: h.status.health },

@@ -185,6 +185,25 @@ const withTrail = ({ trail }: Pick<Runtime, 'trail'>, status: ServiceState) => {
   return { status: healthy ? status : ('degraded' as const), audit: { healthy } }
 }
 
+const storageClasses: Readonly<Record<string, string>> = {
+  'memory': 'MemoryStorage',
+  'sqlite': 'SqliteStorage',
+  'redis': 'RedisStorage',
+  'postgres': 'PostgresStorage',
+  'vault': 'VaultStorage',
+  'durable-object': 'DurableObjectStorage',
+}
+
+/** Records in memory in place of the configured storage are told, and no reason to restart the gateway either. */
+const storageOf = ({ storage, insteadOf }: Runtime['about'], healthy: boolean) => ({
+  healthy: healthy && insteadOf === undefined,
+  backend_type: storage,
+  backend_class: storageClasses[storage] ?? storage,
+  ...(insteadOf === undefined
+    ? {}
+    : { cause: `${insteadOf} could not be used at the start: all records are in memory` }),
+})
+
 const createHealthOf =
   (
     { runtime, directory, sessions, bridges, contextOf }: StatusOptions,
@@ -197,12 +216,13 @@ const createHealthOf =
     // one caller.
     const state = about && !about.alone ? stateOf(about.service, { bridges, contextOf }) : 'healthy'
     const sound = stored ? state : 'degraded'
+    const { insteadOf } = runtime.about
     const session = about && stored ? await sessions.of(request) : undefined
     const body = {
-      ...withTrail(runtime, sound),
+      ...withTrail(runtime, insteadOf === undefined ? sound : 'degraded'),
       timestamp: new Date(runtime.now()).toISOString(),
       version: runtime.about.version,
-      storage: { healthy: stored, backend_type: runtime.about.storage },
+      storage: storageOf(runtime.about, stored),
       ...(about && !about.alone
         ? {}
         : {

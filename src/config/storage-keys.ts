@@ -240,6 +240,12 @@ export const storageKeys = z
       .describe(
         '`sqlite`: a database file in the state directory. `redis` and `postgres`: a Redis or PostgreSQL server that several processes and machines share. `vault`: a Vault or OpenBao server, for some thousand grants. `memory`: a single process only, and all data is lost on exit. See [Storage](../guide/storage.md).',
       ),
+    fallback: z
+      .enum(['none', 'memory'])
+      .optional()
+      .describe(
+        'What the gateway does if it cannot use the storage when it starts. `none` (default): it does not start. `memory`: it starts with an empty storage in memory, says so in the log and on `/health`, and all data is lost on exit. It does not change back while it runs.',
+      ),
     redis: redisKeys.optional(),
     postgres: postgresKeys.optional(),
     vault: vaultKeys.optional(),

@@ -16,7 +16,7 @@ import { createPasswords } from './passwords.ts'
 import { type NodeSpawn, createNodeSpawn } from './process/spawn.ts'
 import { closeToOthers, closedText, secretFiles } from './file-modes.ts'
 import { type AuditTrail, type AuditTrailOptions, openAuditTrail } from './audit-writer.ts'
-import { openStore } from './store.ts'
+import { openOrMemory, openStore } from './store.ts'
 import { createTransports } from './websocket.ts'
 
 /** Keeps the process running until it fires or is cancelled: somebody waits for what it does. */
@@ -60,7 +60,7 @@ interface NodeRuntimeOptions {
   readonly proxies?: ForwardProxies | undefined
   /** Environment variables; default: those of the process. */
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** It serves calls, which are traced where that is configured. */
+  /** It serves calls, which are traced where that is configured, and may do so without its storage. */
   readonly traced?: boolean | undefined
 }
 
@@ -146,9 +146,12 @@ export const rootSource = async (
 }
 
 /** The store, the keys of its records and the trail. */
-const openRecords = async ({ random, ...options }: RecordsOptions) => {
+const openRecords = async ({ random, ...options }: RecordsOptions, serves: boolean) => {
   const { config, stateDir, version } = options
-  const { close, location, ...storage } = await openStore({ ...options, timer, random, product: version })
+  const deps = { ...options, timer, random, product: version }
+  // A command must not act on a storage that nobody else has.
+  const opening = serves && config.storage.fallback === 'memory' ? openOrMemory(deps) : openStore(deps)
+  const { close, location, ...storage } = await opening
   try {
     const source = await rootSource({ ...options, random }, storage.store)
     const keys = await openKeys(stateDir, config, { ...storage, location, source }, random)
@@ -169,6 +172,17 @@ const startTelemetry = async ({
     ? (await import('./telemetry.ts')).openTelemetry({ ...options, settings: telemetry })
     : undefined
 
+const aboutOf = (
+  version: string,
+  { storage }: Pick<Config, 'storage'>,
+  insteadOf: string | undefined,
+): Runtime['about'] => ({
+  version,
+  runtime: `node ${process.versions.node}`,
+  storage: insteadOf === undefined ? storage.type : 'memory',
+  insteadOf,
+})
+
 /** Throws the file system's error when the state directory cannot be used. */
 export const createNodeRuntime = async ({
   config,
@@ -185,7 +199,7 @@ export const createNodeRuntime = async ({
   const exposed = closeToOthers(secretFiles(stateDir))
   const random = createRandomBytes()
   const options = { config, stateDir, version, now, log, random }
-  const { close, keys, trail, ...storage } = await openRecords(options)
+  const { close, keys, trail, insteadOf, ...storage } = await openRecords(options, traced === true)
   for (const file of exposed) log('warn', 'state.exposed', { message: closedText(file) })
   const processes = createNodeSpawn({ stateDir, privateFiles })
   const telemetry = await startTelemetry({ config, version, log, now, traced })
@@ -222,7 +236,7 @@ export const createNodeRuntime = async ({
     spawn: processes.spawn,
     isolation: processes.isolation,
     bodyBytes: getHeapStatistics().heap_size_limit / 4,
-    about: { version, runtime: `node ${process.versions.node}`, storage: config.storage.type },
+    about: aboutOf(version, config, insteadOf),
     async close() {
       await Promise.allSettled(pending)
       await Promise.all([processes.close(), telemetry?.close()])

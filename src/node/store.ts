@@ -287,6 +287,8 @@ export interface OpenedStore {
   readonly counters?: Counters
   /** Absent where the storage tells nobody of changes. */
   readonly subscribe?: Subscribe
+  /** The storage that is configured, where this one took its place. */
+  readonly insteadOf?: string
   readonly close: () => void
 }
 
@@ -321,7 +323,7 @@ export const openStorage = async ({ config, stateDir, now, ...deps }: StoreDeps)
 
 /**
  * Rejects with `Refusal('storage.unavailable')` when the state directory cannot hold the database, or the server cannot
- * be used. There is no fallback store.
+ * be used.
  */
 export const openStore = async (deps: StoreDeps): Promise<OpenedStore> => {
   const { location, store, counters, subscribe, close } = await openStorage(deps)
@@ -342,5 +344,55 @@ export const openStore = async (deps: StoreDeps): Promise<OpenedStore> => {
       stopSweeping()
       close()
     },
+  }
+}
+
+// A gateway that starts without its storage (`fallback: memory`).
+
+/** How often it is looked whether the storage can be used again, ms. */
+const lookAgainMs = 30_000
+
+/** Says once that the storage can be used again. A switch would forget revocations and spent codes, so there is none. */
+const watchFor = (deps: StoreDeps): (() => void) => {
+  const look = async (): Promise<void> => {
+    try {
+      const { location, close } = await openStorage(deps)
+      close()
+      stop()
+      deps.log('warn', 'storage.back', {
+        location,
+        message: 'the storage can be used again: restart the gateway to use it',
+      })
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+    }
+  }
+  const looking = setInterval(() => void look().catch(stop), lookAgainMs).unref()
+  const stop = (): void => clearInterval(looking)
+  return stop
+}
+
+/** The configured store, or an empty one in memory where that cannot be used now. */
+export const openOrMemory = async (deps: StoreDeps): Promise<OpenedStore> => {
+  const { type } = deps.config.storage
+  try {
+    return await openStore(deps)
+  } catch (error) {
+    if (!(error instanceof Refusal && error.code === 'storage.unavailable')) throw error
+    deps.log('error', 'storage.fallback', {
+      why: error.why,
+      message: 'the storage cannot be used: all records are in memory, and lost on exit',
+    })
+    const { storage } = deps.config
+    const memory = await openStore({ ...deps, config: { storage: { ...storage, type: 'memory' } } })
+    const stopWatching = watchFor(deps)
+    return {
+      ...memory,
+      insteadOf: type,
+      close() {
+        stopWatching()
+        memory.close()
+      },
+    }
   }
 }

@@ -512,7 +512,13 @@ export interface Runtime {
    */
   readonly bodyBytes: number
   /** Version of the product, the runtime and its storage by name, for `/health` and the start block. */
-  readonly about: { readonly version: string; readonly runtime: string; readonly storage: string }
+  readonly about: {
+    readonly version: string
+    readonly runtime: string
+    readonly storage: string
+    /** The configured storage, where it could not be used and another one took its place. */
+    readonly insteadOf?: string | undefined
+  }
 }
 
 /** What the runtime knows of one request beyond its bytes. */

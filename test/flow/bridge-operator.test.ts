@@ -61,7 +61,11 @@ describe.each(runtimes)('%s', (_name, open) => {
       status,
       timestamp: expect.any(String) as string,
       version: expect.any(String) as string,
-      storage: { healthy: true, backend_type: expect.any(String) as string },
+      storage: {
+        healthy: true,
+        backend_type: expect.any(String) as string,
+        backend_class: expect.stringMatching(/^\w+Storage$/) as string,
+      },
       serverId,
       userId,
     })
@@ -90,7 +94,11 @@ describe.each(runtimes)('%s', (_name, open) => {
         status: 'healthy',
         timestamp: expect.any(String) as string,
         version: expect.any(String) as string,
-        storage: { healthy: true, backend_type: expect.any(String) as string },
+        storage: {
+          healthy: true,
+          backend_type: expect.any(String) as string,
+          backend_class: expect.stringMatching(/^\w+Storage$/) as string,
+        },
         services: {
           echo: { status: 'healthy' },
           small: { status: 'healthy' },

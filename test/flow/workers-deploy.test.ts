@@ -108,7 +108,11 @@ describe('Workers KV, as the platform’s own emulation has it', () => {
   ])('%s: the Worker serves', async (_, name) => {
     expect(await (await harness.getWorker(name).fetch('/health')).json()).toMatchObject({
       status: 'healthy',
-      storage: { healthy: true, backend_type: 'durable-object' },
+      storage: {
+        healthy: true,
+        backend_type: 'durable-object',
+        backend_class: 'DurableObjectStorage',
+      },
     })
   })
 

@@ -152,6 +152,27 @@ it('links that Kubernetes makes of a service called redis name no server', async
   expect(await load('', { env })).toMatchObject({ ok: true, config: { storage: { type: 'sqlite' } } })
 })
 
+it('a storage that cannot be used is replaced only by a gateway of one process, outside production', async () => {
+  const file = (more = ''): string => `storage: { type: redis, fallback: memory }\n${more}`
+  expect((await configOf(file())).storage.fallback).toBe('memory')
+  const at = 'storage.fallback – memory is not allowed'
+  expect([
+    await faultsOf(file(), { env: { NODE_ENV: 'production' } }),
+    await faultsOf(file('workers: 2\n')),
+  ]).toEqual([
+    [
+      expect.stringContaining(
+        `${at} with NODE_ENV=production, because all sign-ins are lost on exit: use none`,
+      ),
+    ],
+    [
+      expect.stringContaining(
+        `${at} with several workers, each of which would have its own sign-ins: use none`,
+      ),
+    ],
+  ])
+})
+
 describe('Vault', () => {
   const vault = (keys: string): string => `storage: { type: vault, vault: { ${keys} } }\n`
 

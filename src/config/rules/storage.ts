@@ -2,6 +2,8 @@
 import type { Path } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
 
+const transitPath: Path = ['keys', 'root', 'vault_transit']
+
 const survives: Rule = (draft, report) => {
   if (draft.production && draft.text('storage', 'type') === 'memory')
     report.fault(
@@ -21,6 +23,22 @@ const shared: Rule = (draft, report) => {
     )
 }
 
+/** A process that keeps its records to itself is no part of a gateway of several. */
+const fallback: Rule = (draft, report) => {
+  if (draft.workers || draft.text('storage', 'fallback') !== 'memory') return
+  const because = draft.production
+    ? 'with NODE_ENV=production, because all sign-ins are lost on exit'
+    : (draft.number('workers') ?? 1) > 1
+      ? 'with several workers, each of which would have its own sign-ins'
+      : draft.has('cluster')
+        ? 'with cluster, because each process would have its own sign-ins'
+        : draft.has(...transitPath)
+          ? 'with keys.root.vault_transit, whose secret is kept in the storage'
+          : undefined
+  if (because !== undefined)
+    report.fault(['storage', 'fallback'], `memory is not allowed ${because}: use none`)
+}
+
 const anyHost = new Set(['0.0.0.0', '[::]'])
 
 const cluster: Rule = (draft, report) => {
@@ -31,8 +49,6 @@ const cluster: Rule = (draft, report) => {
       'names all addresses of this computer: set cluster.address to the one that the other processes connect to',
     )
 }
-
-const transitPath: Path = ['keys', 'root', 'vault_transit']
 
 const servers = ['redis', 'postgres', 'vault'] as const
 
@@ -236,6 +252,7 @@ const transit: Rule = (draft, report) => {
 export const storageRules: readonly Rule[] = [
   survives,
   shared,
+  fallback,
   cluster,
   unused,
   redis,
