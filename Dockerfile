@@ -10,8 +10,10 @@ COPY . .
 RUN node scripts/build.mjs && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 # What is not installed must not be asked for: npm sbom would fail, and with --omit it leaves out what tools need as well.
-RUN cp package.json whole.json && npm pkg delete devDependencies optionalDependencies \
-  && npm sbom --sbom-format=cyclonedx > sbom.cdx.json && mv whole.json package.json
+RUN node -e "fs.copyFileSync('package.json', 'whole.json')" \
+  && npm pkg delete devDependencies optionalDependencies \
+  && npm sbom --sbom-format=cyclonedx > sbom.cdx.json \
+  && node -e "fs.renameSync('whole.json', 'package.json')"
 RUN node -e "fs.mkdirSync('/data', { mode: 0o700 }); fs.chownSync('/data', 10001, 10001)"
 
 FROM ${NODE_IMAGE}
