@@ -171,6 +171,37 @@ describe('left behind by a process that was killed', () => {
     expect(lost).toEqual([2])
     close()
   })
+  it.each([
+    ['the first', 'DELETE FROM waiting WHERE id = 1', ['r2a', 'r2b'], 2],
+    ['the last', 'DELETE FROM waiting WHERE id = 2', ['r1a', 'r1b'], 2],
+    ['all', 'DELETE FROM waiting', [], 4],
+    [
+      'the last, with the count',
+      'DELETE FROM waiting WHERE id = 2; UPDATE waited SET kept = 2',
+      ['r1a', 'r1b'],
+      1,
+    ],
+    ['the last, and the count', 'DELETE FROM waiting WHERE id = 2; DELETE FROM waited', ['r1a', 'r1b'], 1],
+    ['all, with the count', 'DELETE FROM waiting; UPDATE waited SET kept = 0', [], 1],
+  ])('is counted as lost where %s was deleted', async (_what, sql, rows, events) => {
+    await kill(1)
+    edit(sql)
+    const { lost, close } = open(await keysOf(1))
+    expect(requests()).toMatchObject({ rows, waiting: 0 })
+    expect(lost).toEqual([events])
+    close()
+    const again = open(await keysOf(1))
+    expect(again.lost).toEqual([])
+    again.close()
+  })
+  it('becomes rows once, though it is there twice', async () => {
+    await kill(1)
+    edit('INSERT INTO waiting (key, day, events, batch) SELECT key, day, events, batch FROM waiting')
+    const { lost, close } = open(await keysOf(1))
+    expect(requests()).toMatchObject({ rows: ['r1a', 'r1b', 'r2a', 'r2b'], waiting: 0 })
+    expect(lost).toEqual([])
+    close()
+  })
   it('is counted as lost where no row can be made of it', async () => {
     await kill(1)
     const make = () => {
@@ -188,8 +219,8 @@ it('becomes rows once, whichever of two processes makes them', async () => {
   const { waiting, close } = open(keys)
   waiting.keep([batchOf(1)])
   const other = new DatabaseSync(file())
-  const left = waiting.oldest(500)
-  open(keys).close()
+  const left = waiting.oldest()
+  open({ ...(await keysOf(1)), own: { ...keys.own, sealed: 'other' } }).close()
   expect(() => waiting.remove(left)).toThrow()
   expect(requests()).toMatchObject({ rows: ['r1a', 'r1b'], waiting: 0 })
   other.close()
