@@ -334,3 +334,35 @@ it('the first token of the gateway at a server is got once for both', async () =
   expect(far.count('/token', 'client_credentials')).toBe(1)
   await far.close()
 })
+
+describe('what an administrator ends in one process, at another whose clock was set back an hour', () => {
+  it.each([
+    ['of a user', () => '/api/grants?user=local:ana'],
+    ['of a client', (client: string) => `/api/grants?client=${client}`],
+    ['of a service', () => '/api/grants?service=echo'],
+  ])('%s is over for calls, refreshes and codes that were issued before', async (_, path) => {
+    const config = { admins: ['local:ana'] }
+    const [one, other] = [await twins.open(config), await twins.open(config)]
+    const both = twins.inTurn(one, other)
+    const admin = await signInAs(one as unknown as TestGateway, ana)
+    const { client, tokens } = await logIn(both)
+    const asking = authorizeUrl(one, client, { resource: `${one.origin}/echo/mcp` })
+    const back = await allow(createBrowser(one.fetch, one.origin), asking.url)
+    expect(await call(other, tokens)).toBe(200)
+    other.setClock(-3_600_000)
+    expect(await call(other, tokens)).toBe(200)
+    const ended = await admin.ask('DELETE', path(client.id))
+    expect([ended.status, JSON.parse(ended.body)]).toMatchObject([200, { ended: { users: 1, clients: 1 } }])
+    twins.advance(500)
+    expect([await call(one, tokens), await call(other, tokens)]).toEqual([401, 401])
+    for (const house of [one, other]) {
+      const code = back.searchParams.get('code') ?? ''
+      const answers = [
+        await refresh(house, client, tokens.refresh_token),
+        await redeem(house, client, code, asking.verifier),
+      ]
+      for (const answer of answers)
+        expect([answer.status, await answer.json()]).toMatchObject([400, { error: 'invalid_grant' }])
+    }
+  })
+})
