@@ -231,6 +231,30 @@ describe.each(runtimes)('%s', (_, open) => {
       expect(refused(await redeem(cleo))).toEqual(grant('person'))
     })
 
+    /** What becomes of a bound token with its own key, with another, and without a proof. */
+    const used = async (access: string, own: Prover, other: Prover) => {
+      const send = async (headers: Record<string, string>) => {
+        const answer = await world.gateway.fetch(resource(), {
+          method: 'POST',
+          headers: {
+            'content-type': 'application/json',
+            'accept': 'application/json, text/event-stream',
+            ...headers,
+          },
+          body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
+        })
+        const body = await answer.text()
+        return answer.status === 200 ? 200 : (JSON.parse(body) as Json)['code']
+      }
+      const proof = (by: Prover) => by.proof({ url: resource(), token: access, now: now() * 1000 })
+      const authorization = `DPoP ${access}`
+      return [
+        await send({ authorization, dpop: await proof(own) }),
+        await send({ authorization, dpop: await proof(other) }),
+        await send({ authorization: `Bearer ${access}` }),
+      ]
+    }
+
     it('44: with the proof of another key; with that of its own it is bound to it', async () => {
       const [own, other] = await Promise.all([createProver(), createProver()])
       const url = `${world.gateway.origin}/oauth/token`
@@ -240,6 +264,21 @@ describe.each(runtimes)('%s', (_, open) => {
       const answer = await ask({ ...desk, assertion }, await proofOf(own))
       expect(answer.body).toMatchObject({ token_type: 'DPoP' })
       expect(read(token(answer))['cnf']).toEqual({ jkt: own.jkt })
+      // A workload that is bound to a key, and an assertion that is bound to none, sent with a proof.
+      const work = async (more: Json, by: Prover) =>
+        ask({ assertion: await world.platform.sign(world.job(more)) }, await proofOf(by))
+      const keyed = { cnf: { jkt: own.jkt } }
+      expect(refused(await run(keyed))).toEqual(grant('proof'))
+      expect(refused(await work(keyed, other))).toEqual(grant('proof-key'))
+      // A service that requires a key gives no bearer token, and nothing is used up by asking.
+      const keyless = await signed({ resource: resource('keyed') })
+      expect(refused(await send(keyless))).toEqual([400, 'invalid_dpop_proof', 'proof.missing'])
+      expect((await ask({ ...desk, assertion: keyless }, await proofOf(own))).body).toMatchObject({
+        token_type: 'DPoP',
+      })
+      const plain = await ask({ ...desk, assertion: await signed() }, await proofOf(own))
+      for (const given of [answer, plain, await work(keyed, own), await work({}, own)])
+        expect(await used(token(given), own, other)).toEqual([200, 'proof.key', 'token.bound'])
     })
 
     it('45: for a key that was removed', async () => {

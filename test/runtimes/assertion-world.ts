@@ -40,6 +40,7 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
   mcp_services: {
     ruled: { url: upstream },
     second: { url: upstream },
+    keyed: { url: upstream, dpop: 'required' as const },
     open: { url: upstream, auth_required: false },
   },
   flows: {},
@@ -60,7 +61,7 @@ const configOf = (company: string, platform: string, mesh: Json, upstream: strin
       { people: ['local:ana'], permissions: ['admin' as const] },
       {
         people: [`corp:${bea}`, 'open:new', 'staff:cleo'],
-        services: ['ruled', 'second'],
+        services: ['ruled', 'second', 'keyed'],
         permissions: ['write' as const],
       },
     ],
