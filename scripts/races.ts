@@ -1,8 +1,12 @@
 // `npm run prove races`: one code, one refresh token, one DPoP proof and one assertion (assertion-races.ts), spent by fifty
-// at once, two hundred times, against one process and against two on one SQLite file, and against two on one Redis server;
-// and upstream tokens that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated
+// at once, two hundred times, against one process and against two on one SQLite file, on one Redis server and on one
+// PostgreSQL server; and upstream tokens that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated
 // hours (late-repeats.ts).
 // Device codes and personal access tokens: program-races.ts.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { createBrowser } from '../test/runtimes/browser.ts'
 import {
   allow,
@@ -16,7 +20,8 @@ import {
   type Tokens,
 } from '../test/runtimes/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
-import { type RedisServer, startRedis } from '../test/runtimes/redis-server.ts'
+import { startPostgres } from '../test/runtimes/postgres-server.ts'
+import { startRedis } from '../test/runtimes/redis-server.ts'
 import { createProver } from '../test/runtimes/proofs.ts'
 import { openUpstream } from '../test/runtimes/upstream.ts'
 import { openAssertionRaces } from './assertion-races.ts'
@@ -156,7 +161,17 @@ const proofRounds = async (doors: readonly Door[], client: Client): Promise<stri
   return wrong
 }
 
-const race = async (processes: number, upstream: string, redis?: RedisServer): Promise<void> => {
+interface Backend {
+  readonly name: string
+  /** The section `storage`. */
+  readonly storage?: object
+}
+
+const race = async (
+  processes: number,
+  upstream: string,
+  { name, storage }: Backend = { name: 'SQLite file' },
+): Promise<void> => {
   const state = temporaryState()
   const assertions = await openAssertionRaces()
   const config = {
@@ -166,7 +181,7 @@ const race = async (processes: number, upstream: string, redis?: RedisServer): P
     ...assertions.config,
     device: programConfig.device,
     clients: { ...(assertions.config['clients'] as object), ...programConfig.clients },
-    ...(redis && { storage: { type: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } } }),
+    ...(storage && { storage }),
   }
   const first = await startProcess({ config, stateDir: state.dir })
   const doors: Door[] = [{ gateway: first, port: Number(new URL(first.origin).port) }]
@@ -187,7 +202,7 @@ const race = async (processes: number, upstream: string, redis?: RedisServer): P
     const refreshes = await refreshRounds(doors, client, codes.last)
     const proofs = await proofRounds(doors, client)
     const asserted = await assertions.run(first.origin, rounds, (shoot) => volley(doors, shoot))
-    const where = `${processes} process${processes === 1 ? '' : 'es'} on one ${redis ? 'Redis server' : 'SQLite file'}`
+    const where = `${processes} process${processes === 1 ? '' : 'es'} on one ${name}`
     const seen = (wrong: readonly string[], right: string): string =>
       wrong.length === 0
         ? `${right} in each of ${rounds} rounds`
@@ -227,8 +242,18 @@ if (findProgram('redis-server') === undefined)
   console.log('left out: Redis, because redis-server is not installed')
 else {
   const redis = await startRedis()
-  await race(2, upstream.url, redis)
+  const storage = { type: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } }
+  await race(2, upstream.url, { name: 'Redis server', storage })
   await redis.close()
+}
+if (findProgram('postgres') === undefined) console.log('left out: PostgreSQL, because it is not installed')
+else {
+  const folder = mkdtempSync(join(tmpdir(), 'postern-races-'))
+  const { url, pid, ended } = await startPostgres({ folder })
+  await race(2, upstream.url, { name: 'PostgreSQL server', storage: { type: 'postgres', postgres: { url } } })
+  process.kill(pid, 'SIGQUIT')
+  await Promise.race([ended, pause(10_000)])
+  rmSync(folder, { recursive: true, force: true })
 }
 await upstream.close()
 await raceUpstreams(verdicts, rounds, parallel)
