@@ -10,6 +10,35 @@ import { upstreamAuthKeys } from './upstream-auth-keys.ts'
 
 // A stdio server: what is started, for whom, in which sandbox, and for how long.
 
+const processLimits = z
+  .strictObject({
+    memory: z
+      .number()
+      .int()
+      .min(16)
+      .max(1_048_576)
+      .optional()
+      .describe(
+        'Megabytes of data that one process may hold (RLIMIT_DATA). Beyond it, it gets no more memory; most programs end then.',
+      ),
+    cpu_time: optionalDuration(
+      's',
+      ['1s', '365d'],
+      'Processor time that one process may use in its life (RLIMIT_CPU). Then it is ended.',
+    ),
+    open_files: z
+      .number()
+      .int()
+      .min(16)
+      .max(1_048_576)
+      .optional()
+      .describe('Files and connections that one process may have open (RLIMIT_NOFILE).'),
+  })
+  .optional()
+  .describe(
+    'Limits for each process that the command starts, itself among them. They need Linux and `prlimit` (util-linux); without it, the command does not start. See [Stdio servers](../guide/stdio-servers.md#limits-for-a-process).',
+  )
+
 export const commandKeys = {
   command: z
     .string()
@@ -66,6 +95,7 @@ export const commandKeys = {
     .describe(
       'In the sandbox: files and folders that the command may write to, besides its home directory and /tmp. Each must exist.',
     ),
+  process_limits: processLimits,
   start_timeout: duration(
     'ms',
     ['45s', '1s', '1h'],

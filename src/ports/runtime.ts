@@ -42,6 +42,14 @@ export interface ProcessPlan {
   readonly network: boolean
   readonly read: readonly string[]
   readonly write: readonly string[]
+  /** Of each process of it: megabytes of data, seconds of processor time, open files. Absent: none. */
+  readonly limits?:
+    | {
+        readonly memory?: number | undefined
+        readonly cpu_time?: number | undefined
+        readonly open_files?: number | undefined
+      }
+    | undefined
 }
 
 /** How a process ended, or why it never began. */

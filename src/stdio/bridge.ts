@@ -329,6 +329,7 @@ const bridgeOf = (
         network: service.sandbox_network,
         read: service.sandbox_read,
         write: service.sandbox_write,
+        limits: service.process_limits,
       },
       shared: service.shared,
       timeoutMs: service.timeout,

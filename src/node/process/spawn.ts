@@ -201,6 +201,31 @@ interface SpawnContext {
   readonly isolation: () => Isolation
 }
 
+/** A process that ignores the first sign that its time is over has this much longer, seconds. */
+const lastCpu = 5
+
+/** The command below prlimit(1), which sets the limits of everything that it starts. */
+const limited = (
+  { limits }: Pick<ProcessPlan, 'limits'>,
+  prepared: PreparedCommand,
+  { env, platform }: Pick<SpawnContext, 'env' | 'platform'>,
+): PreparedCommand | NotStarted => {
+  const { memory, cpu_time: cpu, open_files: files } = limits ?? {}
+  const flags = [
+    ...(memory === undefined ? [] : [`--data=${memory * 1_048_576}`]),
+    ...(cpu === undefined ? [] : [`--cpu=${cpu}:${cpu + lastCpu}`]),
+    ...(files === undefined ? [] : [`--nofile=${files}`]),
+  ]
+  if (flags.length === 0) return prepared
+  const found = platform === 'linux' ? findCommand('prlimit', env['PATH'] ?? '', '/') : undefined
+  if (!found || 'end' in found)
+    return refuse(
+      'its limits cannot be set on this computer',
+      'process_limits needs Linux and prlimit, which is not in PATH: install util-linux, or remove process_limits',
+    )
+  return { ...prepared, program: found.path, args: [...flags, prepared.program, ...prepared.args] }
+}
+
 /** Throws when the home directory or the isolation cannot be set up. */
 const prepare = (plan: ProcessPlan, mark: string, context: SpawnContext): PreparedCommand | NotStarted => {
   const { stateDir, privateFiles, env, platform } = context
@@ -214,11 +239,11 @@ const prepare = (plan: ProcessPlan, mark: string, context: SpawnContext): Prepar
   const command = findCommand(plan.command, path, cwd, suffixes)
   if ('end' in command) return command
   const plain = { program: command.path, args: plan.args, env: environment, cwd, sandbox: undefined }
-  if (plan.sandbox === 'none') return plain
+  if (plan.sandbox === 'none') return limited(plan, plain, context)
   const isolation = context.isolation()
   if ('missing' in isolation)
     return plan.sandbox === 'auto'
-      ? plain
+      ? limited(plan, plain, context)
       : refuse('isolation is required but not available on this computer', isolation.missing)
   const sandbox = layOutSandbox({
     // A person may be named like a path, which is no reason to show it.
@@ -231,12 +256,8 @@ const prepare = (plan: ProcessPlan, mark: string, context: SpawnContext): Prepar
   })
   if ('forbidden' in sandbox)
     return refuse('isolation hides or protects a path in its configuration', sandbox.forbidden)
-  return {
-    ...plain,
-    program: isolation.program,
-    args: [...sandbox.args, command.path, ...plan.args],
-    sandbox,
-  }
+  const args = [...sandbox.args, command.path, ...plan.args]
+  return limited(plan, { ...plain, program: isolation.program, args, sandbox }, context)
 }
 
 /** Undefined when no file descriptor is free: there is a process object without pipes then. */
