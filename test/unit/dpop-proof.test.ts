@@ -191,8 +191,8 @@ describe('what a proof is for', () => {
   it('case 64: another access token', async () => {
     const token = 'access'
     expect(await codeOf({ token }, { ath: athOf(token) })).toBeUndefined()
-    for (const of of [{}, { token: 'other' }, { claims: { ath: 7 } }])
-      expect(await codeOf(of, { ath: athOf(token) })).toBe('proof.token')
+    for (const given of [{}, { token: 'other' }, { claims: { ath: 7 } }])
+      expect(await codeOf(given, { ath: athOf(token) })).toBe('proof.token')
   })
 
   it('case 66: another time', async () => {
