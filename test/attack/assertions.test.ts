@@ -290,6 +290,18 @@ describe.each(runtimes)('%s', (_, open) => {
       expect(refused(await send(assertion))).toEqual(grant('key'))
     })
 
+    it('45: for a key that a platform has removed; while it publishes two, both are good', async () => {
+      const former = world.platform.key
+      const byFormer = async () => ask({ assertion: await world.platform.sign(job(), {}, former) })
+      for (const keepFormer of [true, false]) {
+        await world.platform.rotate(keepFormer)
+        advance(601_000)
+        expect((await run()).status).toBe(200)
+        if (keepFormer) expect((await byFormer()).status).toBe(200)
+      }
+      expect(refused(await byFormer())).toEqual(grant('key'))
+    })
+
     it.each(['fails', 'redirects', 'is no key set', 'is large'] as const)(
       '46: when the key set %s, and spends nothing',
       async (how) => {
