@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { wayCookie } from '../../src/identity/sign-in-request.ts'
 import { createBrowser } from '../runtimes/browser.ts'
 import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
 import { allow, authorizeUrl, person, redeem, refresh, register, type Tokens } from '../runtimes/login.ts'
@@ -49,7 +50,8 @@ describe('the database file after a login, a refresh and a session', () => {
       email: 'ana@example.com',
       password: person.password,
     }
-    for (const [name, value] of [...Object.entries(found), ...browser.cookies]) secrets.set(name, value)
+    for (const [name, value] of [...Object.entries(found), ...browser.cookies])
+      if (name !== wayCookie) secrets.set(name, value)
   })
   afterAll(async () => {
     await house.close()

@@ -16,7 +16,8 @@ import { readSearch } from '../../src/stores/audit.ts'
 import { row, start, useAuditFile } from './audit-world.ts'
 
 const { file } = useAuditFile()
-const admin = () => Promise.resolve({ config: { session_secret: undefined, previous_secrets: [] } as never })
+const config = { session_secret: undefined, previous_secrets: [], keys: { root: {} } } as never
+const admin = () => Promise.resolve({ config })
 const target = () => ({ stateDir: dirname(file()), admin, json: printJson })
 const exported = { event: 'audit.exported', format: 'csv', filter: ['user:ana'], everybody: true }
 

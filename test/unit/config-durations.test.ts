@@ -20,12 +20,13 @@ const keys: readonly (readonly [string, DurationUnit, string, number, string, st
   ['mcp_services.a.start_timeout', 'ms', '2m', 120_000, '999ms', '1s to 1h'],
   ['mcp_services.a.session_idle', 's', '1h', 3600, '0s', '1s to 365d'],
   ['mcp_services.a.sleep_after', 's', '10m', 600, '366d', '1s to 365d'],
+  ['mcp_services.a.health_interval', 's', '1m', 60, '4s', '5s to 1d'],
   ['mcp_services.a.reconnect_after', 'ms', '1m', 60_000, '61m', '0s to 1h'],
 ]
 
 const written = (key: string, value: string): string =>
   key.startsWith('mcp_services.a.')
-    ? `mcp_services: { a: { command: cat, ${key.split('.').at(-1)}: ${value} } }\n`
+    ? `mcp_services: { a: { ${key.endsWith('health_interval') ? 'url: http://127.0.0.1:9/' : 'command: cat'}, ${key.split('.').at(-1)}: ${value} } }\n`
     : `${key}: ${value}\n`
 
 const valueAt = async (text: string, key: string): Promise<unknown> =>
