@@ -21,7 +21,8 @@ import { type DeviceCodes, createDeviceCodes } from './oauth/device-codes.ts'
 import { type Grants, createGrants } from './oauth/grants.ts'
 import { type PersonalTokenCheck, createPersonalTokenCheck } from './oauth/personal-token.ts'
 import { type PersonalTokens, createPersonalTokens } from './oauth/personal-tokens.ts'
-import type { RunningCall } from './ports/call.ts'
+import type { RunningCalls } from './ports/call.ts'
+import { createRunningCalls } from './proxy/callers.ts'
 import type { FlowGrant } from './ports/flow-record.ts'
 import type {
   Audit,
@@ -82,7 +83,7 @@ export interface AfterSignIn {
   readonly scim: Scim
   readonly rollCall: RollCall
   /** The calls in progress, which that counts. */
-  readonly running: Set<RunningCall>
+  readonly running: RunningCalls
 }
 
 /**
@@ -193,7 +194,7 @@ export const createAfterSignIn = (deps: AfterSignInDeps): AfterSignIn => {
   const people = createScimPeople(deps.runtime, deps.config.oauth_providers)
   const known = createKnownPeople({ ...deps, ofPerson: access.ofPerson })
   const { logout, remember } = createBackChannelLogout({ ...deps, endPerson })
-  const running = new Set<RunningCall>()
+  const running = createRunningCalls()
   return {
     grants,
     newest: createNewest(grants),

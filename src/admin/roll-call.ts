@@ -5,7 +5,7 @@ import { encodeBase64url } from '../kit/bytes.ts'
 import { type Records, createRecords, isNamed } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { isClientOfDomain } from '../kit/urls.ts'
-import type { RunningCall } from '../ports/call.ts'
+import type { RunningCall, RunningCalls } from '../ports/call.ts'
 import type { Confirmation, GrantFilter } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
@@ -43,7 +43,7 @@ export interface RollCallDeps {
   /** What this process remembers of grants counts no longer. */
   readonly forget: () => void
   readonly closures: { refresh(): Promise<void> }
-  readonly running: ReadonlySet<RunningCall>
+  readonly running: Pick<RunningCalls, 'all'>
 }
 
 /** A process that was killed is on the list for so long, or until it has left a round unanswered. */
@@ -92,7 +92,7 @@ const createAnswering = (
         forget()
         await closures.refresh()
       }
-      const said = filter ? [...running].filter((call) => isMeant(call, filter)).length : undefined
+      const said = filter ? running.all().filter((call) => isMeant(call, filter)).length : undefined
       await processes.put(id, { n, running: said }, { ttlMs: listedMs })
       own = { n, at: now() }
     },

@@ -53,6 +53,14 @@ export interface RunningCall {
   readonly address: Pick<Address, 'service'>
 }
 
+/** The calls in progress in this process. */
+export interface RunningCalls {
+  /** The place that the call has until it is over. */
+  add(call: RunningCall): number
+  remove(place: number): void
+  all(): readonly RunningCall[]
+}
+
 /** Answers what another process of this gateway asks of the sessions of this one (`Peers`). Never rejects. */
 export type AnswerPeer = (head: Head, body: Uint8Array | undefined, signal: AbortSignal) => Promise<Response>
 

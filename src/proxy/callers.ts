@@ -2,7 +2,7 @@
 // thousand calls stand in the way of another's ten.
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit } from '../ports/modules.ts'
-import type { RunningCall } from '../ports/call.ts'
+import type { RunningCall, RunningCalls } from '../ports/call.ts'
 import type { Principal, Settled } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
@@ -17,8 +17,29 @@ export const callerKey = (principal: Principal | undefined, ip: string): string 
  */
 export type TakePermit = (caller: string, call: RunningCall) => () => void
 
+/**
+ * The calls in progress, in places that are used again. A Set makes a new table every so many calls, and each former one
+ * keeps calls, with their bodies, in memory until the next full collection.
+ */
+export const createRunningCalls = (): RunningCalls => {
+  const places: (RunningCall | undefined)[] = []
+  const free: number[] = []
+  return {
+    add(call) {
+      const place = free.pop() ?? places.length
+      places[place] = call
+      return place
+    },
+    remove(place) {
+      places[place] = undefined
+      free.push(place)
+    },
+    all: () => places.filter((call) => call !== undefined),
+  }
+}
+
 /** `running`: holds the calls in progress. */
-export const createConcurrencyLimit = (most: number, running?: Set<RunningCall>): TakePermit => {
+export const createConcurrencyLimit = (most: number, running?: RunningCalls): TakePermit => {
   const taken = new Map<string, number>()
   return (caller, call) => {
     const before = taken.get(caller) ?? 0
@@ -27,12 +48,12 @@ export const createConcurrencyLimit = (most: number, running?: Set<RunningCall>)
         headers: { 'retry-after': '1' },
       })
     taken.set(caller, before + 1)
-    running?.add(call)
+    const place = running?.add(call) ?? 0
     let given = false
     return () => {
       if (given) return
       given = true
-      running?.delete(call)
+      running?.remove(place)
       const left = (taken.get(caller) ?? 1) - 1
       if (left > 0) taken.set(caller, left)
       else taken.delete(caller)

@@ -5,7 +5,7 @@ import { requestUrl } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
-import type { ProxiedCalls, Refuse, RunningCall } from '../ports/call.ts'
+import type { ProxiedCalls, Refuse, RunningCalls } from '../ports/call.ts'
 import type { AskForMore, Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
 import type { CallRates } from '../ports/policy.ts'
 import type { Runtime, LocatedCall, SessionLocation } from '../ports/runtime.ts'
@@ -57,7 +57,7 @@ interface ProxyConfig {
 
 export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
   /** The calls in progress, for whoever asks. */
-  readonly running?: Set<RunningCall>
+  readonly running?: RunningCalls
   readonly runtime: Runtime
   readonly config: ProxyConfig
   readonly authenticate: AuthenticateBearer

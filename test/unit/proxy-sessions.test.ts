@@ -7,7 +7,7 @@ import type { AuditEvent } from '../../src/ports/modules.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
-import { createConcurrencyLimit, createMcpSessions } from '../../src/proxy/callers.ts'
+import { createConcurrencyLimit, createMcpSessions, createRunningCalls } from '../../src/proxy/callers.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 
 const hour = 3_600_000
@@ -119,19 +119,19 @@ describe('a session', () => {
 
 describe('places for calls', () => {
   it('are counted for each caller and given back once [H-R9]', () => {
-    const running = new Set<RunningCall>()
+    const running = createRunningCalls()
     const take = createConcurrencyLimit(2, running)
     const call = (): RunningCall => ({ principal: undefined, address: { service: {} as Service } })
     const first = take('ana', call())
     take('ana', call())
     expect(() => take('ana', call())).toThrow(Refusal)
     take('bo', call())
-    expect(running.size).toBe(3)
+    expect(running.all().length).toBe(3)
     first()
     first()
-    expect(running.size).toBe(2)
+    expect(running.all().length).toBe(2)
     take('ana', call())
     expect(() => take('ana', call())).toThrow(Refusal)
-    expect(running.size).toBe(3)
+    expect(running.all().length).toBe(3)
   })
 })
