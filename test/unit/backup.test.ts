@@ -113,7 +113,8 @@ describe('a root key', () => {
     expect(JSON.stringify(sealed)).not.toContain(rootKey.toString('base64url'))
     expect(openRootKey(sealed, 'corre\u0301ct horse')).toEqual(rootKey)
     expect(openRootKey(sealed, 'correct horse')).toBeUndefined()
-    expect(openRootKey({ ...sealed, data: `A${sealed.data.slice(1)}` }, 'corr\u00E9ct horse')).toBeUndefined()
+    const other = `${sealed.data.startsWith('A') ? 'B' : 'A'}${sealed.data.slice(1)}`
+    expect(openRootKey({ ...sealed, data: other }, 'corr\u00E9ct horse')).toBeUndefined()
   })
 
   it('never makes the reader use more memory than it may', () =>
