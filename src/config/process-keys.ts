@@ -1,12 +1,19 @@
 // Keys of a gateway that runs as several processes: how many on this computer, and how they reach one another.
 import * as z from 'zod'
 
-const address = (what: string) =>
+const mostPort = 65_535
+const portOf = (address: string): number => Number(address.slice(address.lastIndexOf(':') + 1))
+
+const address = (what: string, leastPort: number) =>
   z
     .string()
-    .regex(
-      /^(\[[\da-f:.]+\]|[a-z\d](?:[a-z\d.-]*[a-z\d])?):\d{1,5}$/i,
-      'must be host:port, e.g. "127.0.0.1:7946"',
+    .regex(/^(\[[\da-f:.]+\]|[a-z\d](?:[a-z\d.-]*[a-z\d])?):\d{1,5}$/i, {
+      error: 'must be host:port, e.g. "127.0.0.1:7946"',
+      abort: true,
+    })
+    .refine(
+      (text) => portOf(text) >= leastPort && portOf(text) <= mostPort,
+      `must have a port between ${leastPort} and ${mostPort}`,
     )
     .describe(what)
 
@@ -27,9 +34,11 @@ export const clusterKeys = z
   .strictObject({
     listen: address(
       'Address and port on which the other processes reach this one, never clients: host:port. Port 0 picks a free one. Connections are encrypted, and both sides prove that they know `session_secret`.',
+      0,
     ).default('127.0.0.1:0'),
     address: address(
       'What the other processes are told, where that differs from `listen`. Required if `listen` names all addresses (0.0.0.0).',
+      1,
     ).optional(),
   })
   .describe(

@@ -1,30 +1,14 @@
 // Clients and servers of MCP 2024-11-05 (HTTP with SSE) through the gateway, in each combination with those
 // of Streamable HTTP. The clients are the official SDK's.
-import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
 import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
 import { logIn } from '../runtimes/login.ts'
 import { ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
 import { holdsWithin, until } from '../runtimes/proxied.ts'
+import { connectWithRoots } from '../runtimes/sdk-sessions.ts'
 import { createTwins, type Twin } from '../runtimes/twins.ts'
 import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
-
-const connect = async (house: TestGateway, path: string, token: string): Promise<Client> => {
-  const client = new Client({ name: 'flow', version: '1' }, { capabilities: { roots: {} } })
-  client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///ana', name: 'ana' }] }))
-  const options = {
-    fetch: house.fetch as typeof fetch,
-    requestInit: { headers: { authorization: `Bearer ${token}` } },
-  }
-  const url = new URL(`${house.origin}${path}`)
-  await client.connect(
-    path.endsWith('/sse')
-      ? new SSEClientTransport(url, options)
-      : new StreamableHTTPClientTransport(url, options),
-  )
-  return client
-}
 
 const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content[0]?.text ?? ''
 
@@ -86,7 +70,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
   it.each(['/echo/sse', '/old/sse', '/old/mcp', '/found/mcp', '/found/sse'])(
     'a client at %s meets the server, whatever that speaks, and the server meets the person [C6]',
     async (path) => {
-      const client = await connect(house, path, await tokenFor(path))
+      const client = await connectWithRoots(house, path, await tokenFor(path))
       const headers = JSON.parse(textOf(await client.callTool({ name: 'whoami', arguments: {} }))) as Record<
         string,
         string
@@ -100,7 +84,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
   it.each(['/old/sse', '/old/mcp'])(
     'a request of a legacy server reaches the client at %s and is answered, and its progress is reported [C5]',
     async (path) => {
-      const client = await connect(house, path, await tokenFor(path))
+      const client = await connectWithRoots(house, path, await tokenFor(path))
       expect(textOf(await client.callTool({ name: 'ask', arguments: {} }))).toContain('file:///ana')
       const seen: number[] = []
       expect(
@@ -162,14 +146,14 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
 
   it('a client that leaves takes the server’s stream with it within a second', async () => {
     const before = legacy.streams.size
-    const client = await connect(house, '/old/sse', await tokenFor('/old/sse'))
+    const client = await connectWithRoots(house, '/old/sse', await tokenFor('/old/sse'))
     await until(() => legacy.streams.size === before + 1, 'the upstream stream')
     await client.close()
     await holdsWithin(1000, () => legacy.streams.size === before, 'its end')
   })
 
   it('a server that dies in mid-call fails the call in words, and the session is over', async () => {
-    const client = await connect(house, '/old/mcp', await tokenFor('/old/mcp'))
+    const client = await connectWithRoots(house, '/old/mcp', await tokenFor('/old/mcp'))
     const before = legacy.waiting.length
     const calling = client.callTool({ name: 'never', arguments: {} })
     await until(() => legacy.waiting.length > before, 'the call')
@@ -182,7 +166,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
   it('a server whose endpoint lies elsewhere is refused, and nothing is sent there', async () => {
     const token = await tokenFor('/liar/mcp')
     const before = liar.heard.length
-    await expect(connect(house, '/liar/mcp', token)).rejects.toThrow()
+    await expect(connectWithRoots(house, '/liar/mcp', token)).rejects.toThrow()
     expect(liar.heard.slice(before).map(({ method }) => method)).toEqual(['GET'])
   })
 

@@ -5,7 +5,7 @@ import https from 'node:https'
 import { type AddressInfo, createServer } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { fileURLToPath } from 'node:url'
-import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import type { Client } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRecords } from '../../src/kit/records.ts'
 import type { PeerHead } from '../../src/ports/runtime.ts'
@@ -13,6 +13,7 @@ import { openLegacyUpstream, type LegacyUpstream } from '../runtimes/legacy-upst
 import { logIn, type LoginTarget } from '../runtimes/login.ts'
 import { callerOf } from '../runtimes/people.ts'
 import { beginLegacy, textOf } from '../runtimes/revisions.ts'
+import { connectWithRoots } from '../runtimes/sdk-sessions.ts'
 import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
 import { createTwins, type Twin, type Twins } from '../runtimes/twins.ts'
 
@@ -65,20 +66,7 @@ const ping = { jsonrpc: '2.0', id: 9, method: 'ping' }
 
 const connect = async (path: string): Promise<Client> => {
   const house = twins.inTurn(a, b)
-  const client = new Client({ name: 'flow', version: '1' }, { capabilities: { roots: {} } })
-  client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///ana', name: 'ana' }] }))
-  const token = await tokenFor(path.split('/')[1] as string)
-  const options = {
-    fetch: house.fetch as typeof fetch,
-    requestInit: { headers: { authorization: `Bearer ${token}` } },
-  }
-  const url = new URL(`${house.origin}${path}`)
-  await client.connect(
-    path.endsWith('/sse')
-      ? new SSEClientTransport(url, options)
-      : new StreamableHTTPClientTransport(url, options),
-  )
-  return client
+  return connectWithRoots(house, path, await tokenFor(path.split('/')[1] as string))
 }
 
 describe('A session, whatever process is asked', () => {

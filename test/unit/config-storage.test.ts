@@ -95,6 +95,32 @@ describe('a server on the network', () => {
     ]))
 })
 
+describe('several processes', () => {
+  it.each(['workers: 2', 'cluster: {}'])('never keep their records in memory: %s', async (key) =>
+    expect(await faultsOf(`${key}\nstorage: { type: memory }\n`)).toEqual([
+      expect.stringContaining(
+        `${key.split(':')[0]} – needs storage that processes share: set storage.type to sqlite (one computer), redis or postgres. With memory, each process would have its own sign-ins`,
+      ),
+    ]),
+  )
+
+  it.each([
+    ['listen: "h:65536"', 'listen – must have a port between 0 and 65535'],
+    ['address: "h:0"', 'address – must have a port between 1 and 65535'],
+    ['address: "h:99999"', 'address – must have a port between 1 and 65535'],
+    ['listen: "h"', 'listen – must be host:port, e.g. "127.0.0.1:7946"'],
+    [
+      'listen: "0.0.0.0:7946"',
+      'listen – names all addresses of this computer: set cluster.address to the one that the other processes connect to',
+    ],
+  ])('are not reached at %s', async (key, said) =>
+    expect(await faultsOf(`cluster: { ${key} }\n`)).toEqual([expect.stringContaining(`cluster.${said}`)]),
+  )
+
+  it('are reached at any port there is', async () =>
+    expect(await faultsOf('cluster: { listen: "0.0.0.0:0", address: "h:65535" }\n')).toEqual([]))
+})
+
 describe('several Redis servers', () => {
   const file = (keys: string): string => `storage: { type: redis, redis: { ${keys} } }\n`
   const sentinel = 'sentinel: { name: gw, nodes: ["127.0.0.1:26379", "[::1]:26379"] }'
